@@ -1,0 +1,65 @@
+// Package atomicfile writes files that are seen whole or not at all: aside
+// first, then renamed over the final name.
+package atomicfile
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// Prefix begins the names of files that are still being written. What bears
+// it and has no living writer is rubbish.
+const Prefix = ".tmp-"
+
+// Write replaces path by data and returns when both the content and the name
+// are on stable storage.
+func Write(path string, data []byte, perm os.FileMode) error {
+	if err := write(path, data, perm, true); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// WriteUnsynced replaces path by data without waiting for the disk: after a
+// power failure the file may be old, new, or empty.
+func WriteUnsynced(path string, data []byte, perm os.FileMode) error {
+	return write(path, data, perm, false)
+}
+
+// SyncDir makes the names in dir durable.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func write(path string, data []byte, perm os.FileMode, sync bool) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), Prefix+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err = f.Write(data); err != nil {
+		return err
+	}
+	if err = f.Chmod(perm); err != nil {
+		return err
+	}
+	if sync {
+		if err = f.Sync(); err != nil {
+			return err
+		}
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
