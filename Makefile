@@ -1,0 +1,81 @@
+# What one does with this repository. `make` alone lists it.
+#
+# Everything works as root (of a container or a test machine) and as an
+# ordinary user with sudo. As root, the product is still only ever run by an
+# unprivileged user, whom tests/env/lib.sh creates.
+
+SHELL := /bin/sh
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+# The one place where build settings stand: the linter, the tests and the
+# benchmarks inherit them from here. The tags choose pure Go where libraries
+# would link C, so that the binary is static on every architecture.
+TAGS := containers_image_openpgp,exclude_graphdriver_btrfs,exclude_graphdriver_zfs,exclude_graphdriver_aufs
+export CGO_ENABLED := 0
+export GOFLAGS := -buildvcs=false -tags=$(TAGS)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+GO_BUILD := go build -trimpath -ldflags "$(LDFLAGS)"
+
+# A static binary with everything in it may grow to this many bytes (35 MB).
+MAX_SIZE := 35000000
+
+GOLANGCI_LINT_VERSION := v2.12.2
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/builder-tools
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: build
+build: ## compile bin/builder
+	$(GO_BUILD) -o bin/builder ./cmd/builder
+
+.PHONY: cross
+cross: ## compile dist/builder-linux-{amd64,arm64} and check their size
+	@for arch in amd64 arm64; do \
+		echo "$(GO_BUILD) -o dist/builder-linux-$$arch ./cmd/builder"; \
+		GOOS=linux GOARCH=$$arch $(GO_BUILD) -o dist/builder-linux-$$arch ./cmd/builder || exit 1; \
+		size=$$(stat -c %s dist/builder-linux-$$arch); \
+		echo "dist/builder-linux-$$arch: $$size bytes"; \
+		[ $$size -le $(MAX_SIZE) ] || { echo "more than $(MAX_SIZE) bytes"; exit 1; }; \
+	done
+
+.PHONY: test
+test: test-unit test-e2e ## run all tests; installs the Debian packages they need
+
+# tests/env/lib.sh is sourced by each of these scripts; it says what it
+# installs and creates.
+.PHONY: test-unit
+test-unit: ## run the tests that stand beside the code
+	tests/env/unit.sh $(TESTFLAGS)
+
+.PHONY: test-e2e
+test-e2e: build ## run the end-to-end tests of bin/builder
+	tests/env/e2e.sh $(TESTFLAGS)
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## check style, vet and which room imports which
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## format all Go files
+	$(GOLANGCI_LINT) fmt ./...
+
+# Compiled with plain settings: our tags are not meant for it.
+$(GOLANGCI_LINT):
+	GOFLAGS= GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+.PHONY: bench
+bench: build ## measure, and write the tables of docs/performance.md
+	tests/env/bench.sh $(BENCHFLAGS)
+
+.PHONY: demo
+demo: build ## build and run the tutorial's nginx image as an unprivileged user
+	tests/demo/run.sh
+
+.PHONY: clean
+clean: ## remove what the targets above made in this directory
+	rm -rf bin dist

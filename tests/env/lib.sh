@@ -1,0 +1,114 @@
+# The ground that tests, benchmarks and the demo stand on: Debian packages and
+# an unprivileged user. Sourced, with the repository's root as the current
+# directory. Everything it changes on the machine, it says.
+
+# What builder itself uses at run time.
+RUNTIME_PACKAGES="uidmap fuse-overlayfs crun passt ca-certificates"
+# What makes base images without asking a registry.
+BASE_PACKAGES="mmdebstrap busybox-static"
+# Witnesses, and alternatives that builder also supports.
+TEST_PACKAGES="runc slirp4netns skopeo umoci podman docker-registry attr libcap2-bin procps
+	tar gzip bzip2 xz-utils zstd curl"
+# What the benchmarks compare with.
+BENCH_PACKAGES="buildah pigz tar curl"
+
+# The user who runs the product when the caller is root, and his home, which is
+# on a real disk: a container image builder's files don't belong on a tmpfs.
+TEST_USER=builder-test
+TEST_HOME=/var/lib/builder-test
+TEST_RUNTIME_DIR=/run/builder-test
+
+say() { printf '==> %s\n' "$*"; }
+
+am_root() { [ "$(id -u)" -eq 0 ]; }
+
+as_root() {
+	if am_root; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		say "this needs root, and there is no sudo: $*"
+		return 1
+	fi
+}
+
+# need_packages NAME... installs the Debian packages that are missing.
+need_packages() {
+	missing=
+	for package in "$@"; do
+		case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
+		*" installed") ;;
+		*) missing="$missing $package" ;;
+		esac
+	done
+	[ -n "$missing" ] || return 0
+	say "installing Debian packages:$missing"
+	as_root apt-get update -q
+	# The list is meant to be split into words.
+	# shellcheck disable=SC2086
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -q -y --no-install-recommends $missing
+}
+
+# need_user sees to an unprivileged user with subordinate ids and FUSE: the
+# caller himself, or builder-test where the caller is root.
+need_user() {
+	if am_root; then
+		user=$TEST_USER
+		if ! id "$user" >/dev/null 2>&1; then
+			say "creating the user $user with the home $TEST_HOME"
+			useradd --create-home --home-dir "$TEST_HOME" --shell /bin/sh "$user"
+		fi
+		install -d -o "$user" -g "$user" -m 0700 "$TEST_RUNTIME_DIR"
+	else
+		user=$(id -un)
+	fi
+	need_subordinate_ids "$user"
+	need_fuse "$user"
+}
+
+need_subordinate_ids() {
+	for kind in uid gid; do
+		grep -q "^$1:" "/etc/sub$kind" 2>/dev/null && continue
+		first=$(awk -F: '$2 + $3 > n { n = $2 + $3 } END { print (n > 100000) ? n : 100000 }' \
+			"/etc/sub$kind" 2>/dev/null || echo 100000)
+		say "giving $1 65536 subordinate ${kind}s from $first"
+		as_root usermod "--add-sub${kind}s" "$first-$((first + 65535))" "$1"
+	done
+}
+
+need_fuse() {
+	if [ ! -e /dev/fuse ]; then
+		say "making /dev/fuse"
+		as_root mknod /dev/fuse c 10 229
+	fi
+	case $(stat -c %a /dev/fuse) in
+	*[67]) ;;
+	*)
+		say "opening /dev/fuse to everybody, as udev does"
+		as_root chmod 0666 /dev/fuse
+		;;
+	esac
+}
+
+# as_user COMMAND... runs it as the unprivileged user, replacing this process.
+# Of the environment only what tests are told by, and proxies, is passed on.
+as_user() {
+	am_root || exec "$@"
+	passed=$(env | sed -n 's/^\(BUILDER_TEST_[A-Z_]*\|[a-z]*_proxy\|[A-Z]*_PROXY\)=.*/\1/p')
+	set -- PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		XDG_RUNTIME_DIR="$TEST_RUNTIME_DIR" "$@"
+	for name in $passed; do
+		set -- "$name=$(printenv "$name")" "$@"
+	done
+	exec setpriv --reuid "$TEST_USER" --regid "$TEST_USER" --init-groups --reset-env env "$@"
+}
+
+# open_dir makes a directory that the unprivileged user can read, prints its
+# name, and leaves removing it to the caller.
+open_dir() {
+	dir=$(mktemp -d "${TMPDIR:-/tmp}/builder-test.XXXXXX")
+	chmod 0755 "$dir"
+	printf '%s\n' "$dir"
+}
