@@ -1,0 +1,203 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"golang.org/x/sys/unix"
+)
+
+// Namespace is a private network namespace, kept alive by a bind mount and
+// served by a helper process, both of which end with Close. It exists only in
+// the mount namespace of the process that made it.
+type Namespace struct {
+	// Path is the file that the namespace is bound to.
+	Path string
+	// Resolv is the content for /etc/resolv.conf inside.
+	Resolv []byte
+	// IP is the address of its interface.
+	IP string
+	// Ports are the published ports, with the host ports that were chosen.
+	Ports []Port
+	// Helper names the program that carries the traffic. It is empty where
+	// the host itself has no network: then there is a loopback interface only.
+	Helper string
+
+	file  *os.File // holds the lock that tells the living from the dead
+	carry *process
+	fresh bool // made for one sandbox alone
+}
+
+// Create makes a private network namespace with ports published. dir is a
+// private run-time directory.
+func Create(ctx context.Context, dir string, dns DNS, ports []Port) (*Namespace, error) {
+	return create(ctx, dir, dns, ports, helpers())
+}
+
+// Network gives what a sandbox needs to know of the namespace.
+func (n *Namespace) Network() Network {
+	return Network{Mode: ModePrivate, NSPath: n.Path, Resolv: n.Resolv, HostsIP: n.IP}
+}
+
+// Close ends the helper and lets go of the namespace, which vanishes when its
+// last process has ended.
+func (n *Namespace) Close() error {
+	var errs []error
+	if n.carry != nil {
+		n.carry.stop()
+	}
+	if n.Path != "" {
+		errs = append(errs, release(n.Path))
+	}
+	return errors.Join(append(errs, n.file.Close())...)
+}
+
+func create(ctx context.Context, dir string, dns DNS, ports []Port, helpers []helper) (_ *Namespace, err error) {
+	if len(helpers) == 0 {
+		return nil, errNoHelper()
+	}
+	if ports, err = claim(ports); err != nil {
+		return nil, err
+	}
+	n := &Namespace{IP: guestIP, Ports: ports}
+	if n.file, err = newFile(nsDir(dir)); err != nil {
+		return nil, fmt.Errorf("making a network namespace: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = n.Close()
+		}
+	}()
+	if err = bindNew(n.file.Name()); err != nil {
+		return nil, fmt.Errorf("making a network namespace: %w", err)
+	}
+	n.Path = n.file.Name()
+	host := hostResolvConf()
+	n.Resolv = dns.resolvConf(host, forward)
+	return n, n.start(ctx, helpers, dir, host)
+}
+
+// start tries the helpers in turn. A host that has no route to anywhere isn't
+// an error: a build that needs no network goes on there.
+func (n *Namespace) start(ctx context.Context, helpers []helper, dir string, resolv []byte) error {
+	var errs []error
+	for _, h := range helpers {
+		p, err := h.attach(ctx, attachment{netns: n.Path, dir: dir, resolv: resolv, ports: n.Ports})
+		if err == nil {
+			n.carry, n.Helper = p, h.name
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", h.name, err))
+	}
+	if err := errors.Join(errs...); len(n.Ports) > 0 || !strings.Contains(err.Error(), "routable interface") {
+		return fault.New("use --network host, or look into the helper's message",
+			"a private network can't be set up: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return nil
+}
+
+// nsDir is where namespaces are bound. AppArmor's profile for pasta, as
+// distributions ship it, lets it read /run/user/<uid>/netns and nothing
+// beside.
+func nsDir(dir string) string {
+	runtimeDir := os.Getenv("XDG_RUNTIME_DIR")
+	if runtimeDir != "" && strings.HasPrefix(dir, runtimeDir+"/") {
+		return filepath.Join(runtimeDir, "netns")
+	}
+	return dir
+}
+
+// prefix begins the names of the files that namespaces are bound to.
+const prefix = "builder-net-"
+
+// newFile makes the file that a namespace is to be bound to, locked for as
+// long as it is open, and removes files whose owners are dead.
+func newFile(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	sweep(dir)
+	for {
+		f, err := os.CreateTemp(dir, prefix)
+		if err != nil {
+			return nil, err
+		}
+		// A sweeper may have come between the two steps.
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			if _, err := os.Lstat(f.Name()); err == nil {
+				return f, nil
+			}
+		}
+		_ = f.Close()
+	}
+}
+
+// sweep removes the files of processes that were killed. Removing one that
+// is in use would take the mount away from its owner; the lock tells.
+func sweep(dir string) {
+	names, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
+	for _, name := range names {
+		var st unix.Statfs_t
+		if unix.Statfs(name, &st) == nil && st.Type == unix.NSFS_MAGIC {
+			continue // ours
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = os.Remove(name)
+		}
+		_ = f.Close()
+	}
+}
+
+// bindNew makes a network namespace and binds it to path. The thread that
+// entered it can't go back (the host's namespace belongs to another user
+// namespace), so it ends with the goroutine that it is locked to.
+func bindNew(path string) error {
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		result <- func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				return os.NewSyscallError("unshare", err)
+			}
+			if err := loopbackUp(); err != nil {
+				return err
+			}
+			return os.NewSyscallError("mount", unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""))
+		}()
+	}()
+	return <-result
+}
+
+// release undoes bindNew.
+func release(path string) error {
+	err := unix.Unmount(path, unix.MNT_DETACH)
+	return errors.Join(os.NewSyscallError("umount", err), os.Remove(path))
+}
+
+// loopbackUp raises lo in the calling thread's network namespace.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	req, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	req.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return os.NewSyscallError("ioctl", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req))
+}

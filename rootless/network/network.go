@@ -1,0 +1,115 @@
+// Package network gives a sandbox its network: the host's own, none, or a
+// private one, that is a network namespace in which pasta or slirp4netns, a
+// child of ours, carries the traffic to the outside. Nobody needs to be root
+// for it.
+//
+// [Host] and [None] cost nothing. A private namespace takes some 30 ms to
+// come up, so a build keeps a [Pool] of them; a container makes its own with
+// [Create], which also publishes ports. In a private network the host's
+// loopback can't be reached, and its resolver can, wherever it listens.
+package network
+
+import (
+	"os"
+	"os/exec"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"golang.org/x/sys/unix"
+)
+
+// Mode says which network a sandbox sees.
+type Mode string
+
+// The modes. In ModeNone there is nothing but a loopback interface.
+const (
+	ModeHost    Mode = "host"
+	ModeNone    Mode = "none"
+	ModePrivate Mode = "private"
+)
+
+// Network is what a sandbox needs to know of its network.
+type Network struct {
+	Mode Mode
+	// NSPath is the network namespace's file; empty unless Mode is ModePrivate.
+	NSPath string
+	// Resolv is the content of the sandbox's /etc/resolv.conf.
+	Resolv []byte
+	// HostsIP is the address that the sandbox's own name stands for.
+	HostsIP string
+}
+
+// The programs that can carry a private network, best first.
+const (
+	pasta       = "pasta"
+	slirp4netns = "slirp4netns"
+)
+
+// ParseMode reads what users write after --network. "" and "default" are
+// [Default]; "bridge", docker's word for its private network, is
+// ModePrivate.
+func ParseMode(s string) (Mode, error) {
+	switch s {
+	case "", "default":
+		return Default(), nil
+	case "bridge", "private", "pasta", "slirp4netns":
+		return ModePrivate, nil
+	case "host":
+		return ModeHost, nil
+	case "none":
+		return ModeNone, nil
+	}
+	return "", fault.New("use one of: default, private, host, none", "network %q isn't known", s)
+}
+
+// Default is ModePrivate where something can carry it, else ModeHost.
+func Default() Mode {
+	if helper, _ := Available(); helper != "" {
+		return ModePrivate
+	}
+	return ModeHost
+}
+
+// Available names the program that would carry a private network ("pasta" or
+// "slirp4netns") and its path; both are empty where there is none, or where
+// /dev/net/tun can't be opened, without which neither can work.
+func Available() (helper, path string) {
+	if tunError() != nil {
+		return "", ""
+	}
+	for _, name := range []string{pasta, slirp4netns} {
+		if path, err := exec.LookPath(name); err == nil {
+			return name, path
+		}
+	}
+	return "", ""
+}
+
+// ForHost is the host's own network, with its resolver unless dns names
+// others.
+func ForHost(dns DNS) Network {
+	return Network{Mode: ModeHost, Resolv: dns.resolvConf(hostResolvConf(), ""), HostsIP: "127.0.1.1"}
+}
+
+// ForNone is no network: a loopback interface and no resolver.
+func ForNone() Network {
+	return Network{Mode: ModeNone, HostsIP: "127.0.1.1"}
+}
+
+// tunError tells why /dev/net/tun can't be used; nil where it can.
+func tunError() error {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: "/dev/net/tun", Err: err}
+	}
+	return unix.Close(fd)
+}
+
+// errNoHelper says why there is no private network, and what to do.
+func errNoHelper() error {
+	if err := tunError(); err != nil {
+		return fault.New("sudo modprobe tun; sudo chmod 0666 /dev/net/tun\nor use --network host",
+			"a private network can't be made: %w", err)
+	}
+	return fault.New("sudo apt-get install passt    # or slirp4netns\nor use --network host",
+		"a private network needs pasta or slirp4netns, and neither is installed")
+}

@@ -1,0 +1,146 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// Pool keeps private network namespaces for a build: one for each sandbox
+// that runs at the same time, used again by the next when its processes have
+// ended. It is safe for concurrent use.
+type Pool struct {
+	dir string
+	dns DNS
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	making sync.WaitGroup
+
+	mu     sync.Mutex
+	all    []*Namespace
+	idle   []*Namespace
+	coming []chan made // namespaces that are being prepared
+}
+
+type made struct {
+	ns  *Namespace
+	err error
+}
+
+// NewPool makes an empty pool. dir is a private run-time directory.
+func NewPool(dir string, dns DNS) *Pool {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Pool{dir: dir, dns: dns, ctx: ctx, cancel: cancel}
+}
+
+// Prepare begins to make n namespaces and returns at once. An error is told by
+// the Acquire that would have got the namespace.
+func (p *Pool) Prepare(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range n {
+		p.coming = append(p.coming, p.make())
+	}
+}
+
+// Acquire gives a namespace that nobody else uses: an idle one, else one that
+// is being prepared, else a new one.
+func (p *Pool) Acquire(ctx context.Context) (*Namespace, error) {
+	p.mu.Lock()
+	if last := len(p.idle) - 1; last >= 0 {
+		ns := p.idle[last]
+		p.idle = p.idle[:last]
+		p.mu.Unlock()
+		return ns, nil
+	}
+	var next chan made
+	if len(p.coming) > 0 {
+		next, p.coming = p.coming[0], p.coming[1:]
+	} else {
+		next = p.make()
+	}
+	p.mu.Unlock()
+	return p.take(ctx, next)
+}
+
+// AcquireFresh gives a namespace that no other sandbox has used or will use,
+// for one with more capabilities than usual, which could leave it changed.
+func (p *Pool) AcquireFresh(ctx context.Context) (*Namespace, error) {
+	p.mu.Lock()
+	next := p.make()
+	p.mu.Unlock()
+	ns, err := p.take(ctx, next)
+	if ns != nil {
+		ns.fresh = true
+	}
+	return ns, err
+}
+
+// Release gives a namespace back. All processes in it must have ended.
+func (p *Pool) Release(ns *Namespace) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !ns.fresh {
+		p.idle = append(p.idle, ns)
+		return nil
+	}
+	for i, have := range p.all {
+		if have == ns {
+			p.all = append(p.all[:i], p.all[i+1:]...)
+			break
+		}
+	}
+	return ns.Close()
+}
+
+// Close ends every helper and removes every namespace, those in use included,
+// and returns when nothing is left.
+func (p *Pool) Close() error {
+	p.cancel()
+	p.making.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, ns := range p.all {
+		errs = append(errs, ns.Close())
+	}
+	p.all, p.idle, p.coming = nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// make begins to make one namespace; the channel gives it when it is ready.
+// The caller holds the lock.
+func (p *Pool) make() chan made {
+	result := make(chan made, 1)
+	if p.ctx.Err() != nil {
+		result <- made{nil, errors.New("the network pool is closed")}
+		return result
+	}
+	p.making.Add(1)
+	go func() {
+		defer p.making.Done()
+		ns, err := Create(p.ctx, p.dir, p.dns, nil)
+		if err == nil {
+			p.mu.Lock()
+			p.all = append(p.all, ns)
+			p.mu.Unlock()
+		}
+		result <- made{ns, err}
+	}()
+	return result
+}
+
+// take waits for a namespace that is being made. One that comes too late goes
+// to the next who asks.
+func (p *Pool) take(ctx context.Context, next chan made) (*Namespace, error) {
+	select {
+	case m := <-next:
+		return m.ns, m.err
+	case <-ctx.Done():
+		p.mu.Lock()
+		p.coming = append(p.coming, next)
+		p.mu.Unlock()
+		return nil, context.Cause(ctx)
+	}
+}

@@ -1,0 +1,91 @@
+package network
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is a helper that runs until stop, or until we die.
+type process struct {
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	ended  chan struct{}
+}
+
+// start starts cmd with the kernel's promise to kill it when we die. The
+// promise is bound to the thread that forks, which must therefore live as long
+// as the child.
+func start(cmd *exec.Cmd) (*process, error) {
+	p := &process{cmd: cmd, ended: make(chan struct{})}
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Dir = "/"
+	cmd.Stderr = &p.stderr
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ended doesn't matter; what it said does
+			close(p.ended)
+		}
+	}()
+	return p, <-started
+}
+
+// await returns when the helper has written something to ready, or stops it
+// and says why it didn't.
+func (p *process) await(ctx context.Context, ready *os.File) error {
+	said := make(chan error, 1)
+	go func() {
+		_, err := ready.Read(make([]byte, 16))
+		said <- err
+	}()
+	select {
+	case err := <-said:
+		if err == nil {
+			return nil
+		}
+	case <-p.ended:
+	case <-ctx.Done():
+		p.stop()
+		return context.Cause(ctx)
+	}
+	p.stop()
+	return p.failure()
+}
+
+// stop ends the helper and returns when it is gone.
+func (p *process) stop() {
+	select {
+	case <-p.ended:
+		return
+	default:
+	}
+	_ = p.cmd.Process.Kill() // it keeps nothing that a milder signal could save
+	<-p.ended
+}
+
+// failure makes an error of the helper's last words.
+func (p *process) failure() error {
+	var words []string
+	for line := range strings.Lines(p.stderr.String()) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "Failed to send") {
+			words = append(words, line)
+		}
+	}
+	if len(words) == 0 {
+		return errors.New(p.cmd.ProcessState.String())
+	}
+	return fmt.Errorf("%s (%s)", strings.Join(words[max(0, len(words)-3):], "; "), p.cmd.ProcessState)
+}
