@@ -1,0 +1,209 @@
+package dockerfile
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerfile/shell"
+	"github.com/moby/buildkit/util/suggest"
+)
+
+// Needed gives the stages that target needs, itself last, each after those
+// that it reads. target is a stage's name (case doesn't matter) or index; ""
+// is the last stage. An unknown target is a *fault.Error that lists the names.
+func (f *File) Needed(target string) ([]*Stage, error) {
+	last, err := f.target(target)
+	if err != nil {
+		return nil, err
+	}
+	needed := make([]bool, last.Index+1)
+	needed[last.Index] = true
+	var stages []*Stage
+	// A stage reads earlier ones only, so one pass backwards finds them all.
+	for i := last.Index; i >= 0; i-- {
+		if !needed[i] {
+			continue
+		}
+		stages = append(stages, f.Stages[i])
+		for _, n := range f.Stages[i].Needs {
+			needed[n] = true
+		}
+	}
+	slices.Reverse(stages)
+	return stages, nil
+}
+
+// target finds the stage that --target names.
+func (f *File) target(name string) (*Stage, error) {
+	if name == "" {
+		return f.Last(), nil
+	}
+	if i, ok := f.stageNamed(name, len(f.Stages)); ok {
+		return f.Stages[i], nil
+	}
+	if i, err := strconv.Atoi(name); err == nil && i >= 0 && i < len(f.Stages) {
+		return f.Stages[i], nil
+	}
+	names := f.names()
+	remedy := "the file's stages have no names: use an index from 0 to " + strconv.Itoa(len(f.Stages)-1)
+	if len(names) > 0 {
+		remedy = "its stages are: " + strings.Join(names, ", ")
+	}
+	if meant, ok := suggest.Search(name, names, false); ok {
+		remedy = "did you mean " + meant + "? " + remedy
+	}
+	return nil, faultAt(f.Name, remedy, "there is no stage %q to build", name)
+}
+
+// stageNamed finds the last stage of that name before the given index.
+func (f *File) stageNamed(name string, before int) (int, bool) {
+	for i := min(before, len(f.Stages)) - 1; i >= 0; i-- {
+		if f.Stages[i].Name != "" && strings.EqualFold(f.Stages[i].Name, name) {
+			return i, true
+		}
+	}
+	return -1, false
+}
+
+// newStage makes the stage that a FROM begins.
+func (f *File) newStage(n *parser.Node, c *instructions.Stage) (*Stage, error) {
+	s := &Stage{
+		Index: len(f.Stages), Name: c.Name, BaseStage: -1,
+		Line: n.StartLine, Original: strings.TrimSpace(n.Original),
+	}
+	base, err := f.fromWord(s, "base name", c.BaseName)
+	if err != nil {
+		return nil, err
+	}
+	s.Base = base
+	if i, ok := f.stageNamed(base, s.Index); ok {
+		s.BaseStage = i
+		s.Needs = []int{i}
+	}
+	if c.Platform != "" {
+		if s.Platform, err = f.fromWord(s, "platform", c.Platform); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// fromWord expands a word of FROM, which only sees the variables declared
+// above the first FROM, and says which of them lacks a value where the result
+// can't be used.
+func (f *File) fromWord(s *Stage, what, word string) (string, error) {
+	match, err := shell.NewLex(f.Escape).ProcessWordWithMatches(word, shell.EnvsFromSlice(f.MetaArgs))
+	if err != nil {
+		return "", faultAt(s.Place(f.Name), "", "%w", tidy(err))
+	}
+	unset := slices.Sorted(maps.Keys(match.Unmatched))
+	switch {
+	case match.Result == "" && len(unset) == 0:
+		return "", faultAt(s.Place(f.Name), "", "the %s %q is empty", what, word)
+	case match.Result == "":
+		return "", faultAt(s.Place(f.Name), unsetRemedy(unset), "the %s %q is empty: %s has no value here", what, word, strings.Join(unset, ", "))
+	case len(unset) > 0 && what == "base name":
+		if _, err := reference.ParseNormalizedNamed(match.Result); err != nil {
+			return "", faultAt(s.Place(f.Name), unsetRemedy(unset), "%q becomes %q, which is no image name: %s has no value here", word, match.Result, strings.Join(unset, ", "))
+		}
+	}
+	return match.Result, nil
+}
+
+func unsetRemedy(names []string) string {
+	return "declare it above the first FROM with a default (ARG " + names[0] + "=…), or there and pass --build-arg " + names[0] + "=…"
+}
+
+// resolveSources looks up what the instructions read besides their own stage.
+// It runs when all stages are known, to tell a later stage from an image.
+func (f *File) resolveSources() error {
+	for _, s := range f.Stages {
+		for i := range s.Instructions {
+			ins := &s.Instructions[i]
+			if err := f.resolveCopy(s, ins); err != nil {
+				return err
+			}
+			if ins.FromStage >= 0 {
+				s.need(ins.FromStage)
+			}
+			if err := f.resolveMounts(s, ins); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resolveCopy sets FromStage or FromImage where COPY has --from.
+func (f *File) resolveCopy(s *Stage, ins *Instruction) error {
+	c, ok := ins.Cmd.(*instructions.CopyCommand)
+	if !ok || c.From == "" {
+		return nil
+	}
+	plain, _, err := shell.NewLex(f.Escape).ProcessWord(c.From, shell.EnvsFromSlice(nil))
+	if err != nil || plain != c.From {
+		return faultAt(ins.Place(f.Name), "add FROM "+c.From+" AS a-name above this stage and copy --from=a-name",
+			"--from takes no variables")
+	}
+	if ins.FromStage, err = f.source(s, ins, c.From); err != nil {
+		return err
+	}
+	if ins.FromStage < 0 {
+		ins.FromImage = c.From
+	}
+	return nil
+}
+
+// resolveMounts notes the stages that the mounts of a RUN read.
+func (f *File) resolveMounts(s *Stage, ins *Instruction) error {
+	run, ok := ins.Cmd.(*instructions.RunCommand)
+	if !ok {
+		return nil
+	}
+	for _, m := range instructions.GetMounts(run) {
+		if m.From == "" {
+			continue
+		}
+		stage, err := f.source(s, ins, m.From)
+		if err != nil {
+			return err
+		}
+		if stage >= 0 {
+			s.need(stage)
+		}
+	}
+	return nil
+}
+
+// source finds the earlier stage that --from means; -1 stands for an image.
+func (f *File) source(s *Stage, ins *Instruction, from string) (int, error) {
+	at := ins.Place(f.Name)
+	if i, err := strconv.Atoi(from); err == nil {
+		if i < 0 || i >= s.Index {
+			return -1, faultAt(at, "stages are counted from 0, and only earlier ones can be read", "there is no stage %d before this one", i)
+		}
+		return i, nil
+	}
+	if i, ok := f.stageNamed(from, s.Index); ok {
+		return i, nil
+	}
+	switch i, ok := f.stageNamed(from, len(f.Stages)); {
+	case ok && i == s.Index:
+		return -1, faultAt(at, "read an earlier stage or an image", "stage %q can't read itself", from)
+	case ok:
+		return -1, faultAt(at, "move stage "+f.Stages[i].Name+" above this one", "stage %q comes only later, at line %d", from, f.Stages[i].Line)
+	}
+	return -1, nil
+}
+
+// need notes another stage that this one reads.
+func (s *Stage) need(i int) {
+	if at, known := slices.BinarySearch(s.Needs, i); !known {
+		s.Needs = slices.Insert(s.Needs, at, i)
+	}
+}
