@@ -1,0 +1,211 @@
+package layout
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+)
+
+const (
+	// largestManifest is how much is read of a manifest, index or config: what
+	// registries take at most.
+	largestManifest = 4 << 20
+	// syncsAtOnce is how many files are synced side by side.
+	syncsAtOnce = 8
+	copyBuffer  = 256 << 10
+)
+
+// blobDir holds all blobs: builder stores none but sha256 ones.
+func (l *Layout) blobDir() string {
+	return filepath.Join(l.dir, v1.ImageBlobsDir, digest.SHA256.String())
+}
+
+// BlobsDir is the directory that holds a directory for each digest algorithm.
+func (l *Layout) BlobsDir() string { return filepath.Join(l.dir, v1.ImageBlobsDir) }
+
+// BlobPath is where the blob d is, or would be.
+func (l *Layout) BlobPath(d digest.Digest) string {
+	if !validDigest(d) {
+		return filepath.Join(l.blobDir(), "invalid") // no blob bears this name
+	}
+	return filepath.Join(l.blobDir(), d.Encoded())
+}
+
+// HasBlob tells whether the blob d is there with size bytes; any size will do
+// where size is negative. The content isn't read.
+func (l *Layout) HasBlob(d digest.Digest, size int64) bool {
+	st, err := os.Lstat(l.BlobPath(d))
+	return err == nil && st.Mode().IsRegular() && (size < 0 || st.Size() == size)
+}
+
+// OpenBlob opens a blob for reading. Its content isn't checked; what isn't
+// there or has another size is ErrAbsent. The caller closes it.
+func (l *Layout) OpenBlob(d v1.Descriptor) (*os.File, error) {
+	if !l.HasBlob(d.Digest, d.Size) {
+		return nil, fmt.Errorf("%w: %s", ErrAbsent, d.Digest)
+	}
+	return os.Open(l.BlobPath(d.Digest))
+}
+
+// ReadBlob gives the content of a manifest, index or config, checked against
+// its digest. One that fails is ErrAbsent, as is one beyond 4 MiB.
+func (l *Layout) ReadBlob(d digest.Digest) ([]byte, error) {
+	f, err := os.Open(l.BlobPath(d))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", ErrAbsent, d)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, largestManifest+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > largestManifest || digest.FromBytes(data) != d {
+		return nil, fmt.Errorf("%w: %s", ErrAbsent, d)
+	}
+	return data, nil
+}
+
+// PutBlob stores what r gives. It is whole under its name when PutBlob returns,
+// but not synced: Commit does that.
+func (l *Layout) PutBlob(ctx context.Context, r io.Reader) (v1.Descriptor, error) {
+	w, err := l.NewBlobWriter(l.session)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	digester := digest.SHA256.Digester()
+	buffer := make([]byte, copyBuffer)
+	if _, err := io.CopyBuffer(io.MultiWriter(w, digester.Hash()), &contextReader{ctx, r}, buffer); err != nil {
+		return v1.Descriptor{}, errors.Join(err, w.Cancel())
+	}
+	d := v1.Descriptor{Digest: digester.Digest(), Size: w.Size()}
+	return d, w.Commit(d.Digest)
+}
+
+// putBytes stores data, unless it is there already and right.
+func (l *Layout) putBytes(ctx context.Context, data []byte) (v1.Descriptor, error) {
+	d := digest.FromBytes(data)
+	if _, err := l.ReadBlob(d); err == nil {
+		return v1.Descriptor{Digest: d, Size: int64(len(data))}, nil
+	}
+	return l.PutBlob(ctx, bytes.NewReader(data))
+}
+
+// A BlobWriter writes one blob aside. Either Commit or Cancel ends it.
+type BlobWriter struct {
+	file   *os.File
+	layout *Layout
+	size   int64
+}
+
+// NewBlobWriter begins a blob. Its temporary file bears session in its name, so
+// that it can be swept when that session has died.
+func (l *Layout) NewBlobWriter(session string) (*BlobWriter, error) {
+	f, err := os.CreateTemp(l.blobDir(), atomicfile.Prefix+session+"-*")
+	if err != nil {
+		return nil, err
+	}
+	return &BlobWriter{file: f, layout: l}, nil
+}
+
+// Write appends p to the blob.
+func (w *BlobWriter) Write(p []byte) (int, error) {
+	n, err := w.file.Write(p)
+	w.size += int64(n)
+	return n, err
+}
+
+// Size is how many bytes have been written so far.
+func (w *BlobWriter) Size() int64 { return w.size }
+
+// Commit makes what was written the blob d. The caller vouches for the digest:
+// he has hashed the bytes on their way. The blob isn't synced.
+func (w *BlobWriter) Commit(d digest.Digest) error {
+	if !validDigest(d) {
+		return errors.Join(fmt.Errorf("blob digest %q is not a sha256 one", d), w.Cancel())
+	}
+	// An image is public to whom the store's own mode lets in: other tools of
+	// the same user read it from inside their user namespaces.
+	if err := w.file.Chmod(0o644); err != nil {
+		return errors.Join(err, w.Cancel())
+	}
+	if err := w.file.Close(); err != nil {
+		return errors.Join(err, os.Remove(w.file.Name()))
+	}
+	if err := os.Rename(w.file.Name(), w.layout.BlobPath(d)); err != nil {
+		return errors.Join(err, os.Remove(w.file.Name()))
+	}
+	return nil
+}
+
+// Cancel throws away what was written.
+func (w *BlobWriter) Cancel() error {
+	return errors.Join(w.file.Close(), os.Remove(w.file.Name()))
+}
+
+// SyncBlobs waits until the blobs and their names are on stable storage.
+func (l *Layout) SyncBlobs(ctx context.Context, digests []digest.Digest) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(syncsAtOnce)
+	for _, d := range digests {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return syncFile(l.BlobPath(d))
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(l.blobDir())
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// contextReader ends reading when its context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// validDigest is digest.Validate without its regular expression, for sha256
+// alone: what passes is safe as a file name.
+func validDigest(d digest.Digest) bool {
+	const prefix, length = "sha256:", 64
+	if len(d) != len(prefix)+length || d[:len(prefix)] != prefix {
+		return false
+	}
+	return isHex(string(d[len(prefix):]))
+}
+
+func isHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,163 @@
+package layout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// Commit makes an image part of the layout under names (in any form that
+// ParseName takes), or without a name where there are none. All its blobs must
+// be there; they are synced before index.json names them. An image that had one
+// of the names loses it, and stays without name where it has no other. Where
+// everything stands so already, nothing is written.
+//
+// The multi index is the multi-platform one that the manifest was taken from, or
+// nil.
+func (l *Layout) Commit(ctx context.Context, names []string, manifest v1.Descriptor, multi *v1.Descriptor) error {
+	canonical, err := parseNames(names)
+	if err != nil {
+		return err
+	}
+	image, err := l.newEntry(manifest, multi)
+	if err != nil {
+		return fmt.Errorf("image to be named: %w", err)
+	}
+	if l.stands(canonical, image) {
+		return nil
+	}
+	blobs, err := l.needed(manifest, multi)
+	if err != nil {
+		return err
+	}
+	if err := l.SyncBlobs(ctx, blobs); err != nil {
+		return err
+	}
+	return l.change(ctx, func(ix *index) error {
+		for _, d := range blobs {
+			if !l.HasBlob(d, -1) { // removed since it was synced
+				return fmt.Errorf("image to be named: %w: %s", ErrAbsent, d)
+			}
+		}
+		if len(canonical) == 0 {
+			ix.addNameless(image)
+		}
+		for _, name := range canonical {
+			ix.name(name, image)
+		}
+		return nil
+	})
+}
+
+// Tag gives the image that src means the further name dst.
+func (l *Layout) Tag(ctx context.Context, src, dst string) error {
+	name, err := ParseName(dst)
+	if err != nil {
+		return asDocker(err)
+	}
+	if strings.Contains(name, "@") {
+		return asDocker(fault.New("a digest belongs to an image already: give a name with a tag",
+			"name %q has a digest", dst))
+	}
+	return l.change(ctx, func(ix *index) error {
+		found, _, err := ix.find(src)
+		if err != nil {
+			return asDocker(err)
+		}
+		ix.name(name, *found)
+		return nil
+	})
+}
+
+// asDocker gives an error the exit code that docker's commands about images
+// have.
+func asDocker(err error) error {
+	var known *fault.Error
+	if !errors.As(err, &known) {
+		return err
+	}
+	coded := *known
+	coded.Code = 1
+	return &coded
+}
+
+func parseNames(names []string) ([]string, error) {
+	var canonical []string
+	for _, s := range names {
+		name, err := ParseName(s)
+		if err != nil {
+			return nil, err
+		}
+		canonical = append(canonical, name)
+	}
+	return canonical, nil
+}
+
+// newEntry makes the descriptor of an image that isn't in index.json yet.
+func (l *Layout) newEntry(manifest v1.Descriptor, multi *v1.Descriptor) (entry, error) {
+	target := manifest
+	if multi != nil {
+		target = *multi
+	}
+	known, err := l.describe(target, manifest)
+	if err != nil {
+		return entry{}, err
+	}
+	plain := v1.Descriptor{MediaType: target.MediaType, Digest: target.Digest, Size: target.Size}
+	raw, err := json.Marshal(plain)
+	if err != nil {
+		return entry{}, err
+	}
+	return entry{
+		raw: string(raw), dirty: true,
+		mediaType: target.MediaType, digest: target.Digest, size: target.Size,
+		details: known,
+	}, nil
+}
+
+// stands tells whether index.json names the image so already. Its blobs were
+// synced then.
+func (l *Layout) stands(names []string, image entry) bool {
+	ix, err := l.read()
+	if err != nil {
+		return false
+	}
+	for _, name := range names {
+		e := ix.first(func(e *entry) bool { return e.name == name })
+		if e == nil || !e.known() || !e.sameImage(image) {
+			return false
+		}
+	}
+	return len(names) > 0 || ix.first(func(e *entry) bool { return e.known() && e.sameImage(image) }) != nil
+}
+
+// needed gives the blobs that the image can't do without. Of an index that is
+// itself and the one manifest: other platforms needn't be here.
+func (l *Layout) needed(manifest v1.Descriptor, multi *v1.Descriptor) ([]digest.Digest, error) {
+	m, err := l.readManifest(manifest.Digest)
+	if err != nil {
+		return nil, err
+	}
+	need := map[digest.Digest]int64{manifest.Digest: manifest.Size, m.Config.Digest: m.Config.Size}
+	if multi != nil {
+		need[multi.Digest] = multi.Size
+	}
+	for _, layer := range m.Layers {
+		need[layer.Digest] = layer.Size
+	}
+	for d, size := range need {
+		if !l.HasBlob(d, size) {
+			return nil, fmt.Errorf("image to be named: %w: %s", ErrAbsent, d)
+		}
+	}
+	return slices.Sorted(maps.Keys(need)), nil
+}

@@ -1,0 +1,249 @@
+package layout
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Media types of docker's own formats.
+const (
+	MediaTypeDockerManifest     = "application/vnd.docker.distribution.manifest.v2+json"
+	MediaTypeDockerManifestList = "application/vnd.docker.distribution.manifest.list.v2+json"
+	MediaTypeDockerConfig       = "application/vnd.docker.container.image.v1+json"
+	mediaTypeDockerLayer        = "application/vnd.docker.image.rootfs.diff.tar"
+	mediaTypeDockerForeignLayer = "application/vnd.docker.image.rootfs.foreign.diff.tar"
+	mediaTypeOCIForeignLayer    = "application/vnd.oci.image.layer.nondistributable.v1.tar"
+)
+
+// UncompressedSize is an annotation of a layer's descriptor, in bytes, for
+// callers of WriteImage who know it. It goes into the size that listings show,
+// never into a manifest.
+const UncompressedSize = "io.github.builder-oci.uncompressed-size"
+
+// Manifest gives the image's manifest, checked against its digest.
+func (l *Layout) Manifest(img Image) (*v1.Manifest, error) {
+	m, err := l.readManifest(img.Manifest.Digest)
+	if err != nil {
+		return nil, damaged(img, err)
+	}
+	return m, nil
+}
+
+// Config gives the image's config, checked against the image's id.
+func (l *Layout) Config(img Image) (*ImageConfig, error) {
+	data, err := l.ReadBlob(img.ID)
+	if err != nil {
+		return nil, damaged(img, err)
+	}
+	c, err := ParseConfig(data)
+	if err != nil {
+		return nil, damaged(img, err)
+	}
+	return c, nil
+}
+
+func (l *Layout) readManifest(d digest.Digest) (*v1.Manifest, error) {
+	data, err := l.ReadBlob(d)
+	if err != nil {
+		return nil, err
+	}
+	var m v1.Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", d, err)
+	}
+	if m.Config.Digest == "" {
+		return nil, fmt.Errorf("manifest %s has no config", d)
+	}
+	return &m, nil
+}
+
+// adopt finds out what a descriptor without builder's annotations stands for.
+// It fails where that isn't an image or parts of it are missing.
+func (l *Layout) adopt(e *entry) error {
+	target := e.descriptor()
+	manifest := target
+	if isIndex(e.mediaType) {
+		chosen, err := l.choosePlatform(target)
+		if err != nil {
+			return err
+		}
+		manifest = chosen
+	}
+	known, err := l.describe(target, manifest)
+	if err != nil {
+		return err
+	}
+	e.details, e.dirty = known, true
+	return nil
+}
+
+func isIndex(mediaType string) bool {
+	return mediaType == v1.MediaTypeImageIndex || mediaType == MediaTypeDockerManifestList
+}
+
+// choosePlatform gives the manifest of an index that suits this machine, or
+// else the first that is here.
+func (l *Layout) choosePlatform(target v1.Descriptor) (v1.Descriptor, error) {
+	data, err := l.ReadBlob(target.Digest)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	var ix v1.Index
+	if err := json.Unmarshal(data, &ix); err != nil {
+		return v1.Descriptor{}, fmt.Errorf("index %s: %w", target.Digest, err)
+	}
+	var first *v1.Descriptor
+	for _, m := range ix.Manifests {
+		if !l.HasBlob(m.Digest, m.Size) {
+			continue
+		}
+		plain := v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: m.Size}
+		if p := m.Platform; p != nil && p.OS == runtime.GOOS && p.Architecture == runtime.GOARCH {
+			return plain, nil
+		}
+		if first == nil {
+			first = &plain
+		}
+	}
+	if first == nil {
+		return v1.Descriptor{}, fmt.Errorf("%w: every manifest of index %s", ErrAbsent, target.Digest)
+	}
+	return *first, nil
+}
+
+// describe makes what index.json tells of an image from its blobs. The target
+// is an index that holds the manifest, or the manifest itself.
+func (l *Layout) describe(target, manifest v1.Descriptor) (details, error) {
+	m, err := l.readManifest(manifest.Digest)
+	if err != nil {
+		return details{}, err
+	}
+	data, err := l.ReadBlob(m.Config.Digest)
+	if err != nil {
+		return details{}, err
+	}
+	config, err := ParseConfig(data)
+	if err != nil {
+		return details{}, err
+	}
+	if config.OS == "" && len(config.RootFS.DiffIDs) == 0 {
+		return details{}, errors.New("not an image: the config names no root file system")
+	}
+	known := details{of: shortOf(target.Digest), id: m.Config.Digest, imageSize: l.unpackedSize(manifest, m)}
+	if config.Created != nil {
+		known.created = config.Created.UTC().Format(time.RFC3339Nano)
+	}
+	if target.Digest != manifest.Digest {
+		known.manifest = formatPlatformManifest(manifest)
+	}
+	var blobs strings.Builder
+	for d := range l.reach(target.Digest) {
+		if d != target.Digest {
+			blobs.WriteString(shortBlob(d))
+		}
+	}
+	known.blobs = blobs.String()
+	return known, nil
+}
+
+func shortBlob(d digest.Digest) string {
+	if !validDigest(d) {
+		return ""
+	}
+	return d.Encoded()[:blobLen]
+}
+
+// unpackedSize is what the layers take unpacked, as far as it can be told
+// without reading them.
+func (l *Layout) unpackedSize(manifest v1.Descriptor, m *v1.Manifest) int64 {
+	if size, err := strconv.ParseInt(manifest.Annotations[annotationSize], 10, 64); err == nil {
+		return size
+	}
+	var sum int64
+	for _, layer := range m.Layers {
+		sum += l.layerSize(layer)
+	}
+	return sum
+}
+
+// layerSize is the unpacked size of a layer where its descriptor or the last
+// four bytes of its gzip stream tell it, else its compressed size. Those bytes
+// count modulo 4 GiB, and of several streams in one they are the last one's:
+// what is less than the compressed size is not believed.
+func (l *Layout) layerSize(layer v1.Descriptor) int64 {
+	if size, err := strconv.ParseInt(layer.Annotations[UncompressedSize], 10, 64); err == nil {
+		return size
+	}
+	if !strings.HasSuffix(layer.MediaType, "gzip") {
+		return layer.Size
+	}
+	f, err := l.OpenBlob(layer)
+	if err != nil {
+		return layer.Size
+	}
+	defer f.Close()
+	var trailer [4]byte
+	if _, err := f.Seek(-int64(len(trailer)), io.SeekEnd); err != nil {
+		return layer.Size
+	}
+	if _, err := io.ReadFull(f, trailer[:]); err != nil {
+		return layer.Size
+	}
+	return max(layer.Size, int64(binary.LittleEndian.Uint32(trailer[:])))
+}
+
+// links is every member of a manifest or index that leads to another blob.
+type links struct {
+	Config    *v1.Descriptor  `json:"config"`
+	Layers    []v1.Descriptor `json:"layers"`
+	Blobs     []v1.Descriptor `json:"blobs"` // of an artifact manifest
+	Manifests []v1.Descriptor `json:"manifests"`
+	Subject   *v1.Descriptor  `json:"subject"`
+}
+
+// reach gives the digest of every blob that d leads to, d included. A manifest
+// that is missing or damaged leads nowhere.
+func (l *Layout) reach(d digest.Digest) map[digest.Digest]bool {
+	seen := map[digest.Digest]bool{}
+	l.follow(d, seen)
+	return seen
+}
+
+func (l *Layout) follow(d digest.Digest, seen map[digest.Digest]bool) {
+	if seen[d] {
+		return
+	}
+	seen[d] = true
+	data, err := l.ReadBlob(d)
+	if err != nil {
+		return
+	}
+	var to links
+	if json.Unmarshal(data, &to) != nil {
+		return // a small blob of another kind
+	}
+	for _, m := range to.Manifests {
+		l.follow(m.Digest, seen)
+	}
+	if to.Subject != nil {
+		l.follow(to.Subject.Digest, seen)
+	}
+	if to.Config != nil {
+		seen[to.Config.Digest] = true
+	}
+	for _, list := range [][]v1.Descriptor{to.Layers, to.Blobs} {
+		for _, layer := range list {
+			seen[layer.Digest] = true
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package layout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+const idPrefix = "sha256:"
+
+// find gives the descriptor that ref means, and whether ref named the image
+// itself rather than one of its names.
+func (ix *index) find(ref string) (e *entry, byID bool, err error) {
+	if e := ix.first(func(e *entry) bool { return ref != "" && e.refName == ref && e.id != "" }); e != nil {
+		return e, false, nil
+	}
+	if validHex, ok := strings.CutPrefix(ref, idPrefix); ok || len(ref) == 64 && isHex(ref) {
+		if !ok {
+			validHex = ref
+		}
+		e, err := ix.findID(validHex, ref)
+		return e, true, err
+	}
+	name, nameErr := ParseName(ref)
+	if nameErr == nil {
+		if e := ix.findName(name); e != nil {
+			return e, e.name != name, nil
+		}
+	}
+	if isHex(ref) {
+		e, err := ix.findID(ref, ref)
+		return e, true, err
+	}
+	if nameErr != nil {
+		return nil, false, nameErr
+	}
+	return nil, false, unknown(ref)
+}
+
+// findName finds a canonical name. One with a digest is also what any image of
+// that repository is called whose manifest or index has the digest.
+func (ix *index) findName(name string) *entry {
+	if e := ix.first(func(e *entry) bool { return e.name == name && e.id != "" }); e != nil {
+		return e
+	}
+	repository, suffix := splitName(name)
+	want, digested := strings.CutPrefix(suffix, "@")
+	if !digested {
+		return nil
+	}
+	return ix.first(func(e *entry) bool {
+		repo, _ := splitName(e.name)
+		return repo == repository && e.id != "" && e.hasDigest(want)
+	})
+}
+
+// findID finds an image by the beginning of its id, or by the whole digest of
+// its manifest or index.
+func (ix *index) findID(hex, ref string) (*entry, error) {
+	if !isHex(hex) {
+		return nil, unknown(ref)
+	}
+	prefix := idPrefix + hex
+	if e := ix.first(func(e *entry) bool { return e.id != "" && e.hasDigest(prefix) }); e != nil {
+		return e, nil
+	}
+	var found *entry
+	for i := range ix.entries {
+		e := &ix.entries[i]
+		if !strings.HasPrefix(e.id.String(), prefix) {
+			continue
+		}
+		if found != nil && found.id != e.id {
+			return nil, ambiguous(ref, found, e)
+		}
+		if found == nil || found.name == "" {
+			found = e
+		}
+	}
+	if found == nil {
+		return nil, unknown(ref)
+	}
+	return found, nil
+}
+
+func ambiguous(ref string, a, b *entry) error {
+	return fault.New("write more digits of the id, or the image's name",
+		"image id %s is ambiguous: it begins %s and %s", ref, a.id, b.id)
+}
+
+// hasDigest tells whether d is the digest of the manifest or the index.
+func (e *entry) hasDigest(d string) bool {
+	return e.digest.String() == d || strings.HasPrefix(e.manifest, d+" ")
+}
+
+func (ix *index) first(suits func(*entry) bool) *entry {
+	for i := range ix.entries {
+		if suits(&ix.entries[i]) {
+			return &ix.entries[i]
+		}
+	}
+	return nil
+}
+
+// name gives a name to an image, which is taken from the one that has it.
+func (ix *index) name(name string, image entry) {
+	if old := ix.first(func(e *entry) bool { return e.name == name }); old != nil {
+		if old.sameImage(image) {
+			return
+		}
+		ix.unname(old)
+	}
+	ix.changed = true
+	if e := ix.first(func(e *entry) bool { return e.name == "" && e.sameImage(image) }); e != nil {
+		e.rename(name)
+		return
+	}
+	image.rename(name)
+	ix.entries = append(ix.entries, image)
+	ix.dropNameless(image)
+}
+
+// unname takes the name of e. Its image keeps a descriptor without name only
+// where it has no other.
+func (ix *index) unname(e *entry) {
+	ix.changed = true
+	e.rename("")
+	ix.dropNameless(*e)
+}
+
+// dropNameless removes descriptors without name of an image that has others,
+// and all but one of an image that has only such.
+func (ix *index) dropNameless(image entry) {
+	if image.id == "" {
+		return
+	}
+	keep := slices.IndexFunc(ix.entries, func(e entry) bool { return e.id == image.id && e.name != "" })
+	if keep < 0 {
+		keep = slices.IndexFunc(ix.entries, func(e entry) bool { return e.id == image.id })
+	}
+	at := -1
+	ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool {
+		at++
+		return e.id == image.id && e.name == "" && at != keep
+	})
+}
+
+// addNameless keeps an image without giving it a name.
+func (ix *index) addNameless(image entry) {
+	if ix.first(func(e *entry) bool { return e.id == image.id }) == nil {
+		ix.entries = append(ix.entries, image)
+		ix.changed = true
+	}
+}
+
+// sameImage tells whether two descriptors mean the same manifest by the same
+// index.
+func (e *entry) sameImage(other entry) bool {
+	return e.digest == other.digest && e.manifest == other.manifest && e.id == other.id
+}
+
+// names gives the names of the image that e means, e's own first.
+func (ix *index) names(e *entry) []string {
+	var names []string
+	if e.name != "" {
+		names = append(names, e.name)
+	}
+	for i := range ix.entries {
+		if o := &ix.entries[i]; o.id == e.id && o.name != "" && o.name != e.name {
+			names = append(names, o.name)
+		}
+	}
+	return names
+}
+
+func (e *entry) String() string { return fmt.Sprintf("%s (%s)", Familiar(e.name), e.id) }

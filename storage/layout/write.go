@@ -1,0 +1,116 @@
+package layout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// WriteImage stores config and manifest of an image whose layers are (or will
+// be, before Commit) in the layout, base first, one for each of the config's
+// diffIDs. The layers' media types are turned into the format's. Annotations
+// belong to the manifest; docker's format has none. It gives the manifest's
+// descriptor, to be handed to Commit as it is, and the image's id.
+func WriteImage(ctx context.Context, l *Layout, cfg *ImageConfig, layers []v1.Descriptor,
+	format Format, annotations map[string]string,
+) (manifest v1.Descriptor, id digest.Digest, err error) {
+	if len(layers) != len(cfg.RootFS.DiffIDs) {
+		return manifest, "", fmt.Errorf("image with %d layers and %d diffIDs", len(layers), len(cfg.RootFS.DiffIDs))
+	}
+	m, err := newManifest(layers, format, annotations)
+	if err != nil {
+		return manifest, "", err
+	}
+	data, err := cfg.Marshal(format)
+	if err != nil {
+		return manifest, "", err
+	}
+	config, err := l.putBytes(ctx, data)
+	if err != nil {
+		return manifest, "", err
+	}
+	config.MediaType = m.Config.MediaType
+	m.Config = config
+	data, err = json.Marshal(m)
+	if err != nil {
+		return manifest, "", err
+	}
+	manifest, err = l.putBytes(ctx, data)
+	if err != nil {
+		return manifest, "", err
+	}
+	manifest.MediaType = m.MediaType
+	manifest.Annotations = map[string]string{annotationSize: strconv.FormatInt(l.sizeOf(layers), 10)}
+	return manifest, config.Digest, nil
+}
+
+func (l *Layout) sizeOf(layers []v1.Descriptor) int64 {
+	var sum int64
+	for _, layer := range layers {
+		sum += l.layerSize(layer)
+	}
+	return sum
+}
+
+// newManifest makes a manifest whose config has a media type only.
+func newManifest(layers []v1.Descriptor, format Format, annotations map[string]string) (*v1.Manifest, error) {
+	m := &v1.Manifest{
+		Versioned:   specs.Versioned{SchemaVersion: 2},
+		MediaType:   v1.MediaTypeImageManifest,
+		Config:      v1.Descriptor{MediaType: v1.MediaTypeImageConfig},
+		Layers:      make([]v1.Descriptor, len(layers)),
+		Annotations: annotations,
+	}
+	convert := ociLayer
+	if format == FormatDocker {
+		m.MediaType, m.Config.MediaType, m.Annotations = MediaTypeDockerManifest, MediaTypeDockerConfig, nil
+		convert = dockerLayer
+	}
+	for i, layer := range layers {
+		mediaType, err := convert(layer.MediaType)
+		if err != nil {
+			return nil, err
+		}
+		m.Layers[i] = v1.Descriptor{MediaType: mediaType, Digest: layer.Digest, Size: layer.Size, URLs: layer.URLs}
+	}
+	return m, nil
+}
+
+// ociLayer gives OCI's media type of a layer.
+func ociLayer(mediaType string) (string, error) {
+	for docker, oci := range map[string]string{
+		mediaTypeDockerLayer:        v1.MediaTypeImageLayer,
+		mediaTypeDockerForeignLayer: mediaTypeOCIForeignLayer,
+	} {
+		if rest, ok := strings.CutPrefix(mediaType, docker); ok {
+			return oci + strings.Replace(rest, ".", "+", 1), nil
+		}
+	}
+	return mediaType, nil
+}
+
+// dockerLayer gives docker's media type of a layer. It has none for zstd.
+func dockerLayer(mediaType string) (string, error) {
+	for oci, docker := range map[string]string{
+		v1.MediaTypeImageLayer:   mediaTypeDockerLayer,
+		mediaTypeOCIForeignLayer: mediaTypeDockerForeignLayer,
+	} {
+		rest, ok := strings.CutPrefix(mediaType, oci)
+		switch {
+		case ok && rest == "+zstd":
+			return "", fault.New("use --format oci, or --compression gzip",
+				"docker's image format has no layers compressed by zstd")
+		case ok:
+			return docker + strings.Replace(rest, "+", ".", 1), nil
+		}
+	}
+	return mediaType, nil
+}
