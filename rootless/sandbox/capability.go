@@ -1,0 +1,78 @@
+package sandbox
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"golang.org/x/sys/unix"
+)
+
+// defaultCaps is what docker leaves to a container.
+var defaultCaps = []string{
+	"CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
+	"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID",
+	"CAP_SYS_CHROOT",
+}
+
+// allCaps are the kernel's, in the order of their numbers.
+var allCaps = []string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+	"CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
+	"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO",
+	"CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE",
+	"CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
+	"CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
+	"CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+}
+
+// capabilities gives the set that results from docker's --cap-add and
+// --cap-drop, sorted. A name in both is dropped; with "ALL" dropped, only
+// what is added by name is left.
+func capabilities(add, drop []string) ([]string, error) {
+	add, err := canonicalCaps(add)
+	if err != nil {
+		return nil, err
+	}
+	if drop, err = canonicalCaps(drop); err != nil {
+		return nil, err
+	}
+	var set []string
+	switch {
+	case slices.Contains(add, "ALL"):
+		set = heldCaps()
+	case slices.Contains(drop, "ALL"):
+		set = slices.Clone(add)
+	default:
+		set = slices.Concat(defaultCaps, add)
+	}
+	set = slices.DeleteFunc(set, func(c string) bool { return slices.Contains(drop, c) })
+	slices.Sort(set)
+	return slices.Compact(set), nil
+}
+
+// heldCaps are those that can be given away: the ones in our own bounding set.
+func heldCaps() []string {
+	var held []string
+	for number, name := range allCaps {
+		if has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(number), 0, 0, 0); err == nil && has == 1 {
+			held = append(held, name)
+		}
+	}
+	return held
+}
+
+func canonicalCaps(names []string) ([]string, error) {
+	var out []string
+	for _, name := range names {
+		c := strings.ToUpper(name)
+		if c != "ALL" && !strings.HasPrefix(c, "CAP_") {
+			c = "CAP_" + c
+		}
+		if c != "ALL" && !slices.Contains(allCaps, c) {
+			return nil, fault.New("man 7 capabilities    # lists them", "there is no capability named %q", name)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}

@@ -1,0 +1,135 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	rspec "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// OCI is a [Sandbox] that hands the work to an OCI runtime. It is safe for
+// concurrent use.
+//
+// Without a pid namespace, which is for places where no new /proc can be
+// mounted, the program sees builder's own /proc, /sys and processes, and what
+// it leaves running is found by its ipc namespace and killed.
+type OCI struct {
+	runtime Runtime
+	pidNS   bool
+	filters *filters
+
+	once   sync.Once
+	host   host
+	cgroup *cgroup
+}
+
+// NewOCI makes a sandbox of a runtime. Compiled seccomp filters are kept in
+// cacheDir, which may be empty or missing.
+func NewOCI(rt Runtime, cacheDir string, pidNS bool) *OCI {
+	return &OCI{runtime: rt, pidNS: pidNS, filters: newFilters(rt, cacheDir)}
+}
+
+// Run implements [Sandbox].
+func (o *OCI) Run(ctx context.Context, s Spec) (Exit, error) {
+	o.once.Do(o.prepare)
+	if err := ctx.Err(); err != nil {
+		return Exit{}, context.Cause(ctx)
+	}
+	b, err := o.newBundle(ctx, s)
+	if err != nil {
+		return Exit{}, err
+	}
+	defer b.remove()
+	before := o.cgroup.oomKills()
+	code, err := o.run(ctx, s, b)
+	if ctx.Err() != nil {
+		return Exit{Code: code}, context.Cause(ctx)
+	}
+	if err != nil {
+		return Exit{}, fmt.Errorf("running %s: %w", o.runtime.Name, err)
+	}
+	if failed := b.failure(code); failed != nil {
+		if b.ready && strings.Contains(failed.message, "seccomp") {
+			o.filters.refuse()
+			return o.Run(ctx, s)
+		}
+		return Exit{Code: failed.code}, failed.fault(o.runtime, s)
+	}
+	exit := Exit{Code: code}
+	if code > 128 && code <= 128+64 {
+		exit.Signal = code - 128
+	}
+	if code == 128+9 {
+		exit.OOM = o.cgroup.oomSince(before)
+	}
+	return exit, nil
+}
+
+// prepare readies this process for the runtime, once.
+func (o *OCI) prepare() {
+	o.host = probeHost()
+	o.cgroup = openCgroup()
+	if o.runtime.Name == "crun" {
+		hideOldCgroups()
+	}
+}
+
+// bundle is the directory that a runtime is given, with all that one run
+// leaves behind.
+type bundle struct {
+	dir   string
+	ready bool // the seccomp filter was passed ready-made
+}
+
+func (b *bundle) path(name string) string { return filepath.Join(b.dir, name) }
+
+func (b *bundle) remove() { _ = os.RemoveAll(b.dir) }
+
+func (o *OCI) newBundle(ctx context.Context, s Spec) (_ *bundle, err error) {
+	if s.ID == "" || strings.ContainsAny(s.ID, "/\x00") || len(s.Args) == 0 {
+		return nil, errors.New("a sandbox needs an id and a command")
+	}
+	b := &bundle{dir: filepath.Join(s.StateDir, s.ID)}
+	if err := os.MkdirAll(s.StateDir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(b.dir, 0o700); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			b.remove()
+		}
+	}()
+	for _, f := range s.files() {
+		if err := os.WriteFile(b.path(f.name), f.data, 0o644); err != nil {
+			return nil, err
+		}
+		// The umask is the caller's; anyone inside may read these.
+		if err := os.Chmod(b.path(f.name), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	spec, err := o.runtimeSpec(s, b.dir)
+	if err != nil {
+		return nil, err
+	}
+	if b.ready, err = o.filters.apply(ctx, spec, s.StateDir); err != nil {
+		return nil, err
+	}
+	return b, writeSpec(b.path("config.json"), spec)
+}
+
+func writeSpec(path string, spec *rspec.Spec) error {
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o600)
+}

@@ -1,0 +1,72 @@
+package sandbox
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// Runtime is an OCI runtime that is installed.
+type Runtime struct {
+	Name    string // "crun" or "runc"
+	Path    string
+	Version string // empty until asked for with WithVersion
+}
+
+// FindRuntime looks for the runtime of that name or path, or, where prefer is
+// empty, for crun and then runc. It starts nothing.
+func FindRuntime(prefer string) (Runtime, error) {
+	names := []string{"crun", "runc"}
+	if prefer != "" {
+		names = []string{prefer}
+	}
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			if path, err = filepath.Abs(path); err == nil {
+				return Runtime{Name: kind(path), Path: path}, nil
+			}
+		}
+	}
+	if prefer != "" {
+		return Runtime{}, fault.New("sudo apt-get install crun", "the runtime %q isn't installed", prefer)
+	}
+	return Runtime{}, fault.New("sudo apt-get install crun", "no OCI runtime is installed (crun or runc)")
+}
+
+// WithVersion asks the runtime for its version.
+func (r Runtime) WithVersion() (Runtime, error) {
+	out, err := exec.Command(r.Path, "--version").Output()
+	if err != nil {
+		return r, fault.New("sudo apt-get install --reinstall "+r.Name, "%s --version: %w", r.Path, err)
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	fields := strings.Fields(first)
+	if len(fields) > 0 {
+		r.Version = fields[len(fields)-1]
+	}
+	return r, nil
+}
+
+// identity tells one build of a runtime from another, without starting it.
+func (r Runtime) identity() string {
+	st, err := os.Stat(r.Path)
+	if err != nil {
+		return r.Path
+	}
+	return r.Path + " " + st.ModTime().UTC().String()
+}
+
+// kind tells which runtime's ways a program has; an unknown one is taken to be
+// like runc, the reference.
+func kind(path string) string {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	if strings.HasPrefix(filepath.Base(path), "crun") {
+		return "crun"
+	}
+	return "runc"
+}

@@ -1,0 +1,155 @@
+// Package sandbox runs one program in a root file system of its own: in its
+// own mount, pid, ipc, uts and, unless told otherwise, network namespace,
+// with docker's capabilities, seccomp profile and hidden paths. It works
+// inside the user namespace that the process has already entered, and needs
+// no other privilege.
+//
+// A [Spec] says what to run, a [Sandbox] runs it and waits. [OCI] is the
+// sandbox that hands the work to crun or runc.
+package sandbox
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/builder-oci/builder/rootless/network"
+)
+
+// Sandbox runs programs.
+type Sandbox interface {
+	// Run starts the program and returns when it and everything that it
+	// started has ended. The error tells that the program couldn't be run;
+	// that it ran and failed is told by Exit alone. When ctx ends, the whole
+	// sandbox is killed, and the error is ctx's cause.
+	Run(ctx context.Context, s Spec) (Exit, error)
+}
+
+// Spec is one program and what it sees. It can be kept as JSON, less its
+// streams.
+type Spec struct {
+	// ID names the sandbox: letters, digits, '_', '.', '-', '+'. It is unique
+	// in StateDir.
+	ID string
+	// RootFS is the root directory, which must exist and hold MountPoints.
+	RootFS string
+	// Args is the command. A first word without a slash is looked for in
+	// Env's PATH.
+	Args []string
+	// Env is the whole environment, as "NAME=value".
+	Env []string
+	// Cwd must exist in the root file system. Empty stands for "/".
+	Cwd      string
+	UID, GID uint32
+	// Groups are the additional groups. They are dropped where the user
+	// namespace maps a single id, because the kernel forbids setting any.
+	Groups []uint32
+
+	Network network.Mode
+	// NetNS is the file of the network namespace, for network.ModePrivate.
+	NetNS    string
+	Hostname string
+	// ResolvConf and Hosts are mounted over the files of that name in /etc,
+	// and Hostname over /etc/hostname; they leave no trace but the mount
+	// points. Where ResolvConf or Hosts is nil, the image's file is seen.
+	ResolvConf, Hosts []byte
+
+	// CapAdd and CapDrop change docker's default set; "ALL" is understood,
+	// and names may come without "CAP_".
+	CapAdd, CapDrop []string
+	Ulimits         []Ulimit
+	ShmSize         int64 // of /dev/shm in bytes; 0 stands for 64 MiB
+	ReadOnly        bool  // the root file system can't be written
+	// NoPivot changes the root by chroot in place of pivot_root, which an
+	// initramfs doesn't have.
+	NoPivot bool
+	Mounts  []Mount
+
+	// Stdin is empty where it is nil; Stdout and Stderr are then dropped. A
+	// file is passed as it is, anything else by a pipe.
+	Stdin          io.Reader `json:"-"`
+	Stdout, Stderr io.Writer `json:"-"`
+	// Signals that arrive here are passed on to the program.
+	Signals <-chan os.Signal `json:"-"`
+
+	// StateDir is a private run-time directory; it is best on a tmpfs.
+	StateDir string
+}
+
+// Mount is one more mount inside, in the words of the runtime specification.
+type Mount struct {
+	Type        string // "bind", "tmpfs", …
+	Source      string
+	Destination string // absolute, in the root file system
+	Options     []string
+}
+
+// Exit tells how the program ended.
+type Exit struct {
+	// Code is the exit code, 128+n where signal n killed the program.
+	Code   int
+	Signal int
+	// OOM is set where the kernel's out-of-memory killer did it.
+	OOM *OOM
+}
+
+// MountPoint is a name that must exist in the root file system.
+type MountPoint struct {
+	Path string // absolute; links on the way are followed inside the root
+	Dir  bool
+}
+
+// MountPoints lists what Run mounts on, in the order of mounting. A runtime
+// makes what is missing; who doesn't want to find that in a layer makes it
+// before and removes it afterwards.
+func MountPoints(s Spec) []MountPoint {
+	points := []MountPoint{{"/proc", true}, {"/dev", true}, {"/sys", true}}
+	for _, f := range s.files() {
+		points = append(points, MountPoint{f.path, false})
+	}
+	for _, m := range s.Mounts {
+		points = append(points, MountPoint{m.Destination, m.isDir()})
+	}
+	return points
+}
+
+// isDir tells whether the mount goes on a directory.
+func (m Mount) isDir() bool {
+	if !m.isBind() {
+		return true
+	}
+	st, err := os.Stat(m.Source)
+	return err != nil || st.IsDir()
+}
+
+func (m Mount) isBind() bool {
+	if m.Type == "bind" {
+		return true
+	}
+	for _, o := range m.Options {
+		if o == "bind" || o == "rbind" {
+			return true
+		}
+	}
+	return false
+}
+
+// file is a file in /etc that the sandbox provides.
+type file struct {
+	name, path string
+	data       []byte
+}
+
+func (s Spec) files() []file {
+	var files []file
+	if s.ResolvConf != nil {
+		files = append(files, file{"resolv.conf", "/etc/resolv.conf", s.ResolvConf})
+	}
+	if s.Hosts != nil {
+		files = append(files, file{"hosts", "/etc/hosts", s.Hosts})
+	}
+	if s.Hostname != "" {
+		files = append(files, file{"hostname", "/etc/hostname", []byte(s.Hostname + "\n")})
+	}
+	return files
+}

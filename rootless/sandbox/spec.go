@@ -1,0 +1,173 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/builder-oci/builder/rootless/network"
+	rspec "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-tools/generate"
+)
+
+// specVersion is the newest that crun 1.8 takes.
+const specVersion = "1.0.2"
+
+const defaultShmSize = 64 << 20
+
+// maskedPaths and readonlyPaths are docker's: what would tell of the host, and
+// what would change it.
+var (
+	maskedPaths = []string{
+		"/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+		"/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+		"/sys/devices/virtual/powercap",
+	}
+	readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+)
+
+// runtimeSpec turns s into the runtime's words. bundle is where the files for
+// /etc lie. The seccomp profile is added by the caller, for it depends on the
+// capabilities that are set here.
+func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
+	g, err := generate.New("linux")
+	if err != nil {
+		return nil, err
+	}
+	g.SetOCIVersion(specVersion)
+	if err := o.setProcess(&g, s); err != nil {
+		return nil, err
+	}
+	rootFS, err := filepath.Abs(s.RootFS)
+	if err != nil {
+		return nil, err
+	}
+	g.SetRootPath(rootFS)
+	g.SetRootReadonly(s.ReadOnly)
+	g.SetHostname(s.Hostname)
+	if err := o.setNamespaces(&g, s); err != nil {
+		return nil, err
+	}
+	o.setMounts(&g, s, bundle)
+	for _, path := range maskedPaths {
+		g.AddLinuxMaskedPaths(path)
+	}
+	for _, path := range readonlyPaths {
+		g.AddLinuxReadonlyPaths(path)
+	}
+	// Devices are given as nodes; there is no device cgroup to guard.
+	g.Config.Linux.Resources = nil
+	g.Config.Linux.Seccomp = nil
+	return g.Config, nil
+}
+
+func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
+	g.SetProcessArgs(s.Args)
+	g.Config.Process.Env = s.Env
+	g.SetProcessCwd("/")
+	if s.Cwd != "" {
+		g.SetProcessCwd(s.Cwd)
+	}
+	g.SetProcessUID(s.UID)
+	g.SetProcessGID(s.GID)
+	if o.host.groups {
+		for _, gid := range s.Groups {
+			g.AddProcessAdditionalGid(gid)
+		}
+	}
+	g.SetProcessNoNewPrivileges(false)
+	// The generator's own limit on open files is far below what programs
+	// expect: the session's limits stay, but for those that are named.
+	g.ClearProcessRlimits()
+	for _, u := range s.Ulimits {
+		if err := u.check(); err != nil {
+			return err
+		}
+		g.AddProcessRlimits("RLIMIT_"+strings.ToUpper(u.Name), u.Hard, u.Soft)
+	}
+	caps, err := capabilities(s.CapAdd, s.CapDrop)
+	if err != nil {
+		return err
+	}
+	g.Config.Process.Capabilities = &rspec.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps}
+	return nil
+}
+
+func (o *OCI) setNamespaces(g *generate.Generator, s Spec) error {
+	g.ClearLinuxNamespaces()
+	kinds := []string{"mount", "uts"}
+	if o.pidNS {
+		// Without a pid namespace the ipc namespace is made before the
+		// runtime starts, see run.
+		kinds = append(kinds, "ipc", "pid")
+	}
+	for _, kind := range kinds {
+		if err := g.AddOrReplaceLinuxNamespace(kind, ""); err != nil {
+			return err
+		}
+	}
+	switch s.Network {
+	case network.ModeHost:
+		return nil
+	case network.ModeNone:
+		return g.AddOrReplaceLinuxNamespace("network", "")
+	case network.ModePrivate:
+		if s.NetNS != "" {
+			return g.AddOrReplaceLinuxNamespace("network", s.NetNS)
+		}
+	}
+	return fmt.Errorf("network %q of sandbox %s has no namespace", s.Network, s.ID)
+}
+
+func (o *OCI) setMounts(g *generate.Generator, s Spec, bundle string) {
+	g.ClearMounts()
+	add := func(kind, source, destination string, options ...string) {
+		g.AddMount(rspec.Mount{Type: kind, Source: source, Destination: destination, Options: options})
+	}
+	if o.pidNS {
+		add("proc", "proc", "/proc", "nosuid", "noexec", "nodev")
+	} else {
+		add("bind", "/proc", "/proc", "rbind", "nosuid", "noexec", "nodev")
+	}
+	add("tmpfs", "tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k")
+	pts := []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}
+	if o.host.ttyGroup {
+		pts = append(pts, "gid=5")
+	}
+	add("devpts", "devpts", "/dev/pts", pts...)
+	size := s.ShmSize
+	if size == 0 {
+		size = defaultShmSize
+	}
+	add("tmpfs", "shm", "/dev/shm", "nosuid", "noexec", "nodev", "mode=1777", fmt.Sprintf("size=%d", size))
+	add("mqueue", "mqueue", "/dev/mqueue", "nosuid", "noexec", "nodev")
+	if o.pidNS && s.Network != network.ModeHost {
+		add("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", "ro")
+	} else {
+		o.bindSys(add)
+	}
+	for _, f := range s.files() {
+		add("bind", filepath.Join(bundle, f.name), f.path, "bind", "nosuid", "nodev")
+	}
+	for _, m := range s.Mounts {
+		g.AddMount(rspec.Mount{Type: m.Type, Source: m.Source, Destination: m.Destination, Options: m.Options})
+	}
+}
+
+// bindSys shows the host's /sys. A new sysfs shows the interfaces of a network
+// namespace, and only who owns that may mount one. What is mounted below must
+// be made read-only as well: to the caller's own cgroups and FUSE connections
+// the root of the sandbox, who is the caller, could write.
+func (o *OCI) bindSys(add func(kind, source, destination string, options ...string)) {
+	if o.host.recursiveReadOnly {
+		add("bind", "/sys", "/sys", "rbind", "nosuid", "noexec", "nodev", "rro")
+		return
+	}
+	add("bind", "/sys", "/sys", "rbind", "nosuid", "noexec", "nodev", "ro")
+	for _, path := range []string{"/sys/fs/cgroup", "/sys/fs/fuse/connections"} {
+		if _, err := os.Stat(path); err == nil {
+			add("tmpfs", "tmpfs", path, "nosuid", "noexec", "nodev", "ro", "size=0k")
+		}
+	}
+}
