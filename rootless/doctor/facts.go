@@ -1,0 +1,110 @@
+package doctor
+
+import (
+	"bufio"
+	"os"
+	"strings"
+)
+
+// facts are what forbids user namespaces on the machines that are known to
+// forbid them. Sysctls that this kernel lacks are "".
+type facts struct {
+	root              bool   // the caller's uid is 0
+	kernelHas         bool   // built with CONFIG_USER_NS
+	initial           bool   // the process is in the initial user namespace
+	maxUser           string // user.max_user_namespaces
+	unprivilegedClone string // kernel.unprivileged_userns_clone: Debian's patch
+	apparmorRestricts string // kernel.apparmor_restrict_unprivileged_userns: Ubuntu's
+	appArmorLabel     string // the process's own profile
+	seccomp           bool   // a filter is on this process
+	chroot            bool
+	container         string // "docker", "podman", "kubernetes", "container", or ""
+	exe               string // this program's path
+}
+
+// initialUserNamespace is how the kernel numbers it (PROC_USER_INIT_INO).
+const initialUserNamespace = "user:[4026531837]"
+
+// InitialNamespace tells whether this process is in the machine's initial
+// user namespace, where uid 0 is the real root.
+func InitialNamespace() bool {
+	link, err := os.Readlink("/proc/self/ns/user")
+	return err != nil || link == initialUserNamespace
+}
+
+func examine() facts {
+	_, err := os.Lstat("/proc/self/ns/user")
+	exe, _ := os.Executable() // empty only where /proc is missing, which fails before
+	return facts{
+		root:              os.Geteuid() == 0,
+		kernelHas:         err == nil,
+		initial:           InitialNamespace(),
+		maxUser:           content("/proc/sys/user/max_user_namespaces"),
+		unprivilegedClone: content("/proc/sys/kernel/unprivileged_userns_clone"),
+		apparmorRestricts: content("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+		appArmorLabel:     content("/proc/self/attr/apparmor/current"),
+		seccomp:           status("Seccomp") == "2",
+		chroot:            inChroot(),
+		container:         container(),
+		exe:               exe,
+	}
+}
+
+// confined tells whether an AppArmor profile other than "unconfined" is
+// enforced on the process.
+func (f facts) confined() bool { return strings.HasSuffix(f.appArmorLabel, "(enforce)") }
+
+func noNewPrivs() bool { return status("NoNewPrivs") == "1" }
+
+// content gives a small file without its newline, "" where it can't be read.
+func content(path string) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+// status gives a field of /proc/self/status.
+func status(field string) string {
+	for line := range strings.Lines(content("/proc/self/status")) {
+		if name, value, ok := strings.Cut(line, ":"); ok && name == field {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// container tells what kind of container this process is in, by the marks
+// that the engines leave.
+func container() string {
+	exists := func(path string) bool { _, err := os.Lstat(path); return err == nil }
+	switch {
+	case os.Getenv("KUBERNETES_SERVICE_HOST") != "":
+		return "kubernetes"
+	case exists("/.dockerenv"):
+		return "docker"
+	case exists("/run/.containerenv"):
+		return "podman"
+	case os.Getenv("container") != "":
+		return "container"
+	}
+	return ""
+}
+
+// inChroot tells whether the root directory is a mere directory of a file
+// system: then no mount point "/" is listed among the mounts in sight.
+func inChroot() bool {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if fields := strings.Fields(lines.Text()); len(fields) > 4 && fields[4] == "/" {
+			return false
+		}
+	}
+	return lines.Err() == nil
+}

@@ -1,0 +1,32 @@
+package doctor
+
+import "os/exec"
+
+// managers are the package managers that Install knows, with the packages
+// that are named differently from the program.
+var managers = []struct {
+	program, install string
+	packages         map[string]string
+}{
+	{"apt-get", "apt-get install -y ", map[string]string{"newuidmap": "uidmap", "newgidmap": "uidmap", "getsubids": "uidmap", "pasta": "passt"}},
+	{"dnf", "dnf install -y ", map[string]string{"newuidmap": "shadow-utils", "newgidmap": "shadow-utils", "getsubids": "shadow-utils-subid", "pasta": "passt"}},
+	{"zypper", "zypper install -y ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt"}},
+	{"pacman", "pacman -S --noconfirm ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt"}},
+	{"apk", "apk add ", map[string]string{"newuidmap": "shadow-subids", "newgidmap": "shadow-subids", "getsubids": "shadow-subids", "pasta": "passt"}},
+}
+
+// Install gives the command that installs program with this machine's package
+// manager.
+func Install(program string) string {
+	for _, m := range managers {
+		if _, err := exec.LookPath(m.program); err != nil {
+			continue
+		}
+		name := m.packages[program]
+		if name == "" {
+			name = program
+		}
+		return asRoot(m.install + name)
+	}
+	return "install " + program
+}

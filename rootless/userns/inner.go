@@ -1,0 +1,148 @@
+package userns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
+)
+
+// Setup makes the inner process what Enter promises: root of its ids, with
+// mounts and /proc of its own, ended by the death of the outer one. It must be
+// called first in main where Inside, before anything is started. From then on
+// orphans that the process inherits are reaped, but never a child of its own.
+// The error is a *fault.Error.
+func Setup() error {
+	control, err := awaitIDs()
+	if err != nil {
+		return err
+	}
+	if err := becomeRoot(); err != nil {
+		return err
+	}
+	pidNS := PIDNamespace()
+	if pidNS {
+		// The change of credentials has disarmed it.
+		if err := onAllThreads(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL)); err != nil {
+			return fault.New("", "arming the parent-death signal: %w", err)
+		}
+	} else if err := becomeSubreaper(); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return doctor.Namespace(&os.PathError{Op: "making mounts private", Path: "/", Err: err})
+	}
+	if pidNS {
+		if err := mountProc(); err != nil {
+			answer(control, fmt.Sprintf("no fresh /proc can be mounted here: %v", err))
+			os.Exit(0) // the outer process starts another
+		}
+	}
+	answer(control, "")
+	// A parent that died before the parent-death signal was armed is seen here
+	// too: its end of the socket is closed.
+	go endWithOuter(control, pidNS)
+	go reapOrphans()
+	return nil
+}
+
+// awaitIDs waits until the outer process has mapped this one's ids.
+func awaitIDs() (control int, err error) {
+	unix.CloseOnExec(controlFD)
+	var released [1]byte
+	for {
+		n, err := unix.Read(controlFD, released[:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return 0, fault.New("unset "+envInside, "%s is set, but builder didn't start this process: %w", envInside, err)
+		case n == 0:
+			os.Exit(fault.CodeOwn) // the outer process is dead, or has told the user why
+		}
+		return controlFD, nil
+	}
+}
+
+// answer tells the outer process that all is ready, or why there can be no pid
+// namespace. Where that process is dead, endWithOuter finds it out.
+func answer(control int, reason string) {
+	_, _ = unix.Write(control, []byte(strings.ReplaceAll(reason, "\n", " ")+"\n"))
+}
+
+// becomeRoot takes the ids 0 and all capabilities in the ordinary way of root:
+// those that outlast an exec by being ambient, which came with this process,
+// would go to programs that run as other users.
+func becomeRoot() error {
+	if err := syscall.Setresgid(0, 0, 0); err != nil {
+		return fault.New("", "becoming root of the user namespace: setting the group: %w", err)
+	}
+	setgroups, err := os.ReadFile("/proc/self/setgroups")
+	if err != nil || strings.TrimSpace(string(setgroups)) != "deny" {
+		if err := syscall.Setgroups([]int{}); err != nil {
+			return fault.New("", "becoming root of the user namespace: dropping groups: %w", err)
+		}
+	}
+	if err := syscall.Setresuid(0, 0, 0); err != nil {
+		return fault.New("", "becoming root of the user namespace: setting the user: %w", err)
+	}
+	return dropInheritable()
+}
+
+// dropInheritable empties the inheritable set of every thread, and with it the
+// ambient one, which the kernel keeps within it.
+func dropInheritable() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fault.New("", "reading capabilities: %w", err)
+	}
+	data[0].Inheritable, data[1].Inheritable = 0, 0
+	err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])))
+	runtime.KeepAlive(&header)
+	runtime.KeepAlive(&data)
+	if err != nil {
+		return fault.New("", "dropping inheritable capabilities: %w", err)
+	}
+	return nil
+}
+
+// onAllThreads makes a system call whose effect is a thread's own.
+func onAllThreads(call, a, b uintptr) error {
+	if _, _, errno := syscall.AllThreadsSyscall(call, a, b, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// mountProc shows this pid namespace's processes in /proc. The kernel refuses
+// where parts of the present /proc are covered, as in most containers.
+func mountProc() error {
+	return unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+}
+
+// endWithOuter waits for the end of the outer process, and ends this one with
+// all that runs beneath: pid 1 takes its namespace with it, and where there is
+// none, what it started is sought.
+func endWithOuter(control int, pidNS bool) {
+	var b [1]byte
+	for {
+		n, err := unix.Read(control, b[:])
+		if errors.Is(err, unix.EINTR) || n > 0 {
+			continue
+		}
+		break
+	}
+	if !pidNS {
+		endDescendants(nil)
+	}
+	os.Exit(128 + int(unix.SIGKILL))
+}

@@ -1,0 +1,197 @@
+package userns
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
+)
+
+// IDMap says that Size ids from ContainerID on, as they are called inside, are
+// the ids from HostID on outside.
+type IDMap struct {
+	ContainerID uint32 `json:"container_id"`
+	HostID      uint32 `json:"host_id"`
+	Size        uint32 `json:"size"`
+}
+
+// Kind is where a mapping's ids come from.
+type Kind string
+
+// The kinds, best first.
+const (
+	// KindSelf maps every id that the caller's own namespace has onto itself.
+	KindSelf Kind = "self"
+	// KindRange maps root to the caller, and 1… to his subordinate ids.
+	KindRange Kind = "range"
+	// KindSingle maps root to the caller, and nothing else.
+	KindSingle Kind = "single"
+)
+
+// Mapping is the ids of a user namespace.
+type Mapping struct {
+	UIDs []IDMap `json:"uids"`
+	GIDs []IDMap `json:"gids"`
+	Kind Kind    `json:"kind"`
+	// Notice, where it isn't nil, says why the mapping is less than it could
+	// be, and what the user can do about it. It stays outside.
+	Notice *fault.Error `json:"-"`
+}
+
+// Exact tells whether files can have the owners that images give them.
+func (m Mapping) Exact() bool { return m.Kind != KindSingle }
+
+// Key is a name of 12 hexadecimal digits for what is written under this
+// mapping: files on disk have the outer ids, so they mean something else
+// under another one.
+func (m Mapping) Key() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %v %v", m.Kind, m.UIDs, m.GIDs))
+	return hex.EncodeToString(sum[:6])
+}
+
+// Detect gives the mapping that Enter will use. It reads a few small files and
+// changes nothing. The error is a *fault.Error with the remedy; a mapping that
+// falls short of what the user was given has a Notice.
+func Detect() (Mapping, error) { return detect(false) }
+
+// subordinateIDs is how many ids besides root images may use: 1 to 65535,
+// rounded up to what useradd gives.
+const subordinateIDs = 65536
+
+func detect(single bool) (Mapping, error) {
+	uid, gid := os.Geteuid(), os.Getegid()
+	root := uid == 0
+	if root && !doctor.InitialNamespace() {
+		return selfMapping()
+	}
+	if single && !root {
+		return singleMapping(uid, gid, nil), nil
+	}
+	me := currentUser()
+	ids, err := subordinate(me)
+	if err != nil {
+		return Mapping{}, err
+	}
+	if len(ids.uids) == 0 || len(ids.gids) == 0 {
+		lack := fault.New(addRanges(me.name), "%s has no subordinate ids in /etc/subuid and /etc/subgid", me)
+		if root {
+			lack.Err = fmt.Errorf("root needs subordinate ids as well, so that no container's root is the machine's: %w", lack.Err)
+			return Mapping{}, lack
+		}
+		return singleMapping(uid, gid, lack), nil
+	}
+	if !root { // root writes the mapping himself
+		if _, err := doctor.IDMapTools(); err != nil {
+			return singleMapping(uid, gid, asFault(err)), nil
+		}
+	}
+	m := Mapping{UIDs: stack(uid, ids.uids), GIDs: stack(gid, ids.gids), Kind: KindRange}
+	if n := min(total(m.UIDs), total(m.GIDs)); n < subordinateIDs {
+		m.Notice = fault.New(addRanges(me.name), "%s has only %d subordinate ids; images may use up to %d", me, n-1, subordinateIDs-1)
+	}
+	return m, nil
+}
+
+// maxExtents is how many lines the kernel takes in an id map.
+const maxExtents = 340
+
+// stack maps 0 to the caller's own id and the ranges to the ids after it.
+func stack(own int, ranges []idRange) []IDMap {
+	maps := []IDMap{{ContainerID: 0, HostID: uint32(own), Size: 1}}
+	taken := []idRange{{uint64(own), 1}}
+	next := uint64(1)
+	for _, r := range ranges {
+		for _, free := range r.without(taken) {
+			if len(maps) == maxExtents || next+free.count > maxID {
+				return maps
+			}
+			maps = append(maps, IDMap{uint32(next), uint32(free.start), uint32(free.count)})
+			taken = append(taken, free)
+			next += free.count
+		}
+	}
+	return maps
+}
+
+func total(maps []IDMap) (n uint64) {
+	for _, m := range maps {
+		n += uint64(m.Size)
+	}
+	return n
+}
+
+func singleMapping(uid, gid int, notice *fault.Error) Mapping {
+	return Mapping{
+		UIDs:   []IDMap{{0, uint32(uid), 1}},
+		GIDs:   []IDMap{{0, uint32(gid), 1}},
+		Kind:   KindSingle,
+		Notice: notice,
+	}
+}
+
+// selfMapping maps all ids of the namespace that the caller is root of. Where
+// it has but one, nothing is gained over a single id, and owners are as
+// inexact.
+func selfMapping() (Mapping, error) {
+	uids, err := identity("/proc/self/uid_map")
+	if err != nil {
+		return Mapping{}, err
+	}
+	gids, err := identity("/proc/self/gid_map")
+	if err != nil {
+		return Mapping{}, err
+	}
+	if total(uids) == 1 || total(gids) == 1 {
+		return singleMapping(0, 0, nil), nil
+	}
+	return Mapping{UIDs: uids, GIDs: gids, Kind: KindSelf}, nil
+}
+
+// identity reads an id map of /proc and gives the ids inside, each mapped onto
+// itself.
+func identity(path string) ([]IDMap, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fault.New("mount /proc", "reading this namespace's ids: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	var maps []IDMap
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) != 3 {
+			continue
+		}
+		first, err1 := strconv.ParseUint(fields[0], 10, 32)
+		size, err2 := strconv.ParseUint(fields[2], 10, 32)
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		if last := len(maps) - 1; last >= 0 && uint64(maps[last].ContainerID)+uint64(maps[last].Size) == first {
+			maps[last].Size += uint32(size)
+			continue
+		}
+		maps = append(maps, IDMap{uint32(first), uint32(first), uint32(size)})
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fault.New("", "reading %s: %w", path, err)
+	}
+	if len(maps) == 0 {
+		return nil, fault.New("", "no ids are mapped in this user namespace (%s is empty)", path)
+	}
+	return maps, nil
+}
+
+// asFault gives err as the *fault.Error that doctor makes all of its errors.
+func asFault(err error) *fault.Error {
+	if f, ok := err.(*fault.Error); ok {
+		return f
+	}
+	return fault.New("", "%w", err)
+}
