@@ -117,10 +117,14 @@ func dropInheritable() error {
 
 // onAllThreads makes a system call whose effect is a thread's own.
 func onAllThreads(call, a, b uintptr) error {
-	if _, _, errno := syscall.AllThreadsSyscall(call, a, b, 0); errno != 0 {
-		return errno
+	_, _, errno := syscall.AllThreadsSyscall(call, a, b, 0)
+	switch errno {
+	case 0:
+		return nil
+	case unix.ENOTSUP: // the runtime doesn't know the threads of C
+		return errors.New("this program must be built with CGO_ENABLED=0")
 	}
-	return nil
+	return errno
 }
 
 // mountProc shows this pid namespace's processes in /proc. The kernel refuses

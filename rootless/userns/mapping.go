@@ -154,7 +154,8 @@ func selfMapping() (Mapping, error) {
 }
 
 // identity reads an id map of /proc and gives the ids inside, each mapped onto
-// itself.
+// itself. Neighbouring ranges stay apart: the kernel wants each range of a map
+// to lie within one of the enclosing namespace's.
 func identity(path string) ([]IDMap, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -171,10 +172,6 @@ func identity(path string) ([]IDMap, error) {
 		first, err1 := strconv.ParseUint(fields[0], 10, 32)
 		size, err2 := strconv.ParseUint(fields[2], 10, 32)
 		if err1 != nil || err2 != nil {
-			continue
-		}
-		if last := len(maps) - 1; last >= 0 && uint64(maps[last].ContainerID)+uint64(maps[last].Size) == first {
-			maps[last].Size += uint32(size)
 			continue
 		}
 		maps = append(maps, IDMap{uint32(first), uint32(first), uint32(size)})
