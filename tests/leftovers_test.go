@@ -1,0 +1,179 @@
+package tests
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// snapshot is what runs and what is mounted on the machine, as far as tests
+// of builder could have caused it.
+type snapshot struct {
+	processes map[process]string // to its command line
+	mounts    []string           // lines of /proc/self/mountinfo
+}
+
+// process is one process for good: pids are used again, start times aren't.
+type process struct {
+	pid   int
+	start string // in ticks since boot
+}
+
+// programs are what a build runs under the caller's own id.
+var programs = []string{"builder", "fuse-overlayfs", "crun", "runc", "pasta", "pasta.avx2", "slirp4netns", "docker-registry"}
+
+// machine takes a snapshot.
+func machine() (*snapshot, error) {
+	s := &snapshot{processes: map[process]string{}}
+	subordinate, err := subordinateIDs()
+	if err != nil {
+		return nil, err
+	}
+	for _, pid := range pids() {
+		p, comm, err := identify(pid)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		uid, err := owner(pid)
+		if err != nil {
+			continue
+		}
+		ours := uid == os.Getuid() && slices.Contains(programs, comm)
+		if ours || subordinate(uid) {
+			s.processes[p] = commandLine(pid)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	s.mounts = strings.Split(string(mounts), "\n")
+	return s, nil
+}
+
+// leftSince says what is there now that wasn't before.
+func (s *snapshot) leftSince(before *snapshot) error {
+	var errs []error
+	for p, line := range s.processes {
+		if _, known := before.processes[p]; !known {
+			errs = append(errs, fmt.Errorf("left running: %d %s", p.pid, line))
+		}
+	}
+	for _, line := range s.mounts {
+		if !slices.Contains(before.mounts, line) {
+			errs = append(errs, fmt.Errorf("left mounted: %s", line))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// processesOf gives the live processes that have to do with a directory: by
+// their environment, their arguments, or their mounts. A process that a RUN
+// started knows the directory only by the last.
+func processesOf(dir string) map[process]string {
+	found := map[process]string{}
+	for _, pid := range pids() {
+		if pid == os.Getpid() {
+			continue
+		}
+		p, _, err := identify(pid)
+		if err != nil {
+			continue
+		}
+		for _, file := range []string{"environ", "cmdline", "mountinfo"} {
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+			if err == nil && bytes.Contains(data, []byte(dir)) {
+				found[p] = commandLine(pid)
+				break
+			}
+		}
+	}
+	return found
+}
+
+func pids() []int {
+	entries, _ := os.ReadDir("/proc")
+	var list []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			list = append(list, pid)
+		}
+	}
+	return list
+}
+
+// identify gives a live process's identity and name. A zombie isn't live.
+func identify(pid int) (process, string, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return process{}, "", err
+	}
+	// The name is in parentheses and may hold anything.
+	line := string(data)
+	open, end := strings.IndexByte(line, '('), strings.LastIndexByte(line, ')')
+	if open < 0 || end < open {
+		return process{}, "", fmt.Errorf("/proc/%d/stat: %q", pid, line)
+	}
+	fields := strings.Fields(line[end+1:])
+	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+		return process{}, "", os.ErrProcessDone
+	}
+	return process{pid, fields[19]}, line[open+1 : end], nil
+}
+
+func owner(pid int) (uid int, err error) {
+	info, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+	if err != nil {
+		return 0, err
+	}
+	return int(info.Sys().(*syscall.Stat_t).Uid), nil
+}
+
+func commandLine(pid int) string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return strings.TrimSpace(strings.ReplaceAll(string(data), "\x00", " "))
+}
+
+// subordinateIDs gives a predicate for the caller's ranges of /etc/subuid.
+func subordinateIDs() (func(uid int) bool, error) {
+	me, err := user.Current()
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open("/etc/subuid")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var ranges [][2]int
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		name, rest, _ := strings.Cut(lines.Text(), ":")
+		if name != me.Username && name != me.Uid {
+			continue
+		}
+		var first, count int
+		if _, err := fmt.Sscanf(rest, "%d:%d", &first, &count); err == nil {
+			ranges = append(ranges, [2]int{first, first + count})
+		}
+	}
+	return func(uid int) bool {
+		return slices.ContainsFunc(ranges, func(r [2]int) bool { return r[0] <= uid && uid < r[1] })
+	}, nil
+}
+
+// liveSessions lists what a store's commands have left in sessions/.
+func liveSessions(root string) ([]string, error) {
+	entries, err := filepath.Glob(filepath.Join(root, "sessions", "*"))
+	for i := range entries {
+		entries[i] = filepath.Base(entries[i])
+	}
+	return entries, err
+}
