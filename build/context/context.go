@@ -11,9 +11,11 @@
 package context
 
 import (
-	"context"
+	"errors"
 	"os"
+	"path/filepath"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
@@ -35,6 +37,66 @@ type DigestCache interface {
 	Put(rel string, st *unix.Stat_t, d digest.Digest)
 }
 
+// Dir is an opened context directory. Its methods may be called from several
+// goroutines at once.
+type Dir struct {
+	root    string
+	fd      int // O_PATH descriptor of root
+	ignore  *ignoreRules
+	digests DigestCache
+	// byParts opens paths component by component, where the kernel or a
+	// seccomp filter refuses openat2.
+	byParts bool
+}
+
+// OpenDir opens a context and reads its ignore file: <Dockerfile>.dockerignore,
+// else .dockerignore, else .containerignore. A directory that is missing or no
+// directory, and an ignore file that can't be read, are *fault.Error.
+func OpenDir(dir string, o Options) (*Dir, error) {
+	root, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := openRoot(root)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil, fault.New("name the directory that COPY takes its files from, such as .", "the build context %s doesn't exist", dir)
+	case errors.Is(err, unix.ENOTDIR):
+		return nil, fault.New("name a directory", "the build context %s is a file, no directory", dir)
+	case err != nil:
+		return nil, fault.New("", "the build context %s: %w", dir, err)
+	}
+	d := &Dir{root: root, fd: fd, digests: o.Digests}
+	d.byParts = !d.haveOpenat2()
+	if d.ignore, err = d.readIgnoreFile(o.Dockerfile); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// Close gives the context's descriptor back.
+func (d *Dir) Close() error { return unix.Close(d.fd) }
+
+// Root is the absolute path of the context's directory.
+func (d *Dir) Root() string { return d.root }
+
+// IgnoreFile is the ignore file's path as errors show it, "" where none is.
+func (d *Dir) IgnoreFile() string {
+	if d.ignore == nil {
+		return ""
+	}
+	return d.ignore.file
+}
+
+// Excluded says whether the ignore file leaves a path out, and by which of its
+// lines: ".dockerignore:3: *.log".
+func (d *Dir) Excluded(path string) (bool, string) {
+	if d.ignore == nil || cleanPath(path) == "" {
+		return false, ""
+	}
+	return d.ignore.decide(cleanPath(path))
+}
+
 // Entry is one file, directory or link of a context.
 type Entry struct {
 	// Path is relative to the context's root, with slashes; "" is the root.
@@ -54,75 +116,23 @@ func (e *Entry) IsRegular() bool { return e.Stat.Mode&unix.S_IFMT == unix.S_IFRE
 // IsLink says whether the entry is a symbolic link.
 func (e *Entry) IsLink() bool { return e.Stat.Mode&unix.S_IFMT == unix.S_IFLNK }
 
-// Dir is an opened context directory. Its methods may be called from several
-// goroutines at once.
-type Dir struct {
-	root string
+// Lstat gives the entry at a path that Glob or Walk gave. The error wraps
+// fs.ErrNotExist where nothing is there.
+func (d *Dir) Lstat(path string) (*Entry, error) {
+	path = cleanPath(path)
+	fd, err := d.openPath(path, unix.O_PATH)
+	if err != nil {
+		return nil, &os.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	defer closeFD(fd)
+	e := &Entry{Path: path}
+	if err := unix.Fstat(fd, &e.Stat); err != nil {
+		return nil, &os.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	if e.IsLink() {
+		if e.Linkname, err = readlinkat(fd, "", e.Stat.Size); err != nil {
+			return nil, &os.PathError{Op: "readlink", Path: path, Err: err}
+		}
+	}
+	return e, nil
 }
-
-// OpenDir opens a context and reads its ignore file: <Dockerfile>.dockerignore,
-// else .dockerignore, else .containerignore. A directory that is missing or no
-// directory, and an ignore file that can't be read, are *fault.Error.
-func OpenDir(dir string, o Options) (*Dir, error) { panic("not written yet") }
-
-// Close gives the context's descriptor back.
-func (d *Dir) Close() error { panic("not written yet") }
-
-// Root is the absolute path of the context's directory.
-func (d *Dir) Root() string { return d.root }
-
-// IgnoreFile is the ignore file's path as errors show it, "" where none is.
-func (d *Dir) IgnoreFile() string { panic("not written yet") }
-
-// Glob gives the entries that a source of COPY or ADD names, relative to the
-// root and sorted; "" is the root. A pattern is matched component by component
-// by docker's wildcards; links in it are followed inside the root only, the
-// last one too, so that the paths given are real: what they name is no link
-// unless it dangles. What the ignore file leaves out doesn't match.
-//
-// A source without wildcards that isn't there is a *fault.Error that says why;
-// wildcards that match nothing are one as well.
-func (d *Dir) Glob(pattern string) ([]Match, error) { panic("not written yet") }
-
-// Match is one entry that a pattern of COPY or ADD names.
-type Match struct {
-	// Name is the last component of the path as the pattern matched it: what
-	// the entry is called at its destination. "" for the root.
-	Name string
-	// Path is where the entry is, links followed.
-	Path string
-}
-
-// Lstat gives the entry at a path that Glob or Walk gave.
-func (d *Dir) Lstat(path string) (*Entry, error) { panic("not written yet") }
-
-// Walk calls fn for the entry at path and, where that is a directory, for all
-// that is in it: parents first, each directory's entries in bytewise order of
-// their names. What the ignore file leaves out is left out; an ignored
-// directory that holds an exception comes with what leads to that. Sockets are
-// passed over as docker does; devices and FIFOs are a *fault.Error that names
-// them. The entries may be kept. fn is called from one goroutine.
-func (d *Dir) Walk(ctx context.Context, path string, fn func(*Entry) error) error { panic("not written yet") }
-
-// Digest gives the sha256 of a plain file's content, from the cache where its
-// stat data have not changed.
-func (d *Dir) Digest(ctx context.Context, e *Entry) (digest.Digest, error) { panic("not written yet") }
-
-// Digests gives Digest for each of the entries, reading several at once; ""
-// for those that are no plain files.
-func (d *Dir) Digests(ctx context.Context, entries []*Entry) ([]digest.Digest, error) { panic("not written yet") }
-
-// Open opens a plain file that Walk gave. It fails where something else has
-// taken its place since. The caller closes it.
-func (d *Dir) Open(e *Entry) (*os.File, error) { panic("not written yet") }
-
-// Excluded says whether the ignore file leaves a path out, and by which of its
-// lines: ".dockerignore:3: *.log".
-func (d *Dir) Excluded(path string) (bool, string) { panic("not written yet") }
-
-// FindDockerfile reads the build's Dockerfile. flag is the value of --file: a
-// path seen from the working directory or, where nothing is there, from the
-// context; "" looks for Dockerfile, then Containerfile in the context. name is
-// how errors and progress call it. Where none is found, a *fault.Error says
-// which names were tried.
-func FindDockerfile(contextDir, flag string) (path string, src []byte, name string, err error) { panic("not written yet") }
