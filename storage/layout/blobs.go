@@ -91,8 +91,9 @@ func (l *Layout) PutBlob(ctx context.Context, r io.Reader) (v1.Descriptor, error
 	return d, w.Commit(d.Digest)
 }
 
-// putBytes stores data, unless it is there already and right.
-func (l *Layout) putBytes(ctx context.Context, data []byte) (v1.Descriptor, error) {
+// PutBytes is PutBlob for a manifest, an index or a config. One that is there
+// already and right is left alone; a damaged one is replaced.
+func (l *Layout) PutBytes(ctx context.Context, data []byte) (v1.Descriptor, error) {
 	d := digest.FromBytes(data)
 	if _, err := l.ReadBlob(d); err == nil {
 		return v1.Descriptor{Digest: d, Size: int64(len(data))}, nil

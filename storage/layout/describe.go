@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -70,16 +69,15 @@ func (l *Layout) readManifest(d digest.Digest) (*v1.Manifest, error) {
 // adopt finds out what a descriptor without builder's annotations stands for.
 // It fails where that isn't an image or parts of it are missing.
 func (l *Layout) adopt(e *entry) error {
-	target := e.descriptor()
-	manifest := target
-	if isIndex(e.mediaType) {
-		chosen, err := l.choosePlatform(target)
-		if err != nil {
-			return err
-		}
-		manifest = chosen
+	here, err := ParsePlatform("")
+	if err != nil {
+		return err
 	}
-	known, err := l.describe(target, manifest)
+	manifest, _, err := l.Resolve(e.descriptor(), here)
+	if err != nil {
+		return err
+	}
+	known, err := l.describe(e.descriptor(), manifest)
 	if err != nil {
 		return err
 	}
@@ -89,36 +87,6 @@ func (l *Layout) adopt(e *entry) error {
 
 func isIndex(mediaType string) bool {
 	return mediaType == v1.MediaTypeImageIndex || mediaType == MediaTypeDockerManifestList
-}
-
-// choosePlatform gives the manifest of an index that suits this machine, or
-// else the first that is here.
-func (l *Layout) choosePlatform(target v1.Descriptor) (v1.Descriptor, error) {
-	data, err := l.ReadBlob(target.Digest)
-	if err != nil {
-		return v1.Descriptor{}, err
-	}
-	var ix v1.Index
-	if err := json.Unmarshal(data, &ix); err != nil {
-		return v1.Descriptor{}, fmt.Errorf("index %s: %w", target.Digest, err)
-	}
-	var first *v1.Descriptor
-	for _, m := range ix.Manifests {
-		if !l.HasBlob(m.Digest, m.Size) {
-			continue
-		}
-		plain := v1.Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: m.Size}
-		if p := m.Platform; p != nil && p.OS == runtime.GOOS && p.Architecture == runtime.GOARCH {
-			return plain, nil
-		}
-		if first == nil {
-			first = &plain
-		}
-	}
-	if first == nil {
-		return v1.Descriptor{}, fmt.Errorf("%w: every manifest of index %s", ErrAbsent, target.Digest)
-	}
-	return *first, nil
 }
 
 // describe makes what index.json tells of an image from its blobs. The target

@@ -33,23 +33,37 @@ func WriteImage(ctx context.Context, l *Layout, cfg *ImageConfig, layers []v1.De
 	if err != nil {
 		return manifest, "", err
 	}
-	config, err := l.putBytes(ctx, data)
+	config, err := l.PutBytes(ctx, data)
 	if err != nil {
 		return manifest, "", err
 	}
-	config.MediaType = m.Config.MediaType
-	m.Config = config
-	data, err = json.Marshal(m)
+	manifest, err = l.putManifest(ctx, m, config)
 	if err != nil {
 		return manifest, "", err
 	}
-	manifest, err = l.putBytes(ctx, data)
-	if err != nil {
-		return manifest, "", err
-	}
-	manifest.MediaType = m.MediaType
 	manifest.Annotations = map[string]string{annotationSize: strconv.FormatInt(l.sizeOf(layers), 10)}
 	return manifest, config.Digest, nil
+}
+
+// PutManifest stores an OCI manifest over a config that is in the layout
+// already, and is kept in its own bytes.
+func (l *Layout) PutManifest(ctx context.Context, config v1.Descriptor, layers []v1.Descriptor) (v1.Descriptor, error) {
+	m, err := newManifest(layers, FormatOCI, nil)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	return l.putManifest(ctx, m, config)
+}
+
+func (l *Layout) putManifest(ctx context.Context, m *v1.Manifest, config v1.Descriptor) (v1.Descriptor, error) {
+	m.Config.Digest, m.Config.Size = config.Digest, config.Size
+	data, err := json.Marshal(m)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	manifest, err := l.PutBytes(ctx, data)
+	manifest.MediaType = m.MediaType
+	return manifest, err
 }
 
 func (l *Layout) sizeOf(layers []v1.Descriptor) int64 {

@@ -1,0 +1,318 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/containers/image/v5/image"
+	"github.com/containers/image/v5/manifest"
+	"github.com/containers/image/v5/pkg/blobinfocache/none"
+	"github.com/containers/image/v5/types"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+// blobsAtOnce is how many blobs are fetched side by side, as docker and the
+// library's own copying have it.
+const blobsAtOnce = 6
+
+// Pull fetches the image that name means from its registry and gives it that
+// name. Blobs that are there already aren't fetched. Of a multi-platform image
+// it takes the manifest that suits the platform, and keeps the index. For an
+// image that the registry doesn't have errors.Is(err, layout.ErrUnknown).
+func Pull(ctx context.Context, name string, o Options) (layout.Image, error) {
+	r, err := o.remote(name)
+	if err != nil {
+		return layout.Image{}, err
+	}
+	if strings.HasPrefix(r.name, "docker.io/library/scratch") && repository(r.name) == "docker.io/library/scratch" {
+		return layout.Image{}, fault.New("it can only stand in FROM", "scratch is the name of the empty image: there is nothing to pull")
+	}
+	p := &pull{remote: r, options: o, layout: o.layout(), reporter: o.reporter()}
+	if err := p.run(ctx); err != nil {
+		return layout.Image{}, o.explain(err, r)
+	}
+	return o.Layout.Find(layout.Familiar(r.name))
+}
+
+type pull struct {
+	*remote
+	*reporter
+	options Options
+	layout  *layout.Layout
+	source  types.ImageSource
+
+	index    *v1.Descriptor
+	manifest v1.Descriptor
+}
+
+func (p *pull) run(ctx context.Context) error {
+	err := retry(ctx, func() (err error) {
+		p.source, err = p.ref.NewImageSource(ctx, p.sys)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer p.source.Close() //nolint:errcheck // nothing was written
+	m, err := p.choose(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.fetchAll(ctx, m); err != nil {
+		return err
+	}
+	return p.layout.Commit(ctx, []string{p.name}, p.manifest, p.index)
+}
+
+// choose stores manifest and index, and gives the manifest.
+//
+// The library's own copy into an OCI layout isn't used: it turns docker's
+// manifests into OCI's, which changes their digest, writes manifests in place
+// and index.json without a lock.
+func (p *pull) choose(ctx context.Context) (*v1.Manifest, error) {
+	unparsed := image.UnparsedInstance(p.source, nil)
+	raw, mediaType, err := p.rawManifest(ctx, unparsed)
+	if err != nil {
+		return nil, err
+	}
+	if manifest.MIMETypeIsMultiImage(mediaType) {
+		chosen, err := p.platform(raw, mediaType)
+		if err != nil {
+			return nil, err
+		}
+		index, err := p.layout.PutBytes(ctx, raw)
+		if err != nil {
+			return nil, err
+		}
+		index.MediaType, p.index = mediaType, &index
+		unparsed = image.UnparsedInstance(p.source, &chosen)
+		if raw, mediaType, err = p.rawManifest(ctx, unparsed); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.allowed(ctx, unparsed); err != nil {
+		return nil, err
+	}
+	m, err := parseManifest(raw, mediaType)
+	if err != nil {
+		return nil, err
+	}
+	p.manifest, err = p.layout.PutBytes(ctx, raw)
+	p.manifest.MediaType = mediaType
+	return m, err
+}
+
+// rawManifest gives a manifest whose digest has been checked where the digest
+// was known before.
+func (p *pull) rawManifest(ctx context.Context, u *image.UnparsedImage) (raw []byte, mediaType string, err error) {
+	err = retry(ctx, func() error {
+		raw, mediaType, err = u.Manifest(ctx)
+		return err
+	})
+	if mediaType == "" || mediaType == "application/json" || mediaType == "text/plain" {
+		mediaType = manifest.GuessMIMEType(raw)
+	}
+	return raw, mediaType, err
+}
+
+// platform chooses the manifest of an index.
+func (p *pull) platform(raw []byte, mediaType string) (digest.Digest, error) {
+	list, err := manifest.ListFromBlob(raw, mediaType)
+	if err != nil {
+		return "", err
+	}
+	chosen, err := list.ChooseInstance(p.sys)
+	if err == nil {
+		return chosen, nil
+	}
+	wanted := p.options.Platform
+	if wanted == "" {
+		wanted = "this machine"
+	}
+	return "", fault.New("choose one of them by --platform: "+strings.Join(platformsOf(raw), ", "),
+		"%w for %s: %s", layout.ErrUnknown, wanted, layout.Familiar(p.name))
+}
+
+func platformsOf(raw []byte) []string {
+	var index v1.Index
+	if json.Unmarshal(raw, &index) != nil {
+		return nil
+	}
+	var names []string
+	for _, m := range index.Manifests {
+		if m.Platform == nil || m.Platform.OS == "unknown" {
+			continue
+		}
+		name := m.Platform.OS + "/" + m.Platform.Architecture
+		if m.Platform.Variant != "" {
+			name += "/" + m.Platform.Variant
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// allowed asks policy.json.
+func (p *pull) allowed(ctx context.Context, unparsed *image.UnparsedImage) (err error) {
+	rules, err := policy(p.sys)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rules.Destroy()) }()
+	if _, err := rules.IsRunningImageAllowed(ctx, unparsed); err != nil {
+		return fault.New("the rules stand in "+policyFile(), "%s is not allowed by policy: %w", layout.Familiar(p.name), err)
+	}
+	return nil
+}
+
+// parseManifest reads an image's manifest. Docker's schema 2 has OCI's members.
+func parseManifest(raw []byte, mediaType string) (*v1.Manifest, error) {
+	switch mediaType {
+	case v1.MediaTypeImageManifest, layout.MediaTypeDockerManifest:
+	case manifest.DockerV2Schema1MediaType, manifest.DockerV2Schema1SignedMediaType:
+		return nil, fault.New("push it again with a newer docker, or convert it: skopeo copy --format oci",
+			"the image has a manifest of docker's schema 1, which has been out of use since 2017")
+	default:
+		return nil, fmt.Errorf("manifest of unknown type %q", mediaType)
+	}
+	var m v1.Manifest
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if t := m.Config.MediaType; t != v1.MediaTypeImageConfig && t != layout.MediaTypeDockerConfig {
+		return nil, fault.New("", "not an image but an artifact of type %q", t)
+	}
+	return &m, nil
+}
+
+// fetchAll fetches config and layers, as far as they aren't there.
+func (p *pull) fetchAll(ctx context.Context, m *v1.Manifest) error {
+	if err := p.fetchConfig(ctx, m); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(blobsAtOnce)
+	begun := map[digest.Digest]bool{}
+	for _, layer := range m.Layers {
+		if begun[layer.Digest] {
+			continue
+		}
+		begun[layer.Digest] = true
+		if p.layout.HasBlob(layer.Digest, layer.Size) {
+			p.tell(Event{Kind: Exists, Digest: layer.Digest, Size: layer.Size, Offset: layer.Size})
+			continue
+		}
+		group.Go(func() error { return p.fetch(ctx, layer) })
+	}
+	return group.Wait()
+}
+
+// fetchConfig fetches the config and checks that it belongs to the manifest.
+func (p *pull) fetchConfig(ctx context.Context, m *v1.Manifest) error {
+	data, err := p.layout.ReadBlob(m.Config.Digest)
+	if errors.Is(err, layout.ErrAbsent) {
+		if err := p.fetch(ctx, m.Config); err != nil {
+			return err
+		}
+		data, err = p.layout.ReadBlob(m.Config.Digest)
+	}
+	if err != nil {
+		return err
+	}
+	config, err := layout.ParseConfig(data)
+	if err != nil {
+		return err
+	}
+	if len(config.RootFS.DiffIDs) != len(m.Layers) {
+		return fmt.Errorf("the image has %d layers, but its config tells of %d", len(m.Layers), len(config.RootFS.DiffIDs))
+	}
+	return p.suits(config)
+}
+
+// suits checks the platform of an image that has only one.
+func (p *pull) suits(config *layout.ImageConfig) error {
+	if p.options.Platform == "" {
+		return nil
+	}
+	if config.OS == p.sys.OSChoice && config.Architecture == p.sys.ArchitectureChoice {
+		return nil
+	}
+	return fault.New(fmt.Sprintf("it is for %s/%s only", config.OS, config.Architecture),
+		"%w for %s: %s", layout.ErrUnknown, p.options.Platform, layout.Familiar(p.name))
+}
+
+func (p *pull) fetch(ctx context.Context, d v1.Descriptor) error {
+	return retry(ctx, func() error {
+		if err := p.fetchOnce(ctx, d); err != nil {
+			return fmt.Errorf("blob %s: %w", d.Digest, err)
+		}
+		return nil
+	})
+}
+
+func (p *pull) fetchOnce(ctx context.Context, d v1.Descriptor) error {
+	info := types.BlobInfo{Digest: d.Digest, Size: d.Size, URLs: d.URLs, MediaType: d.MediaType}
+	stream, _, err := p.source.GetBlob(ctx, info, none.NoCache)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	p.tell(Event{Kind: Started, Digest: d.Digest, Size: d.Size})
+	if err := storeBlob(p.layout, p.options.Session, d, &progressReader{reporter: p.reporter, from: stream, blob: d}); err != nil {
+		return err
+	}
+	p.tell(Event{Kind: Done, Digest: d.Digest, Size: d.Size, Offset: d.Size})
+	return nil
+}
+
+// storeBlob stores what r gives, which must be the blob d.
+func storeBlob(l *layout.Layout, session string, d v1.Descriptor, r io.Reader) error {
+	w, err := l.NewBlobWriter(session)
+	if err != nil {
+		return err
+	}
+	digester := digest.SHA256.Digester()
+	// One byte more than promised shows that there is too much.
+	_, err = io.CopyBuffer(io.MultiWriter(w, digester.Hash()), io.LimitReader(r, d.Size+1), make([]byte, copyBuffer))
+	switch {
+	case err != nil:
+	case w.Size() < d.Size:
+		err = fmt.Errorf("%d of %d bytes: %w", w.Size(), d.Size, io.ErrUnexpectedEOF)
+	case w.Size() > d.Size || digester.Digest() != d.Digest:
+		err = fmt.Errorf("the content doesn't have the digest %s", d.Digest)
+	default:
+		return w.Commit(d.Digest)
+	}
+	return errors.Join(err, w.Cancel())
+}
+
+const copyBuffer = 256 << 10
+
+// progressReader tells how much of a blob has been read.
+type progressReader struct {
+	*reporter
+	from   io.Reader
+	blob   v1.Descriptor
+	offset int64
+	told   time.Time
+}
+
+func (r *progressReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.offset += int64(n)
+	if now := time.Now(); now.Sub(r.told) >= progressPause {
+		r.told = now
+		r.tell(Event{Kind: Progress, Digest: r.blob.Digest, Size: r.blob.Size, Offset: r.offset})
+	}
+	return n, err
+}

@@ -1,0 +1,195 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containers/image/v5/copy"
+	"github.com/containers/image/v5/directory"
+	"github.com/containers/image/v5/manifest"
+	ocilayout "github.com/containers/image/v5/oci/layout"
+	"github.com/containers/image/v5/signature"
+	"github.com/containers/image/v5/types"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+// Push copies an image to dest and gives the digest that it has there. The
+// destination is a name in a registry, with or without docker://, or
+//
+//	oci:DIR[:NAME]  dir:DIR  oci-archive:FILE[:NAME]  docker-archive:FILE[:NAME]
+//
+// Blobs go as they are. The digest stays, but for an image of docker's format
+// that goes into an OCI layout.
+func Push(ctx context.Context, img layout.Image, dest string, o Options) (digest.Digest, error) {
+	scheme, rest, found := strings.Cut(dest, ":")
+	if found {
+		switch scheme {
+		case "oci", "dir":
+			return o.pushTo(ctx, img, scheme, rest)
+		case "oci-archive", "docker-archive":
+			return img.Manifest.Digest, o.pushArchive(ctx, img, scheme, rest)
+		}
+	}
+	r, err := o.remote(dest)
+	if err != nil {
+		return "", err
+	}
+	if strings.Contains(r.name, "@") {
+		return "", fault.New("push to a tag: the registry finds the digest itself", "a digest can't be pushed to: %s", layout.Familiar(r.name))
+	}
+	var pushed digest.Digest
+	err = retry(ctx, func() error {
+		pushed, err = o.copyTo(ctx, img, r.ref, r.sys, true)
+		return err
+	})
+	return pushed, o.explain(err, r)
+}
+
+// pushTo copies into a directory of another tool's kind.
+func (o Options) pushTo(ctx context.Context, img layout.Image, scheme, path string) (digest.Digest, error) {
+	sys, err := o.system("")
+	if err != nil {
+		return "", err
+	}
+	if scheme == "dir" {
+		ref, err := directory.NewReference(path)
+		if err != nil {
+			return "", err
+		}
+		return o.copyTo(ctx, img, ref, sys, true)
+	}
+	ref, err := ocilayout.ParseReference(path)
+	if err != nil {
+		return "", err
+	}
+	dir, _, _ := strings.Cut(path, ":")
+	if sameFile(dir, o.Layout.Dir()) {
+		return "", fault.New("give it a name there: builder tag", "%s is the directory of builder's own images", dir)
+	}
+	isOCI := img.Manifest.MediaType == v1.MediaTypeImageManifest
+	return o.copyTo(ctx, img, ref, sys, isOCI)
+}
+
+func sameFile(a, b string) bool {
+	sa, errA := os.Stat(a)
+	sb, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(sa, sb)
+}
+
+// pushArchive writes FILE[:NAME] aside and renames it.
+func (o Options) pushArchive(ctx context.Context, img layout.Image, format, dest string) (err error) {
+	path, name, named := strings.Cut(dest, ":")
+	if named {
+		if img.Name, err = layout.ParseName(name); err != nil {
+			return err
+		}
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), atomicfile.Prefix+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	err = Save(ctx, []layout.Image{img}, f, format, o)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// copyTo lets the library copy an image, from a layout that holds nothing but
+// this image and shares the blobs.
+func (o Options) copyTo(ctx context.Context, img layout.Image, dest types.ImageReference,
+	sys *types.SystemContext, keepDigest bool,
+) (_ digest.Digest, err error) {
+	dir, err := o.stage(img)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	source, err := ocilayout.NewReference(dir, "")
+	if err != nil {
+		return "", err
+	}
+	// policy.json is about images from others.
+	rules, err := signature.NewPolicyContext(acceptAll())
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, rules.Destroy()) }()
+
+	from := *sys
+	from.OCISharedBlobDirPath = o.Layout.BlobsDir()
+	from.OSChoice, from.ArchitectureChoice, from.VariantChoice = "", "", ""
+	events, wait := o.relay()
+	raw, err := copy.Image(ctx, rules, dest, source, &copy.Options{
+		SourceCtx: &from, DestinationCtx: sys,
+		PreserveDigests: keepDigest, ProgressInterval: progressPause, Progress: events,
+	})
+	close(events)
+	wait()
+	if err != nil {
+		return "", err
+	}
+	return manifest.Digest(raw)
+}
+
+// stage makes a layout in the temporary directory whose index.json names img
+// alone.
+func (o Options) stage(img layout.Image) (string, error) {
+	dir, err := os.MkdirTemp(o.TempDir, "push-*")
+	if err != nil {
+		return "", err
+	}
+	index, err := json.Marshal(v1.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: v1.MediaTypeImageIndex,
+		Manifests: []v1.Descriptor{img.Manifest},
+	})
+	if err != nil {
+		return "", err
+	}
+	for name, content := range map[string][]byte{v1.ImageIndexFile: index, v1.ImageLayoutFile: []byte(ociLayoutFile)} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			return "", fmt.Errorf("%w (and %w)", err, os.RemoveAll(dir))
+		}
+	}
+	return dir, nil
+}
+
+// relay turns the library's events into ours. wait returns when the channel has
+// been closed and emptied.
+func (o Options) relay() (events chan types.ProgressProperties, wait func()) {
+	kinds := map[types.ProgressEvent]EventKind{
+		types.ProgressEventNewArtifact: Started,
+		types.ProgressEventRead:        Progress,
+		types.ProgressEventDone:        Done,
+		types.ProgressEventSkipped:     Exists,
+	}
+	events = make(chan types.ProgressProperties)
+	done := make(chan struct{})
+	r := o.reporter()
+	go func() {
+		defer close(done)
+		for e := range events {
+			if kind, ok := kinds[e.Event]; ok {
+				r.tell(Event{Kind: kind, Digest: e.Artifact.Digest, Size: e.Artifact.Size, Offset: int64(e.Offset)})
+			}
+		}
+	}()
+	return events, func() { <-done }
+}

@@ -1,0 +1,173 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containers/image/v5/docker"
+	"github.com/containers/image/v5/signature"
+	"github.com/containers/image/v5/types"
+	"github.com/distribution/reference"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+const (
+	userAgent    = "builder"
+	authFileEnv  = "REGISTRY_AUTH_FILE"
+	dockerScheme = "docker://"
+)
+
+// A remote is an image in a registry.
+type remote struct {
+	name   string // canonical
+	domain string
+	ref    types.ImageReference
+	sys    *types.SystemContext
+}
+
+// remote finds the registry that name means.
+func (o Options) remote(name string) (*remote, error) {
+	canonical, err := layout.ParseName(strings.TrimPrefix(name, dockerScheme))
+	if err != nil {
+		return nil, err
+	}
+	named, err := reference.ParseNormalizedNamed(canonical)
+	if err != nil {
+		return nil, err
+	}
+	ref, err := docker.NewReference(named)
+	if err != nil {
+		return nil, err
+	}
+	domain := reference.Domain(named)
+	sys, err := o.system(domain)
+	if err != nil {
+		return nil, err
+	}
+	return &remote{name: canonical, domain: domain, ref: ref, sys: sys}, nil
+}
+
+// system tells the library what the options say. registries.conf, certs.d and
+// the usual auth files are found by the library itself.
+func (o Options) system(domain string) (*types.SystemContext, error) {
+	sys := &types.SystemContext{
+		BigFilesTemporaryDir:    o.TempDir,
+		BlobInfoCacheDir:        o.TempDir, // what it remembers of registries isn't worth a database in the user's home
+		DockerRegistryUserAgent: userAgent,
+	}
+	if err := o.setPlatform(sys); err != nil {
+		return nil, err
+	}
+	if err := o.setAuth(sys); err != nil {
+		return nil, err
+	}
+	verify := !isLoopback(domain)
+	if o.TLSVerify != nil {
+		verify = *o.TLSVerify
+	}
+	if !verify {
+		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolTrue
+	} else if o.TLSVerify != nil {
+		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolFalse // registries.conf doesn't overrule the user
+	}
+	return sys, nil
+}
+
+func (o Options) setPlatform(sys *types.SystemContext) error {
+	if o.Platform == "" {
+		return nil
+	}
+	p, err := layout.ParsePlatform(o.Platform)
+	sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = p.OS, p.Architecture, p.Variant
+	return err
+}
+
+func (o Options) setAuth(sys *types.SystemContext) error {
+	if o.Creds != "" {
+		user, password, _ := strings.Cut(o.Creds, ":")
+		sys.DockerAuthConfig = &types.DockerAuthConfig{Username: user, Password: password}
+		return nil
+	}
+	file := o.AuthFile
+	if file == "" {
+		file = os.Getenv(authFileEnv)
+	}
+	if file == "" {
+		return nil
+	}
+	if _, err := os.Stat(file); err != nil {
+		return fault.New("name an existing file, or write one: skopeo login --authfile "+file+" REGISTRY",
+			"file of registry credentials: %w", err)
+	}
+	sys.AuthFilePath = file
+	return nil
+}
+
+// isLoopback tells whether a registry is on this machine. Such a one may speak
+// plain HTTP, as docker has it.
+func isLoopback(domain string) bool {
+	host := domain
+	if h, _, err := net.SplitHostPort(domain); err == nil {
+		host = h
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return ip != nil && ip.IsLoopback()
+}
+
+// policy says which images may be used: by policy.json of the user or the
+// system where there is one, else all, as docker has it.
+func policy(sys *types.SystemContext) (*signature.PolicyContext, error) {
+	p, err := signature.DefaultPolicy(sys)
+	if err != nil {
+		file := policyFile()
+		if file != "" {
+			return nil, fault.New("mend or remove "+file, "policy of image signatures: %w", err)
+		}
+		p = acceptAll()
+	}
+	return signature.NewPolicyContext(p)
+}
+
+func acceptAll() *signature.Policy {
+	return &signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}}
+}
+
+// policyFile is the policy.json that the library reads, or "" where there is
+// none.
+func policyFile() string {
+	for _, file := range []string{
+		filepath.Join(os.Getenv("HOME"), ".config/containers/policy.json"),
+		"/etc/containers/policy.json",
+	} {
+		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+			return file
+		}
+	}
+	return ""
+}
+
+// authHint says where credentials are read from.
+func (o Options) authHint(domain string) string {
+	file := o.AuthFile
+	if file == "" {
+		file = os.Getenv(authFileEnv)
+	}
+	if file != "" {
+		return fmt.Sprintf("log in: skopeo login --authfile %s %s", file, domain)
+	}
+	places := "~/.docker/config.json"
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		places = filepath.Join(dir, "containers/auth.json") + " and " + places
+	}
+	return fmt.Sprintf("log in: skopeo login %s (docker login and podman login do as well)\ncredentials are read from %s, or from --authfile FILE", domain, places)
+}

@@ -1,0 +1,84 @@
+// Package transport brings images into a layout and out of it: Pull and Push by
+// registries, Load and Save by archives, and Import from a tarball of a root
+// file system.
+//
+// Blobs travel as they are. Nothing is packed or compressed again, so an image
+// keeps its digest wherever it goes; what comes in is checked against its
+// digest on the way. An image appears in the layout by one Commit at the end:
+// what fails before leaves no name, only blobs that clean-up finds.
+package transport
+
+import (
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+// Options is what all transports share.
+type Options struct {
+	// Layout is where images come from or go to.
+	Layout *layout.Layout
+	// Session names temporary files.
+	Session string
+	// TempDir is a private directory for them, on any file system.
+	TempDir string
+	// AuthFile holds credentials in the form of docker's config.json. Empty
+	// stands for $REGISTRY_AUTH_FILE, else the usual places.
+	AuthFile string
+	// Creds is USER:PASSWORD, or USER with an empty password; it wins over
+	// AuthFile.
+	Creds string
+	// TLSVerify says whether a registry must prove itself by TLS. Nil asks it
+	// of all but those on a loopback address.
+	TLSVerify *bool
+	// Platform is OS/ARCH[/VARIANT], or empty for this machine's.
+	Platform string
+	// Report is told of each blob's way, one call at a time. It may be nil.
+	Report func(Event)
+}
+
+// An EventKind is a point on a blob's way.
+type EventKind int
+
+// The points, in the order in which they occur. A blob that is where it should
+// be already has Exists alone; Started comes again where a transfer is retried.
+const (
+	Started EventKind = iota
+	Progress
+	Done
+	Exists
+)
+
+// An Event tells how far one blob has come.
+type Event struct {
+	Kind   EventKind
+	Digest digest.Digest
+	Size   int64 // of the whole blob in bytes; -1 where unknown
+	Offset int64 // bytes so far
+}
+
+// progressPause is the least time between two Progress events of a blob.
+const progressPause = 100 * time.Millisecond
+
+// reporter makes calls of Report one at a time.
+type reporter struct {
+	mu     sync.Mutex
+	report func(Event)
+}
+
+func (o Options) reporter() *reporter { return &reporter{report: o.Report} }
+
+func (r *reporter) tell(e Event) {
+	if r.report == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report(e)
+}
+
+// layout gives the layout with the session in its temporary files' names.
+func (o Options) layout() *layout.Layout { return o.Layout.WithSession(o.Session) }
