@@ -1,0 +1,122 @@
+// Package cache remembers what a build has done already: the result of each
+// step by its key, what went into that key, and the content digests of files
+// that have not changed. All of it can be lost without harm: what is missing,
+// torn or unreadable counts as never done. docs/format.md specifies the files.
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/storage/lock"
+)
+
+// ErrNotFound says that nothing is known of a key.
+var ErrNotFound = errors.New("no such step")
+
+// Key names a step: the digest of everything that its result depends on.
+type Key = digest.Digest
+
+// Directories of the cache, below the store's cache/.
+const (
+	stepsDir = "steps"
+	seenDir  = "seen"
+	filesDir = "files"
+	logsDir  = "logs"
+)
+
+// Cache is the store's cache directory. Its methods may be called at once by
+// any number of goroutines and processes.
+type Cache struct {
+	dir   string
+	locks string
+}
+
+// Dirs gives the directories that the cache in dir needs.
+func Dirs(dir string) []string {
+	return []string{
+		filepath.Join(dir, stepsDir), filepath.Join(dir, seenDir),
+		filepath.Join(dir, filesDir), filepath.Join(dir, logsDir),
+	}
+}
+
+// Open gives the cache in dir, whose Dirs are there; locks is where the steps'
+// lock files live.
+func Open(dir, locks string) *Cache {
+	return &Cache{dir: dir, locks: locks}
+}
+
+// Seen reports whether MarkSeen was called with def: the digest of a parent's
+// key and an instruction, without what the instruction reads. Where it was not,
+// no step with them is recorded, and a miss is certain before any file is read.
+func (c *Cache) Seen(def Key) bool {
+	if def.Validate() != nil {
+		return false
+	}
+	_, err := os.Lstat(c.path(seenDir, def))
+	return err == nil
+}
+
+// MarkSeen notes that a step with this parent and instruction is recorded. It
+// is called before PutStep.
+func (c *Cache) MarkSeen(def Key) error {
+	if err := def.Validate(); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(c.path(seenDir, def), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("note the instruction: %w", err)
+	}
+	return f.Close()
+}
+
+// LockStep waits until no other worker, of this process or another, makes the
+// step key, and keeps the others waiting until unlock is called. Whoever had to
+// wait looks the step up again. A worker holds one such lock at a time.
+func (c *Cache) LockStep(ctx context.Context, key Key) (unlock func(), err error) {
+	if err := key.Validate(); err != nil {
+		return nil, err
+	}
+	l, err := lock.Exclusive(ctx, filepath.Join(c.locks, key.Encoded()))
+	if err != nil {
+		return nil, err
+	}
+	return l.Unlock, nil
+}
+
+// LogFile makes the file that keeps a step's whole output, empty at first. The
+// caller closes w.
+func (c *Cache) LogFile(key Key) (path string, w *os.File, err error) {
+	if err := key.Validate(); err != nil {
+		return "", nil, err
+	}
+	path = c.path(logsDir, key) + ".log"
+	w, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
+	return path, w, err
+}
+
+// Sync puts the records of these steps on stable storage, as must be before
+// index.json names an image made of them. Keys without a record are passed
+// over.
+func (c *Cache) Sync(ctx context.Context, keys ...Key) error {
+	paths := make([]string, 0, len(keys))
+	for _, key := range keys {
+		if key.Validate() == nil {
+			paths = append(paths, c.path(stepsDir, key))
+		}
+	}
+	if err := atomicfile.SyncYoung(ctx, filepath.Join(c.dir, stepsDir), paths); err != nil {
+		return fmt.Errorf("sync records: %w", err)
+	}
+	return nil
+}
+
+func (c *Cache) path(dir string, key Key) string {
+	return filepath.Join(c.dir, dir, key.Encoded())
+}

@@ -1,0 +1,176 @@
+package cache
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+)
+
+// Step is the record of one instruction that changed files, or found nothing
+// to change.
+type Step struct {
+	// Key names the step, Parent the tree that it started from: a step's key, a
+	// chain ID, or "" for scratch.
+	Key    Key `json:"key"`
+	Parent Key `json:"parent,omitempty"`
+	// Result names the outcome of this execution of the step: the snapshot's
+	// key, and what the keys of the steps that follow are made from. Two
+	// executions of one step have two results.
+	Result Key `json:"result,omitempty"`
+	// Version is that of the rules by which the key was made.
+	Version int `json:"version"`
+	// Kind is the instruction's name in lower case; Instruction its text as the
+	// Dockerfile has it, CreatedBy as the image's history will.
+	Kind        string `json:"kind"`
+	Instruction string `json:"instruction"`
+	CreatedBy   string `json:"createdBy,omitempty"`
+	// Created is when the step was first made: a cached build repeats it.
+	Created time.Time `json:"created"`
+	// Empty says that nothing changed: the tree is the parent's, and the image
+	// gets no layer.
+	Empty bool `json:"empty,omitempty"`
+	// Alias says that this is a definition key, and which content key has the
+	// result.
+	Alias Key `json:"alias,omitempty"`
+	// Log is the file with the step's output, "" where there was none.
+	Log string `json:"log,omitempty"`
+	// Digest is of the entries that a COPY or ADD made.
+	Digest string `json:"digest,omitempty"`
+	// Inputs are what went into the key, in readable form. They may be many:
+	// PutStep writes them, but only Cache.Inputs reads them.
+	Inputs []Input `json:"-"`
+}
+
+// Input is one thing that went into a key: {"env:PATH", a digest},
+// {"file:src/a.c", "0644 sha256:..."}.
+type Input struct {
+	Name, Value string
+}
+
+// Step gives the record of key without its Inputs, or ErrNotFound. It is one
+// short read, however many inputs the step had.
+func (c *Cache) Step(key Key) (*Step, error) {
+	step, f, _, err := c.openStep(key)
+	if err != nil {
+		return nil, err
+	}
+	return step, f.Close()
+}
+
+// Inputs gives what went into key, in the order of PutStep, or ErrNotFound.
+func (c *Cache) Inputs(key Key) ([]Input, error) {
+	_, f, r, err := c.openStep(key)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var inputs []Input
+	for lines := json.NewDecoder(r); lines.More(); {
+		var pair [2]string
+		if err := lines.Decode(&pair); err != nil {
+			return nil, fmt.Errorf("inputs of step %s: %w", key, err)
+		}
+		inputs = append(inputs, Input{pair[0], pair[1]})
+	}
+	return inputs, nil
+}
+
+// PutStep records a step. The record is seen whole or not at all, but it is not
+// waited for that it reaches the disk: see Sync.
+func (c *Cache) PutStep(step *Step) error {
+	if err := step.Key.Validate(); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	lines := json.NewEncoder(&text)
+	lines.SetEscapeHTML(false)
+	if err := lines.Encode(step); err != nil {
+		return err
+	}
+	for _, in := range step.Inputs {
+		if err := lines.Encode([2]string{in.Name, in.Value}); err != nil {
+			return err
+		}
+	}
+	if err := atomicfile.WriteUnsynced(c.path(stepsDir, step.Key), text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("record the step: %w", err)
+	}
+	return nil
+}
+
+// RemoveStep forgets a step and its log.
+func (c *Cache) RemoveStep(key Key) error {
+	if err := key.Validate(); err != nil {
+		return err
+	}
+	err := errors.Join(os.Remove(c.path(stepsDir, key)), os.Remove(c.path(logsDir, key)+".log"))
+	return ignoreAbsent(err)
+}
+
+// Keys gives the key of every recorded step, readable or not.
+func (c *Cache) Keys() ([]Key, error) {
+	names, err := os.ReadDir(filepath.Join(c.dir, stepsDir))
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]Key, 0, len(names))
+	for _, name := range names {
+		if strings.HasPrefix(name.Name(), atomicfile.Prefix) {
+			continue
+		}
+		keys = append(keys, digest.NewDigestFromEncoded(digest.SHA256, name.Name()))
+	}
+	return keys, nil
+}
+
+// openStep reads a record's first line, and leaves r at the inputs.
+func (c *Cache) openStep(key Key) (step *Step, f *os.File, r *bufio.Reader, err error) {
+	if err := key.Validate(); err != nil {
+		return nil, nil, nil, err
+	}
+	f, err = os.Open(c.path(stepsDir, key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil, fmt.Errorf("%s: %w", key, ErrNotFound)
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	r = bufio.NewReader(f)
+	line, err := r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		rest, more := r.ReadBytes('\n')
+		line, err = append(bytes.Clone(line), rest...), more
+	}
+	step = new(Step)
+	if err != nil || json.Unmarshal(line, step) != nil || step.Key != key {
+		// Torn by a power failure: as good as never written.
+		return nil, nil, nil, errors.Join(fmt.Errorf("%s is unreadable: %w", key, ErrNotFound), f.Close())
+	}
+	return step, f, r, nil
+}
+
+// ignoreAbsent drops from joined errors those that say a file isn't there.
+func ignoreAbsent(err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var kept []error
+	for _, e := range joined.Unwrap() {
+		if !errors.Is(e, fs.ErrNotExist) {
+			kept = append(kept, e)
+		}
+	}
+	return errors.Join(kept...)
+}
