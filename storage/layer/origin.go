@@ -1,0 +1,130 @@
+package layer
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// StripOrigin takes the mark off regular files by which fuse-overlayfs
+// remembers the lower file that one was copied up from. By it version 1.10
+// takes names that were hard links below for the same file still: after one
+// of two was written, a layer above shows the written one with the other's old
+// content. Without the mark each name is what lies in the upper directory.
+// Nothing may have the directory mounted meanwhile.
+func StripOrigin(ctx context.Context, upper string) error {
+	g, ctx := errgroup.WithContext(ctx)
+	q := &dirQueue{todo: []string{upper}, open: 1}
+	q.more.L = &q.mu
+	for range max(2, runtime.GOMAXPROCS(0)) {
+		g.Go(func() error {
+			for {
+				dir, ok := q.take()
+				if !ok {
+					return nil
+				}
+				err := stripDir(ctx, dir, q)
+				q.done(err)
+				if err != nil {
+					return pathError("removexattr", dir, err)
+				}
+			}
+		})
+	}
+	return g.Wait()
+}
+
+// stripDir strips the files of one directory and queues those in it.
+func stripDir(ctx context.Context, dir string, q *dirQueue) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags, 0)
+	if err != nil {
+		return err
+	}
+	defer closeFD(fd)
+	names, err := readNames(fd)
+	if err != nil {
+		return err
+	}
+	for _, d := range names {
+		if d.typ == unix.DT_UNKNOWN {
+			var st unix.Stat_t
+			if err := lstatAt(fd, d.name, &st); err != nil {
+				return err
+			}
+			d.typ = byte(st.Mode & unix.S_IFMT >> 12)
+		}
+		p := dir + "/" + d.name
+		switch d.typ {
+		case unix.DT_DIR:
+			q.add(p)
+		case unix.DT_REG:
+			if err := stripFile(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// stripFile looks before it removes: looking takes no lock.
+func stripFile(path string) error {
+	var value [64]byte
+	_, err := unix.Lgetxattr(path, fuseOrigin, value[:])
+	switch {
+	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP):
+		return nil
+	case err != nil && !errors.Is(err, unix.ERANGE):
+		return err
+	}
+	return unix.Lremovexattr(path, fuseOrigin)
+}
+
+// dirQueue hands out directories until none is left or being worked on.
+type dirQueue struct {
+	mu     sync.Mutex
+	more   sync.Cond
+	todo   []string
+	open   int // queued or being worked on
+	failed bool
+}
+
+func (q *dirQueue) add(dir string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.todo = append(q.todo, dir)
+	q.open++
+	q.more.Signal()
+}
+
+// take waits for a directory; false means that there will be none.
+func (q *dirQueue) take() (string, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.todo) == 0 && q.open > 0 && !q.failed {
+		q.more.Wait()
+	}
+	if len(q.todo) == 0 || q.failed {
+		return "", false
+	}
+	last := len(q.todo) - 1
+	dir := q.todo[last]
+	q.todo = q.todo[:last]
+	return dir, true
+}
+
+func (q *dirQueue) done(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.open--
+	q.failed = q.failed || err != nil
+	if q.open == 0 || q.failed {
+		q.more.Broadcast()
+	}
+}

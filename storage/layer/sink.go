@@ -1,0 +1,455 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// DirOptions tell how a directory is written.
+type DirOptions struct {
+	Flavor Flavor
+	// ExactOwners says that files can be given their true owners. Without it
+	// the owners are kept in attributes and, of links and special files, in
+	// Owners, which must not be nil then.
+	ExactOwners bool
+	Owners      Owners
+	// Time is that of directories that must be made on the way to an entry
+	// and exist nowhere else.
+	Time time.Time
+}
+
+// sink writes files below one directory. Paths are canonical: their parents
+// are real directories there, so nothing is ever written through a link.
+type sink struct {
+	o        DirOptions
+	root     int
+	uid, gid int            // what a new file belongs to
+	fds      map[string]int // open directories, by path
+	late     map[string]lateDir
+	opaque   map[string]bool // made opaque here
+	buf      []byte
+}
+
+// lateDir is what a directory gets when all else is written. Before that it
+// is writable and nobody else's, and writing in it moves its time.
+type lateDir struct {
+	*Entry
+	// timeOnly leaves all but the time as it is.
+	timeOnly bool
+	time     time.Time
+}
+
+// maxSinkFDs bounds the open directories between two entries.
+const maxSinkFDs = 256
+
+func newSink(dir string, o DirOptions) (*sink, error) {
+	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags&^unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return &sink{
+		o: o, root: fd, uid: os.Geteuid(), gid: os.Getegid(),
+		fds: map[string]int{}, late: map[string]lateDir{}, opaque: map[string]bool{},
+	}, nil
+}
+
+// trim closes directories when too many are open. It comes between entries,
+// never while a descriptor is in use.
+func (s *sink) trim() {
+	if len(s.fds) <= maxSinkFDs {
+		return
+	}
+	s.closeDirs("")
+}
+
+// closeDirs closes what is open at and below path.
+func (s *sink) closeDirs(path string) {
+	for p, fd := range s.fds {
+		if within(p, path) {
+			closeFD(fd)
+			delete(s.fds, p)
+		}
+	}
+}
+
+func within(p, dir string) bool {
+	return dir == "" || p == dir || strings.HasPrefix(p, dir) && p[len(dir)] == '/'
+}
+
+func (s *sink) close() {
+	s.closeDirs("")
+	closeFD(s.root)
+}
+
+// open gives the descriptor of an existing directory, which stays the sink's.
+func (s *sink) open(path string) (int, error) {
+	if path == "" {
+		return s.root, nil
+	}
+	if fd, ok := s.fds[path]; ok {
+		return fd, nil
+	}
+	dir, base := split(path)
+	above, err := s.open(dir)
+	if err != nil {
+		return -1, err
+	}
+	fd, err := openDir(above, base)
+	if err != nil {
+		return -1, err
+	}
+	s.fds[path] = fd
+	return fd, nil
+}
+
+// mkdir makes a directory where none is. What stood there is replaced, and the
+// directory then hides whatever lies below it.
+func (s *sink) mkdir(path string) (made bool, err error) {
+	dir, base := split(path)
+	above, err := s.open(dir)
+	if err != nil {
+		return false, err
+	}
+	err = unix.Mkdirat(above, base, 0o700)
+	if err != unix.EEXIST {
+		return err == nil, err
+	}
+	var st unix.Stat_t
+	if err := lstatAt(above, base, &st); err != nil || typeOf(st.Mode) == TypeDir {
+		return false, err
+	}
+	if err := unix.Unlinkat(above, base, 0); err != nil {
+		return false, err
+	}
+	if err := unix.Mkdirat(above, base, 0o700); err != nil {
+		return false, err
+	}
+	return true, s.setOpaque(path)
+}
+
+// setOpaque makes a directory hide what lies below it. In a full copy nothing
+// does.
+func (s *sink) setOpaque(path string) error {
+	if s.o.Flavor == VFS {
+		return nil
+	}
+	fd, err := s.open(path)
+	if err != nil {
+		return err
+	}
+	s.opaque[path] = true
+	return setXattr(fd, path, s.o.Flavor.opaqueXattr(), "y")
+}
+
+// keepTime has a directory get back the time that it has now, if nothing else
+// is due to it.
+func (s *sink) keepTime(path string, fd int) error {
+	if _, ok := s.late[path]; ok {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	s.late[path] = lateDir{timeOnly: true, time: time.Unix(st.Mtim.Unix())}
+	return nil
+}
+
+// setLate says what a directory gets in the end.
+func (s *sink) setLate(path string, e *Entry) { s.late[path] = lateDir{Entry: e, time: e.ModTime} }
+
+// hides tells whether something written here hides path of the layers below.
+func (s *sink) hides(path string) bool {
+	for p := path; len(s.opaque) > 0; p, _ = split(p) {
+		if s.opaque[p] {
+			return true
+		}
+		if p == "" {
+			break
+		}
+	}
+	return false
+}
+
+// put writes an entry that is no directory into an existing one.
+func (s *sink) put(path string, e *Entry) error {
+	dir, base := split(path)
+	fd, err := s.open(dir)
+	if err != nil {
+		return err
+	}
+	make := func() error { return s.make(fd, base, path, e) }
+	if err = make(); err == unix.EEXIST {
+		if err = s.clear(path); err == nil {
+			err = make()
+		}
+	}
+	return err
+}
+
+func (s *sink) make(fd int, base, path string, e *Entry) error {
+	var err error
+	switch e.Type {
+	case TypeReg:
+		return s.file(fd, base, path, e)
+	case TypeSymlink:
+		err = unix.Symlinkat(e.Linkname, fd, base)
+	case TypeFifo:
+		err = unix.Mknodat(fd, base, unix.S_IFIFO|0o600, 0)
+	case TypeChar, TypeBlock:
+		mode := uint32(unix.S_IFCHR)
+		if e.Type == TypeBlock {
+			mode = unix.S_IFBLK
+		}
+		err = unix.Mknodat(fd, base, mode|0o600, int(unix.Mkdev(uint32(e.Devmajor), uint32(e.Devminor))))
+	default:
+		return fmt.Errorf("/%s: unknown type %q of entry", path, e.Type)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.own(fd, base, path, e); err != nil {
+		return err
+	}
+	if e.Type != TypeSymlink {
+		if err := unix.Fchmodat(fd, base, uint32(e.Mode), 0); err != nil {
+			return err
+		}
+	}
+	return setTime(fd, base, e.ModTime)
+}
+
+// file writes a regular file. The mode comes after the owner, because a change
+// of owner takes setuid and capabilities away.
+func (s *sink) file(dirfd int, base, path string, e *Entry) (err error) {
+	fd, err := openat(dirfd, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	f := rawFile{fd}
+	defer func() {
+		if closeErr := f.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	if e.Size > 0 {
+		if err := s.content(f, e); err != nil {
+			return err
+		}
+	}
+	if err := s.ownFD(fd, path, e); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(fd, uint32(e.Mode)); err != nil {
+		return err
+	}
+	return setTime(dirfd, base, e.ModTime)
+}
+
+func (s *sink) content(f rawFile, e *Entry) error {
+	r, err := e.Open()
+	if err != nil {
+		return err
+	}
+	if s.buf == nil {
+		s.buf = make([]byte, 256<<10)
+	}
+	n, err := io.CopyBuffer(f, onlyReader{io.LimitReader(r, e.Size)}, s.buf)
+	err = errors.Join(err, r.Close())
+	if err == nil && n != e.Size {
+		err = fmt.Errorf("/%s: has %d bytes and should have %d: %w", e.Path, n, e.Size, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// onlyReader hides a reader's other ways of copying, which would bring their
+// own buffers.
+type onlyReader struct{ io.Reader }
+
+// ownFD gives an open file or directory its owner and attributes.
+func (s *sink) ownFD(fd int, path string, e *Entry) error {
+	if !s.o.ExactOwners {
+		if err := s.override(fd, path, e); err != nil {
+			return err
+		}
+	} else if s.o.Flavor == VFS || e.Type == TypeDir || e.UID != s.uid || e.GID != s.gid {
+		if err := unix.Fchown(fd, e.UID, e.GID); err != nil {
+			return ownerError(path, e, err)
+		}
+	}
+	for name, value := range e.Xattrs {
+		if err := setXattr(fd, path, name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// override notes the owner of a file or directory that can't have it.
+func (s *sink) override(fd int, path string, e *Entry) error {
+	o := Owner{e.UID, e.GID}
+	if o != (Owner{}) {
+		return setXattr(fd, path, overrideStat, o.override(e.Mode))
+	}
+	if e.Type != TypeDir {
+		return nil
+	}
+	err := unix.Fremovexattr(fd, overrideStat)
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	return err
+}
+
+// own gives a link or special file its owner.
+func (s *sink) own(dirfd int, base, path string, e *Entry) error {
+	if !s.o.ExactOwners {
+		if o := (Owner{e.UID, e.GID}); o != (Owner{}) {
+			s.o.Owners[path] = o
+		} else {
+			delete(s.o.Owners, path)
+		}
+		return nil
+	}
+	if s.o.Flavor != VFS && e.UID == s.uid && e.GID == s.gid {
+		return nil
+	}
+	return ownerError(path, e, unix.Fchownat(dirfd, base, e.UID, e.GID, unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// ownerError explains the kernel's EINVAL for an id that has no place in the
+// user namespace.
+func ownerError(path string, e *Entry, err error) error {
+	if !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	return fault.New("give your user a larger range of subordinate ids, as root:\n"+
+		"  usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER",
+		"/%s belongs to %d:%d, and your range of subordinate ids has no room for that", path, e.UID, e.GID)
+}
+
+func setXattr(fd int, path, name, value string) error {
+	err := unix.Fsetxattr(fd, name, []byte(value), 0)
+	if errors.Is(err, unix.ENOTSUP) {
+		return fault.New("put the store on a file system that has them, such as ext4, xfs or btrfs",
+			"/%s: the file system keeps no extended attribute %s", path, name)
+	}
+	if err != nil {
+		return fmt.Errorf("/%s: extended attribute %s: %w", path, name, err)
+	}
+	return nil
+}
+
+// clear removes whatever is at path here. It doesn't touch what lies below.
+func (s *sink) clear(path string) error {
+	dir, base := split(path)
+	fd, err := s.open(dir)
+	if err != nil {
+		return err
+	}
+	err = unix.Unlinkat(fd, base, 0)
+	if err == unix.EISDIR {
+		s.forget(path)
+		err = removeAll(fd, base)
+	}
+	if err == unix.ENOENT {
+		return nil
+	}
+	return err
+}
+
+// forget drops what is known of a directory and what is in it.
+func (s *sink) forget(path string) {
+	s.closeDirs(path)
+	for p := range s.late {
+		if within(p, path) {
+			delete(s.late, p)
+		}
+	}
+	for p := range s.opaque {
+		if within(p, path) {
+			delete(s.opaque, p)
+		}
+	}
+}
+
+// removeAll removes a directory with all in it, without following links.
+func removeAll(dirfd int, name string) error {
+	fd, err := openDir(dirfd, name)
+	if err != nil {
+		return err
+	}
+	defer closeFD(fd)
+	names, err := readNames(fd)
+	if err != nil {
+		return err
+	}
+	for _, d := range names {
+		err := unix.Unlinkat(fd, d.name, 0)
+		if err == unix.EISDIR {
+			err = removeAll(fd, d.name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return unix.Unlinkat(dirfd, name, unix.AT_REMOVEDIR)
+}
+
+// whiteout marks path as deleted from the layers below.
+func (s *sink) whiteout(path string) error {
+	dir, base := split(path)
+	fd, err := s.open(dir)
+	if err != nil {
+		return err
+	}
+	return unix.Mknodat(fd, base, unix.S_IFCHR, 0)
+}
+
+// finish gives the directories what is due to them.
+func (s *sink) finish() error {
+	for path, d := range s.late {
+		s.trim()
+		fd, err := s.open(path)
+		if err == nil {
+			err = s.finishDir(fd, path, d)
+		}
+		if err != nil {
+			return pathError("write", path, err)
+		}
+	}
+	clear(s.late)
+	return nil
+}
+
+func (s *sink) finishDir(fd int, path string, d lateDir) error {
+	if !d.timeOnly {
+		x, err := xattrsOfFD(fd)
+		if err != nil {
+			return err
+		}
+		for name := range x.kept {
+			if _, ok := d.Xattrs[name]; ok {
+				continue
+			}
+			if err := unix.Fremovexattr(fd, name); err != nil {
+				return err
+			}
+		}
+		if err := s.ownFD(fd, path, d.Entry); err != nil {
+			return err
+		}
+		if err := unix.Fchmod(fd, uint32(d.Mode)); err != nil {
+			return err
+		}
+	}
+	return setTime(fd, ".", d.time)
+}

@@ -1,0 +1,198 @@
+package layer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	openDirFlags  = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	openFileFlags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+)
+
+// dirent is a name in a directory, with the DT_ type that the directory keeps
+// of it (DT_UNKNOWN on some file systems).
+type dirent struct {
+	name string
+	typ  byte
+}
+
+// openDir opens a directory inside another one, never through a link.
+func openDir(dirfd int, name string) (int, error) { return openat(dirfd, name, openDirFlags, 0) }
+
+// openat is openat(2), again where a signal came between.
+func openat(dirfd int, name string, flags int, mode uint32) (int, error) {
+	for {
+		fd, err := unix.Openat(dirfd, name, flags, mode)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+func lstatAt(dirfd int, name string, st *unix.Stat_t) error {
+	return unix.Fstatat(dirfd, name, st, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// readNames lists an open directory from its beginning, sorted by name.
+func readNames(fd int) ([]dirent, error) {
+	if _, err := unix.Seek(fd, 0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	var list []dirent
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := unix.ReadDirent(fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			break
+		}
+		list = appendNames(list, buf[:n])
+	}
+	slices.SortFunc(list, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
+	return list, nil
+}
+
+// appendNames takes apart what getdents64(2) gave: inode and offset of 8 bytes
+// each, length of the record in 2, type in 1, and the name up to a zero byte.
+func appendNames(list []dirent, buf []byte) []dirent {
+	const nameAt = 19
+	for len(buf) > nameAt {
+		size := int(binary.NativeEndian.Uint16(buf[16:18]))
+		name := buf[nameAt:size]
+		if end := bytes.IndexByte(name, 0); end >= 0 {
+			name = name[:end]
+		}
+		if s := string(name); s != "." && s != ".." {
+			list = append(list, dirent{name: s, typ: buf[18]})
+		}
+		buf = buf[size:]
+	}
+	return list
+}
+
+// readlinkAt reads a link of any length.
+func readlinkAt(dirfd int, name string) (string, error) {
+	for size := 256; ; size *= 4 {
+		buf := make([]byte, size)
+		n, err := unix.Readlinkat(dirfd, name, buf)
+		if err != nil {
+			return "", err
+		}
+		if n < size {
+			return string(buf[:n]), nil
+		}
+	}
+}
+
+// procPath names an entry for the calls that know no directory descriptors.
+// The directory is reached by its descriptor all the same, and the l… forms of
+// those calls don't follow the last component.
+func procPath(dirfd int, name string) string {
+	p := "/proc/self/fd/" + strconv.Itoa(dirfd)
+	if name == "" {
+		return p + "/."
+	}
+	return p + "/" + name
+}
+
+// setTime sets only the time of change, of a link itself where name is one.
+func setTime(dirfd int, name string, t time.Time) error {
+	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, timespec(t)}
+	return unix.UtimesNanoAt(dirfd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+func timespec(t time.Time) unix.Timespec {
+	return unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
+}
+
+// rawFile reads a descriptor without the runtime's poller, whose set-up costs
+// more than reading a small file does.
+type rawFile struct{ fd int }
+
+func (f rawFile) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		n, err := unix.Read(f.fd, p)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+func (f rawFile) Write(p []byte) (int, error) {
+	done := 0
+	for done < len(p) {
+		n, err := unix.Write(f.fd, p[done:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+func (f rawFile) Close() error { return unix.Close(f.fd) }
+
+// closeFD closes a descriptor that was only read from: such a close can't
+// lose anything.
+func closeFD(fd int) { _ = unix.Close(fd) }
+
+// pathError says which file of a tree an error of the system is about, unless
+// the error tells that already.
+func pathError(op, name string, err error) error {
+	var told *fs.PathError
+	var errno unix.Errno
+	if errors.As(err, &told) || !errors.As(err, &errno) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return &fs.PathError{Op: op, Path: "/" + name, Err: err}
+}
+
+// split parts a path of ours into directory and last name; the directory of a
+// top-level name is "".
+func split(p string) (dir, base string) {
+	i := strings.LastIndexByte(p, '/')
+	if i < 0 {
+		return "", p
+	}
+	return p[:i], p[i+1:]
+}
+
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// clean brings a path into the form that [Entry.Path] has.
+func clean(p string) string {
+	return path.Clean("/" + p)[1:]
+}

@@ -1,0 +1,349 @@
+package layer
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Unpack writes a tar into dir, which is empty (or, with flavor VFS, a full
+// copy of the layers below), and says what only those layers can complete:
+// hand that to [FixImplied] when they are there. Layers can be unpacked side
+// by side in this way.
+//
+// The tar may be a stranger's. Nothing in it is written outside dir: names that
+// climb out are errors, and links are followed within dir only. What Unpack
+// can't make as an ordinary user it leaves out: device nodes (of which a
+// whiteout remains) and attributes that layers don't keep. An error leaves a
+// part of the layer in dir.
+func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pending, error) {
+	s, err := newSink(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	u := &unpacker{
+		sink: s, tar: tar.NewReader(r),
+		implied: map[string]bool{"": true}, dirs: map[string]bool{}, whiteouts: map[string]bool{},
+		deferred: map[string]string{}, made: map[string]bool{}, known: map[string]string{},
+	}
+	if err := s.keepTime("", s.root); err != nil {
+		return nil, err
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		h, err := u.tar.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the layer's tar: %w", err)
+		}
+		s.trim()
+		if err := u.entry(h); err != nil {
+			return nil, pathError("unpack", h.Name, err)
+		}
+	}
+	if err := s.finish(); err != nil {
+		return nil, err
+	}
+	return u.pending(), nil
+}
+
+// unpacker is the state of one Unpack.
+type unpacker struct {
+	*sink
+	tar       *tar.Reader
+	implied   map[string]bool   // directories that no entry describes
+	dirs      map[string]bool   // directories that one does
+	whiteouts map[string]bool   // names deleted from the layers below
+	deferred  map[string]string // hard links whose targets are below
+	// made has what this layer wrote, with the directories above it. Only a
+	// full copy needs it, where all else is the lower layers'.
+	made map[string]bool
+	// known remembers where the directories named in the tar really are.
+	known map[string]string
+}
+
+func (u *unpacker) entry(h *tar.Header) error {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil
+	}
+	name, err := safeName(h.Name)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		return u.describeRoot(h)
+	}
+	dirName, base := split(name)
+	dir, err := u.parent(dirName)
+	if err != nil {
+		return err
+	}
+	p := join(dir, base)
+	if hidden, ok := strings.CutPrefix(base, whPrefix); ok {
+		return u.delete(dir, base, hidden)
+	}
+	u.mark(p)
+	delete(u.deferred, p)
+	if h.Typeflag == tar.TypeLink {
+		return u.link(p, h.Linkname)
+	}
+	e, err := u.entryOf(p, h)
+	if err != nil {
+		return err
+	}
+	if e.Type == TypeDir {
+		return u.writeDir(p, e)
+	}
+	if u.dirs[p] || u.implied[p] {
+		u.known = map[string]string{}
+	}
+	return u.file(p, e)
+}
+
+// safeName is a header's name as a path in the layer. An absolute one counts
+// from the layer's root.
+func safeName(name string) (string, error) {
+	rel := strings.TrimLeft(name, "/")
+	if strings.ContainsRune(rel, 0) {
+		return "", fmt.Errorf("malformed layer: the name %q has a zero byte", name)
+	}
+	c := path.Clean(rel)
+	if c == ".." || strings.HasPrefix(c, "../") {
+		return "", fmt.Errorf("malformed layer: the name %q leads out of it", name)
+	}
+	if c == "." || rel == "" {
+		return "", nil
+	}
+	dir, _ := split(c)
+	for _, part := range strings.Split(dir, "/") {
+		if isReserved(part) {
+			return "", fmt.Errorf("malformed layer: %q lies beneath a deleted name", name)
+		}
+	}
+	return c, nil
+}
+
+func (u *unpacker) describeRoot(h *tar.Header) error {
+	if h.Typeflag != tar.TypeDir {
+		return errors.New("malformed layer: its root is not a directory")
+	}
+	e, err := u.entryOf("", h)
+	if err != nil {
+		return err
+	}
+	delete(u.implied, "")
+	u.setLate("", e)
+	return nil
+}
+
+// entryOf turns a header into an entry whose content is the tar's next.
+func (u *unpacker) entryOf(p string, h *tar.Header) (*Entry, error) {
+	e := &Entry{
+		Path: p, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime,
+		Linkname: h.Linkname, Devmajor: h.Devmajor, Devminor: h.Devminor,
+	}
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse, '\x00':
+		e.Type, e.Size, e.Linkname = TypeReg, h.Size, ""
+		e.Open = func() (io.ReadCloser, error) { return io.NopCloser(u.tar), nil }
+	case tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo:
+		e.Type = h.Typeflag
+	default:
+		return nil, fmt.Errorf("malformed layer: %q has the unknown type %q", h.Name, h.Typeflag)
+	}
+	for key, value := range h.PAXRecords {
+		name, ok := strings.CutPrefix(key, "SCHILY.xattr.")
+		if ok && keptXattr(name) {
+			if e.Xattrs == nil {
+				e.Xattrs = map[string]string{}
+			}
+			e.Xattrs[name] = value
+		}
+	}
+	return e, nil
+}
+
+func (u *unpacker) writeDir(p string, e *Entry) error {
+	if u.o.Flavor == VFS || u.opaque[p] || u.whiteouts[p] {
+		u.known = map[string]string{}
+	}
+	if _, err := u.mkdir(p); err != nil {
+		return err
+	}
+	delete(u.implied, p)
+	u.dirs[p] = true
+	u.setLate(p, e)
+	return nil
+}
+
+// file writes what isn't a directory. A device node that may not be made
+// leaves a whiteout, so that it hides what lies below all the same.
+func (u *unpacker) file(p string, e *Entry) error {
+	delete(u.implied, p)
+	delete(u.dirs, p)
+	err := u.put(p, e)
+	if e.Type != TypeChar && e.Type != TypeBlock || !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	if err := u.clear(p); err != nil || u.o.Flavor == VFS {
+		return err
+	}
+	u.whiteouts[p] = true
+	return u.whiteout(p)
+}
+
+// delete acts on a name that stands for a deletion. It never touches what the
+// same layer brings, in whatever order the two come.
+func (u *unpacker) delete(dir, base, hidden string) error {
+	if base == whOpaque {
+		if u.o.Flavor == VFS {
+			return u.clearLower(dir)
+		}
+		return u.setOpaque(dir)
+	}
+	if strings.HasPrefix(hidden, whPrefix) {
+		// Names of aufs for its own use.
+		return nil
+	}
+	if hidden == "" || hidden == "." || hidden == ".." {
+		return fmt.Errorf("malformed layer: %q deletes nothing", base)
+	}
+	p := join(dir, hidden)
+	fd, err := u.open(dir)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	err = lstatAt(fd, hidden, &st)
+	switch {
+	case err == unix.ENOENT && u.o.Flavor == VFS:
+		return nil
+	case err == unix.ENOENT:
+		if _, ok := u.deferred[p]; ok {
+			return nil
+		}
+		u.whiteouts[p] = true
+		return u.whiteout(p)
+	case err != nil:
+		return err
+	case u.o.Flavor == VFS && !u.made[p]:
+		u.known = map[string]string{}
+		return u.clear(p)
+	case typeOf(st.Mode) == TypeDir:
+		return u.delete(p, whOpaque, "")
+	}
+	return nil
+}
+
+// clearLower removes from a directory of a full copy what other layers put
+// there.
+func (u *unpacker) clearLower(dir string) error {
+	u.known = map[string]string{}
+	fd, err := u.open(dir)
+	if err != nil {
+		return err
+	}
+	names, err := readNames(fd)
+	if err != nil {
+		return err
+	}
+	for _, d := range names {
+		p := join(dir, d.name)
+		if !u.made[p] {
+			err = u.clear(p)
+		} else if d.typ == unix.DT_DIR {
+			err = u.clearLower(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mark notes that this layer wrote p.
+func (u *unpacker) mark(p string) {
+	if u.o.Flavor != VFS {
+		return
+	}
+	for ; p != "" && !u.made[p]; p, _ = split(p) {
+		u.made[p] = true
+	}
+}
+
+// link makes a hard link. A target that this layer hasn't is left to
+// [FixImplied].
+func (u *unpacker) link(p, linkname string) error {
+	name, err := safeName(linkname)
+	if err != nil {
+		return err
+	}
+	targetDir, targetBase := split(name)
+	targetDir, found, err := u.find(targetDir)
+	if err != nil {
+		return err
+	}
+	target := join(targetDir, targetBase)
+	if target == p {
+		return nil
+	}
+	delete(u.implied, p)
+	delete(u.dirs, p)
+	if below, ok := u.deferred[target]; ok {
+		target, found = below, false
+	}
+	if found {
+		err = u.linkHere(p, targetDir, targetBase)
+		if err != unix.ENOENT {
+			return err
+		}
+	}
+	if u.o.Flavor == VFS {
+		return fmt.Errorf("malformed layer: hard link to %q, which doesn't exist", linkname)
+	}
+	if err := u.clear(p); err != nil {
+		return err
+	}
+	u.deferred[p] = target
+	return nil
+}
+
+func (u *unpacker) linkHere(p, targetDir, targetBase string) error {
+	from, err := u.open(targetDir)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := lstatAt(from, targetBase, &st); err != nil {
+		return err
+	}
+	if typeOf(st.Mode) == TypeDir || isWhiteout(&st) {
+		return fmt.Errorf("malformed layer: hard link to %q, which is no file", join(targetDir, targetBase))
+	}
+	dir, base := split(p)
+	fd, err := u.open(dir)
+	if err != nil {
+		return err
+	}
+	err = unix.Linkat(from, targetBase, fd, base, 0)
+	if err == unix.EEXIST {
+		if err = u.clear(p); err == nil {
+			err = unix.Linkat(from, targetBase, fd, base, 0)
+		}
+	}
+	if o, ok := u.o.Owners[join(targetDir, targetBase)]; ok && err == nil {
+		u.o.Owners[p] = o
+	}
+	return err
+}

@@ -1,0 +1,148 @@
+package layer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	nativeOpaque = "user.overlay.opaque"
+	fuseOpaque   = "user.fuseoverlayfs.opaque"
+	fuseOrigin   = "user.fuseoverlayfs.origin"
+	// overrideStat keeps an owner that the file itself can't have, in the
+	// form that containers' other tools know: uid:gid:mode.
+	overrideStat = "user.containers.override_stat"
+	capability   = "security.capability"
+)
+
+// keptXattr tells whether layers carry an attribute. What the kernel's overlay
+// escapes for a container's own use (user.overlay.overlay.…) is dropped with
+// the rest of user.overlay.*, as FUSE's hides it as well. SELinux labels and
+// access control lists belong to a machine, not to an image.
+func keptXattr(name string) bool {
+	if name == capability {
+		return true
+	}
+	return strings.HasPrefix(name, "user.") &&
+		!strings.HasPrefix(name, "user.overlay.") &&
+		!strings.HasPrefix(name, "user.fuseoverlayfs.") &&
+		!strings.HasPrefix(name, "user.containers.")
+}
+
+// xattrs are the extended attributes of one file, parted by who they are for.
+type xattrs struct {
+	kept     map[string]string // what layers carry; nil if there is none
+	opaque   bool              // the mark of either overlay driver
+	override string            // overrideStat's value
+}
+
+// readXattrs reads them all. Most files have none: that costs one call.
+func readXattrs(list func([]byte) (int, error), get func(string, []byte) (int, error)) (xattrs, error) {
+	var x xattrs
+	var small [256]byte
+	names, err := readValue(list, small[:])
+	if err != nil {
+		if errors.Is(err, unix.ENOTSUP) {
+			return x, nil
+		}
+		return x, err
+	}
+	for len(names) > 0 {
+		raw, rest, _ := bytes.Cut(names, []byte{0})
+		names = rest
+		if err := x.add(string(raw), get); err != nil {
+			return x, err
+		}
+	}
+	return x, nil
+}
+
+func (x *xattrs) add(name string, get func(string, []byte) (int, error)) error {
+	special := name == nativeOpaque || name == fuseOpaque || name == overrideStat
+	if !special && !keptXattr(name) {
+		return nil
+	}
+	value, err := readValue(func(b []byte) (int, error) { return get(name, b) }, make([]byte, 64))
+	if errors.Is(err, unix.ENODATA) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("extended attribute %s: %w", name, err)
+	}
+	switch {
+	case name == overrideStat:
+		x.override = string(value)
+	case special:
+		x.opaque = x.opaque || string(value) == "y"
+	default:
+		if x.kept == nil {
+			x.kept = make(map[string]string)
+		}
+		x.kept[name] = string(value)
+	}
+	return nil
+}
+
+// readValue calls read with ever larger buffers until the value fits.
+func readValue(read func([]byte) (int, error), buf []byte) ([]byte, error) {
+	for {
+		n, err := read(buf)
+		if err == nil {
+			return buf[:n], nil
+		}
+		if !errors.Is(err, unix.ERANGE) {
+			return nil, err
+		}
+		if n, err = read(nil); err != nil {
+			return nil, err
+		}
+		buf = make([]byte, n+64)
+	}
+}
+
+// xattrsOfFD reads those of an open file or directory.
+func xattrsOfFD(fd int) (xattrs, error) {
+	return readXattrs(
+		func(b []byte) (int, error) { return unix.Flistxattr(fd, b) },
+		func(name string, b []byte) (int, error) { return unix.Fgetxattr(fd, name, b) })
+}
+
+// xattrsAt reads those of a name, of a link itself where it is one.
+func xattrsAt(dirfd int, name string) (xattrs, error) {
+	p := procPath(dirfd, name)
+	return readXattrs(
+		func(b []byte) (int, error) { return unix.Llistxattr(p, b) },
+		func(name string, b []byte) (int, error) { return unix.Lgetxattr(p, name, b) })
+}
+
+func sameXattrs(a, b map[string]string) bool { return maps.Equal(a, b) }
+
+// Owner is who a file belongs to, as inside the user namespace.
+type Owner struct{ UID, GID int }
+
+// Owners is the side record of a directory in single-id mode: the owners of
+// links and special files, which can't bear user attributes. Keys are paths as
+// in [Entry].
+type Owners map[string]Owner
+
+func (o Owner) override(mode int64) string {
+	return fmt.Sprintf("%d:%d:0%o", o.UID, o.GID, mode)
+}
+
+// parseOverride reads the owner out of overrideStat's value. The mode in it is
+// passed over: the file itself has it, and a chmod changes only that.
+func parseOverride(s string) (Owner, bool) {
+	fields := strings.Split(s, ":")
+	if len(fields) < 2 {
+		return Owner{}, false
+	}
+	uid, errUID := strconv.ParseUint(fields[0], 10, 32)
+	gid, errGID := strconv.ParseUint(fields[1], 10, 32)
+	return Owner{UID: int(uid), GID: int(gid)}, errUID == nil && errGID == nil
+}
