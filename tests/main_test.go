@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/builder-oci/builder/tests/rootfs"
 )
 
-// bench is what all tests of a run share.
-var bench struct {
+// ground is what all tests of a run share.
+var ground struct {
 	binary string // bin/builder
 	dir    string // private to this run, on a real disk, removed at its end
 }
@@ -32,16 +34,16 @@ func run(m *testing.M) (code int, err error) {
 	if os.Getuid() == 0 {
 		return 0, errors.New("builder is for unprivileged users, and so are its tests: run `make test-e2e`, which steps down from root")
 	}
-	cache, err := cacheDir()
+	cache, err := rootfs.CacheDir()
 	if err != nil {
 		return 0, err
 	}
 	// Unix sockets below it must fit into 108 bytes, so the name is short.
-	bench.dir, err = os.MkdirTemp(cache, "t")
+	ground.dir, err = os.MkdirTemp(cache, "t")
 	if err != nil {
 		return 0, err
 	}
-	if bench.binary, err = binary(bench.dir); err != nil {
+	if ground.binary, err = binary(ground.dir); err != nil {
 		return 0, err
 	}
 	before, err := machine()
@@ -51,7 +53,7 @@ func run(m *testing.M) (code int, err error) {
 
 	code = m.Run()
 
-	err = errors.Join(untilGone(before), removeTree(bench.dir))
+	err = errors.Join(untilGone(before), removeTree(ground.dir))
 	return code, err
 }
 
@@ -67,16 +69,6 @@ func binary(dir string) (string, error) {
 		return "", fmt.Errorf("%s: %w\n%s", cmd, err, out)
 	}
 	return name, nil
-}
-
-// cacheDir is where base file systems are kept between runs.
-func cacheDir() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	cache = filepath.Join(cache, "builder-tests")
-	return cache, os.MkdirAll(cache, 0o700)
 }
 
 // untilGone gives what the tests started a moment to end, and then reports

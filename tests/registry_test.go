@@ -17,7 +17,7 @@ func startRegistry() (address string, stop func(), err error) {
 		return "", nil, err
 	}
 	address = fmt.Sprintf("127.0.0.1:%d", port)
-	dir, err := os.MkdirTemp(bench.dir, "r")
+	dir, err := os.MkdirTemp(ground.dir, "r")
 	if err != nil {
 		return "", nil, err
 	}

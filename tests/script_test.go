@@ -27,7 +27,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		Setup:               setUp,
 		Cmds:                commands,
-		WorkdirRoot:         bench.dir,
+		WorkdirRoot:         ground.dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
@@ -59,7 +59,7 @@ type state struct {
 }
 
 func newState() (*state, error) {
-	dir, err := os.MkdirTemp(bench.dir, "s")
+	dir, err := os.MkdirTemp(ground.dir, "s")
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (s *state) env() map[string]string {
 		"BUILDER_ROOT":    s.root(),
 		"XDG_RUNTIME_DIR": filepath.Join(s.dir, "run"),
 		"HOME":            filepath.Join(s.dir, "home"),
-		"PATH":            filepath.Dir(bench.binary) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"PATH":            filepath.Dir(ground.binary) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LC_ALL":          "C.UTF-8",
 	}
 }
@@ -88,7 +88,7 @@ func (s *state) env() map[string]string {
 func (s *state) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	if name == "builder" {
-		cmd = exec.Command(bench.binary, args...)
+		cmd = exec.Command(ground.binary, args...)
 	}
 	cmd.Dir = s.dir
 	for name, value := range s.env() {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# base.sh FILE [HOOK|PACKAGE]... makes a root file system of this machine's own
+# distribution.sh FILE [HOOK|PACKAGE]... makes a root file system of this machine's own
 # distribution, as a tarball, without root: what a slim base image of it holds,
 # the packages, and what each HOOK (a shell command; $1 is the tree) does to it.
 # The mirrors are those of this machine's apt.
