@@ -85,12 +85,10 @@ func (l *Lock) TryUpgrade(ctx context.Context) (bool, error) {
 	return false, waitFile(ctx, l.file, unix.LOCK_SH)
 }
 
-// Downgrade turns an exclusive lock into a shared one.
-func (l *Lock) Downgrade() error {
-	if _, err := try(l.file, unix.LOCK_SH); err != nil {
-		return err
-	}
-	return nil
+// Downgrade turns an exclusive lock into a shared one. For a moment nobody
+// holds it: an exclusive waiter may come first.
+func (l *Lock) Downgrade(ctx context.Context) error {
+	return waitFile(ctx, l.file, unix.LOCK_SH)
 }
 
 // Names reports whether path still names the file that is locked. After

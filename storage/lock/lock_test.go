@@ -98,7 +98,7 @@ func TestUpgradeWaitsForNobodyAndLeavesTheLockShared(t *testing.T) {
 	if ok, err := a.TryUpgrade(context.Background()); err != nil || !ok {
 		t.Fatalf("upgrade of the only holder: %v, %v", ok, err)
 	}
-	if err := a.Downgrade(); err != nil {
+	if err := a.Downgrade(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	shared(t, path)

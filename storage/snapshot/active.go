@@ -1,0 +1,189 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// Active is a tree in the making, above a committed one. One worker at a time
+// uses it, and ends it by Commit or Discard.
+type Active struct {
+	store    *Store
+	id       string
+	key      Key // of the parent
+	parent   *layer.Tree
+	writer   *layer.DirWriter
+	owners   layer.Owners
+	mounted  bool
+	finished bool
+}
+
+// Prepare makes a new tree that is a copy of parent's until it is changed; ""
+// starts from nothing. Parent's tree has to be there: ErrNotFound.
+func (s *Store) Prepare(ctx context.Context, parent Key) (*Active, error) {
+	parentID, err := s.locate(parent)
+	if err != nil {
+		return nil, err
+	}
+	below, err := s.view(parentID)
+	if err != nil {
+		return nil, err
+	}
+	owners, err := s.inherited(parentID)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.make(ctx, parentID)
+	if err != nil {
+		return nil, err
+	}
+	return &Active{store: s, id: id, key: parent, parent: below, owners: owners}, nil
+}
+
+// make makes a tree above another and gives its id.
+func (s *Store) make(ctx context.Context, parentID string) (string, error) {
+	id := newID()
+	if err := s.journal.Making(s.name, id); err != nil {
+		return "", err
+	}
+	if err := s.driver.create(ctx, id, parentID); err != nil {
+		return "", errors.Join(fmt.Errorf("make a tree: %w", err), s.remove(id))
+	}
+	return id, nil
+}
+
+// Upper is the directory that holds what the tree changes; with vfs, the whole
+// tree. It must not be written to while the tree is mounted.
+func (a *Active) Upper() string { return a.store.driver.top(a.id) }
+
+// Parent is the merged view of the tree below.
+func (a *Active) Parent() *layer.Tree { return a.parent }
+
+// View is the merged view of the tree as it is now. It must not be used after
+// the next change.
+func (a *Active) View() (*layer.Tree, error) {
+	dirs := []string{a.Upper()}
+	if a.store.flavor != layer.VFS {
+		dirs = append(dirs, a.parent.Dirs()...)
+	}
+	if a.writer != nil {
+		if err := a.saveOwners(); err != nil {
+			return nil, err
+		}
+	}
+	return a.store.viewOf(dirs)
+}
+
+// Mount makes the tree a directory like any other, and gives its path.
+func (a *Active) Mount(ctx context.Context) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	if err := a.saveOwners(); err != nil {
+		return "", err
+	}
+	path, err := a.store.driver.mount(a.id)
+	if err != nil {
+		return "", fmt.Errorf("mount tree: %w", err)
+	}
+	a.mounted = true
+	return path, nil
+}
+
+// Unmount ends Mount, with everything written to the upper directory. Nothing
+// may be running in the tree. What the driver left in the upper directory that
+// would harm the layers above is removed.
+func (a *Active) Unmount(ctx context.Context) error {
+	if !a.mounted {
+		return nil
+	}
+	if err := a.store.driver.unmount(ctx, a.id); err != nil {
+		return fmt.Errorf("unmount tree: %w", err)
+	}
+	a.mounted = false
+	return nil
+}
+
+// Writer writes entries straight into the upper directory. The caller closes
+// it before he mounts, commits, or reads the tree.
+func (a *Active) Writer() *layer.DirWriter {
+	a.writer = layer.NewDirWriter(a.Upper(), a.parent, a.store.dirOptions(a.owners))
+	return a.writer
+}
+
+func (s *Store) dirOptions(owners layer.Owners) layer.DirOptions {
+	return layer.DirOptions{Flavor: s.flavor, ExactOwners: s.exact, Owners: owners}
+}
+
+// Changes gives what stands in the layer. The tree must not change until it
+// has been walked; Commit doesn't change it.
+func (a *Active) Changes(ctx context.Context) (layer.Source, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := a.saveOwners(); err != nil {
+		return nil, err
+	}
+	return a.store.changes(a.id, a.parent)
+}
+
+// Commit records the tree under key, and ends it. Where another process has
+// recorded a tree of that key meanwhile, this one is removed and the other
+// counts: what was made of this one's Changes can't be read any more, but
+// Store.Changes gives the same of the other.
+func (a *Active) Commit(key Key) error {
+	if a.finished || a.mounted {
+		return errors.New("commit of a tree that is mounted or finished")
+	}
+	if err := a.saveOwners(); err != nil {
+		return err
+	}
+	published, err := a.store.publish(key, a.key, a.id)
+	if err != nil {
+		return fmt.Errorf("commit tree: %w", err)
+	}
+	a.finished = true
+	if published == a.id {
+		return nil
+	}
+	err = a.store.remove(a.id)
+	a.id = published
+	return err
+}
+
+// Discard removes the tree, unmounting it first where it is mounted. After
+// Commit it does nothing.
+func (a *Active) Discard() error {
+	if a.finished {
+		return nil
+	}
+	a.finished = true
+	// Cleaning up goes on where the caller's context has ended.
+	err := a.Unmount(context.Background())
+	return errors.Join(err, a.store.remove(a.id))
+}
+
+// saveOwners writes the side record that the writers have filled.
+func (a *Active) saveOwners() error {
+	if a.store.exact {
+		return nil
+	}
+	return a.store.saveOwners(a.id, a.owners)
+}
+
+// View mounts a tree for use, not for keeping: a fresh one above key's, whose
+// changes end with Discard. It gives the path.
+func (s *Store) View(ctx context.Context, key Key) (*Active, string, error) {
+	a, err := s.Prepare(ctx, key)
+	if err != nil {
+		return nil, "", err
+	}
+	path, err := a.Mount(ctx)
+	if err != nil {
+		return nil, "", errors.Join(err, a.Discard())
+	}
+	return a, path, nil
+}

@@ -1,0 +1,204 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	graphdriver "github.com/containers/storage/drivers"
+	"github.com/containers/storage/drivers/overlay"
+	"github.com/containers/storage/drivers/vfs"
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// driver makes, stacks and mounts trees. Trees are named by ids; "" is scratch.
+type driver interface {
+	// create makes a tree that is a copy of parent until it is changed.
+	create(ctx context.Context, id, parent string) error
+	// top is the directory in which a tree's own changes are.
+	top(id string) string
+	// idOf is the other way round.
+	idOf(top string) string
+	// stack gives the directories that make up a tree, the top one first.
+	stack(id string) ([]string, error)
+	mount(id string) (string, error)
+	unmount(ctx context.Context, id string) error
+	changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error)
+}
+
+func newDriver(home, features string, o Options) (driver, error) {
+	switch o.Driver {
+	case Fuse, Overlay:
+		return newOverlay(home, features, o)
+	case VFS:
+		d, err := vfs.Init(home, graphdriver.Options{Root: home, RunRoot: features})
+		if err != nil {
+			return nil, fmt.Errorf("open driver vfs: %w", err)
+		}
+		return &vfsDriver{home, d}, nil
+	}
+	return nil, fault.New("choose fuse-overlayfs, overlay or vfs", "unknown storage driver %q", o.Driver)
+}
+
+// overlayDriver is containers/storage's driver, with fuse-overlayfs or without.
+// Its whole store isn't used, nor its diff and apply: they lock out other
+// commands for minutes, walk both trees, and make up parent directories.
+type overlayDriver struct {
+	home    string
+	fuse    bool
+	storage graphdriver.Driver
+}
+
+func newOverlay(home, features string, o Options) (driver, error) {
+	if strings.ContainsAny(home, ":,\\") {
+		return nil, fault.New("choose a store without them with --root",
+			"overlay mounts can't take a path with a colon, comma or backslash: %s", home)
+	}
+	// builder has mounts of its own namespace only: there is no need to make the
+	// root one of its own.
+	driverOptions := []string{"overlay.skip_mount_home=true"}
+	if o.Driver == Fuse {
+		driverOptions = append(driverOptions, "overlay.mount_program="+o.MountProgram)
+	} else if err := probeNative(home, features); err != nil {
+		return nil, err
+	}
+	d, err := overlay.Init(home, graphdriver.Options{Root: home, RunRoot: features, DriverOptions: driverOptions})
+	if err != nil {
+		return nil, fmt.Errorf("open driver %s: %w", o.Driver, err)
+	}
+	return &overlayDriver{home: home, fuse: o.Driver == Fuse, storage: d}, nil
+}
+
+// probeNative asks whether the kernel lets overlay be mounted here. Left to
+// itself, Init would take any fuse-overlayfs instead, and mix what the two
+// write in one root.
+func probeNative(home, features string) error {
+	features = filepath.Join(features, filepath.Base(home))
+	if err := os.MkdirAll(features, 0o700); err != nil {
+		return err
+	}
+	ok, err := overlay.SupportsNativeOverlay(home, features)
+	if ok && err == nil {
+		return nil
+	}
+	if err == nil {
+		reason, _ := os.ReadFile(filepath.Join(features, "overlay-false"))
+		err = errors.New(strings.TrimSpace(string(reason)))
+	}
+	// The user may change what stood in the way: a refusal isn't remembered.
+	_ = os.Remove(filepath.Join(features, "overlay-false"))
+	return fault.New("use --storage-driver fuse-overlayfs, or vfs",
+		"the kernel doesn't permit overlay mounts at %s in a user namespace: %w", home, err)
+}
+
+func (d *overlayDriver) create(_ context.Context, id, parent string) error {
+	if err := d.storage.CreateReadWrite(id, parent, nil); err != nil {
+		return err
+	}
+	if parent != "" {
+		return copyAttributes(d.top(id), d.top(parent))
+	}
+	// The driver's own default keeps everybody from writing, root included.
+	return os.Chmod(d.top(id), 0o755)
+}
+
+func (d *overlayDriver) top(id string) string { return filepath.Join(d.home, id, "diff") }
+
+func (d *overlayDriver) idOf(top string) string { return filepath.Base(filepath.Dir(top)) }
+
+func (d *overlayDriver) stack(id string) ([]string, error) {
+	ids, err := overlayStack(d.home, id)
+	if err != nil {
+		return nil, err
+	}
+	dirs := make([]string, len(ids))
+	for i, id := range ids {
+		dirs[i] = d.top(id)
+	}
+	return dirs, nil
+}
+
+// mount asks for a volatile mount: what the instruction syncs need not be
+// synced, as the tree counts in this boot only.
+func (d *overlayDriver) mount(id string) (string, error) {
+	return d.storage.Get(id, graphdriver.MountOpts{Volatile: true, DisableShifting: true})
+}
+
+func (d *overlayDriver) unmount(ctx context.Context, id string) error {
+	if d.fuse {
+		// Somebody else's mount namespace may hold a copy of the mount, so that
+		// unmounting alone need not write back what the kernel has cached.
+		if err := syncFilesystem(filepath.Join(d.home, id, "merged")); err != nil {
+			return err
+		}
+	}
+	if err := d.storage.Put(id); err != nil {
+		return err
+	}
+	if d.fuse {
+		return layer.StripOrigin(ctx, d.top(id))
+	}
+	return nil
+}
+
+func (d *overlayDriver) changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error) {
+	return layer.Upper(d.top(id), parent, o), nil
+}
+
+// vfsDriver is containers/storage's vfs, but for the copying: that is ours, as
+// it has to note what it copied.
+type vfsDriver struct {
+	home    string
+	storage graphdriver.Driver
+}
+
+func (d *vfsDriver) create(ctx context.Context, id, parent string) error {
+	if err := d.storage.CreateReadWrite(id, "", nil); err != nil {
+		return err
+	}
+	if err := os.Chmod(d.top(id), 0o755); err != nil {
+		return err
+	}
+	base := &layer.Base{}
+	if parent != "" {
+		var err error
+		if base, err = layer.CopyTree(ctx, d.top(id), d.top(parent)); err != nil {
+			return err
+		}
+	}
+	return base.Save(filepath.Join(d.home, id+baseFile))
+}
+
+func (d *vfsDriver) top(id string) string { return filepath.Join(d.home, "dir", id) }
+
+func (d *vfsDriver) idOf(top string) string { return filepath.Base(top) }
+
+func (d *vfsDriver) stack(id string) ([]string, error) { return []string{d.top(id)}, nil }
+
+func (d *vfsDriver) mount(id string) (string, error) {
+	return d.storage.Get(id, graphdriver.MountOpts{})
+}
+
+func (d *vfsDriver) unmount(_ context.Context, id string) error { return d.storage.Put(id) }
+
+func (d *vfsDriver) changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error) {
+	base, err := layer.LoadBase(filepath.Join(d.home, id+baseFile))
+	if err != nil {
+		return nil, err
+	}
+	return layer.Compare(d.top(id), base, parent, o), nil
+}
+
+func syncFilesystem(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
+}

@@ -1,0 +1,137 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// What clean-up and checks need to know of driver roots is below: it works
+// on directories alone, because the driver that made them may not work here any
+// more.
+
+const (
+	linksDir = "l"   // where the overlay driver keeps short names of its trees
+	vfsDir   = "dir" // where the vfs driver keeps its trees
+)
+
+// Roots gives the names of the driver roots below dir.
+func Roots(dir string) ([]string, error) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var roots []string
+	for _, name := range names {
+		if name.IsDir() && isRoot(name.Name()) {
+			roots = append(roots, name.Name())
+		}
+	}
+	return roots, nil
+}
+
+func isRoot(name string) bool {
+	for _, d := range []Driver{Fuse, Overlay, VFS} {
+		if strings.HasPrefix(name, string(d)+"-") {
+			return true
+		}
+	}
+	return false
+}
+
+func isVFS(root string) bool { return strings.HasPrefix(root, string(VFS)+"-") }
+
+// IDs gives the ids of the trees that a driver root below dir holds, whether a
+// record names them or not.
+func IDs(dir, root string) ([]string, error) {
+	home := filepath.Join(dir, root)
+	if isVFS(root) {
+		home = filepath.Join(home, vfsDir)
+	}
+	names, err := os.ReadDir(home)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, name := range names {
+		if name.IsDir() && name.Name() != linksDir && !strings.HasPrefix(name.Name(), ".") {
+			ids = append(ids, name.Name())
+		}
+	}
+	return ids, nil
+}
+
+// Stack gives the ids of a tree and of those that it stands on, the top one
+// first, all of which are there.
+func Stack(dir, root, id string) ([]string, error) {
+	ids := []string{id}
+	if !isVFS(root) {
+		var err error
+		if ids, err = overlayStack(filepath.Join(dir, root), id); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range ids {
+		if _, err := os.Lstat(TreePath(dir, root, id)); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// TreePath is the directory that holds what a tree changes; with vfs, the whole
+// tree.
+func TreePath(dir, root, id string) string {
+	if isVFS(root) {
+		return filepath.Join(dir, root, vfsDir, id)
+	}
+	return filepath.Join(dir, root, id, "diff")
+}
+
+// RemoveTree removes a tree, or what there is of it, with its side files from
+// a driver root below dir.
+func RemoveTree(dir, root, id string) error {
+	home := filepath.Join(dir, root)
+	if link, err := os.ReadFile(filepath.Join(home, id, "link")); err == nil {
+		name := filepath.Base(string(link))
+		if err := os.Remove(filepath.Join(home, linksDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	var errs []error
+	for _, path := range []string{id, filepath.Join(vfsDir, id), id + ownersFile, id + baseFile} {
+		errs = append(errs, os.RemoveAll(filepath.Join(home, path)))
+	}
+	return errors.Join(errs...)
+}
+
+// overlayStack reads the overlay driver's own list of the trees below one:
+// links whose targets are ../ID/diff.
+func overlayStack(home, id string) ([]string, error) {
+	ids := []string{id}
+	lower, err := os.ReadFile(filepath.Join(home, id, "lower"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ids, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for link := range strings.SplitSeq(string(lower), ":") {
+		target, err := os.Readlink(filepath.Join(home, link))
+		if err != nil {
+			return nil, err
+		}
+		below := filepath.Base(filepath.Dir(target))
+		if target != filepath.Join("..", below, "diff") {
+			return nil, fmt.Errorf("tree %s: %s is no tree", id, target)
+		}
+		ids = append(ids, below)
+	}
+	return ids, nil
+}

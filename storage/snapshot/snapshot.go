@@ -1,0 +1,387 @@
+// Package snapshot keeps the trees that instructions start from and leave
+// behind: directories stacked by a storage driver, each the change that one
+// layer makes. A tree is named by a key, its layer's chain ID or the step's key;
+// once committed it never changes.
+//
+// A Store is one driver's trees for one id mapping. Prepare gives a new Active
+// tree above a committed one, to be mounted or written to, and then committed
+// or discarded. Unpack makes trees of packed layers. Tree and Changes read
+// committed ones, without mounting. Records, which tell where a key's tree is
+// and which blobs its layer was packed into, can be read anywhere; the trees
+// only inside the user namespace.
+//
+// Nothing here waits for the disk. A tree counts in the boot in which it was
+// made, and is dropped and made again after the next.
+package snapshot
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// Driver is how trees are stacked.
+type Driver string
+
+// The drivers. Their names are those of the layer's flavors.
+const (
+	Fuse    = Driver(layer.Fuse)    // overlay by fuse-overlayfs
+	Overlay = Driver(layer.Overlay) // the kernel's overlay in a user namespace
+	VFS     = Driver(layer.VFS)     // a full copy for each tree
+)
+
+// Options choose a driver root and how it is used.
+type Options struct {
+	Driver Driver
+	// MountProgram is the path of fuse-overlayfs; only Fuse needs it.
+	MountProgram string
+	// MappingKey names the user namespace's id mapping: files made in one are
+	// of no use in another.
+	MappingKey string
+	// ExactOwners says that files can be given their true owners. Where only
+	// one id is mapped, they are told by attributes and side records instead.
+	ExactOwners bool
+}
+
+// Place is where the store keeps what a Store needs.
+type Place struct {
+	// Dir holds the driver roots.
+	Dir string
+	// Features remembers, until the next boot, what the kernel was found to
+	// permit.
+	Features string
+	// StepLocks holds the steps' lock files.
+	StepLocks string
+	Records   *Records
+	Journal   Journal
+}
+
+// Journal hears of trees before they are made, so that those of a killed
+// process can be found and removed. Trees are named by driver root and id.
+type Journal interface {
+	Making(root, id string) error
+	Committing(root, id string, key Key) error
+	Settled(root, id string)
+}
+
+// Store is the trees of one driver and id mapping. It may be used by several
+// goroutines and processes at once.
+type Store struct {
+	name      string // of the driver root
+	home      string // its path
+	driver    driver
+	flavor    layer.Flavor
+	exact     bool
+	boot      string
+	records   *Records
+	journal   Journal
+	stepLocks string
+
+	mu     sync.Mutex
+	stacks map[string][]string // a tree's directories by its id, the top one first
+}
+
+// Open gives the trees of a driver and mapping. It must be called inside the
+// user namespace. The first call of a boot for a driver tries out what the
+// kernel permits, which takes up to a quarter of a second.
+func Open(ctx context.Context, p Place, o Options) (*Store, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		name:      string(o.Driver) + "-" + o.MappingKey,
+		flavor:    layer.Flavor(o.Driver),
+		exact:     o.ExactOwners,
+		boot:      boot,
+		records:   p.Records,
+		journal:   p.Journal,
+		stepLocks: p.StepLocks,
+		stacks:    map[string][]string{},
+	}
+	s.home = filepath.Join(p.Dir, s.name)
+	if err := os.MkdirAll(s.home, 0o700); err != nil {
+		return nil, err
+	}
+	s.driver, err = newDriver(s.home, p.Features, o)
+	return s, err
+}
+
+// Root is the name of the driver root, by which records refer to it.
+func (s *Store) Root() string { return s.name }
+
+// Driver is the driver that s uses.
+func (s *Store) Driver() Driver { return Driver(s.flavor) }
+
+// HasTree reports whether the tree of key is there. Scratch always is.
+func (s *Store) HasTree(key Key) bool {
+	_, err := s.locate(key)
+	return err == nil
+}
+
+// Tree gives the merged view of a committed tree without mounting it, or
+// ErrNotFound.
+func (s *Store) Tree(key Key) (*layer.Tree, error) {
+	id, err := s.locate(key)
+	if err != nil {
+		return nil, err
+	}
+	return s.view(id)
+}
+
+// Changes gives what stands in the layer of a committed tree, or ErrNotFound.
+// It can be packed for as long as the tree is there.
+func (s *Store) Changes(key Key) (layer.Source, error) {
+	for rec := range s.records.aliases(key) {
+		id := s.usable(rec)
+		if id == "" {
+			continue
+		}
+		parent, err := s.Tree(rec.Parent)
+		if err != nil {
+			return nil, fmt.Errorf("parent of %s: %w", key, err)
+		}
+		return s.changes(id, parent)
+	}
+	return nil, fmt.Errorf("tree %s: %w", key, ErrNotFound)
+}
+
+// changes gives what a tree changes of its parent.
+func (s *Store) changes(id string, parent *layer.Tree) (layer.Source, error) {
+	o := layer.UpperOptions{Flavor: s.flavor, ExactOwners: s.exact}
+	if !s.exact {
+		owners, err := s.owners(id)
+		if err != nil {
+			return nil, err
+		}
+		o.Owners = owners
+	}
+	return s.driver.changes(id, parent, o)
+}
+
+// locate gives the id of key's tree, "" for scratch, or ErrNotFound.
+func (s *Store) locate(key Key) (string, error) {
+	if key == "" {
+		return "", nil
+	}
+	for rec := range s.records.aliases(key) {
+		if id := s.usable(rec); id != "" {
+			return id, nil
+		}
+	}
+	return "", fmt.Errorf("tree %s: %w", key, ErrNotFound)
+}
+
+// usable gives the id of the tree that rec names in this driver root, "" if
+// there is none or it doesn't count. One of another boot is dropped.
+func (s *Store) usable(rec *Record) string {
+	ref, ok := rec.Trees[s.name]
+	if !ok {
+		return ""
+	}
+	if !s.counts(ref) {
+		s.drop(rec.Key, ref)
+		return ""
+	}
+	return s.present(ref)
+}
+
+// counts reports whether a tree is of this boot or was synced.
+func (s *Store) counts(ref TreeRef) bool { return ref.Synced || ref.Boot == s.boot }
+
+// present gives the id of a tree whose directories are there, else "".
+func (s *Store) present(ref TreeRef) string {
+	if _, err := s.stack(ref.ID); err != nil {
+		return ""
+	}
+	return ref.ID
+}
+
+// drop forgets a tree of another boot. The directory goes with the session: its
+// removal can take long, and nothing waits for it. An error leaves the tree
+// for the next to drop.
+func (s *Store) drop(key Key, ref TreeRef) {
+	if s.journal.Making(s.name, ref.ID) != nil {
+		return
+	}
+	err := s.records.update(key, func(rec *Record) error {
+		if rec.Trees[s.name] != ref {
+			return errNoChange
+		}
+		delete(rec.Trees, s.name)
+		return nil
+	})
+	if err != nil {
+		s.journal.Settled(s.name, ref.ID)
+	}
+}
+
+// stack gives the directories of a tree, the top one first, once it has made
+// sure that they are there. Scratch has none.
+func (s *Store) stack(id string) ([]string, error) {
+	if id == "" {
+		return nil, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if dirs, ok := s.stacks[id]; ok {
+		return dirs, nil
+	}
+	dirs, err := s.driver.stack(id)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		if _, err := os.Lstat(dir); err != nil {
+			return nil, err
+		}
+	}
+	s.stacks[id] = dirs
+	return dirs, nil
+}
+
+// view gives the merged view of a tree by its id.
+func (s *Store) view(id string) (*layer.Tree, error) {
+	dirs, err := s.stack(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.viewOf(dirs)
+}
+
+func (s *Store) viewOf(dirs []string) (*layer.Tree, error) {
+	if s.exact {
+		return layer.NewTree(dirs), nil
+	}
+	owners := make([]layer.Owners, len(dirs))
+	for i, dir := range dirs {
+		var err error
+		if owners[i], err = s.owners(s.driver.idOf(dir)); err != nil {
+			return nil, err
+		}
+	}
+	return layer.NewSingleIDTree(dirs, owners), nil
+}
+
+// remove removes a tree, or what there is of it.
+func (s *Store) remove(id string) error {
+	s.mu.Lock()
+	delete(s.stacks, id)
+	s.mu.Unlock()
+	err := RemoveTree(filepath.Dir(s.home), s.name, id)
+	if err == nil {
+		s.journal.Settled(s.name, id)
+	}
+	return err
+}
+
+// Side files lie beside a tree under its id and one of these endings.
+const (
+	ownersFile = ".owners" // single-id mode: owners of what can't bear attributes
+	baseFile   = ".base"   // vfs: inodes and times of what was copied
+)
+
+// owners reads the side record of a tree.
+func (s *Store) owners(id string) (layer.Owners, error) {
+	owners := layer.Owners{}
+	data, err := os.ReadFile(filepath.Join(s.home, id+ownersFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return owners, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(data, &owners); err != nil {
+		return nil, fmt.Errorf("owners of tree %s: %w", id, err)
+	}
+	return owners, nil
+}
+
+// inherited is what the side record of a tree above id begins with: a full copy
+// has the files that the record is about.
+func (s *Store) inherited(id string) (layer.Owners, error) {
+	if s.exact || s.flavor != layer.VFS || id == "" {
+		return layer.Owners{}, nil
+	}
+	return s.owners(id)
+}
+
+func (s *Store) saveOwners(id string, owners layer.Owners) error {
+	if len(owners) == 0 {
+		return nil
+	}
+	data, err := json.Marshal(owners)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.home, id+ownersFile), data, 0o600)
+}
+
+// publish records a finished tree under key. Where another process was first,
+// its tree is used instead: then published gives that one's id, and the
+// caller's is his to remove.
+func (s *Store) publish(key, parent Key, id string) (published string, err error) {
+	if err := key.Validate(); err != nil {
+		return "", err
+	}
+	if err := s.journal.Committing(s.name, id, key); err != nil {
+		return "", err
+	}
+	published = id
+	err = s.records.update(key, func(rec *Record) error {
+		old, ok := rec.Trees[s.name]
+		if ok && s.counts(old) && s.present(old) != "" {
+			published = old.ID
+			return errNoChange
+		}
+		if ok {
+			if err := s.journal.Making(s.name, old.ID); err != nil {
+				return err
+			}
+		}
+		rec.Parent = parent
+		if rec.Trees == nil {
+			rec.Trees = map[string]TreeRef{}
+		}
+		rec.Trees[s.name] = TreeRef{ID: id, Boot: s.boot, Created: time.Now().UTC()}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	if published == id {
+		s.journal.Settled(s.name, id)
+	}
+	return published, nil
+}
+
+// newID names a tree. It tells nothing, so that trees of one key made at once
+// don't meet.
+func newID() string {
+	var id [12]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+// bootID tells one run of the kernel from another.
+func bootID() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("boot id: %w", err)
+	}
+	return strings.TrimSpace(string(id)), nil
+}

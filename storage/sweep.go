@@ -1,0 +1,118 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/storage/lock"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// Sweep removes what killed commands left. It is cheap where there is nothing:
+// one read of sessions/. Outside the user namespace files of subordinate ids
+// can't be removed: what such a session left stays for a command inside.
+func (s *Store) Sweep(ctx context.Context, inside bool) error {
+	names, err := os.ReadDir(s.Dir(sessionsDir))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := name.Name()
+		if n == s.sessionID || name.IsDir() {
+			continue
+		}
+		errs = append(errs, s.sweepSession(n, inside))
+	}
+	return errors.Join(errs...)
+}
+
+// sweepSession removes what session id left, if nobody holds its lock.
+func (s *Store) sweepSession(id string, inside bool) error {
+	path := filepath.Join(s.Dir(sessionsDir), id)
+	l, dead, err := lock.TryExclusive(path)
+	if err != nil || !dead {
+		return err
+	}
+	defer l.Unlock()
+	if !strings.HasPrefix(id, atomicfile.Prefix) {
+		done, err := s.removeLeftovers(id, path+".d", inside)
+		if err != nil || !done {
+			return err
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// removeLeftovers reports whether a dead session has nothing left.
+func (s *Store) removeLeftovers(id, dir string, inside bool) (bool, error) {
+	if err := s.removeTemps(id); err != nil {
+		return false, err
+	}
+	trees, err := readJournal(dir)
+	if err != nil {
+		return false, err
+	}
+	if len(trees) > 0 && !inside {
+		return false, nil
+	}
+	for _, t := range trees {
+		if s.recorded(t) {
+			continue
+		}
+		if err := snapshot.RemoveTree(s.Dir(snapshotsDir), t.tree.root, t.tree.id); err != nil {
+			return false, err
+		}
+	}
+	err = os.RemoveAll(dir)
+	if errors.Is(err, fs.ErrPermission) && !inside {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// removeTemps removes the blobs that session id was writing. They are files of
+// the user's own.
+func (s *Store) removeTemps(id string) error {
+	prefix := atomicfile.Prefix + id + "-"
+	blobs := filepath.Join(s.layout.BlobsDir(), digest.SHA256.String())
+	for _, dir := range []string{blobs, s.layout.Dir()} {
+		names, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if !strings.HasPrefix(name.Name(), prefix) {
+				continue
+			}
+			if err := os.RemoveAll(filepath.Join(dir, name.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// recorded reports whether a record names the tree.
+func (s *Store) recorded(t journalled) bool {
+	for _, key := range t.keys {
+		rec, err := s.records.Get(key)
+		if err == nil && rec.Trees[t.tree.root].ID == t.tree.id {
+			return true
+		}
+	}
+	return false
+}
