@@ -80,7 +80,7 @@ func (x Expander) lex() *shell.Lex {
 }
 
 func expandWord(lex *shell.Lex, word string, env shell.EnvGetter) (string, error) {
-	if !strings.ContainsAny(word, "$\\`'\"<") {
+	if !strings.ContainsAny(word, "$\\`'\"") {
 		return word, nil
 	}
 	expanded, _, err := lex.ProcessWord(word, env)

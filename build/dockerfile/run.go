@@ -32,11 +32,10 @@ func RunArgs(cmd *instructions.RunCommand, shell []string) ([]string, *Script, e
 	if err != nil {
 		return nil, nil, err
 	}
-	args := CommandLine(line, shell)
-	if len(args) == 0 || strings.TrimSpace(args[len(args)-1]) == "" && line.PrependShell {
+	if len(line.Files) == 0 && strings.TrimSpace(strings.Join(line.CmdLine, "")) == "" {
 		return nil, nil, errors.New("there is no command to run")
 	}
-	return args, script, nil
+	return CommandLine(line, shell), script, nil
 }
 
 // CommandLine gives the argument vector of CMD and ENTRYPOINT: the shell form

@@ -104,8 +104,15 @@ func (d *differing) unchanged(e *Entry) (bool, error) {
 		d.absent[e.Path] = e.Type == TypeDir
 		return false, nil
 	}
-	if err != nil || !sameEntry(e, &old.Entry) {
+	if err != nil {
 		return false, err
+	}
+	same := sameEntry(e, &old.Entry)
+	if e.Path == "" {
+		same = sameMeta(e, &old.Entry)
+	}
+	if !same {
+		return false, nil
 	}
 	if e.Type != TypeReg || e.Size == 0 {
 		return true, nil
@@ -122,3 +129,4 @@ func (d *differing) unchanged(e *Entry) (bool, error) {
 	defer before.Close()
 	return sameContent(now, before)
 }
+

@@ -1,0 +1,199 @@
+// Package build makes an image of a Dockerfile and a build context: it reads
+// both, finds out which stages the target needs, lets package stage execute
+// them side by side, packs the target's layers while that goes on, and writes
+// the image into the store.
+//
+// Build is all that a caller needs. It is called twice by builder itself:
+// first outside any namespace, where it succeeds if every step's result is
+// known, and then, after ErrNamespace, inside one.
+package build
+
+import (
+	"context"
+	"runtime"
+	"strconv"
+	"sync"
+
+	digest "github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	buildcontext "github.com/builder-oci/builder/build/context"
+	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/stage"
+)
+
+// ErrNamespace says that the build has to execute something, which needs a
+// user namespace. Nothing has been changed.
+var ErrNamespace = stage.ErrNamespace
+
+// Result is what a build made.
+type Result struct {
+	// ID is the image's id, the digest of its config.
+	ID digest.Digest
+	// Manifest is the digest of the image's manifest.
+	Manifest digest.Digest
+	// Steps counts the steps that change files, Cached those among them whose
+	// result was known.
+	Steps, Cached int
+}
+
+// build is one build in progress.
+type build struct {
+	o      Options
+	env    Env
+	r      Reporter
+	file   *dockerfile.File
+	path   string              // the Dockerfile's, "" for standard input
+	order  []*dockerfile.Stage // needed stages, the target last
+	first  map[int]int         // number of a stage's FROM among all steps
+	total  int                 // steps of all needed stages
+	runner *stage.Runner
+	packer *packer
+	files  *contextSource
+
+	mu     sync.Mutex
+	stages map[int]*future[*stage.State]    // by stage index
+	bases  map[string]*future[*stage.State] // by image name
+	defs   map[int]*future[*stage.State]
+	result Result
+}
+
+// Build makes the image that o asks for and gives it its names.
+func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) {
+	b, err := prepare(o, env, r)
+	if err != nil {
+		return Result{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer b.packer.close(cancel)
+	defer b.files.close()
+	if env.Snapshots == nil {
+		err = b.lookUp(ctx)
+	} else {
+		err = b.execute(ctx)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	return b.finish(ctx)
+}
+
+// prepare reads the Dockerfile and settles which stages are needed.
+func prepare(o Options, env Env, r Reporter) (*build, error) {
+	b := &build{
+		o: o, env: env, r: r,
+		first:  map[int]int{},
+		stages: map[int]*future[*stage.State]{},
+		bases:  map[string]*future[*stage.State]{},
+		defs:   map[int]*future[*stage.State]{},
+	}
+	name, src := o.Dockerfile, o.Source
+	if src == nil {
+		var err error
+		if b.path, src, name, err = buildcontext.FindDockerfile(o.ContextDir, o.Dockerfile); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	b.file, err = dockerfile.Parse(name, src, dockerfile.Options{BuildArgs: o.BuildArgs, Target: o.Target})
+	if err != nil {
+		return nil, err
+	}
+	if b.order, err = b.file.Needed(o.Target); err != nil {
+		return nil, err
+	}
+	for _, s := range b.order {
+		for _, in := range s.Instructions {
+			if err := in.CheckSupported(b.file.Name, nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+	b.number()
+	b.files = newContextSource(o.ContextDir, b.path, env.Store.Cache())
+	b.packer = newPacker(o, env)
+	b.runner = b.newRunner()
+	return b, nil
+}
+
+// number counts the steps of the needed stages in the order of the file.
+func (b *build) number() {
+	needed := map[int]bool{}
+	for _, s := range b.order {
+		needed[s.Index] = true
+	}
+	for _, s := range b.file.Stages {
+		if needed[s.Index] {
+			b.first[s.Index] = b.total + 1
+			b.total += s.TotalSteps()
+		}
+	}
+}
+
+func (b *build) newRunner() *stage.Runner {
+	mode := b.o.Network
+	if mode == "" {
+		mode = network.Default()
+	}
+	r := &stage.Runner{
+		Cache:     b.env.Store.Cache(),
+		Layout:    b.env.Store.Layout(),
+		Records:   b.env.Store.Records(),
+		Snapshots: b.env.Snapshots,
+		Sandbox:   b.env.Sandbox,
+		Settings: stage.Settings{
+			Network: mode, Ulimits: b.o.Ulimits, ShmSize: b.o.ShmSize,
+			AddHosts: b.o.AddHosts, DNS: b.o.DNS, Proxy: b.o.Proxy,
+		},
+		Report:      b.report,
+		NoCache:     b.o.NoCache,
+		ExactOwners: b.env.ExactOwners,
+		Platform:    "linux/" + runtime.GOARCH,
+	}
+	if b.env.Snapshots != nil {
+		r.Pack = b.packer.direct
+	}
+	return r
+}
+
+// report passes an event on, and counts.
+func (b *build) report(e Event) {
+	switch e.(type) {
+	case stage.Cached:
+		b.mu.Lock()
+		b.result.Cached++
+		b.result.Steps++
+		b.mu.Unlock()
+	case stage.Made:
+		b.mu.Lock()
+		b.result.Steps++
+		b.mu.Unlock()
+		return
+	}
+	b.r.Report(e)
+}
+
+// at gives the step of a stage's instruction; -1 is its FROM.
+func (b *build) at(s *dockerfile.Stage, instruction int) stage.Step {
+	at := stage.Step{N: b.first[s.Index] + instruction + 1, Total: b.total}
+	if len(b.order) > 1 {
+		at.Stage = stageName(s)
+	}
+	return at
+}
+
+// stageName is how users know a stage: its name, else its number.
+func stageName(s *dockerfile.Stage) string {
+	if s.Name != "" {
+		return s.Name
+	}
+	return strconv.Itoa(s.Index)
+}
+
+// target is the stage that becomes the image.
+func (b *build) target() *dockerfile.Stage { return b.order[len(b.order)-1] }
+
+// platform is that of images made here.
+func platform() v1.Platform { return v1.Platform{OS: "linux", Architecture: runtime.GOARCH} }

@@ -1,0 +1,33 @@
+package build
+
+import (
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/stage"
+)
+
+// Event is something that happens in a build and that a user may want to see.
+// The types below, those of package stage and *transport.Event are all there
+// are.
+type Event = stage.Event
+
+// Reporter takes the events of a build. Report is called from several
+// goroutines, one event at a time for each step.
+type Reporter interface {
+	Report(Event)
+}
+
+// ReporterFunc makes a function a Reporter.
+type ReporterFunc func(Event)
+
+// Report calls f.
+func (f ReporterFunc) Report(e Event) { f(e) }
+
+// Built says that the image is complete.
+type Built struct{ ID digest.Digest }
+
+// Tagged says that a name now means the image. Name is in its familiar form.
+type Tagged struct{ Name string }
+
+// Notice is a line for the user that belongs to no step.
+type Notice struct{ Text string }

@@ -1,0 +1,221 @@
+package build
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// emptyTar is the diffID of a tar without entries: of a step that changed
+// nothing, which gets no layer in the image.
+const emptyTar = digest.Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef")
+
+// image is what finish puts together.
+type image struct {
+	config *layout.ImageConfig
+	layers []v1.Descriptor
+	steps  []cache.Key    // whose records the image's names depend on
+	trees  []snapshot.Key // likewise
+}
+
+// finish writes the target's config and manifest and names them.
+func (b *build) finish(ctx context.Context) (Result, error) {
+	st, err := b.solved(ctx, b.target()).wait(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	packings, err := b.packings(ctx, st)
+	if err != nil {
+		return Result{}, err
+	}
+	img := assemble(st, packings)
+	if err := b.label(img.config); err != nil {
+		return Result{}, err
+	}
+	if err := b.date(img.config, st); err != nil {
+		return Result{}, err
+	}
+	if err := b.linkChains(st, packings, img); err != nil {
+		return Result{}, err
+	}
+	l := b.env.Store.Layout()
+	manifest, id, err := layout.WriteImage(ctx, l, img.config, img.layers, b.o.Format, nil)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := b.env.Store.Sync(ctx, img.steps, img.trees); err != nil {
+		return Result{}, err
+	}
+	if err := l.Commit(ctx, b.o.Tags, manifest, nil); err != nil {
+		return Result{}, err
+	}
+	b.r.Report(Built{ID: id})
+	for _, t := range b.o.Tags {
+		name, err := layout.ParseName(t)
+		if err != nil {
+			return Result{}, err
+		}
+		b.r.Report(Tagged{Name: layout.Familiar(name)})
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.result.ID, b.result.Manifest = id, manifest.Digest
+	return b.result, nil
+}
+
+// packings gives the blob of each of the state's layers, base first.
+func (b *build) packings(ctx context.Context, st *stage.State) ([]snapshot.Packing, error) {
+	if b.env.Snapshots != nil {
+		if err := b.bringTrees(ctx, st); err != nil {
+			return nil, err
+		}
+	}
+	packings := make([]snapshot.Packing, len(st.Layers))
+	jobs := make([]*future[snapshot.Packing], len(st.Layers))
+	for i, l := range st.Layers {
+		if l.FromImage() {
+			packings[i] = snapshot.Packing{DiffID: l.DiffID, Blob: l.Blob}
+		} else {
+			jobs[i] = b.packer.start(ctx, l)
+		}
+	}
+	for i, f := range jobs {
+		if f == nil {
+			continue
+		}
+		var err error
+		if packings[i], err = f.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return packings, nil
+}
+
+// bringTrees makes the trees of layers that have to be packed in another way
+// than before, and of which only a blob is left.
+func (b *build) bringTrees(ctx context.Context, st *stage.State) error {
+	for _, l := range st.Layers {
+		if l.FromImage() || b.env.Snapshots.HasTree(l.Tree) {
+			continue
+		}
+		if _, ok := b.packer.known(l); !ok {
+			return b.runner.EnsureTree(ctx, st)
+		}
+	}
+	return nil
+}
+
+// assemble gives the config its layers and history. Steps that changed nothing
+// stand in the history alone.
+func assemble(st *stage.State, packings []snapshot.Packing) *image {
+	img := &image{config: st.Config.Clone()}
+	img.config.RootFS.DiffIDs = nil
+	empty := map[int]bool{}
+	for i, p := range packings {
+		if !st.Layers[i].FromImage() && p.DiffID == emptyTar {
+			empty[i] = true
+			continue
+		}
+		img.config.RootFS.DiffIDs = append(img.config.RootFS.DiffIDs, p.DiffID)
+		img.layers = append(img.layers, p.Blob)
+	}
+	for _, h := range st.History {
+		h.EmptyLayer = h.Layer < 0 || empty[h.Layer]
+		img.config.History = append(img.config.History, h.History)
+	}
+	return img
+}
+
+// label adds the command line's labels.
+func (b *build) label(config *layout.ImageConfig) error {
+	var pairs []stage.Pair
+	for _, l := range b.o.Labels {
+		name, value, _ := strings.Cut(l, "=")
+		pairs = append(pairs, stage.Pair{Name: name, Value: value})
+	}
+	if len(pairs) == 0 {
+		return nil
+	}
+	return stage.SetLabels(pairs)(&stage.State{Config: config})
+}
+
+// date gives the image its times. Without an epoch it was created when this
+// config was first built: a build that finds everything known repeats it, and
+// so ends with the same id.
+func (b *build) date(config *layout.ImageConfig, st *stage.State) error {
+	var created time.Time
+	if b.o.Epoch != nil {
+		created = b.o.Epoch.UTC()
+	} else {
+		var err error
+		if created, err = b.firstBuilt(config); err != nil {
+			return err
+		}
+	}
+	config.Created = &created
+	for i := range config.History {
+		h := &config.History[i]
+		if st.History[i].Own && (h.Created == nil || b.o.Epoch != nil) {
+			h.Created = &created
+		}
+	}
+	return nil
+}
+
+// firstBuilt looks up when a config without times was first built here, and
+// notes it.
+func (b *build) firstBuilt(config *layout.ImageConfig) (time.Time, error) {
+	undated := config.Clone()
+	undated.Created = nil
+	text, err := json.Marshal(struct {
+		Config *layout.ImageConfig
+		Format layout.Format
+	}{undated, b.o.Format})
+	if err != nil {
+		return time.Time{}, err
+	}
+	key := digest.FromBytes(text)
+	c := b.env.Store.Cache()
+	if step, err := c.Step(key); err == nil && !b.o.NoCache {
+		return step.Created, nil
+	}
+	now := time.Now().UTC()
+	return now, c.PutStep(&cache.Step{Key: key, Kind: "image", Created: now})
+}
+
+// linkChains records that the image's chain IDs name the trees that the steps
+// have made, so that what uses the image never unpacks them.
+func (b *build) linkChains(st *stage.State, packings []snapshot.Packing, img *image) error {
+	if len(img.config.RootFS.DiffIDs) == 0 {
+		return nil
+	}
+	chains := identity.ChainIDs(append([]digest.Digest(nil), img.config.RootFS.DiffIDs...))
+	n := 0
+	for i, l := range st.Layers {
+		own := !l.FromImage()
+		if own {
+			img.trees = append(img.trees, l.Tree)
+		}
+		if own && packings[i].DiffID == emptyTar {
+			continue
+		}
+		if own {
+			if err := b.env.Store.Records().LinkChain(chains[n], l.Tree); err != nil {
+				return err
+			}
+			img.trees = append(img.trees, chains[n])
+		}
+		n++
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/image-spec/identity"
+
+	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+// from gives the state that a stage starts with. The caller owns it.
+func (b *build) from(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
+	if s.BaseStage >= 0 {
+		return b.fromStage(ctx, b.file.Stages[s.BaseStage], r)
+	}
+	if s.Base == dockerfile.Scratch {
+		st := stage.Scratch(emptyConfig())
+		return &st, nil
+	}
+	base, err := b.base(ctx, s.Base)
+	if err != nil {
+		return nil, err
+	}
+	st := base.Clone()
+	return &st, nil
+}
+
+func (b *build) fromStage(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
+	var st *stage.State
+	var err error
+	if r.DefinesOnly() {
+		st, err = b.defined(ctx, s)
+	} else {
+		st, err = b.solved(ctx, s).wait(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	next := st.Clone()
+	next.Args = nil
+	return &next, nil
+}
+
+// emptyConfig is what FROM scratch starts with.
+func emptyConfig() *layout.ImageConfig {
+	p := platform()
+	return &layout.ImageConfig{
+		Architecture: p.Architecture, OS: p.OS,
+		Config: layout.RunConfig{Env: []string{"PATH=" + stage.DefaultPath}, WorkingDir: "/"},
+	}
+}
+
+// base gives the state of an image, bringing it from its registry where it
+// isn't in the store. The state belongs to all who ask for it.
+func (b *build) base(ctx context.Context, name string) (*stage.State, error) {
+	return once(b, b.bases, name, func() (*stage.State, error) {
+		img, err := b.image(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		return b.imageState(img)
+	}).wait(ctx)
+}
+
+func (b *build) image(ctx context.Context, name string) (layout.Image, error) {
+	l := b.env.Store.Layout()
+	if !b.o.Pull {
+		img, err := l.Find(name)
+		if err == nil {
+			if _, err = l.Config(img); err == nil {
+				return img, nil
+			}
+		}
+		if !errors.Is(err, layout.ErrUnknown) && !errors.Is(err, layout.ErrAbsent) {
+			return img, err
+		}
+	}
+	if b.env.Pull == nil {
+		return layout.Image{}, ErrNamespace
+	}
+	return b.env.Pull(ctx, name)
+}
+
+// imageState turns an image's config and layers into the state after FROM.
+func (b *build) imageState(img layout.Image) (*stage.State, error) {
+	l := b.env.Store.Layout()
+	config, err := l.Config(img)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := l.Manifest(img)
+	if err != nil {
+		return nil, err
+	}
+	diffIDs := config.RootFS.DiffIDs
+	if len(manifest.Layers) != len(diffIDs) {
+		return nil, fault.New("pull the image again, or choose another",
+			"the image's manifest has %d layers, its config %d", len(manifest.Layers), len(diffIDs))
+	}
+	st := &stage.State{Config: config, Key: img.ID, Definition: img.ID, ID: img.ID.Encoded()[:12]}
+	for i, chain := range identity.ChainIDs(append(diffIDs[:0:0], diffIDs...)) {
+		st.Layers = append(st.Layers, stage.Layer{Tree: chain, Blob: manifest.Layers[i], DiffID: diffIDs[i]})
+		st.Tree = chain
+	}
+	st.History, err = importHistory(config)
+	config.History = nil
+	return st, err
+}
+
+// importHistory takes over a base image's history. An image without one has
+// layers all the same.
+func importHistory(config *layout.ImageConfig) ([]stage.History, error) {
+	layers := len(config.RootFS.DiffIDs)
+	var history []stage.History
+	n := 0
+	for _, h := range config.History {
+		entry := stage.History{History: h, Layer: -1}
+		if !h.EmptyLayer {
+			entry.Layer = n
+			n++
+		}
+		history = append(history, entry)
+	}
+	if n > layers {
+		return nil, fmt.Errorf("the base image's history tells of %d layers, and it has %d", n, layers)
+	}
+	return history, nil
+}

@@ -1,0 +1,195 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/stage"
+)
+
+// lookUp takes every needed stage through its known results. The target has to
+// get to its end; of the others it is only nice to show.
+func (b *build) lookUp(ctx context.Context) error {
+	for _, s := range b.order {
+		_, err := b.solved(ctx, s).wait(ctx)
+		if err != nil && (s == b.target() || !errors.Is(err, ErrNamespace)) {
+			return err
+		}
+	}
+	return nil
+}
+
+// execute builds the target: all stages that it turns out to need run side by
+// side, each as soon as its base is there.
+func (b *build) execute(ctx context.Context) error {
+	todo, err := b.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.prepareSandbox(todo); err != nil {
+		return err
+	}
+	if b.runner.Networks != nil {
+		defer b.runner.Networks.(*network.Pool).Close() //nolint:errcheck // its helpers end with this process at the latest
+	}
+	slots := make(chan struct{}, b.jobs())
+	b.runner.Slots = slots
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range todo {
+		g.Go(func() error {
+			_, err := b.solved(ctx, s).wait(ctx)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// jobs is the number of instructions that are executed at once.
+func (b *build) jobs() int {
+	if b.o.Jobs > 0 {
+		return b.o.Jobs
+	}
+	return max(4, 2*runtime.GOMAXPROCS(0))
+}
+
+// prepareSandbox makes ready what the RUNs of these stages will want.
+func (b *build) prepareSandbox(todo []*dockerfile.Stage) error {
+	session, err := b.env.Store.Session()
+	if err != nil {
+		return err
+	}
+	if b.runner.Settings.StateDir, err = session.TempDir(); err != nil {
+		return err
+	}
+	if b.runner.Settings.Network != network.ModePrivate {
+		return nil
+	}
+	pool := network.NewPool(b.runner.Settings.StateDir, b.o.DNS)
+	b.runner.Networks = pool
+	slots := 0
+	for _, s := range todo {
+		if slices.ContainsFunc(s.Instructions, isRun) {
+			slots++
+		}
+	}
+	pool.Prepare(min(slots, b.jobs()))
+	return nil
+}
+
+// plan finds out which stages have to be looked at: the target, and the
+// sources and bases of what isn't known yet. Stages that are known from end to
+// end are shown as well.
+func (b *build) plan(ctx context.Context) ([]*dockerfile.Stage, error) {
+	quiet := b.quiet()
+	known := map[int]bool{}
+	for _, s := range b.order {
+		_, err := quiet.solved(ctx, s).wait(ctx)
+		if err != nil && !errors.Is(err, ErrNamespace) {
+			return nil, err
+		}
+		known[s.Index] = err == nil
+	}
+	needed := map[int]bool{b.target().Index: true}
+	for _, s := range slices.Backward(b.order) {
+		if needed[s.Index] && !known[s.Index] {
+			for _, i := range s.Needs {
+				needed[i] = true
+			}
+		}
+	}
+	var todo []*dockerfile.Stage
+	for _, s := range b.order {
+		if needed[s.Index] || known[s.Index] {
+			todo = append(todo, s)
+		}
+	}
+	return todo, nil
+}
+
+// quiet gives a build of the same that executes and reports nothing.
+func (b *build) quiet() *build {
+	q := &build{
+		o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
+		file: b.file, path: b.path, order: b.order, first: b.first, total: b.total,
+		packer: b.packer, files: b.files,
+		stages: map[int]*future[*stage.State]{},
+		bases:  b.bases,
+		defs:   b.defs,
+	}
+	q.env.Snapshots, q.env.Sandbox = nil, nil
+	q.runner = q.newRunner()
+	return q
+}
+
+// solved gives the state at a stage's end.
+func (b *build) solved(ctx context.Context, s *dockerfile.Stage) *future[*stage.State] {
+	return once(b, b.stages, s.Index, func() (*stage.State, error) {
+		return b.walk(ctx, s, b.runner)
+	})
+}
+
+// defined gives what the instructions of a stage and the context say of it,
+// without building it: its config and its definition.
+func (b *build) defined(ctx context.Context, s *dockerfile.Stage) (*stage.State, error) {
+	b.mu.Lock()
+	f := b.stages[s.Index]
+	b.mu.Unlock()
+	if f != nil && f.succeeded() {
+		return f.value, nil
+	}
+	return once(b, b.defs, s.Index, func() (*stage.State, error) {
+		return b.walk(ctx, s, b.runner.Definer())
+	}).wait(ctx)
+}
+
+// walk takes a stage from its base through all its instructions.
+func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
+	at := b.at(s, -1)
+	r.Report(stage.Started{Step: at, Text: s.Original})
+	st, err := b.from(ctx, s, r)
+	if err != nil {
+		return nil, fault.At(s.Place(b.file.Name), err)
+	}
+	r.Report(stage.Done{Step: at, ID: st.ID})
+	triggers, err := b.file.Triggers(s, st.Config.Config.OnBuild)
+	if err != nil {
+		return nil, err
+	}
+	st.Config.Config.OnBuild = nil
+	for _, in := range triggers {
+		if err := b.step(ctx, s, st, r, in, at, true); err != nil {
+			return nil, err
+		}
+	}
+	for i, in := range s.Instructions {
+		if err := b.step(ctx, s, st, r, in, b.at(s, i), false); err != nil {
+			return nil, err
+		}
+	}
+	return st, nil
+}
+
+// step executes one instruction.
+func (b *build) step(ctx context.Context, s *dockerfile.Stage, st *stage.State, r *stage.Runner, in dockerfile.Instruction, at stage.Step, trigger bool) error {
+	if err := in.CheckSupported(b.file.Name, nil); err != nil {
+		return err
+	}
+	if !trigger {
+		r.Report(stage.Started{Step: at, Text: in.Original})
+	}
+	translated, err := b.translate(s, st, in)
+	if err == nil {
+		err = r.Step(ctx, st, translated, at)
+	}
+	if errors.Is(err, ErrNamespace) || ctx.Err() != nil {
+		return err
+	}
+	return fault.At(in.Place(b.file.Name), err)
+}

@@ -1,0 +1,136 @@
+package build
+
+import (
+	"context"
+	"runtime"
+	"sync"
+
+	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// packer makes the blobs of the target's layers, while the steps that follow
+// are executed.
+type packer struct {
+	o     Options
+	env   Env
+	slots chan struct{}
+
+	mu   sync.Mutex
+	jobs map[snapshot.Key]*future[snapshot.Packing]
+}
+
+func newPacker(o Options, env Env) *packer {
+	return &packer{
+		o: o, env: env,
+		slots: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		jobs:  map[snapshot.Key]*future[snapshot.Packing]{},
+	}
+}
+
+// want describes the packing that this build asks for.
+func (p *packer) want(written bool) snapshot.Packing {
+	level := p.o.Level
+	if level == 0 {
+		level = layer.DefaultLevel(p.o.Compression)
+	}
+	return snapshot.Packing{
+		Time:        p.timeRule(written),
+		Compression: p.o.Compression,
+		Level:       level,
+		Packer:      layer.PackerVersion,
+		Exact:       p.env.ExactOwners,
+	}
+}
+
+// timeRule chooses the times in a layer. What builder wrote itself bears the
+// times of somebody's checkout, which say nothing: an epoch replaces them all.
+// A command's older times are its result, and stay.
+func (p *packer) timeRule(written bool) layer.TimeRule {
+	switch {
+	case p.o.Epoch == nil:
+		return layer.TimeRule{}
+	case written:
+		return layer.TimeRule{Mode: layer.TimeExact, Epoch: p.o.Epoch.Unix()}
+	default:
+		return layer.TimeRule{Mode: layer.TimeClamp, Epoch: p.o.Epoch.Unix()}
+	}
+}
+
+// start packs a layer in the background, if it isn't packed.
+func (p *packer) start(ctx context.Context, l stage.Layer) *future[snapshot.Packing] {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, ok := p.jobs[l.Tree]
+	if !ok {
+		f = start(func() (snapshot.Packing, error) { return p.pack(ctx, l) })
+		p.jobs[l.Tree] = f
+	}
+	return f
+}
+
+// known gives a layer's packing if there is one whose blob is in the layout.
+func (p *packer) known(l stage.Layer) (snapshot.Packing, bool) {
+	found, ok := p.env.Store.Records().Packing(l.Tree, p.want(l.Written))
+	return found, ok && p.env.Store.Layout().HasBlob(found.Blob.Digest, found.Blob.Size)
+}
+
+func (p *packer) pack(ctx context.Context, l stage.Layer) (snapshot.Packing, error) {
+	if found, ok := p.known(l); ok {
+		return found, nil
+	}
+	if p.env.Snapshots == nil {
+		return snapshot.Packing{}, ErrNamespace
+	}
+	select {
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
+	case <-ctx.Done():
+		return snapshot.Packing{}, context.Cause(ctx)
+	}
+	src, err := p.env.Snapshots.Changes(l.Tree)
+	if err != nil {
+		return snapshot.Packing{}, err
+	}
+	return p.write(ctx, l.Tree, p.want(l.Written), src)
+}
+
+// direct packs a layer whose tree is never made, from the entries themselves.
+func (p *packer) direct(ctx context.Context, tree snapshot.Key, written bool, src layer.Source) error {
+	_, err := p.write(ctx, tree, p.want(written), src)
+	return err
+}
+
+func (p *packer) write(ctx context.Context, tree snapshot.Key, want snapshot.Packing, src layer.Source) (snapshot.Packing, error) {
+	session, err := p.env.Store.Session()
+	if err != nil {
+		return want, err
+	}
+	w, err := p.env.Store.Layout().NewBlobWriter(session.ID)
+	if err != nil {
+		return want, err
+	}
+	defer func() { _ = w.Cancel() }()
+	packed, err := layer.Pack(ctx, src, w, layer.PackOptions{
+		Compression: want.Compression, Level: want.Level, Time: want.Time,
+	})
+	if err != nil {
+		return want, err
+	}
+	if err := w.Commit(packed.Blob.Digest); err != nil {
+		return want, err
+	}
+	want.DiffID, want.Blob = packed.DiffID, packed.Blob
+	return want, p.env.Store.Records().AddPacking(tree, want)
+}
+
+// close waits for what is still being packed, after cancel told it to end.
+func (p *packer) close(cancel context.CancelFunc) {
+	cancel()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.jobs {
+		<-f.done
+	}
+}

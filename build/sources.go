@@ -1,0 +1,191 @@
+package build
+
+import (
+	"archive/tar"
+	"context"
+	"io"
+	"sync"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	buildcontext "github.com/builder-oci/builder/build/context"
+	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// contextSource is the build context as a source of COPY. It is opened when an
+// instruction asks for it.
+type contextSource struct {
+	open func() (*contextFiles, error)
+
+	mu    sync.Mutex
+	files *contextFiles
+}
+
+func newContextSource(dir, dockerfilePath string, c *cache.Cache) *contextSource {
+	s := &contextSource{}
+	s.open = sync.OnceValues(func() (*contextFiles, error) {
+		f, err := openContext(dir, dockerfilePath, c)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.files = f
+		return f, err
+	})
+	return s
+}
+
+// Definition is unknown before the files are read.
+func (s *contextSource) Definition(context.Context) (digest.Digest, error) { return "", nil }
+
+// Files opens the context.
+func (s *contextSource) Files(context.Context) (stage.Files, error) {
+	f, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// close keeps the digests for the next build.
+func (s *contextSource) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.files == nil {
+		return
+	}
+	_ = s.files.digests.Save() // what isn't remembered is read again
+	_ = s.files.dir.Close()
+}
+
+// contextFiles shows a context's entries as a layer would hold them: owned by
+// root, without extended attributes.
+type contextFiles struct {
+	dir     *buildcontext.Dir
+	digests *cache.Files
+
+	mu    sync.Mutex
+	known map[*layer.Entry]*buildcontext.Entry
+}
+
+func openContext(dir, dockerfilePath string, c *cache.Cache) (*contextFiles, error) {
+	digests, err := c.OpenFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	d, err := buildcontext.OpenDir(dir, buildcontext.Options{Dockerfile: dockerfilePath, Digests: digests})
+	if err != nil {
+		return nil, err
+	}
+	return &contextFiles{dir: d, digests: digests, known: map[*layer.Entry]*buildcontext.Entry{}}, nil
+}
+
+// Glob gives what a pattern names in the context.
+func (f *contextFiles) Glob(pattern string) ([]stage.Match, error) {
+	found, err := f.dir.Glob(pattern)
+	if err != nil {
+		return nil, err
+	}
+	matches := make([]stage.Match, len(found))
+	for i, m := range found {
+		matches[i] = stage.Match{Name: m.Name, Path: m.Path}
+	}
+	return matches, nil
+}
+
+// Walk gives the entry at a path and all below it.
+func (f *contextFiles) Walk(ctx context.Context, path string, fn func(*layer.Entry) error) error {
+	return f.dir.Walk(ctx, path, func(e *buildcontext.Entry) error {
+		le := f.entry(e)
+		f.mu.Lock()
+		f.known[le] = e
+		f.mu.Unlock()
+		return fn(le)
+	})
+}
+
+func (f *contextFiles) entry(e *buildcontext.Entry) *layer.Entry {
+	le := &layer.Entry{
+		Path: e.Path, Mode: int64(e.Stat.Mode & 0o7777), Linkname: e.Linkname,
+		ModTime: time.Unix(e.Stat.Mtim.Unix()),
+	}
+	switch e.Stat.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		le.Type = tar.TypeDir
+	case unix.S_IFLNK:
+		le.Type, le.Mode = tar.TypeSymlink, 0o777
+	default:
+		le.Type, le.Size = tar.TypeReg, e.Stat.Size
+		le.Open = func() (io.ReadCloser, error) { return f.dir.Open(e) }
+	}
+	return le
+}
+
+// Digests gives the files' digests, from the cache where they have not
+// changed.
+func (f *contextFiles) Digests(ctx context.Context, entries []*layer.Entry) ([]digest.Digest, error) {
+	originals := make([]*buildcontext.Entry, len(entries))
+	f.mu.Lock()
+	for i, e := range entries {
+		originals[i] = f.known[e]
+	}
+	f.mu.Unlock()
+	return f.dir.Digests(ctx, originals)
+}
+
+// Remember keeps a digest for the next build.
+func (f *contextFiles) Remember(e *layer.Entry, d digest.Digest) {
+	f.mu.Lock()
+	original := f.known[e]
+	f.mu.Unlock()
+	if original != nil {
+		f.digests.Put(original.Path, &original.Stat, d)
+	}
+}
+
+// stageSource is an earlier stage as a source of COPY --from.
+type stageSource struct {
+	b *build
+	s *dockerfile.Stage
+}
+
+func (s stageSource) Definition(ctx context.Context) (digest.Digest, error) {
+	st, err := s.b.defined(ctx, s.s)
+	if err != nil {
+		return "", err
+	}
+	return st.Definition, nil
+}
+
+func (s stageSource) Files(ctx context.Context) (stage.Files, error) {
+	st, err := s.b.solved(ctx, s.s).wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.b.runner.TreeFiles(ctx, st)
+}
+
+// imageSource is an image as a source of COPY --from.
+type imageSource struct {
+	b    *build
+	name string
+}
+
+func (s imageSource) Definition(ctx context.Context) (digest.Digest, error) {
+	st, err := s.b.base(ctx, s.name)
+	if err != nil {
+		return "", err
+	}
+	return st.Definition, nil
+}
+
+func (s imageSource) Files(ctx context.Context) (stage.Files, error) {
+	st, err := s.b.base(ctx, s.name)
+	if err != nil {
+		return nil, err
+	}
+	return s.b.runner.TreeFiles(ctx, st)
+}

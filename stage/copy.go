@@ -1,0 +1,238 @@
+package stage
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// Copy is COPY and ADD: entries of a source become a layer. No command runs
+// and nothing is mounted.
+type Copy struct {
+	// Verb is "COPY" or "ADD", for errors.
+	Verb string
+	// From is where the files come from, Sources the patterns that name them.
+	From    Source
+	Sources []string
+	// Contents are here-documents: files that the instruction itself holds.
+	Contents []Content
+	// Dest is the destination as given.
+	Dest string
+	// Chown is USER[:GROUP] or "", Chmod an octal mode or "".
+	Chown, Chmod string
+	// Extract says that local tar archives are unpacked (ADD).
+	Extract bool
+	// Last says that no later step of the build needs the tree, so that the
+	// entries may go straight into the blob.
+	Last bool
+	// Instruction is the text in the Dockerfile, CreatedBy its line in the
+	// history.
+	Instruction, CreatedBy string
+}
+
+// Content is a file that stands in the Dockerfile itself.
+type Content struct{ Name, Data string }
+
+func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
+	sel := &selection{in: in}
+	selectors := in.selectors()
+	def, err := in.From.Definition(ctx)
+	if err != nil {
+		return err
+	}
+	parent := cache.Input{Name: "parent", Value: st.Key.String()}
+	if def == "" {
+		return in.fromContext(ctx, r, st, at, sel, selectors, parent)
+	}
+	st.define("copy", append(selectors, cache.Input{Name: "source", Value: def.String()}))
+	alias := keyOf("copy from", append([]cache.Input{parent, {Name: "source", Value: def.String()}}, selectors...))
+	if r.defineOnly {
+		return nil
+	}
+	if content := r.aliased(alias); content != "" {
+		return r.solve(ctx, st, at, in.job(r, st, sel, selectors, parent, content))
+	}
+	if r.Snapshots == nil {
+		return ErrNamespace
+	}
+	if err := sel.load(ctx, in.From); err != nil {
+		return err
+	}
+	content, err := sel.digest(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.solve(ctx, st, at, in.job(r, st, sel, selectors, parent, content)); err != nil {
+		return err
+	}
+	return r.Cache.PutStep(&cache.Step{
+		Key: alias, Version: rules, Kind: "alias", Instruction: in.Instruction,
+		Created: time.Now().UTC(), Digest: content.String(),
+	})
+}
+
+// aliased gives the content digest that a COPY from this definition had.
+func (r *Runner) aliased(alias digest.Digest) digest.Digest {
+	if r.NoCache {
+		return ""
+	}
+	step, err := r.Cache.Step(alias)
+	if err != nil {
+		return ""
+	}
+	return digest.Digest(step.Digest)
+}
+
+// fromContext copies from the build context. Where this instruction has never
+// been executed on this parent a miss is certain, and contents are read only
+// once, while they are packed.
+func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step, sel *selection, selectors []cache.Input, parent cache.Input) error {
+	seen := keyOf("seen", append([]cache.Input{parent}, selectors...))
+	known := r.Cache.Seen(seen) && !r.NoCache
+	if !known && r.Snapshots == nil && !r.defineOnly {
+		return ErrNamespace
+	}
+	if err := sel.load(ctx, in.From); err != nil {
+		return err
+	}
+	if !known && !r.defineOnly {
+		if err := r.Cache.MarkSeen(seen); err != nil {
+			return err
+		}
+		if in.Last && !sel.hasArchive() {
+			return in.inOneRead(ctx, r, st, at, sel, selectors, parent)
+		}
+	}
+	content, err := sel.digest(ctx)
+	if err != nil {
+		return err
+	}
+	st.define("copy", append(selectors, cache.Input{Name: "content", Value: content.String()}))
+	return r.solve(ctx, st, at, in.job(r, st, sel, selectors, parent, content))
+}
+
+// selectors are the inputs that the instruction itself holds.
+func (in Copy) selectors() []cache.Input {
+	inputs := []cache.Input{
+		{Name: "dest", Value: in.Dest},
+		{Name: "chown", Value: in.Chown},
+		{Name: "chmod", Value: in.Chmod},
+		{Name: "extract", Value: strconv.FormatBool(in.Extract)},
+	}
+	for _, s := range in.Sources {
+		inputs = append(inputs, cache.Input{Name: "source", Value: s})
+	}
+	for _, c := range in.Contents {
+		inputs = append(inputs, cache.Input{Name: "heredoc:" + c.Name, Value: digest.FromString(c.Data).String()})
+	}
+	return inputs
+}
+
+// job is the execution of the instruction. Its key holds what lands where,
+// which the selectors only name: the sources' own paths are not part of it.
+func (in Copy) job(r *Runner, st *State, sel *selection, selectors []cache.Input, parent cache.Input, content digest.Digest) *job {
+	j := &job{
+		kind: strings.ToLower(in.Verb),
+		inputs: []cache.Input{
+			parent,
+			{Name: "dest", Value: destination(st, in.Dest)},
+			{Name: "chown", Value: in.Chown},
+			{Name: "extract", Value: strconv.FormatBool(in.Extract)},
+			{Name: "owners", Value: strconv.FormatBool(r.ExactOwners)},
+			{Name: "content", Value: content.String()},
+		},
+		instruction: in.Instruction,
+		createdBy:   in.CreatedBy,
+		written:     true,
+	}
+	j.details = sel.inputs
+	j.load = func(ctx context.Context) error { return sel.load(ctx, in.From) }
+	j.execute = func(ctx context.Context, result snapshot.Key) error {
+		return in.execute(ctx, r, st, sel, result)
+	}
+	return j
+}
+
+// destination makes the destination absolute. A slash at its end is kept: it
+// says that the destination is a directory.
+func destination(st *State, dest string) string {
+	dir := strings.HasSuffix(dest, "/") || dest == "." || strings.HasSuffix(dest, "/.")
+	if !path.IsAbs(dest) {
+		dest = path.Join(workdir(st), dest)
+	}
+	dest = path.Clean(dest)
+	if dir && dest != "/" {
+		dest += "/"
+	}
+	return dest
+}
+
+// execute puts the entries where they land: straight into a blob where nothing
+// needs the tree, else into a new snapshot's upper directory.
+func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection, result snapshot.Key) error {
+	parent, err := r.Snapshots.Tree(st.Tree)
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	if in.Last && !sel.hasArchive() {
+		return in.pack(ctx, r, st, sel, parent, result)
+	}
+	active, err := r.Snapshots.Prepare(ctx, st.Tree)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = active.Discard() }()
+	w := active.Writer()
+	p, err := newPlacement(in, parent, destination(st, in.Dest), w.Write)
+	if err != nil {
+		return err
+	}
+	if err := p.place(ctx, sel); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return active.Commit(result)
+}
+
+func (in Copy) pack(ctx context.Context, r *Runner, st *State, sel *selection, parent *layer.Tree, result snapshot.Key) error {
+	var entries []*layer.Entry
+	p, err := newPlacement(in, parent, destination(st, in.Dest), func(e *layer.Entry) error { return nil })
+	if err != nil {
+		return err
+	}
+	if err := p.place(ctx, sel); err != nil {
+		return err
+	}
+	for _, e := range p.written {
+		entries = append(entries, e)
+	}
+	return r.Pack(ctx, result, true, layer.Differing(entries, parent))
+}
+
+// parseMode reads an octal --chmod.
+func parseMode(s string) (int64, error) {
+	m, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || m > 0o7777 {
+		return 0, fault.New("give an octal mode, such as --chmod=0755", "--chmod=%s is no octal mode", s)
+	}
+	return int64(m), nil
+}
+
+// errManyToOne is docker's rule for several sources.
+func errManyToOne(verb, dest string) error {
+	return fault.New(fmt.Sprintf("write %s/ as the destination", dest),
+		"%s of more than one source: the destination %q must be a directory and end with /", verb, dest)
+}

@@ -1,0 +1,52 @@
+package stage
+
+// Event is something that happens in a step and that a user may want to see:
+// one of the types below.
+type Event any
+
+// Step says which step an event belongs to.
+type Step struct {
+	// Stage is the stage's name, or its number where it has none.
+	Stage string
+	// N counts the steps of the whole build from 1 to Total.
+	N, Total int
+}
+
+// Started is sent when a step begins. Text is its instruction on one line.
+type Started struct {
+	Step
+	Text string
+}
+
+// Running is sent when a step enters the sandbox. ID is the sandbox's.
+type Running struct {
+	Step
+	ID string
+}
+
+// Output is one line of what a step printed, without its end. A line without
+// an end that stands for long is sent in pieces.
+type Output struct {
+	Step
+	Line   string
+	Stderr bool
+}
+
+// Cached is sent when a step's result was found.
+type Cached struct{ Step }
+
+// Done is sent when a step ended well. ID is the image's id after FROM and
+// the step's id, its key's first 12 digits, elsewhere.
+type Done struct {
+	Step
+	ID string
+}
+
+// Warning is something that the user should know about a step.
+type Warning struct {
+	Step
+	Text string
+}
+
+// Made is sent when a step that changes files was executed.
+type Made struct{ Step }

@@ -1,0 +1,37 @@
+package stage
+
+import (
+	"context"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// Match is what a pattern of COPY or ADD names: an entry's path in its source
+// and the name that it has at its destination ("" for a source's root).
+type Match struct{ Name, Path string }
+
+// Files is where COPY and ADD take files from: the build context, or the tree
+// of another stage or image.
+type Files interface {
+	// Glob gives the entries that a pattern names, links followed. A pattern
+	// that names none is an error that says why.
+	Glob(pattern string) ([]Match, error)
+	// Walk gives the entry at a path and all below it, parents first. The
+	// entries may be kept; their owners are those that COPY gives them.
+	Walk(ctx context.Context, path string, fn func(*layer.Entry) error) error
+	// Digests gives the digest of each regular file's content and "" for all
+	// other entries.
+	Digests(ctx context.Context, entries []*layer.Entry) ([]digest.Digest, error)
+}
+
+// Source is what a COPY names: where its files come from, before it is known
+// whether they are needed at all.
+type Source interface {
+	// Definition is known without building the source; "" where it has none,
+	// as the build context.
+	Definition(ctx context.Context) (digest.Digest, error)
+	// Files gives the files, building the source where that is needed.
+	Files(ctx context.Context) (Files, error)
+}

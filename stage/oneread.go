@@ -1,0 +1,129 @@
+package stage
+
+import (
+	"archive/tar"
+	"context"
+	"hash"
+	"io"
+	"sync"
+
+	"crypto/sha256"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// inOneRead packs entries straight into a blob and digests their contents as
+// they pass by. The step's key is known only afterwards, which doesn't matter:
+// a miss was certain.
+func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel *selection, selectors []cache.Input, parent cache.Input) error {
+	if err := r.EnsureTree(ctx, st); err != nil {
+		return err
+	}
+	tree, err := r.Snapshots.Tree(st.Tree)
+	if err != nil {
+		return err
+	}
+	defer tree.Close() //nolint:errcheck // it was only read
+	passing := newPassing(sel)
+	result := resultOf(digest.FromString(in.Instruction))
+	if err := r.inSlot(ctx, func() error { return in.pack(ctx, r, st, sel, tree, result) }); err != nil {
+		return err
+	}
+	if err := passing.settle(ctx, sel); err != nil {
+		return err
+	}
+	content, err := sel.digest(ctx)
+	if err != nil {
+		return err
+	}
+	st.define("copy", append(selectors, cache.Input{Name: "content", Value: content.String()}))
+	j := in.job(r, st, sel, selectors, parent, content)
+	return r.record(st, at, j, keyOf(j.kind, j.inputs), result)
+}
+
+// Rememberer is a source that keeps digests which others worked out.
+type Rememberer interface {
+	Remember(e *layer.Entry, d digest.Digest)
+}
+
+// passing collects the digests of contents that are read for another purpose.
+type passing struct {
+	mu      sync.Mutex
+	digests map[*layer.Entry]digest.Digest
+}
+
+// newPassing makes the selection's files digest themselves when they are read
+// to their end.
+func newPassing(sel *selection) *passing {
+	p := &passing{digests: map[*layer.Entry]digest.Digest{}}
+	for i := range sel.items {
+		for _, e := range sel.items[i].entries {
+			if e.Type != tar.TypeReg {
+				continue
+			}
+			open := e.Open
+			e.Open = func() (io.ReadCloser, error) {
+				f, err := open()
+				if err != nil {
+					return nil, err
+				}
+				return &digestingFile{ReadCloser: f, h: sha256.New(), left: e.Size, done: func(d digest.Digest) {
+					p.mu.Lock()
+					defer p.mu.Unlock()
+					p.digests[e] = d
+				}}, nil
+			}
+		}
+	}
+	return p
+}
+
+// digestingFile digests what is read from it.
+type digestingFile struct {
+	io.ReadCloser
+	h    hash.Hash
+	left int64
+	done func(digest.Digest)
+}
+
+func (f *digestingFile) Read(p []byte) (int, error) {
+	n, err := f.ReadCloser.Read(p)
+	f.h.Write(p[:n])
+	f.left -= int64(n)
+	if f.left == 0 && n > 0 {
+		f.done(digest.NewDigest(digest.SHA256, f.h))
+	}
+	return n, err
+}
+
+// settle gives the selection its digests, reading what wasn't read, such as
+// files that the parent's tree holds already.
+func (p *passing) settle(ctx context.Context, sel *selection) error {
+	digests := make([][]digest.Digest, len(sel.items))
+	for i := range sel.items {
+		entries := sel.items[i].entries
+		digests[i] = make([]digest.Digest, len(entries))
+		for k, e := range entries {
+			if e.Type != tar.TypeReg {
+				continue
+			}
+			d, ok := p.digests[e]
+			if !ok {
+				read, err := digestAll(ctx, []*layer.Entry{e})
+				if err != nil {
+					return err
+				}
+				d = read[0]
+			}
+			digests[i][k] = d
+			if keeper, can := sel.files.(Rememberer); can {
+				keeper.Remember(e, d)
+			}
+		}
+	}
+	sel.digests = digests
+	return nil
+}

@@ -1,0 +1,240 @@
+package stage
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// placement decides where the entries of a COPY land on the parent's tree.
+type placement struct {
+	in     Copy
+	parent *layer.Tree
+	dest   string // absolute; a slash at its end asks for a directory
+	owner  *owner // of all entries, where --chown says so
+	now    time.Time
+	sink   func(*layer.Entry) error
+
+	written map[string]*layer.Entry
+	absent  map[string]bool // directories that the parent doesn't have
+}
+
+func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Entry) error) (*placement, error) {
+	p := &placement{
+		in: in, parent: parent, dest: dest, now: time.Now(), sink: sink,
+		written: map[string]*layer.Entry{}, absent: map[string]bool{},
+	}
+	if in.Chown == "" {
+		return p, nil
+	}
+	o, err := lookupOwner(parent, in.Chown)
+	p.owner = &o
+	return p, err
+}
+
+// place hands all entries of the selection to the sink, directories before
+// what they hold.
+func (p *placement) place(ctx context.Context, sel *selection) error {
+	wantDir := strings.HasSuffix(p.dest, "/")
+	if sel.many && len(p.in.Sources)+len(p.in.Contents) > 1 && !wantDir {
+		return errManyToOne(p.in.Verb, p.in.Dest)
+	}
+	dest, err := p.parent.Resolve(strings.Trim(p.dest, "/"), true)
+	if err != nil {
+		return err
+	}
+	existing, err := p.lookup(dest)
+	if err != nil {
+		return err
+	}
+	isDir := existing != nil && existing.Type == tar.TypeDir
+	if wantDir && existing != nil && !isDir {
+		return fault.New("choose another destination", "%s: the destination %s is no directory in the image", p.in.Verb, p.dest)
+	}
+	for i := range sel.items {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := p.item(&sel.items[i], dest, wantDir || isDir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *placement) item(it *item, dest string, asDir bool) error {
+	switch {
+	case it.archive:
+		return p.archive(it, dest)
+	case it.top.Type == tar.TypeDir:
+		if err := p.makeDirs(dest); err != nil {
+			return err
+		}
+		for _, e := range it.entries {
+			if err := p.put(path.Join(dest, it.rel(e)), e); err != nil {
+				return err
+			}
+		}
+		return nil
+	case asDir:
+		if err := p.makeDirs(dest); err != nil {
+			return err
+		}
+		return p.put(path.Join(dest, it.name), it.top)
+	default:
+		if err := p.makeDirs(parentDir(dest)); err != nil {
+			return err
+		}
+		return p.put(dest, it.top)
+	}
+}
+
+// archive puts what a tar archive holds below dest. Links that lead to
+// directories are followed, as an unpacking tar would.
+func (p *placement) archive(it *item, dest string) error {
+	if err := p.makeDirs(dest); err != nil {
+		return err
+	}
+	return archiveEntries(it.top, func(e *layer.Entry) error {
+		if e.Path == "" {
+			return nil
+		}
+		dir, err := p.follow(path.Join(dest, parentDir(e.Path)))
+		if err != nil {
+			return err
+		}
+		if err := p.makeDirs(dir); err != nil {
+			return err
+		}
+		if e.Type == tar.TypeLink {
+			e.Linkname = path.Join(dest, e.Linkname)
+		}
+		target := path.Join(dir, path.Base(e.Path))
+		if old, err := p.lookup(target); err == nil && old != nil && e.Type == tar.TypeDir && old.Type == tar.TypeSymlink {
+			return nil
+		}
+		return p.put(target, e)
+	})
+}
+
+// put gives an entry its place. What stands there must be of a kind that
+// docker's COPY replaces.
+func (p *placement) put(target string, e *layer.Entry) error {
+	old, err := p.lookup(target)
+	if err != nil {
+		return err
+	}
+	if old != nil && (old.Type == tar.TypeDir) != (e.Type == tar.TypeDir) {
+		if e.Type == tar.TypeDir {
+			return fault.New("remove it in an earlier RUN, or choose another destination",
+				"%s: the directory %s can't replace the file of that name in the image", p.in.Verb, target)
+		}
+		return fault.New("remove it in an earlier RUN, or choose another destination",
+			"%s: the file %s can't replace the directory of that name in the image", p.in.Verb, target)
+	}
+	placed := *e
+	placed.Path = target
+	if p.owner != nil {
+		placed.UID, placed.GID = p.owner.uid, p.owner.gid
+	}
+	return p.emit(&placed)
+}
+
+func (p *placement) emit(e *layer.Entry) error {
+	p.written[e.Path] = e
+	return p.sink(e)
+}
+
+// makeDirs makes dir and the parents that it lacks, as docker does: mode 0755,
+// owned by root or whom --chown names.
+func (p *placement) makeDirs(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	existing, err := p.lookup(dir)
+	if err != nil {
+		return err
+	}
+	if existing != nil {
+		if existing.Type != tar.TypeDir {
+			return fault.New("choose another destination", "%s: %s is no directory in the image", p.in.Verb, dir)
+		}
+		return nil
+	}
+	if err := p.makeDirs(parentDir(dir)); err != nil {
+		return err
+	}
+	e := &layer.Entry{Path: dir, Type: tar.TypeDir, Mode: 0o755, ModTime: p.now}
+	if p.owner != nil {
+		e.UID, e.GID = p.owner.uid, p.owner.gid
+	}
+	return p.emit(e)
+}
+
+// lookup gives what stands at a path now, nil for nothing.
+func (p *placement) lookup(name string) (*layer.Entry, error) {
+	if e, ok := p.written[name]; ok {
+		return e, nil
+	}
+	if name != "" && p.absent[parentDir(name)] {
+		return nil, nil
+	}
+	n, err := p.parent.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		p.absent[name] = true
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &n.Entry, nil
+}
+
+// follow resolves the links in a path, those just written included, inside the
+// root.
+func (p *placement) follow(name string) (string, error) {
+	real, rest := "", strings.Split(name, "/")
+	for hops := 0; len(rest) > 0; {
+		part := rest[0]
+		rest = rest[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			real = parentDir(real)
+			continue
+		}
+		next := path.Join(real, part)
+		e, err := p.lookup(next)
+		if err != nil {
+			return "", err
+		}
+		if e == nil || e.Type != tar.TypeSymlink {
+			real = next
+			continue
+		}
+		if hops++; hops > 255 {
+			return "", fault.New("", "too many links in %s", name)
+		}
+		if path.IsAbs(e.Linkname) {
+			real = ""
+		}
+		rest = append(strings.Split(e.Linkname, "/"), rest...)
+	}
+	return real, nil
+}
+
+// parentDir is the directory of a path without a leading slash; "" is the root.
+func parentDir(name string) string {
+	if i := strings.LastIndexByte(name, '/'); i >= 0 {
+		return name[:i]
+	}
+	return ""
+}

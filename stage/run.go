@@ -1,0 +1,279 @@
+package stage
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// Run is RUN: a command in the sandbox, whose changes to the tree become a
+// layer.
+type Run struct {
+	// Args is the argument vector, the shell included.
+	Args []string
+	// Script, where set, is a here-document that is a program of its own.
+	Script *Script
+	// Network is the instruction's own choice, "" for the build's.
+	Network network.Mode
+	// Instruction is the text in the Dockerfile, CreatedBy its line in the
+	// history.
+	Instruction, CreatedBy string
+}
+
+// Script is a file that the sandbox shows, read-only, at an absolute path.
+type Script struct {
+	Path string
+	Data []byte
+	Mode uint32
+}
+
+func (in Run) apply(ctx context.Context, r *Runner, st *State, at Step) error {
+	inputs := in.inputs(r, st)
+	st.define("run", inputs)
+	j := &job{
+		kind:        "run",
+		inputs:      append([]cache.Input{{Name: "parent", Value: st.Key.String()}}, inputs...),
+		instruction: in.Instruction,
+		createdBy:   in.CreatedBy,
+	}
+	j.execute = func(ctx context.Context, result snapshot.Key) error {
+		return in.execute(ctx, r, st, at, j, result)
+	}
+	return r.solve(ctx, st, at, j)
+}
+
+// inputs lists all that the command can see, but the tree.
+func (in Run) inputs(r *Runner, st *State) []cache.Input {
+	c := st.Config.Config
+	inputs := []cache.Input{
+		{Name: "platform", Value: r.Platform},
+		{Name: "user", Value: c.User},
+		{Name: "workdir", Value: workdir(st)},
+		{Name: "network", Value: string(in.network(r))},
+		{Name: "owners", Value: strconv.FormatBool(r.ExactOwners)},
+		{Name: "shm-size", Value: strconv.FormatInt(r.Settings.ShmSize, 10)},
+	}
+	for _, a := range in.Args {
+		inputs = append(inputs, cache.Input{Name: "arg", Value: a})
+	}
+	if in.Script != nil {
+		inputs = append(inputs, cache.Input{Name: "script", Value: in.Script.Path + "\n" + string(in.Script.Data)})
+	}
+	for _, u := range r.Settings.Ulimits {
+		inputs = append(inputs, cache.Input{Name: "ulimit", Value: fmt.Sprint(u)})
+	}
+	for _, h := range r.Settings.AddHosts {
+		inputs = append(inputs, cache.Input{Name: "host", Value: h})
+	}
+	inputs = append(inputs, cache.Input{Name: "dns", Value: fmt.Sprint(r.Settings.DNS)})
+	for _, kv := range st.Env() {
+		name, value, _ := strings.Cut(kv, "=")
+		inputs = append(inputs, envInput("env:", name, value))
+	}
+	return inputs
+}
+
+func (in Run) network(r *Runner) network.Mode {
+	if in.Network != "" {
+		return in.Network
+	}
+	return r.Settings.Network
+}
+
+// workdir is the directory in which commands run.
+func workdir(st *State) string {
+	if d := st.Config.Config.WorkingDir; d != "" {
+		return d
+	}
+	return "/"
+}
+
+func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job, result snapshot.Key) error {
+	active, err := r.Snapshots.Prepare(ctx, st.Tree)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = active.Discard() }()
+
+	spec, err := in.spec(r, st, active)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(spec.StateDir)
+	release, err := in.connect(ctx, r, &spec)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = release() }()
+
+	path, file, err := r.Cache.LogFile(result)
+	if err != nil {
+		return err
+	}
+	out := newOutput(r, at, file)
+	j.log = path
+	r.Report(Running{Step: at, ID: spec.ID})
+	exit, err := runIn(ctx, r, active, spec, out)
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if exit.Code != 0 {
+		return exitError(exit, in.Instruction, path, out.tail())
+	}
+	return active.Commit(result)
+}
+
+// runIn mounts the snapshot, runs the command over it, and leaves in its upper
+// directory what the command changed, less the sandbox's own mount points.
+func runIn(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox.Spec, out *output) (sandbox.Exit, error) {
+	var points []snapshot.MountPoint
+	for _, p := range sandbox.MountPoints(spec) {
+		points = append(points, snapshot.MountPoint{Path: p.Path, Dir: p.Dir})
+	}
+	undo, err := active.MakeMountPoints(points)
+	if err != nil {
+		return sandbox.Exit{}, err
+	}
+	spec.RootFS, err = active.Mount(ctx)
+	if err != nil {
+		return sandbox.Exit{}, err
+	}
+	spec.Stdout, spec.Stderr = out.stdout(), out.stderr()
+	exit, err := r.Sandbox.Run(ctx, spec)
+	if uerr := active.Unmount(ctx); err == nil {
+		err = uerr
+	}
+	if err != nil {
+		return exit, err
+	}
+	return exit, undo()
+}
+
+// spec describes the sandbox of the command.
+func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec, error) {
+	user, err := lookupUser(active.Parent(), st.Config.Config.User)
+	if err != nil {
+		return sandbox.Spec{}, err
+	}
+	id := newID()
+	s := sandbox.Spec{
+		ID:       id,
+		Args:     in.Args,
+		Env:      runEnv(r, st, user.Home),
+		Cwd:      workdir(st),
+		UID:      uint32(user.Uid),
+		GID:      uint32(user.Gid),
+		Hostname: hostname,
+		Ulimits:  r.Settings.Ulimits,
+		ShmSize:  r.Settings.ShmSize,
+		Network:  in.network(r),
+		StateDir: filepath.Join(r.Settings.StateDir, id),
+	}
+	for _, g := range user.Sgids {
+		s.Groups = append(s.Groups, uint32(g))
+	}
+	if err := os.MkdirAll(s.StateDir, 0o700); err != nil {
+		return s, err
+	}
+	if in.Script == nil {
+		return s, nil
+	}
+	file := filepath.Join(s.StateDir, "script")
+	if err := os.WriteFile(file, in.Script.Data, 0o600); err != nil {
+		return s, err
+	}
+	s.Mounts = append(s.Mounts, sandbox.Mount{
+		Type: "bind", Source: file, Destination: in.Script.Path, Options: []string{"bind", "ro"},
+	})
+	return s, os.Chmod(file, os.FileMode(in.Script.Mode))
+}
+
+// connect gives the sandbox its network, and the function that gives it back.
+func (in Run) connect(ctx context.Context, r *Runner, s *sandbox.Spec) (func() error, error) {
+	release := func() error { return nil }
+	var n network.Network
+	switch s.Network {
+	case network.ModePrivate:
+		ns, err := r.Networks.Acquire(ctx)
+		if err != nil {
+			return nil, err
+		}
+		release = func() error { return r.Networks.Release(ns) }
+		n = ns.Network()
+	case network.ModeNone:
+		n = network.ForNone()
+	default:
+		n = network.ForHost(r.Settings.DNS)
+	}
+	s.NetNS, s.ResolvConf = n.NSPath, n.Resolv
+	if s.ResolvConf == nil {
+		s.ResolvConf = []byte{}
+	}
+	s.Hosts = sandbox.HostsFile(s.Hostname, n.HostsIP, r.Settings.AddHosts)
+	return release, nil
+}
+
+// runEnv is the environment of a command: what the config and the arguments
+// say, with the defaults that docker gives, and the proxies.
+func runEnv(r *Runner, st *State, home string) []string {
+	env := st.Env()
+	for _, d := range []Pair{{"PATH", DefaultPath}, {"HOME", home}} {
+		if _, set := lookupEnv(env, d.Name); !set {
+			env = append(env, d.Name+"="+d.Value)
+		}
+	}
+	for _, kv := range r.Settings.Proxy {
+		name, _, _ := strings.Cut(kv, "=")
+		if _, set := lookupEnv(env, name); !set {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// hostname is what a RUN sees as its host's name; it is the same in all builds,
+// so that what prints it gives the same layer.
+const hostname = "builder"
+
+// DefaultPath is the PATH of commands whose image sets none, as docker has it.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+func newID() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// exitError tells how a command failed. The process that runs the build ends
+// with the command's own code.
+func exitError(exit sandbox.Exit, instruction, log string, tail []string) error {
+	e := &fault.Error{
+		Code:   exit.Code,
+		Detail: tail,
+		Remedy: "the whole output of this step: " + log,
+	}
+	switch {
+	case exit.OOM != nil:
+		e.Err = fmt.Errorf("the command was killed (exit code %d) by the kernel's out-of-memory killer: %s", exit.Code, exit.OOM)
+		e.Remedy = "give the build more memory, or let the step use less (fewer parallel jobs)\n" + e.Remedy
+	case exit.Signal != 0:
+		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); not by the kernel's out-of-memory killer, as far as its cgroup tells", exit.Signal, exit.Code)
+	default:
+		e.Err = fmt.Errorf("the command ended with exit code %d", exit.Code)
+	}
+	return e
+}

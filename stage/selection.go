@@ -1,0 +1,208 @@
+package stage
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// selection is what a COPY takes: the entries that its patterns name, with the
+// mode that they will have, before it is known where they land.
+type selection struct {
+	in      Copy
+	files   Files
+	items   []item
+	digests [][]digest.Digest // of items' entries, in their order
+	many    bool              // more than one source, or a pattern that matched more than one
+}
+
+// item is one source: a file, or a directory with all that is in it.
+type item struct {
+	name    string         // last component of the source, "" for a source's root
+	top     *layer.Entry   // the source itself
+	entries []*layer.Entry // a directory's content, or the file alone
+	base    string         // what is cut off the entries' paths
+	archive bool           // an archive that ADD unpacks
+}
+
+// rel is an entry's path below the item.
+func (it *item) rel(e *layer.Entry) string {
+	return strings.TrimPrefix(strings.TrimPrefix(e.Path, it.base), "/")
+}
+
+// load lists the sources. It does nothing when called again.
+func (s *selection) load(ctx context.Context, from Source) error {
+	if s.items != nil {
+		return nil
+	}
+	if err := s.loadSources(ctx, from); err != nil {
+		return err
+	}
+	for _, c := range s.in.Contents {
+		s.items = append(s.items, contentItem(c))
+	}
+	s.many = len(s.items) > 1
+	if s.in.Chmod == "" {
+		return nil
+	}
+	mode, err := parseMode(s.in.Chmod)
+	if err != nil {
+		return err
+	}
+	for _, it := range s.items {
+		for _, e := range it.entries {
+			if e.Type != tar.TypeSymlink {
+				e.Mode = mode
+			}
+		}
+	}
+	return nil
+}
+
+func (s *selection) loadSources(ctx context.Context, from Source) error {
+	if len(s.in.Sources) == 0 {
+		return nil
+	}
+	var err error
+	if s.files, err = from.Files(ctx); err != nil {
+		return err
+	}
+	for _, pattern := range s.in.Sources {
+		matches, err := s.files.Glob(pattern)
+		if err != nil {
+			return err
+		}
+		for _, m := range matches {
+			it, err := s.item(ctx, m)
+			if err != nil {
+				return err
+			}
+			s.items = append(s.items, it)
+		}
+	}
+	return nil
+}
+
+func (s *selection) item(ctx context.Context, m Match) (item, error) {
+	it := item{name: m.Name, base: m.Path}
+	err := s.files.Walk(ctx, m.Path, func(e *layer.Entry) error {
+		if it.top == nil {
+			it.top = e
+			if e.Type == tar.TypeDir {
+				return nil
+			}
+			it.base = path.Dir("/" + e.Path)[1:]
+		}
+		it.entries = append(it.entries, e)
+		return nil
+	})
+	if err != nil {
+		return it, err
+	}
+	if it.top == nil {
+		return it, fmt.Errorf("%s vanished while it was read", m.Path)
+	}
+	if s.in.Extract && it.top.Type == tar.TypeReg {
+		it.archive, err = isArchive(it.top)
+	}
+	return it, err
+}
+
+func contentItem(c Content) item {
+	e := &layer.Entry{
+		Path: c.Name, Type: tar.TypeReg, Mode: 0o644, Size: int64(len(c.Data)), ModTime: time.Unix(0, 0),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(c.Data)), nil },
+	}
+	return item{name: c.Name, top: e, entries: []*layer.Entry{e}}
+}
+
+func (s *selection) hasArchive() bool {
+	return slices.ContainsFunc(s.items, func(it item) bool { return it.archive })
+}
+
+// digest gives the digest of what the selection holds: for each entry its path
+// below the source, type, mode, owner, link target, xattrs and content. Times
+// are left out, so that two checkouts of the same files are the same.
+func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
+	if err := s.readDigests(ctx); err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for i := range s.items {
+		it := &s.items[i]
+		writeField(h, it.name)
+		writeField(h, string(it.top.Type))
+		for k, e := range it.entries {
+			writeField(h, it.rel(e))
+			writeField(h, describe(e))
+			writeField(h, string(s.digests[i][k]))
+		}
+	}
+	return digest.NewDigest(digest.SHA256, h), nil
+}
+
+func (s *selection) readDigests(ctx context.Context) error {
+	if s.digests != nil {
+		return nil
+	}
+	digests := make([][]digest.Digest, len(s.items))
+	for i, it := range s.items {
+		if i >= len(s.items)-len(s.in.Contents) {
+			c := s.in.Contents[i-(len(s.items)-len(s.in.Contents))]
+			digests[i] = []digest.Digest{digest.FromString(c.Data)}
+			continue
+		}
+		ds, err := s.files.Digests(ctx, it.entries)
+		if err != nil {
+			return err
+		}
+		digests[i] = ds
+	}
+	s.digests = digests
+	return nil
+}
+
+// describe puts what an entry is, beside its content, on one line.
+func describe(e *layer.Entry) string {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%c %04o %d:%d", e.Type, e.Mode, e.UID, e.GID)
+	if e.Linkname != "" {
+		fmt.Fprintf(&b, " -> %q", e.Linkname)
+	}
+	if e.Type == tar.TypeChar || e.Type == tar.TypeBlock {
+		fmt.Fprintf(&b, " %d,%d", e.Devmajor, e.Devminor)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
+		fmt.Fprintf(&b, " %q=%q", name, e.Xattrs[name])
+	}
+	return b.String()
+}
+
+// inputs lists the entries for the step's record.
+func (s *selection) inputs() []cache.Input {
+	var inputs []cache.Input
+	for i := range s.items {
+		it := &s.items[i]
+		for k, e := range it.entries {
+			value := describe(e)
+			if d := s.digests[i][k]; d != "" {
+				value += " " + string(d)
+			}
+			inputs = append(inputs, cache.Input{Name: "file:" + path.Join(it.name, it.rel(e)), Value: value})
+		}
+	}
+	return inputs
+}

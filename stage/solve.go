@@ -1,0 +1,206 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// job is one instruction that changes files.
+type job struct {
+	kind        string
+	inputs      []cache.Input // what the key is made from
+	instruction string        // as the user wrote it
+	createdBy   string
+	written     bool // see Layer.Written
+
+	// details gives more inputs for the record, which the key covers by a
+	// digest; it may be nil.
+	details func() []cache.Input
+
+	// load, where set, gets ready what execute needs. It may wait for other
+	// steps, and so doesn't take up a job slot.
+	load func(ctx context.Context) error
+	// execute makes the snapshot called result on st.Tree.
+	execute func(ctx context.Context, result snapshot.Key) error
+	// log, where set by execute, is where the step's output is kept.
+	log string
+}
+
+// solve takes the state over a job: by its known result, or by executing it.
+func (r *Runner) solve(ctx context.Context, st *State, at Step, j *job) error {
+	if r.defineOnly {
+		return nil
+	}
+	key := keyOf(j.kind, j.inputs)
+	if step := r.lookup(key); step != nil {
+		r.adopt(st, at, j, step)
+		return nil
+	}
+	if r.Snapshots == nil {
+		return ErrNamespace
+	}
+	unlock, err := r.Cache.LockStep(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// Another build may have made it while this one waited for the lock.
+	if step := r.lookup(key); step != nil {
+		r.adopt(st, at, j, step)
+		return nil
+	}
+	if err := r.EnsureTree(ctx, st); err != nil {
+		return err
+	}
+	result := resultOf(key)
+	if err := r.executed(ctx, j, result); err != nil {
+		return err
+	}
+	return r.record(st, at, j, key, result)
+}
+
+// record notes what was executed, so that it is found the next time.
+func (r *Runner) record(st *State, at Step, j *job, key digest.Digest, result snapshot.Key) error {
+	step := &cache.Step{
+		Key: key, Result: result, Parent: st.Key, Version: rules, Kind: j.kind,
+		Instruction: j.instruction, CreatedBy: j.createdBy, Inputs: j.inputs,
+		Created: time.Now().UTC(), Log: j.log,
+	}
+	if j.details != nil {
+		step.Inputs = append(step.Inputs, j.details()...)
+	}
+	if err := r.Cache.PutStep(step); err != nil {
+		return err
+	}
+	r.Report(Made{Step: at})
+	r.advance(st, at, j, step)
+	return nil
+}
+
+func (r *Runner) executed(ctx context.Context, j *job, result snapshot.Key) error {
+	if j.load != nil {
+		if err := j.load(ctx); err != nil {
+			return err
+		}
+	}
+	return r.inSlot(ctx, func() error { return j.execute(ctx, result) })
+}
+
+// lookup gives the known result of a step, nil where there is none that can
+// still be used.
+func (r *Runner) lookup(key digest.Digest) *cache.Step {
+	if r.NoCache {
+		return nil
+	}
+	step, err := r.Cache.Step(key)
+	if err != nil || !r.usable(step.Result) {
+		return nil
+	}
+	return step
+}
+
+// usable says whether a layer is there in either of its forms.
+func (r *Runner) usable(tree snapshot.Key) bool {
+	if r.Snapshots != nil && r.Snapshots.HasTree(tree) {
+		return true
+	}
+	rec, err := r.Records.Get(tree)
+	if err != nil {
+		return false
+	}
+	if r.Snapshots == nil && len(rec.Trees) > 0 {
+		return true
+	}
+	for _, p := range rec.Packings {
+		if p.Exact == r.ExactOwners && r.Layout.HasBlob(p.Blob.Digest, p.Blob.Size) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Runner) adopt(st *State, at Step, j *job, step *cache.Step) {
+	r.Report(Cached{Step: at})
+	r.advance(st, at, j, step)
+}
+
+func (r *Runner) advance(st *State, at Step, j *job, step *cache.Step) {
+	l := Layer{Tree: step.Result, Written: j.written}
+	st.grow(l, j.createdBy, step.Created)
+	st.Key = step.Result
+	st.ID = shortID(step.Key)
+	if r.Made != nil {
+		r.Made(at, l)
+	}
+	r.Report(Done{Step: at, ID: st.ID})
+}
+
+// define takes the definition chain over an instruction.
+func (st *State) define(kind string, inputs []cache.Input) {
+	st.Definition = keyOf("define "+kind, append([]cache.Input{{Name: "parent", Value: st.Definition.String()}}, inputs...))
+}
+
+// EnsureTree makes the snapshot of the state's tree from the blobs of its
+// layers, where it isn't there.
+func (r *Runner) EnsureTree(ctx context.Context, st *State) error {
+	if r.Snapshots == nil {
+		return ErrNamespace
+	}
+	if r.Snapshots.HasTree(st.Tree) {
+		return nil
+	}
+	layers := make([]snapshot.UnpackLayer, len(st.Layers))
+	for i, l := range st.Layers {
+		layers[i] = snapshot.UnpackLayer{Key: l.Tree, DiffID: l.DiffID, Size: l.Blob.Size}
+		blob := l.Blob
+		if !l.FromImage() && !r.Snapshots.HasTree(l.Tree) {
+			p, err := r.packed(l.Tree)
+			if err != nil {
+				return err
+			}
+			blob, layers[i].DiffID, layers[i].Size = p.Blob, p.DiffID, p.Blob.Size
+		}
+		layers[i].Open = func() (io.ReadCloser, error) { return r.Layout.OpenBlob(blob) }
+	}
+	return r.Snapshots.Unpack(ctx, layers, nil)
+}
+
+var errNoBlob = errors.New("neither the tree nor the blob of a layer is in the store")
+
+// packed gives the blob from which a tree can be made: best one with the
+// tree's own times.
+func (r *Runner) packed(tree snapshot.Key) (snapshot.Packing, error) {
+	rec, err := r.Records.Get(tree)
+	if err != nil {
+		return snapshot.Packing{}, err
+	}
+	var found *snapshot.Packing
+	for _, p := range rec.Packings {
+		if r.Layout.HasBlob(p.Blob.Digest, p.Blob.Size) && (found == nil || p.Time.Mode == "") {
+			found = &p
+		}
+	}
+	if found == nil {
+		return snapshot.Packing{}, errNoBlob
+	}
+	return *found, nil
+}
+
+// TreeFiles gives the files of a state's tree as a source of COPY.
+func (r *Runner) TreeFiles(ctx context.Context, st *State) (Files, error) {
+	if err := r.EnsureTree(ctx, st); err != nil {
+		return nil, err
+	}
+	tree, err := r.Snapshots.Tree(st.Tree)
+	if err != nil {
+		return nil, err
+	}
+	return treeFiles{tree}, nil
+}

@@ -1,0 +1,112 @@
+// Package stage executes the instructions of one stage: each takes a State,
+// an image config and the tree on which it stands, to the next. An instruction
+// that changes files has a key, made from all that its result depends on, and
+// is executed only where no result with this key is known.
+//
+// A caller makes a Runner, starts from a State that FROM gives, and calls
+// Runner.Step for each instruction. Run, Copy and Workdir change files; the
+// types of config.go change only the config, and cost nothing.
+package stage
+
+import (
+	"context"
+	"errors"
+
+	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// ErrNamespace says that a step has no known result, and that it can't be
+// executed outside a user namespace.
+var ErrNamespace = errors.New("the step has to be executed, which needs a user namespace")
+
+// Instruction takes a state to the next one. The types of this package are
+// all there are.
+type Instruction interface {
+	apply(ctx context.Context, r *Runner, st *State, at Step) error
+}
+
+// Runner holds what the instructions of a build work with. It is used by all
+// its stages at once and owns none of its fields.
+type Runner struct {
+	Cache   *cache.Cache
+	Layout  *layout.Layout
+	Records *snapshot.Records
+	// Snapshots, Sandbox and Networks are nil outside a user namespace: there
+	// only steps with a known result succeed.
+	Snapshots *snapshot.Store
+	Sandbox   sandbox.Sandbox
+	Networks  Networks
+	Settings  Settings
+	// Pack makes the blob of a layer whose entries are at hand, where no tree
+	// of it will be needed.
+	Pack func(ctx context.Context, tree snapshot.Key, written bool, src layer.Source) error
+	// Made is told of each layer that was made, before the next step begins.
+	Made func(at Step, l Layer)
+	// Report takes the events of all steps.
+	Report func(Event)
+	// NoCache executes each step, whatever is known.
+	NoCache bool
+	// ExactOwners says that every id of an image can stand on disk.
+	ExactOwners bool
+	// Platform is the image's, such as "linux/amd64".
+	Platform string
+	// Slots bounds the number of instructions that are executed at once, by
+	// its capacity; nil sets no bound.
+	Slots chan struct{}
+
+	defineOnly bool
+}
+
+// Definer gives a Runner that works out definitions: it looks nothing up,
+// executes nothing, and leaves the states without tree and key.
+func (r *Runner) Definer() *Runner {
+	d := *r
+	d.defineOnly = true
+	d.Report, d.Made = func(Event) {}, nil
+	return &d
+}
+
+// Networks gives each RUN that wants a private network the namespace of its
+// job slot.
+type Networks interface {
+	Acquire(ctx context.Context) (*network.Namespace, error)
+	Release(*network.Namespace) error
+}
+
+// Settings are the same for all RUN instructions of a build.
+type Settings struct {
+	Network  network.Mode
+	Ulimits  []sandbox.Ulimit
+	ShmSize  int64    // bytes; 0 is the sandbox's default
+	AddHosts []string // lines of /etc/hosts
+	DNS      network.DNS
+	Proxy    []string // NAME=VALUE, in no key and in no image
+	StateDir string   // private directory for what a sandbox needs while it runs
+}
+
+// Step executes one instruction, or finds its result.
+func (r *Runner) Step(ctx context.Context, st *State, in Instruction, at Step) error {
+	return in.apply(ctx, r, st, at)
+}
+
+// DefinesOnly says whether the Runner is a Definer.
+func (r *Runner) DefinesOnly() bool { return r.defineOnly }
+
+// inSlot does work when there is a job slot for it.
+func (r *Runner) inSlot(ctx context.Context, work func() error) error {
+	if r.Slots == nil {
+		return work()
+	}
+	select {
+	case r.Slots <- struct{}{}:
+		defer func() { <-r.Slots }()
+		return work()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,144 @@
+package stage
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// State is what an instruction starts from and what it leaves.
+type State struct {
+	// Config is the image's config so far, without history and diffIDs. The
+	// state owns it.
+	Config *layout.ImageConfig
+	// Args are the build arguments declared so far, each KEY=value.
+	Args []string
+	// Key names the outcome of the steps so far; the keys of the steps that
+	// follow are made from it. After FROM it is the image's id.
+	Key digest.Digest
+	// ID is the short id of the last step, as users see it.
+	ID string
+	// Definition is made from the instructions and the context alone: it is
+	// known even where nothing has been built, and says less than Key, since
+	// one definition can have several outcomes.
+	Definition digest.Digest
+	// Tree is the snapshot that holds the files; "" is the empty tree.
+	Tree snapshot.Key
+	// Layers make up the tree, base first.
+	Layers []Layer
+	// History tells of each instruction, first one first.
+	History []History
+
+	// ownCmd says that this stage set CMD itself, so that ENTRYPOINT keeps it.
+	ownCmd bool
+}
+
+// Layer is one layer of a state's tree.
+type Layer struct {
+	// Tree is the snapshot in which this layer is the topmost.
+	Tree snapshot.Key
+	// Blob and DiffID are set for a layer that came with the base image.
+	Blob   v1.Descriptor
+	DiffID digest.Digest
+	// Written says that builder wrote the entries itself (COPY, ADD), so that
+	// their times are nobody's result and an epoch may replace them all.
+	Written bool
+}
+
+// FromImage says that the layer came with the base image.
+func (l Layer) FromImage() bool { return l.DiffID != "" }
+
+// History is one entry of an image's history.
+type History struct {
+	v1.History
+	// Layer is the index of the instruction's layer, or -1.
+	Layer int
+	// Own says that this build added the entry, with or without a layer.
+	Own bool
+}
+
+// Scratch is the state after FROM scratch.
+func Scratch(config *layout.ImageConfig) State {
+	key := keyOf("scratch", nil)
+	return State{Config: config, Key: key, ID: shortID(key), Definition: key}
+}
+
+// Clone gives a state that can be changed without changing s.
+func (s State) Clone() State {
+	s.Config = s.Config.Clone()
+	s.Args = slices.Clone(s.Args)
+	s.Layers = slices.Clone(s.Layers)
+	s.History = slices.Clone(s.History)
+	return s
+}
+
+// Env gives the variables that an instruction's words are expanded with: the
+// config's ENV, and the build arguments that ENV doesn't hide.
+func (s *State) Env() []string {
+	env := slices.Clone(s.Config.Config.Env)
+	for _, arg := range s.Args {
+		name, _, _ := strings.Cut(arg, "=")
+		if _, hidden := lookupEnv(s.Config.Config.Env, name); !hidden {
+			env = append(env, arg)
+		}
+	}
+	return env
+}
+
+// SetArg declares a build argument. A later declaration wins.
+func (s *State) SetArg(name, value string) {
+	s.Args = setEnv(s.Args, name, value)
+}
+
+// note adds an instruction to the history that made no layer.
+func (s *State) note(createdBy string) {
+	s.History = append(s.History, History{
+		History: v1.History{CreatedBy: createdBy, Comment: historyComment, EmptyLayer: true},
+		Layer:   -1,
+		Own:     true,
+	})
+	st := []cache.Input{{Name: "parent", Value: s.ID}, {Name: "change", Value: createdBy}}
+	s.ID = shortID(keyOf("config", st))
+}
+
+// grow puts a layer on top.
+func (s *State) grow(l Layer, createdBy string, created time.Time) {
+	s.Tree = l.Tree
+	s.Layers = append(s.Layers, l)
+	s.History = append(s.History, History{
+		History: v1.History{Created: &created, CreatedBy: createdBy, Comment: historyComment},
+		Layer:   len(s.Layers) - 1,
+		Own:     true,
+	})
+}
+
+// historyComment stands beside each history entry that builder writes, where
+// BuildKit has its own name.
+const historyComment = "builder.dockerfile.v0"
+
+func lookupEnv(env []string, name string) (string, bool) {
+	for i := len(env) - 1; i >= 0; i-- {
+		if n, v, _ := strings.Cut(env[i], "="); n == name {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// setEnv replaces a variable where it stands, or adds it at the end.
+func setEnv(env []string, name, value string) []string {
+	for i, kv := range env {
+		if n, _, _ := strings.Cut(kv, "="); n == name {
+			env[i] = name + "=" + value
+			return env
+		}
+	}
+	return append(env, name+"="+value)
+}

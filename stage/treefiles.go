@@ -1,0 +1,156 @@
+package stage
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// treeFiles gives the files of a snapshot to COPY --from, without a mount.
+type treeFiles struct{ tree *layer.Tree }
+
+// Glob matches docker's wildcards component by component, and follows links
+// inside the tree.
+func (t treeFiles) Glob(pattern string) ([]Match, error) {
+	clean := strings.Trim(path.Clean("/"+pattern), "/")
+	matches := []Match{{}}
+	if clean != "" {
+		for _, part := range strings.Split(clean, "/") {
+			var err error
+			if matches, err = t.descend(matches, part); err != nil {
+				return nil, fault.New("", "the pattern %q: %w", pattern, err)
+			}
+		}
+	}
+	var found []Match
+	for _, m := range matches {
+		real, err := t.tree.Resolve(m.Path, true)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := t.tree.Lstat(real); err == nil {
+			found = append(found, Match{Name: m.Name, Path: real})
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	if len(found) == 0 {
+		return nil, fault.New("look at what is there: builder run --rm IMAGE ls", "no file matches %q in what --from names", pattern)
+	}
+	return found, nil
+}
+
+func (t treeFiles) descend(dirs []Match, part string) ([]Match, error) {
+	var next []Match
+	for _, d := range dirs {
+		if !strings.ContainsAny(part, `*?[\`) {
+			next = append(next, Match{Name: part, Path: path.Join(d.Path, part)})
+			continue
+		}
+		real, err := t.tree.Resolve(d.Path, true)
+		if err != nil {
+			return nil, err
+		}
+		nodes, err := t.tree.ReadDir(real)
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			return nil, err
+		}
+		for _, n := range nodes {
+			name := path.Base(n.Path)
+			ok, err := path.Match(part, name)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				next = append(next, Match{Name: name, Path: path.Join(real, name)})
+			}
+		}
+	}
+	return next, nil
+}
+
+// Walk gives an entry and all below it.
+func (t treeFiles) Walk(ctx context.Context, name string, fn func(*layer.Entry) error) error {
+	n, err := t.tree.Lstat(name)
+	if err != nil {
+		return err
+	}
+	return t.walk(ctx, n, fn)
+}
+
+func (t treeFiles) walk(ctx context.Context, n *layer.Node, fn func(*layer.Entry) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e := n.Entry
+	if e.Type == tar.TypeReg {
+		e.Open = func() (io.ReadCloser, error) { return t.tree.Open(e.Path) }
+	}
+	if err := fn(&e); err != nil || e.Type != tar.TypeDir {
+		return err
+	}
+	nodes, err := t.tree.ReadDir(e.Path)
+	if err != nil {
+		return err
+	}
+	for _, child := range nodes {
+		if err := t.walk(ctx, child, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Digests reads the files, several at once.
+func (t treeFiles) Digests(ctx context.Context, entries []*layer.Entry) ([]digest.Digest, error) {
+	return digestAll(ctx, entries)
+}
+
+// digestAll reads and digests the regular files among entries on all cores.
+func digestAll(ctx context.Context, entries []*layer.Entry) ([]digest.Digest, error) {
+	digests := make([]digest.Digest, len(entries))
+	g, ctx := newGroup(ctx)
+	buffers := sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+	for i, e := range entries {
+		if e.Type != tar.TypeReg {
+			continue
+		}
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			b := buffers.Get().(*[]byte)
+			defer buffers.Put(b)
+			var err error
+			digests[i], err = digestEntry(e, *b)
+			return err
+		})
+	}
+	return digests, g.Wait()
+}
+
+func digestEntry(e *layer.Entry, buf []byte) (digest.Digest, error) {
+	f, err := e.Open()
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	d := digest.SHA256.Digester()
+	if _, err := io.CopyBuffer(d.Hash(), struct{ io.Reader }{f}, buf); err != nil {
+		return "", err
+	}
+	return d.Digest(), nil
+}

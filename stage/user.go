@@ -1,0 +1,92 @@
+package stage
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"github.com/moby/sys/user"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// maxAccounts bounds what is read of an image's /etc/passwd and /etc/group:
+// a hostile one may be of any size.
+const maxAccounts = 16 << 20
+
+// lookupUser resolves USER in the image's own accounts.
+func lookupUser(tree *layer.Tree, spec string) (*user.ExecUser, error) {
+	passwd, group, err := accounts(tree)
+	if err != nil {
+		return nil, err
+	}
+	u, err := user.GetExecUser(spec, &user.ExecUser{Home: "/"}, bytes.NewReader(passwd), bytes.NewReader(group))
+	if err != nil {
+		return nil, fault.New(
+			"create the account in an earlier RUN, or give USER as numbers",
+			"user %q can't be found in the image: %w", spec, err)
+	}
+	return u, nil
+}
+
+// owner is what --chown asks for.
+type owner struct{ uid, gid int }
+
+// lookupOwner resolves --chown's USER[:GROUP]. A number without a group
+// stands for the group as well; a name's group is that of its account.
+func lookupOwner(tree *layer.Tree, spec string) (owner, error) {
+	name, groupName, hasGroup := strings.Cut(spec, ":")
+	var o owner
+	passwd, group, err := accounts(tree)
+	if err != nil {
+		return o, err
+	}
+	if id, err := strconv.ParseUint(name, 10, 31); err == nil {
+		o = owner{uid: int(id), gid: int(id)}
+	} else if name != "" {
+		us, err := user.ParsePasswdFilter(bytes.NewReader(passwd), func(u user.User) bool { return u.Name == name })
+		if err != nil || len(us) == 0 {
+			return o, fault.New("create the account in an earlier RUN, or give --chown numbers",
+				"--chown=%s: no user %q in the image's /etc/passwd", spec, name)
+		}
+		o = owner{uid: us[0].Uid, gid: us[0].Gid}
+	}
+	if !hasGroup {
+		return o, nil
+	}
+	if id, err := strconv.ParseUint(groupName, 10, 31); err == nil {
+		o.gid = int(id)
+		return o, nil
+	}
+	gs, err := user.ParseGroupFilter(bytes.NewReader(group), func(g user.Group) bool { return g.Name == groupName })
+	if err != nil || len(gs) == 0 {
+		return o, fault.New("create the group in an earlier RUN, or give --chown numbers",
+			"--chown=%s: no group %q in the image's /etc/group", spec, groupName)
+	}
+	o.gid = gs[0].Gid
+	return o, nil
+}
+
+// accounts reads the image's passwd and group files; a missing one is empty.
+func accounts(tree *layer.Tree) (passwd, group []byte, err error) {
+	if passwd, err = readThrough(tree, "etc/passwd"); err != nil {
+		return nil, nil, err
+	}
+	group, err = readThrough(tree, "etc/group")
+	return passwd, group, err
+}
+
+func readThrough(tree *layer.Tree, path string) ([]byte, error) {
+	real, err := tree.Resolve(path, true)
+	if err != nil {
+		return nil, err
+	}
+	data, err := tree.ReadFile(real, maxAccounts)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
