@@ -40,6 +40,7 @@ type Result struct {
 
 // build is one build in progress.
 type build struct {
+	ctx    context.Context //nolint:containedctx // ends the packing that outlives the step which began it
 	o      Options
 	env    Env
 	r      Reporter
@@ -67,6 +68,7 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	b.ctx = ctx
 	defer b.packer.close(cancel)
 	defer b.files.close()
 	if env.Snapshots == nil {

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/builder-oci/builder/build/dockerfile"
@@ -151,6 +152,11 @@ func (b *build) defined(ctx context.Context, s *dockerfile.Stage) (*stage.State,
 
 // walk takes a stage from its base through all its instructions.
 func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
+	if b.env.Snapshots != nil && !r.DefinesOnly() && b.inImage(s) {
+		packing := *r
+		packing.Made = func(_ stage.Step, l stage.Layer) { b.packer.start(b.ctx, l) }
+		r = &packing
+	}
 	at := b.at(s, -1)
 	r.Report(stage.Started{Step: at, Text: s.Original})
 	st, err := b.from(ctx, s, r)
@@ -176,6 +182,18 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	return st, nil
 }
 
+// inImage says whether the layers of a stage become layers of the image.
+func (b *build) inImage(s *dockerfile.Stage) bool {
+	for t := b.target(); ; t = b.file.Stages[t.BaseStage] {
+		if t == s {
+			return true
+		}
+		if t.BaseStage < 0 {
+			return false
+		}
+	}
+}
+
 // step executes one instruction.
 func (b *build) step(ctx context.Context, s *dockerfile.Stage, st *stage.State, r *stage.Runner, in dockerfile.Instruction, at stage.Step, trigger bool) error {
 	if err := in.CheckSupported(b.file.Name, nil); err != nil {
@@ -192,4 +210,9 @@ func (b *build) step(ctx context.Context, s *dockerfile.Stage, st *stage.State, 
 		return err
 	}
 	return fault.At(in.Place(b.file.Name), err)
+}
+
+func isRun(in dockerfile.Instruction) bool {
+	_, ok := in.Cmd.(*instructions.RunCommand)
+	return ok
 }

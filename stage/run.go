@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/docker/go-units"
+
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -268,7 +270,7 @@ func exitError(exit sandbox.Exit, instruction, log string, tail []string) error 
 	}
 	switch {
 	case exit.OOM != nil:
-		e.Err = fmt.Errorf("the command was killed (exit code %d) by the kernel's out-of-memory killer: %s", exit.Code, exit.OOM)
+		e.Err = fmt.Errorf("the command was killed (exit code %d) by the kernel's out-of-memory killer: %s", exit.Code, describeOOM(exit.OOM))
 		e.Remedy = "give the build more memory, or let the step use less (fewer parallel jobs)\n" + e.Remedy
 	case exit.Signal != 0:
 		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); not by the kernel's out-of-memory killer, as far as its cgroup tells", exit.Signal, exit.Code)
@@ -276,4 +278,15 @@ func exitError(exit sandbox.Exit, instruction, log string, tail []string) error 
 		e.Err = fmt.Errorf("the command ended with exit code %d", exit.Code)
 	}
 	return e
+}
+
+func describeOOM(o *sandbox.OOM) string {
+	text := "cgroup " + o.Cgroup
+	if o.Limit > 0 {
+		text += ", limit " + units.BytesSize(float64(o.Limit))
+	}
+	if o.Peak > 0 {
+		text += ", peak " + units.BytesSize(float64(o.Peak))
+	}
+	return text
 }
