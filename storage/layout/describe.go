@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,7 +117,7 @@ func (l *Layout) describe(target, manifest v1.Descriptor) (details, error) {
 		known.manifest = formatPlatformManifest(manifest)
 	}
 	var blobs strings.Builder
-	for d := range l.reach(target.Digest) {
+	for _, d := range slices.Sorted(maps.Keys(l.reach(target.Digest))) {
 		if d != target.Digest {
 			blobs.WriteString(shortBlob(d))
 		}

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,8 @@ const (
 	readPause = 20 * time.Millisecond
 	ofLen     = 12
 	blobLen   = 8
+	// usualEntry is about how many bytes a descriptor takes.
+	usualEntry = 512
 )
 
 // index is index.json in memory. What isn't changed is kept as its text.
@@ -155,7 +158,7 @@ func (l *Layout) adoptAll(ix *index) {
 }
 
 func parseIndex(text string) (*index, error) {
-	ix := &index{}
+	ix := &index{entries: make([]entry, 0, len(text)/usualEntry)}
 	s := &scanner{text: text}
 	found := false
 	err := s.object(func(key string) error {
@@ -256,7 +259,8 @@ func (s *scanner) annotation(e *entry, key string) error {
 
 // render gives the text of index.json.
 func (ix *index) render() ([]byte, error) {
-	var b strings.Builder
+	var b bytes.Buffer
+	b.Grow(ix.textSize())
 	b.WriteByte('{')
 	for i, m := range ix.members {
 		if i > 0 {
@@ -277,10 +281,10 @@ func (ix *index) render() ([]byte, error) {
 		}
 	}
 	b.WriteByte('}')
-	return []byte(b.String()), nil
+	return b.Bytes(), nil
 }
 
-func (ix *index) renderEntries(b *strings.Builder) error {
+func (ix *index) renderEntries(b *bytes.Buffer) error {
 	b.WriteByte('[')
 	for i := range ix.entries {
 		if i > 0 {
@@ -295,6 +299,15 @@ func (ix *index) renderEntries(b *strings.Builder) error {
 	}
 	b.WriteByte(']')
 	return nil
+}
+
+// textSize is about how long the text of index.json will be.
+func (ix *index) textSize() int {
+	size := len(emptyIndex) + 2*usualEntry
+	for i := range ix.entries {
+		size += len(ix.entries[i].raw) + 1
+	}
+	return size
 }
 
 // write brings the fields of e into its text, where members and annotations
@@ -351,7 +364,8 @@ func (e *entry) annotations() map[string]string {
 // known tells whether the annotations of e are builder's and belong to its
 // digest.
 func (e *entry) known() bool {
-	return e.of != "" && e.of == shortOf(e.digest) && e.id != ""
+	const begin = len(idPrefix)
+	return e.id != "" && len(e.digest) > begin+ofLen && e.of == string(e.digest[begin:begin+ofLen])
 }
 
 func shortOf(d digest.Digest) string {

@@ -1,0 +1,110 @@
+package layout_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+func TestRemoveFollowsDocker(t *testing.T) {
+	tests := map[string]struct {
+		names   []string
+		ref     string // "ID" stands for the id, "DIGEST" for the manifest's
+		force   bool
+		want    []string
+		wantErr string
+	}{
+		"one of two names":            {names: []string{"a", "b"}, ref: "a", want: []string{"-a:latest"}},
+		"the only name":               {names: []string{"a"}, ref: "a", want: []string{"-a:latest", "ID"}},
+		"by id":                       {names: []string{"a"}, ref: "ID", want: []string{"-a:latest", "ID"}},
+		"by id, nameless":             {ref: "ID", want: []string{"ID"}},
+		"by id, two names":            {names: []string{"a", "b"}, ref: "ID", wantErr: "conflict: unable to delete"},
+		"by id, two tags":             {names: []string{"a:1", "a:2"}, ref: "ID", wantErr: "(must be forced) - image is referenced in multiple repositories"},
+		"by id, two names, forced":    {names: []string{"a", "b"}, ref: "ID", force: true, want: []string{"-a:latest", "-b:latest", "ID"}},
+		"by name, two names, forced":  {names: []string{"a", "b"}, ref: "b", force: true, want: []string{"-b:latest"}},
+		"tag and digest, by tag":      {names: []string{"a", "a@DIGEST"}, ref: "a", want: []string{"-a:latest", "-a@DIGEST", "ID"}},
+		"tag and digest, by digest":   {names: []string{"a", "a@DIGEST"}, ref: "a@DIGEST", want: []string{"-a@DIGEST"}},
+		"tag and digest, by id":       {names: []string{"a", "a@DIGEST"}, ref: "ID", want: []string{"-a:latest", "-a@DIGEST", "ID"}},
+		"digest that is a name's own": {names: []string{"a"}, ref: "a@DIGEST", want: []string{"-a:latest", "ID"}},
+		"unknown":                     {names: []string{"a"}, ref: "nginx", wantErr: "no such image: nginx"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			l := newLayout(t)
+			manifest, id := putImage(t, l, "one")
+			fill := strings.NewReplacer("ID", id.Encoded()[:12], "DIGEST", manifest.Digest.String())
+			var names []string
+			for _, n := range tt.names {
+				names = append(names, fill.Replace(n))
+			}
+			must(t, l.Commit(context.Background(), names, manifest, nil))
+			done, _, err := l.Remove(context.Background(), fill.Replace(tt.ref), tt.force)
+			if tt.wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.wantErr) || fault.Code(err) != 1 || fault.Remedy(err) == "" {
+					t.Fatalf("Remove: %v (code %d, remedy %q), want %q", err, fault.Code(err), fault.Remedy(err), tt.wantErr)
+				}
+				return
+			}
+			must(t, err)
+			var got, want []string
+			for _, r := range done {
+				if r.Untagged != "" {
+					got = append(got, "-"+r.Untagged)
+				} else {
+					got = append(got, r.Deleted.Encoded()[:12])
+				}
+			}
+			for _, w := range tt.want {
+				want = append(want, fill.Replace(w))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("removed %q, want %q", got, want)
+			}
+			if left := listing(t, l); len(left) != len(names)-strings.Count(strings.Join(got, " "), "-") {
+				t.Errorf("left: %q", left)
+			}
+		})
+	}
+}
+
+func TestOnlyBlobsThatNothingUsesAreSetFree(t *testing.T) {
+	ctx := context.Background()
+	l := newLayout(t)
+	commit(t, l, []string{"base"}, "shared")
+	commit(t, l, []string{"app"}, "shared", "own")
+	img, err := l.Find("app")
+	must(t, err)
+	own, _ := putLayer(t, l, "own")
+	shared, _ := putLayer(t, l, "shared")
+
+	_, freed, err := l.Remove(ctx, "app", false)
+	must(t, err)
+	want := []string{img.ID.String(), img.Manifest.Digest.String(), own.Digest.String()}
+	slices.Sort(want)
+	if got := fmt.Sprint(freed); got != fmt.Sprint(want) {
+		t.Errorf("freed %s, want %s", got, want)
+	}
+
+	// Somebody names the image again before the blobs are gone.
+	must(t, l.Commit(ctx, []string{"again"}, img.Manifest, nil))
+	if size, err := l.DeleteBlobs(ctx, freed); err != nil || size != 0 {
+		t.Errorf("DeleteBlobs of named ones: %d, %v", size, err)
+	}
+	_, freed, err = l.Remove(ctx, "again", false)
+	must(t, err)
+	if size, err := l.DeleteBlobs(ctx, append(freed, shared.Digest)); err != nil || size == 0 {
+		t.Errorf("DeleteBlobs: %d, %v", size, err)
+	}
+	if l.HasBlob(own.Digest, -1) || !l.HasBlob(shared.Digest, shared.Size) {
+		t.Error("wrong blobs deleted")
+	}
+	if err := l.Commit(ctx, []string{"again"}, img.Manifest, nil); !errors.Is(err, layout.ErrAbsent) {
+		t.Errorf("Commit of a deleted image: %v", err)
+	}
+}
