@@ -47,8 +47,10 @@ else
 	say "Docker Hub doesn't answer: making nginx from this distribution's package"
 	[ -e "$cache/nginx.tar" ] || sh tests/rootfs/distribution.sh "$cache/nginx.tar" nginx-light \
 		'sed -i "s,root /var/www/html;,root /usr/share/nginx/html;," "$1"/etc/nginx/sites-available/default'
-	show builder import --change 'CMD ["nginx", "-g", "daemon off;"]' --change 'EXPOSE 80' \
-		"$cache/nginx.tar" nginx
+	show builder import "$cache/nginx.tar" nginx-files
+	mkdir "$work/base"
+	printf '%s\n' 'FROM nginx-files' 'EXPOSE 80' 'CMD ["nginx", "-g", "daemon off;"]' >"$work/base/Dockerfile"
+	show builder bud -q -t nginx "$work/base"
 fi
 
 cat >"$work/Dockerfile" <<'DOCKERFILE'

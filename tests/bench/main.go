@@ -1,0 +1,75 @@
+// Bench measures a builder binary against the figures that the project sets
+// itself, beside tar, pigz and Debian's buildah in the same run, and writes the
+// tables of docs/performance.md. `make bench` runs it as an unprivileged user.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	builder := flag.String("builder", "bin/builder", "measure this `binary`")
+	report := flag.String("report", "", "write the tables into this `file`, between its marks")
+	dir := flag.String("dir", "/dev/shm", "work below this `directory`: on a tmpfs or a fresh file system")
+	runs := flag.Int("runs", 5, "measure each figure `n` times")
+	peerRuns := flag.Int("peer-runs", 3, "measure the peers' slow figures `n` times; 0 leaves them out")
+	only := flag.String("only", "", "measure only what matches this `expression`")
+	flag.Parse()
+
+	expression, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	binary, err := filepath.Abs(*builder)
+	if err != nil {
+		return err
+	}
+	r, err := newRig(ctx, binary, *dir, *runs, *peerRuns)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+
+	started := time.Now()
+	var done []figure
+	for _, c := range cases {
+		if !expression.MatchString(c.name) {
+			continue
+		}
+		fmt.Printf("%s\n", c.name)
+		f := figure{name: c.name, limit: c.limit, unit: c.unit, cells: map[string]samples{}}
+		if err := c.measure(r, &f); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		for _, column := range columns {
+			if s := f.cells[column]; len(s) > 0 {
+				fmt.Printf("    %-16s %s\n", column, s.format(f.unit))
+			}
+		}
+		done = append(done, f)
+	}
+	done = append(done, r.memory)
+	fmt.Printf("%s\n    %-16s %s\n", r.memory.name, "builder fuse", r.memory.cells[builderFuse].format("MiB"))
+	fmt.Printf("measured in %s\n", time.Since(started).Round(time.Second))
+
+	if *report == "" {
+		return nil
+	}
+	return writeReport(*report, done, r)
+}

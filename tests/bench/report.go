@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// The report stands between these marks; the words around it are written by
+// hand.
+const (
+	beginMark = "<!-- make bench writes from here -->\n"
+	endMark   = "<!-- to here -->\n"
+)
+
+// writeReport replaces what a file has between the marks.
+func writeReport(file string, figures []figure, r *rig) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	head, rest, begun := bytes.Cut(text, []byte(beginMark))
+	_, tail, ended := bytes.Cut(rest, []byte(endMark))
+	if !begun || !ended {
+		return fmt.Errorf("%s lacks the marks %q and %q", file, beginMark, endMark)
+	}
+	var b bytes.Buffer
+	b.Write(head)
+	b.WriteString(beginMark)
+	fmt.Fprintf(&b, "\n%s\n\n", machine(r))
+	writeTable(&b, figures)
+	b.WriteString("\n" + endMark)
+	b.Write(tail)
+	return os.WriteFile(file, b.Bytes(), 0o644)
+}
+
+func writeTable(b *bytes.Buffer, figures []figure) {
+	fmt.Fprintf(b, "| | at most | %s |\n", strings.Join(columns, " | "))
+	fmt.Fprintf(b, "|---|---|%s\n", strings.Repeat("---|", len(columns)))
+	for _, f := range figures {
+		fmt.Fprintf(b, "| %s | %s |", f.name, f.limit)
+		for _, column := range columns {
+			fmt.Fprintf(b, " %s |", f.cells[column].format(f.unit))
+		}
+		b.WriteString("\n")
+	}
+}
+
+// machine describes where and with what it was measured.
+func machine(r *rig) string {
+	return strings.Join([]string{
+		fmt.Sprintf("Measured on %s: %d CPUs (%s), %s, %s, on the tmpfs of %s; medians of %d.",
+			time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), processor(),
+			firstLine("uname", "-sr"), memory(), parentOf(r.dir), r.runs),
+		fmt.Sprintf("%s; %s; %s; %s.", firstLine(r.binary, "--version"), firstLine("buildah", "--version"),
+			firstLine("crun", "--version"), firstLine("fuse-overlayfs", "--version")),
+	}, "\n")
+}
+
+func parentOf(dir string) string { return dir[:strings.LastIndexByte(dir, '/')] }
+
+func firstLine(name string, args ...string) string {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		return name + ": " + err.Error()
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(line)
+}
+
+func processor() string { return procField("/proc/cpuinfo", `(?m)^model name\s*: (.*)$`) }
+
+func memory() string { return procField("/proc/meminfo", `(?m)^MemTotal:\s*(.*)$`) + " of memory" }
+
+func procField(file, expression string) string {
+	text, _ := os.ReadFile(file)
+	if groups := regexp.MustCompile(expression).FindSubmatch(text); groups != nil {
+		return string(groups[1])
+	}
+	return "unknown"
+}
