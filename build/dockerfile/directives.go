@@ -8,6 +8,9 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
+// byteOrderMark may stand before UTF-8 text and means nothing.
+var byteOrderMark = []byte("\ufeff")
+
 // checkText refuses what is no text of instructions at all.
 func checkText(name string, src []byte) error {
 	switch {
@@ -35,7 +38,6 @@ func checkDirectives(name string, src []byte, buildArgs map[string]string) error
 		return unknownFrontEnd(place(name, line, sourceLine(src, line)), frontEnd)
 	}
 	var directives parser.DirectiveParser
-	src = bytes.TrimPrefix(src, []byte{0xEF, 0xBB, 0xBF})
 	line := 0
 	for text := range bytes.Lines(src) {
 		line++

@@ -13,6 +13,7 @@ import (
 // Parse reads the text of a Dockerfile. name is how errors call it. Errors are
 // *fault.Error with the place in the text.
 func Parse(name string, src []byte, o Options) (*File, error) {
+	src = bytes.TrimPrefix(src, byteOrderMark)
 	if err := checkText(name, src); err != nil {
 		return nil, err
 	}

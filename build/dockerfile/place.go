@@ -56,7 +56,10 @@ func faultAt(at, remedy, format string, args ...any) error {
 // tidy gives BuildKit's errors the house's form: lower case, and without the
 // words that wrap what matters.
 func tidy(err error) error {
-	msg := strings.TrimPrefix(err.Error(), "failed to ")
+	msg := strings.TrimPrefix(err.Error(), "failed to process ")
+	msg = strings.TrimPrefix(msg, "failed to ")
+	// The lexer names the character that it met, but the end of the text is none.
+	msg = strings.Replace(msg, "unsupported modifier (\ufffd) in substitution", "syntax error: missing '}'", 1)
 	words := strings.SplitN(msg, " ", 2)
 	if r := []rune(words[0]); len(r) > 1 && unicode.IsUpper(r[0]) && unicode.IsLower(r[1]) {
 		msg = string(unicode.ToLower(r[0])) + msg[len(string(r[0])):]
