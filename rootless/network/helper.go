@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,9 +27,6 @@ const (
 	mtu       = "65520"
 )
 
-// forward6 stands for forward where the host's resolver listens on ::1.
-const forward6 = "fd00::3"
-
 // helper is a program that can carry the traffic of a network namespace.
 type helper struct {
 	name, path string
@@ -36,14 +35,16 @@ type helper struct {
 
 // attachment is what a helper is asked for.
 type attachment struct {
-	netns  string // file of the namespace
-	dir    string // private directory for its socket or pid file
-	resolv []byte // the host's resolv.conf
-	ports  []Port
+	netns   string // file of the namespace
+	dir     string // private directory for its socket or pid file
+	forward string // address that must forward to the host's resolver, or ""
+	ports   []Port
 }
 
-// helpers lists what is installed, best first.
-func helpers() []helper {
+// helpers lists what is installed, best first. Debian 12's pasta, which knows
+// no version of its own, loses what a server says first to a client of a
+// published port; for these it comes last.
+func helpers(publish bool) []helper {
 	if tunError() != nil {
 		return nil
 	}
@@ -53,6 +54,12 @@ func helpers() []helper {
 	}
 	if path, err := exec.LookPath(slirp4netns); err == nil {
 		list = append(list, slirpAt(path))
+	}
+	if publish && len(list) > 1 {
+		version, err := exec.Command(list[0].path, "--version").Output()
+		if err != nil || bytes.Contains(version, []byte("unknown version")) {
+			slices.Reverse(list)
+		}
 	}
 	return list
 }
@@ -101,10 +108,8 @@ func pastaArgs(a attachment, pidFile string) []string {
 		// the gateway's address and by every port that listens there.
 		"--no-map-gw", "--tcp-ns", "none", "--udp-ns", "none",
 	}
-	if addr, ok := firstLoopback(a.resolv); ok && addr.Is6() {
-		args = append(args, "--dns-forward", forward6)
-	} else {
-		args = append(args, "--dns-forward", forward)
+	if a.forward != "" {
+		args = append(args, "--dns-forward", a.forward)
 	}
 	args = append(args, pastaPorts("--tcp-ports", "tcp", a.ports)...)
 	return append(args, pastaPorts("--udp-ports", "udp", a.ports)...)
@@ -128,7 +133,8 @@ func pastaPorts(flag, proto string, ports []Port) (args []string) {
 }
 
 // attachSlirp starts slirp4netns on a namespace and publishes the ports
-// through its socket.
+// through its socket. Its IPv6 is left off: an address comes only seconds
+// later, by router advertisement, when the sandbox may have ended.
 func attachSlirp(ctx context.Context, path string, a attachment) (*process, error) {
 	ready, w, err := os.Pipe()
 	if err != nil {

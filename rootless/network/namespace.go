@@ -37,7 +37,7 @@ type Namespace struct {
 // Create makes a private network namespace with ports published. dir is a
 // private run-time directory.
 func Create(ctx context.Context, dir string, dns DNS, ports []Port) (*Namespace, error) {
-	return create(ctx, dir, dns, ports, helpers())
+	return create(ctx, dir, dns, ports, helpers(len(ports) > 0))
 }
 
 // Network gives what a sandbox needs to know of the namespace.
@@ -65,6 +65,9 @@ func create(ctx context.Context, dir string, dns DNS, ports []Port, helpers []he
 	if ports, err = claim(ports); err != nil {
 		return nil, err
 	}
+	if err = os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making a network namespace: %w", err)
+	}
 	n := &Namespace{IP: guestIP, Ports: ports}
 	if n.file, err = newFile(nsDir(dir)); err != nil {
 		return nil, fmt.Errorf("making a network namespace: %w", err)
@@ -79,16 +82,16 @@ func create(ctx context.Context, dir string, dns DNS, ports []Port, helpers []he
 	}
 	n.Path = n.file.Name()
 	host := hostResolvConf()
-	n.Resolv = dns.resolvConf(host, forward)
-	return n, n.start(ctx, helpers, dir, host)
+	n.Resolv = dns.resolvConf(host, true)
+	return n, n.start(ctx, helpers, attachment{netns: n.Path, dir: dir, forward: forwardAddress(host), ports: ports})
 }
 
 // start tries the helpers in turn. A host that has no route to anywhere isn't
 // an error: a build that needs no network goes on there.
-func (n *Namespace) start(ctx context.Context, helpers []helper, dir string, resolv []byte) error {
+func (n *Namespace) start(ctx context.Context, helpers []helper, a attachment) error {
 	var errs []error
 	for _, h := range helpers {
-		p, err := h.attach(ctx, attachment{netns: n.Path, dir: dir, resolv: resolv, ports: n.Ports})
+		p, err := h.attach(ctx, a)
 		if err == nil {
 			n.carry, n.Helper = p, h.name
 			return nil

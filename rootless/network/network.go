@@ -87,7 +87,7 @@ func Available() (helper, path string) {
 // ForHost is the host's own network, with its resolver unless dns names
 // others.
 func ForHost(dns DNS) Network {
-	return Network{Mode: ModeHost, Resolv: dns.resolvConf(hostResolvConf(), ""), HostsIP: "127.0.1.1"}
+	return Network{Mode: ModeHost, Resolv: dns.resolvConf(hostResolvConf(), false), HostsIP: "127.0.1.1"}
 }
 
 // ForNone is no network: a loopback interface and no resolver.

@@ -85,14 +85,15 @@ func splitPort(s string) (ip, host, container string, err error) {
 	} else {
 		return "", s, container, nil
 	}
-	ip = strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]")
 	if ip == "" {
 		return "", host, container, nil
 	}
-	if _, err := netip.ParseAddr(ip); err != nil {
+	bare, bracketed := strings.CutPrefix(ip, "[")
+	bare = strings.TrimSuffix(bare, "]")
+	if addr, err := netip.ParseAddr(bare); err != nil || addr.Is6() != bracketed {
 		return "", "", "", fmt.Errorf("%q isn't an IP address", ip)
 	}
-	return ip, host, container, nil
+	return bare, host, container, nil
 }
 
 func parseRange(s string) (first, last uint16, err error) {

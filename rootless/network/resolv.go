@@ -14,11 +14,14 @@ type DNS struct {
 	Options []string // such as "ndots:2"
 }
 
-// forward is the address at which a private network answers DNS queries by
-// the host's first resolver. It is slirp4netns's own default.
-const forward = "10.0.2.3"
+// forward and forward6 are where a private network answers queries by the
+// host's first resolver, when that listens on the host's loopback. They are
+// slirp4netns's own.
+const (
+	forward  = "10.0.2.3"
+	forward6 = "fd00::3"
+)
 
-// resolved lists where systemd-resolved keeps the servers behind its stub.
 const resolvConfPath = "/etc/resolv.conf"
 
 // hostResolvConf reads the host's configuration; a missing one is empty, as
@@ -31,11 +34,11 @@ func hostResolvConf() []byte {
 	return data
 }
 
-// resolvConf makes the sandbox's file from the host's. Where loopback isn't
-// empty, servers that listen on the host's loopback, which a private network
-// doesn't reach, are replaced by that address. The host's file is returned as
-// it is where nothing needs to change.
-func (d DNS) resolvConf(host []byte, loopback string) []byte {
+// resolvConf makes the sandbox's file from the host's, which is returned as it
+// is where nothing needs to change. In a private network, which doesn't reach
+// the host's loopback, a first server there is replaced by the address that
+// forwards to it; further ones are left out, for only the first is forwarded.
+func (d DNS) resolvConf(host []byte, private bool) []byte {
 	var servers, search, options, out []string
 	changed := len(d.Servers)+len(d.Search)+len(d.Options) > 0
 	for line := range strings.Lines(string(host)) {
@@ -45,20 +48,20 @@ func (d DNS) resolvConf(host []byte, loopback string) []byte {
 		}
 		switch fields[0] {
 		case "nameserver":
-			if loopback != "" && isLoopback(fields[1]) {
+			server := fields[1]
+			if private && isLoopback(server) {
 				changed = true
-				fields[1] = loopback
+				if len(servers) > 0 {
+					continue
+				}
+				server = forwardAddress(host)
 			}
-			servers = appendNew(servers, fields[1])
+			servers = append(servers, server)
 		case "search", "domain":
 			search = fields[1:]
 		case "options":
 			options = append(options, fields[1:]...)
 		}
-	}
-	if len(servers) == 0 && loopback != "" {
-		// Without a server the C library asks 127.0.0.1.
-		servers, changed = []string{loopback}, true
 	}
 	if !changed {
 		return host
@@ -75,18 +78,25 @@ func (d DNS) resolvConf(host []byte, loopback string) []byte {
 	return []byte(strings.Join(out, "\n") + "\n")
 }
 
-// firstLoopback is the first of the host's servers where that listens on the
-// loopback, which is the case in which a query must be forwarded.
-func firstLoopback(host []byte) (netip.Addr, bool) {
+// forwardAddress gives the address that must forward to the host's first
+// resolver, "" where that can be reached without. pasta must be told only
+// then: the answers that the same resolver gives to direct queries would bear
+// the forwarding address.
+func forwardAddress(host []byte) string {
 	for line := range strings.Lines(string(host)) {
 		fields := strings.Fields(line)
-		if len(fields) < 2 || fields[0] != "nameserver" || !isLoopback(fields[1]) {
+		if len(fields) < 2 || fields[0] != "nameserver" {
 			continue
 		}
-		addr, err := netip.ParseAddr(fields[1])
-		return addr, err == nil
+		switch {
+		case !isLoopback(fields[1]):
+			return ""
+		case strings.Contains(fields[1], ":"):
+			return forward6
+		}
+		return forward
 	}
-	return netip.Addr{}, false
+	return ""
 }
 
 func isLoopback(s string) bool {
@@ -99,13 +109,4 @@ func override(host, user []string) []string {
 		return user
 	}
 	return host
-}
-
-func appendNew(list []string, s string) []string {
-	for _, have := range list {
-		if have == s {
-			return list
-		}
-	}
-	return append(list, s)
 }
