@@ -1,0 +1,195 @@
+package stage
+
+import (
+	"archive/tar"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+// tree makes a directory tree: names with a slash at the end are directories,
+// "a -> b" is a link, all else are files that hold their own name.
+func tree(t *testing.T, names ...string) *layer.Tree {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		link, target, isLink := strings.Cut(name, " -> ")
+		file := filepath.Join(dir, link)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		switch {
+		case isLink:
+			err = os.Symlink(target, file)
+		case strings.HasSuffix(name, "/"):
+			err = os.MkdirAll(file, 0o755)
+		default:
+			err = os.WriteFile(file, []byte(name), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr := layer.NewTree([]string{dir})
+	t.Cleanup(func() { _ = tr.Close() })
+	return tr
+}
+
+// fixed is a source whose files are a tree.
+type fixed struct{ treeFiles }
+
+func (f fixed) Definition(context.Context) (digest.Digest, error) { return "", nil }
+func (f fixed) Files(context.Context) (Files, error)              { return f.treeFiles, nil }
+
+func place(t *testing.T, in Copy, from, onto *layer.Tree) ([]string, error) {
+	t.Helper()
+	ctx := context.Background()
+	in.Verb = "COPY"
+	sel := &selection{in: in}
+	if err := sel.load(ctx, fixed{treeFiles{from}}); err != nil {
+		return nil, err
+	}
+	var landed []string
+	p, err := newPlacement(in, onto, destination(&State{Config: &layout.ImageConfig{}}, in.Dest), func(e *layer.Entry) error {
+		name := e.Path
+		if e.Type == tar.TypeDir {
+			name += "/"
+		}
+		landed = append(landed, name)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = p.place(ctx, sel)
+	slices.Sort(landed)
+	return landed, err
+}
+
+func TestWhereEntriesLand(t *testing.T) {
+	from := tree(t, "a", "d/x", "d/sub/y", "l -> d", "dangling -> nowhere")
+	for _, tc := range []struct {
+		name string
+		in   Copy
+		onto []string
+		want []string
+	}{
+		{"file to a new name", Copy{Sources: []string{"a"}, Dest: "/b"}, nil, []string{"b"}},
+		{"file into a directory that is there", Copy{Sources: []string{"a"}, Dest: "/b"}, []string{"b/"}, []string{"b/a"}},
+		{"slash makes the directory", Copy{Sources: []string{"a"}, Dest: "/n/m/"}, nil, []string{"n/", "n/m/", "n/m/a"}},
+		{"parents of a file are made", Copy{Sources: []string{"a"}, Dest: "/n/m"}, nil, []string{"n/", "n/m"}},
+		{"a directory gives its content", Copy{Sources: []string{"d"}, Dest: "/t"}, nil, []string{"t/", "t/sub/", "t/sub/y", "t/x"}},
+		{"a directory merges", Copy{Sources: []string{"d"}, Dest: "/t"}, []string{"t/sub/z"}, []string{"t/sub/", "t/sub/y", "t/x"}},
+		{"the destination's links are followed", Copy{Sources: []string{"a"}, Dest: "/bin/"}, []string{"usr/bin/", "bin -> usr/bin"}, []string{"usr/bin/a"}},
+		{"links out of the root stay in it", Copy{Sources: []string{"a"}, Dest: "/up/"}, []string{"up -> ../../.."}, []string{"a"}},
+		{"a source link names its target", Copy{Sources: []string{"l"}, Dest: "/t/"}, nil, []string{"t/", "t/sub/", "t/sub/y", "t/x"}},
+		{"wildcards", Copy{Sources: []string{"d/*"}, Dest: "/t/"}, nil, []string{"t/", "t/x", "t/y"}},
+		{"the root", Copy{Sources: []string{"d"}, Dest: "/"}, nil, []string{"sub/", "sub/y", "x"}},
+		{"several", Copy{Sources: []string{"a", "d/x"}, Dest: "t/"}, nil, []string{"t/", "t/a", "t/x"}},
+		{"here-document", Copy{Contents: []Content{{"EOF", "text"}}, Dest: "/etc/motd"}, nil, []string{"etc/", "etc/motd"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := place(t, tc.in, from, tree(t, tc.onto...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("landed %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestWhatCannotLand(t *testing.T) {
+	from := tree(t, "a", "b", "d/x/y")
+	for _, tc := range []struct {
+		name string
+		in   Copy
+		onto []string
+		want string
+	}{
+		{"several without a slash", Copy{Sources: []string{"a", "b"}, Dest: "/t"}, nil, "must be a directory and end with /"},
+		{"file over directory", Copy{Sources: []string{"a"}, Dest: "/t/"}, []string{"t/a/"}, "can't replace the directory"},
+		{"directory over file", Copy{Sources: []string{"d"}, Dest: "/t/"}, []string{"t/x"}, "can't replace the file"},
+		{"file as directory", Copy{Sources: []string{"a"}, Dest: "/t/"}, []string{"t"}, "is no directory"},
+		{"missing source", Copy{Sources: []string{"none"}, Dest: "/t"}, nil, `no file matches "none"`},
+		{"symbolic mode", Copy{Sources: []string{"a"}, Dest: "/t", Chmod: "u+x"}, nil, "no octal mode"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := place(t, tc.in, from, tree(t, tc.onto...))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v, want %q in it", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestOwnersAreLookedUpInTheImage(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"etc/passwd": "root:x:0:0::/root:/bin/sh\nwww:x:33:44::/var/www:/bin/sh\n",
+		"etc/group":  "staff:x:50:\n",
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr := layer.NewTree([]string{dir})
+	defer tr.Close() //nolint:errcheck // it was only read
+	for spec, want := range map[string]owner{
+		"www": {33, 44}, "www:staff": {33, 50}, "7": {7, 7}, "7:8": {7, 8}, "www:9": {33, 9}, ":staff": {0, 50},
+	} {
+		got, err := lookupOwner(tr, spec)
+		if err != nil || got != want {
+			t.Errorf("lookupOwner(%q) = %v, %v; want %v", spec, got, err, want)
+		}
+	}
+	for _, spec := range []string{"nobody", "www:nogroup"} {
+		if _, err := lookupOwner(tr, spec); err == nil {
+			t.Errorf("lookupOwner(%q) finds somebody", spec)
+		}
+	}
+}
+
+func TestSelectionDigestIgnoresTimesOnly(t *testing.T) {
+	ctx := context.Background()
+	of := func(in Copy, tr *layer.Tree) digest.Digest {
+		sel := &selection{in: in}
+		if err := sel.load(ctx, fixed{treeFiles{tr}}); err != nil {
+			t.Fatal(err)
+		}
+		d, err := sel.digest(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	in := Copy{Sources: []string{"d"}, Dest: "/"}
+	first := of(in, tree(t, "d/x", "d/y"))
+	if of(in, tree(t, "d/x", "d/y")) != first {
+		t.Error("another checkout of the same files has another digest")
+	}
+	for name, other := range map[string]digest.Digest{
+		"another file": of(in, tree(t, "d/x", "d/z")),
+		"more":         of(in, tree(t, "d/x", "d/y", "d/z")),
+		"a link":       of(in, tree(t, "d/x", "d/y -> x")),
+		"mode":         of(Copy{Sources: []string{"d"}, Dest: "/", Chmod: "0700"}, tree(t, "d/x", "d/y")),
+	} {
+		if other == first {
+			t.Errorf("%s doesn't change the digest", name)
+		}
+	}
+}
