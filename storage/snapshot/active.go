@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
@@ -21,6 +22,10 @@ type Active struct {
 	finished bool
 }
 
+// maxDepth is how many directories an overlay mount stacks: the kernel's limit,
+// and containers/storage's for fuse-overlayfs.
+const maxDepth = 500
+
 // Prepare makes a new tree that is a copy of parent's until it is changed; ""
 // starts from nothing. Parent's tree has to be there: ErrNotFound.
 func (s *Store) Prepare(ctx context.Context, parent Key) (*Active, error) {
@@ -31,6 +36,10 @@ func (s *Store) Prepare(ctx context.Context, parent Key) (*Active, error) {
 	below, err := s.view(parentID)
 	if err != nil {
 		return nil, err
+	}
+	if n := len(below.Dirs()); n >= maxDepth {
+		return nil, fault.New("join instructions to make fewer layers, or use --storage-driver vfs",
+			"the tree below has %d layers: overlay mounts stack at most %d", n, maxDepth)
 	}
 	owners, err := s.inherited(parentID)
 	if err != nil {
