@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Differing makes a Source of entries that are to be put over the parent's
@@ -24,6 +25,11 @@ type differing struct {
 	// absent has the directories that the parent's tree lacks, so that the
 	// entries of a new directory aren't looked up one by one.
 	absent map[string]bool
+	TimeRule
+}
+
+func (d *differing) timed(r TimeRule) Source {
+	return &differing{entries: d.entries, parent: d.parent, absent: map[string]bool{}, TimeRule: r}
 }
 
 // comparePaths orders paths as a walk meets them: name by name, a directory
@@ -83,6 +89,9 @@ func (w *differingWalk) parents(dir string) error {
 	e, ok := w.added[dir]
 	if !ok {
 		n, err := w.parent.Lstat(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return w.fn(impliedDir(dir, time.Time{}))
+		}
 		if err != nil {
 			return err
 		}
@@ -107,11 +116,10 @@ func (d *differing) unchanged(e *Entry) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	same := sameEntry(e, &old.Entry)
 	if e.Path == "" {
-		same = sameMeta(e, &old.Entry)
+		return sameMeta(e, &old.Entry), nil
 	}
-	if !same {
+	if !d.sameEntry(e, old) {
 		return false, nil
 	}
 	if e.Type != TypeReg || e.Size == 0 {
@@ -121,12 +129,11 @@ func (d *differing) unchanged(e *Entry) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer now.Close()
+	defer func() { _ = now.Close() }()
 	before, err := d.parent.Open(e.Path)
 	if err != nil {
 		return false, err
 	}
-	defer before.Close()
+	defer func() { _ = before.Close() }()
 	return sameContent(now, before)
 }
-

@@ -12,8 +12,10 @@
 // All drivers agree on what stands in a layer: an entry does if and only if
 // it is new, or differs from the parent's tree in type, mode, owner, extended
 // attributes, link target, device, time of change in whole seconds, or content.
-// Deleted names stand in it as whiteouts. The root directory's time doesn't
-// count, because mount points that a sandbox makes in it would move it.
+// Deleted names stand in it as whiteouts. A directory's time counts only where
+// names in it came or went or where it was set on purpose, because drivers
+// differ in what moves it, and the root's doesn't count at all, because mount
+// points that a sandbox makes in it move it.
 package layer
 
 import (
@@ -67,6 +69,8 @@ type Entry struct {
 	// Open gives a regular file's content, which the caller closes. It may be
 	// nil where Size is zero.
 	Open func() (io.ReadCloser, error)
+	// timeKept says that ModTime is the one that the parent's tree has here.
+	timeKept bool
 }
 
 // Source is a list of entries.

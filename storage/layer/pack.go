@@ -46,6 +46,9 @@ func Pack(ctx context.Context, src Source, w io.Writer, o PackOptions) (Packed, 
 	if err != nil {
 		return Packed{}, err
 	}
+	if s, ok := src.(timed); ok {
+		src = s.timed(o.Time)
+	}
 	blob := &digester{w: w, hash: sha256.New()}
 	p := &packing{src: src, time: o.Time, diffID: sha256.New()}
 	if o.Compression == None {
@@ -68,6 +71,10 @@ func Pack(ctx context.Context, src Source, w io.Writer, o PackOptions) (Packed, 
 	}
 	return out, nil
 }
+
+// timed is a Source that compares times, and has to know how they will be
+// written.
+type timed interface{ timed(TimeRule) Source }
 
 // packing is the state of one Pack: a producer of chunks and its consumers.
 type packing struct {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/builder-oci/builder/internal/fault"
 )
@@ -239,15 +240,21 @@ const (
 	TimeExact = "exact"
 )
 
-// apply gives an entry's time in seconds. With an epoch, a directory that only
-// comes along gets it in any case: its time in the tree may still be that of
-// one machine's checkout.
+// apply gives an entry's time in seconds. With an epoch, a time that the step
+// didn't set itself becomes the epoch as well: it may be one machine's
+// checkout's, which an earlier step brought into the tree.
 func (r TimeRule) apply(e *Entry) int64 {
-	t := e.ModTime.Unix()
-	if r.Mode == TimeExact || r.Mode == TimeClamp && (t > r.Epoch || e.Implied) {
+	if r.Mode == TimeClamp && (e.Implied || e.timeKept) {
 		return r.Epoch
 	}
-	return t
+	return r.of(e.ModTime)
+}
+
+func (r TimeRule) of(t time.Time) int64 {
+	if r.Mode == TimeExact || r.Mode == TimeClamp && t.Unix() > r.Epoch {
+		return r.Epoch
+	}
+	return t.Unix()
 }
 
 // whiteout is the time of a deletion, which no file system keeps.

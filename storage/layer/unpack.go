@@ -164,7 +164,7 @@ func (u *unpacker) entryOf(p string, h *tar.Header) (*Entry, error) {
 	}
 	for key, value := range h.PAXRecords {
 		name, ok := strings.CutPrefix(key, "SCHILY.xattr.")
-		if ok && keptXattr(name) {
+		if ok && KeepXattr(name) {
 			if e.Xattrs == nil {
 				e.Xattrs = map[string]string{}
 			}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,6 +40,13 @@ type changes struct {
 	parent *Tree
 	o      UpperOptions
 	base   *Base
+	TimeRule
+}
+
+func (c *changes) timed(r TimeRule) Source {
+	copied := *c
+	copied.TimeRule = r
+	return &copied
 }
 
 func (c *changes) Walk(ctx context.Context, fn func(*Entry) error) error {
@@ -84,61 +92,138 @@ func (w *walker) root(fd int) error {
 	e := entryOf("", &st)
 	e.Xattrs = x.kept
 	w.adopt(&e, x)
-	below := &lower{tree: w.parent}
 	old, err := w.parent.Lstat("")
 	if err != nil {
 		return err
 	}
-	e.ModTime = old.ModTime
+	e.keepTime(old)
 	if !sameMeta(&e, &old.Entry) {
 		if err := w.fn(&e); err != nil {
 			return err
 		}
 	}
-	return w.walk(fd, &e, below, w.base != nil)
+	d := &dir{fd: fd, Entry: &e, below: &lower{tree: w.parent}, whole: w.base != nil}
+	defer d.below.close()
+	if err := w.list(d); err != nil {
+		return err
+	}
+	return w.walk(d)
 }
 
-// walk goes through one directory. With whole its names are all that the new
-// tree has there; without, they lie over those below.
-func (w *walker) walk(fd int, dir *Entry, below *lower, whole bool) error {
-	defer below.close()
+// dir is a directory on the way.
+type dir struct {
+	*Entry
+	fd    int
+	below *lower
+	// whole says that the directory's names are all that the new tree has
+	// there. Otherwise they lie over those below.
+	whole   bool
+	names   []dirent
+	deleted map[string]bool // whiteouts aside, names that are below and gone
+	moved   bool            // names came or went
+}
+
+// list reads a directory's names, and finds out which of those below are gone.
+func (w *walker) list(d *dir) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	list, err := readNames(fd)
-	if err != nil {
-		return pathError("readdir", dir.Path, err)
+	var err error
+	if d.names, err = readNames(d.fd); err != nil {
+		return pathError("readdir", d.Path, err)
 	}
-	deleted, err := w.markers(fd, dir.Path, &list, &whole)
+	if err := w.markers(d); err != nil {
+		return err
+	}
+	if d.whole {
+		if err := d.below.missing(d.names, d.deleted); err != nil {
+			return pathError("readdir", d.Path, err)
+		}
+	}
+	return pathError("readdir", d.Path, w.compareNames(d))
+}
+
+// markers takes the names that storage drivers keep for themselves out of a
+// directory's.
+func (w *walker) markers(d *dir) error {
+	d.deleted = map[string]bool{}
+	var bad error
+	d.names = slices.DeleteFunc(d.names, func(n dirent) bool {
+		name, ok := strings.CutPrefix(n.name, whPrefix)
+		if !ok {
+			return false
+		}
+		switch {
+		case w.o.Flavor != Fuse:
+			bad = reservedName(join(d.Path, n.name))
+		case n.name == whOpaque || n.name == whFuseOpaque:
+			d.whole = true
+		default:
+			d.deleted[name] = true
+		}
+		return true
+	})
+	for _, n := range d.names {
+		delete(d.deleted, n.name)
+	}
+	return bad
+}
+
+// compareNames finds out whether a directory has other names than below.
+func (w *walker) compareNames(d *dir) error {
+	if w.base != nil && !d.whole {
+		return nil
+	}
+	m, err := d.below.open()
 	if err != nil {
 		return err
 	}
-	if whole {
-		if err := below.missing(list, deleted); err != nil {
-			return pathError("readdir", dir.Path, err)
+	for _, n := range d.names {
+		absent, err := isAbsent(d.fd, n)
+		if err != nil {
+			return err
+		}
+		was := false
+		if m != nil {
+			_, was = m.names[n.name]
+		}
+		if was == absent && !w.ignore[join(d.Path, n.name)] {
+			d.moved = true
+			return nil
 		}
 	}
-	return w.names(fd, dir, below, list, deleted)
+	for name := range d.deleted {
+		if was, err := d.below.has(name); err != nil || was && !w.ignore[join(d.Path, name)] {
+			d.moved = true
+			return err
+		}
+	}
+	return nil
 }
 
-// names visits the names of a directory and the deleted ones, in one order.
-func (w *walker) names(fd int, dir *Entry, below *lower, list []dirent, deleted map[string]bool) error {
-	for name := range deleted {
-		list = append(list, dirent{name: name})
+func reservedName(path string) error {
+	return fault.New("rename the file, or remove it in the same RUN",
+		"/%s can't be in an image: names that begin with %q mean deleted files in a layer", path, whPrefix)
+}
+
+// walk visits the names of a directory and those that are gone, in one order.
+func (w *walker) walk(d *dir) error {
+	for name := range d.deleted {
+		d.names = append(d.names, dirent{name: name})
 	}
-	if len(deleted) > 0 {
-		slices.SortFunc(list, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
+	if len(d.deleted) > 0 {
+		slices.SortFunc(d.names, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
 	}
-	for _, d := range list {
-		path := join(dir.Path, d.name)
+	for _, n := range d.names {
+		path := join(d.Path, n.name)
 		if w.ignore[path] {
 			continue
 		}
 		var err error
-		if deleted[d.name] {
-			err = w.whiteout(path, d.name, below)
+		if d.deleted[n.name] {
+			err = w.whiteout(path, n.name, d.below)
 		} else {
-			err = w.name(fd, d, path, below)
+			err = w.name(d, n.name, path)
 		}
 		if err != nil {
 			return pathError("pack", path, err)
@@ -147,57 +232,26 @@ func (w *walker) names(fd int, dir *Entry, below *lower, list []dirent, deleted 
 	return nil
 }
 
-// markers takes the names that storage drivers keep for themselves out of
-// list. It gives the names that they delete.
-func (w *walker) markers(fd int, path string, list *[]dirent, whole *bool) (map[string]bool, error) {
-	deleted := map[string]bool{}
-	var bad error
-	*list = slices.DeleteFunc(*list, func(d dirent) bool {
-		name, ok := strings.CutPrefix(d.name, whPrefix)
-		if !ok {
-			return false
-		}
-		switch {
-		case w.o.Flavor != Fuse:
-			bad = reservedName(join(path, d.name))
-		case d.name == whOpaque || d.name == whFuseOpaque:
-			*whole = true
-		default:
-			deleted[name] = true
-		}
-		return true
-	})
-	for _, d := range *list {
-		delete(deleted, d.name)
-	}
-	return deleted, bad
-}
-
-func reservedName(path string) error {
-	return fault.New("rename the file, or remove it in the same RUN",
-		"/%s can't be in an image: names that begin with %q mean deleted files in a layer", path, whPrefix)
-}
-
 // name decides about one name of the directory.
-func (w *walker) name(fd int, d dirent, path string, below *lower) error {
+func (w *walker) name(d *dir, name, path string) error {
 	var st unix.Stat_t
-	if err := lstatAt(fd, d.name, &st); err != nil {
+	if err := lstatAt(d.fd, name, &st); err != nil {
 		return err
 	}
 	e := entryOf(path, &st)
 	if isWhiteout(&st) || e.Type == 0 {
-		return w.whiteout(path, d.name, below)
+		return w.whiteout(path, name, d.below)
 	}
 	if e.Type == TypeDir {
-		return w.enter(fd, d.name, &e, &st, below)
+		return w.enter(d, name, &e, &st)
 	}
 	if w.base.has(path, &st) {
 		return nil
 	}
-	if err := w.complete(fd, d.name, &e, below); err != nil {
+	if err := w.complete(d.fd, name, &e, d.below); err != nil {
 		return err
 	}
-	same, err := w.unchanged(fd, d.name, &e, below)
+	same, err := w.unchanged(d.fd, name, &e, d.below)
 	if err != nil || same {
 		return err
 	}
@@ -210,7 +264,7 @@ func (w *walker) name(fd int, d dirent, path string, below *lower) error {
 	}
 	if e.Type == TypeReg {
 		e.Open = func() (io.ReadCloser, error) {
-			content, err := openat(fd, d.name, openFileFlags, 0)
+			content, err := openat(d.fd, name, openFileFlags, 0)
 			return rawFile{content}, err
 		}
 	}
@@ -218,8 +272,8 @@ func (w *walker) name(fd int, d dirent, path string, below *lower) error {
 }
 
 // enter decides about a directory and goes into it.
-func (w *walker) enter(dirfd int, name string, e *Entry, st *unix.Stat_t, below *lower) error {
-	fd, err := openDir(dirfd, name)
+func (w *walker) enter(above *dir, name string, e *Entry, st *unix.Stat_t) error {
+	fd, err := openDir(above.fd, name)
 	if err != nil {
 		return err
 	}
@@ -230,14 +284,17 @@ func (w *walker) enter(dirfd int, name string, e *Entry, st *unix.Stat_t, below 
 	}
 	e.Xattrs = x.kept
 	w.adopt(e, x)
+	d := &dir{fd: fd, Entry: e, below: above.below.child(name)}
+	defer d.below.close()
 	same := w.base.has(e.Path, st)
-	whole := w.base != nil && !same || x.opaque
+	d.whole = w.base != nil && !same || x.opaque
+	if err := w.list(d); err != nil {
+		return err
+	}
 	if !same {
-		old, err := below.node(name, e.Path)
-		if err != nil {
+		if same, err = w.sameDir(d, name, above.below, st); err != nil {
 			return err
 		}
-		same = old != nil && sameEntry(e, &old.Entry)
 	}
 	if same {
 		e.Implied = true
@@ -245,11 +302,44 @@ func (w *walker) enter(dirfd int, name string, e *Entry, st *unix.Stat_t, below 
 	} else if err := w.emit(e); err != nil {
 		return err
 	}
-	err = w.walk(fd, e, below.child(name), whole)
+	err = w.walk(d)
 	if n := len(w.implied); n > 0 && w.implied[n-1] == e {
 		w.implied = w.implied[:n-1]
 	}
 	return err
+}
+
+// sameDir tells whether a directory is itself as it was below. Its time counts
+// where names in it came or went, and where it was set on purpose. Otherwise
+// it is the old one: fuse-overlayfs moves it whenever it copies a file up,
+// the kernel doesn't, and nobody can tell afterwards.
+func (w *walker) sameDir(d *dir, name string, above *lower, st *unix.Stat_t) (bool, error) {
+	old, err := above.node(name, d.Path)
+	if err != nil || old == nil || old.Type != TypeDir {
+		return false, err
+	}
+	if !d.moved {
+		set, err := timeWasSet(d.fd, st)
+		if err != nil {
+			return false, err
+		}
+		if !set {
+			d.keepTime(old)
+		}
+	}
+	return w.sameEntry(d.Entry, old), nil
+}
+
+// timeWasSet tells whether a directory's time was given to it, rather than
+// moved by what happened in it since the directory was made here.
+func timeWasSet(fd int, st *unix.Stat_t) (bool, error) {
+	var x unix.Statx_t
+	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &x)
+	if err != nil || x.Mask&unix.STATX_BTIME == 0 {
+		return false, err
+	}
+	mtime := time.Unix(st.Mtim.Unix())
+	return mtime.Before(time.Unix(x.Btime.Sec, int64(x.Btime.Nsec))) || mtime.After(time.Unix(st.Ctim.Unix())), nil
 }
 
 // emit gives an entry to fn, and before it the directories that it is in.
@@ -316,7 +406,7 @@ func (w *walker) adopt(e *Entry, x xattrs) {
 // unchanged tells whether a file, link or special file is as it was below.
 func (w *walker) unchanged(fd int, name string, e *Entry, below *lower) (bool, error) {
 	old, err := below.node(name, e.Path)
-	if err != nil || old == nil || !sameEntry(e, &old.Entry) {
+	if err != nil || old == nil || !w.sameEntry(e, old) {
 		return false, err
 	}
 	if e.Type != TypeReg || e.Size == 0 {
@@ -337,10 +427,16 @@ func (w *walker) unchanged(fd int, name string, e *Entry, below *lower) (bool, e
 	return sameContent(rawFile{now}, rawFile{before})
 }
 
-// sameEntry compares all but content.
-func sameEntry(a, b *Entry) bool {
-	return sameMeta(a, b) && a.ModTime.Unix() == b.ModTime.Unix()
+// sameEntry compares all but content. Of two times only what the tar would show
+// of them counts: whether a RUN came in the same second as the one before must
+// not decide what stands in a layer whose times are clamped.
+func (r TimeRule) sameEntry(e *Entry, old *Node) bool {
+	e.timeKept = e.ModTime.Unix() == old.ModTime.Unix()
+	return sameMeta(e, &old.Entry) && (e.timeKept || r.of(e.ModTime) == r.of(old.ModTime))
 }
+
+// keepTime gives e the time that it had below.
+func (e *Entry) keepTime(old *Node) { e.ModTime, e.timeKept = old.ModTime, true }
 
 func sameMeta(a, b *Entry) bool {
 	return a.Type == b.Type && a.Mode == b.Mode && a.UID == b.UID && a.GID == b.GID &&

@@ -21,11 +21,11 @@ const (
 	capability   = "security.capability"
 )
 
-// keptXattr tells whether layers carry an attribute. What the kernel's overlay
+// KeepXattr tells whether layers carry an attribute. What the kernel's overlay
 // escapes for a container's own use (user.overlay.overlay.…) is dropped with
 // the rest of user.overlay.*, as FUSE's hides it as well. SELinux labels and
 // access control lists belong to a machine, not to an image.
-func keptXattr(name string) bool {
+func KeepXattr(name string) bool {
 	if name == capability {
 		return true
 	}
@@ -65,7 +65,7 @@ func readXattrs(list func([]byte) (int, error), get func(string, []byte) (int, e
 
 func (x *xattrs) add(name string, get func(string, []byte) (int, error)) error {
 	special := name == nativeOpaque || name == fuseOpaque || name == overrideStat
-	if !special && !keptXattr(name) {
+	if !special && !KeepXattr(name) {
 		return nil
 	}
 	value, err := readValue(func(b []byte) (int, error) { return get(name, b) }, make([]byte, 64))
