@@ -65,7 +65,7 @@ func findNamed(contextDir, flag string) (path string, src []byte, name string, e
 func readDockerfile(contextDir, path string) ([]byte, error) {
 	inside, err := insideOf(contextDir, path)
 	if err != nil || inside == "" {
-		src, readErr := os.ReadFile(path) //nolint:gosec // the user named it
+		src, readErr := os.ReadFile(path) // the user named it
 		return src, errors.Join(err, readErr)
 	}
 	if _, err := os.Lstat(path); err != nil {

@@ -19,7 +19,10 @@ func TestGlob(t *testing.T) {
 	})
 	d := open(t, root, context.Options{})
 	for _, test := range []struct{ pattern, want string }{
-		{".", "="}, {"", "="}, {"/", "="}, {"./", "="},
+		{".", "="},
+		{"", "="},
+		{"/", "="},
+		{"./", "="},
 		{"go.mod", "go.mod=go.mod"},
 		{"/go.mod", "go.mod=go.mod"},
 		{"./src/", "src=src"},

@@ -61,7 +61,7 @@ func (d *Dir) readBeside(path string) (string, error) {
 	if inside != "" {
 		return d.readInside(inside)
 	}
-	text, err := os.ReadFile(path) //nolint:gosec // named by the caller, not by the context
+	text, err := os.ReadFile(path) // named by the caller, not by the context
 	return string(text), err
 }
 

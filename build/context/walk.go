@@ -67,7 +67,7 @@ func (n *node) kept() bool {
 type scanner struct {
 	dir   *Dir
 	group *errgroup.Group
-	ctx   context.Context //nolint:containedctx // lives as long as one scan
+	ctx   context.Context // lives as long as one scan
 	idle  sync.Pool       // of *worker
 }
 

@@ -1,6 +1,7 @@
 package dockerfile
 
 import (
+	"bufio"
 	"bytes"
 	"strings"
 
@@ -11,7 +12,8 @@ import (
 // byteOrderMark may stand before UTF-8 text and means nothing.
 var byteOrderMark = []byte("\ufeff")
 
-// checkText refuses what is no text of instructions at all.
+// checkText refuses what is no text of instructions at all, and lines that the
+// parser can't hold: inside a here-document it would miss that document's end.
 func checkText(name string, src []byte) error {
 	switch {
 	case len(bytes.TrimSpace(src)) == 0:
@@ -20,6 +22,13 @@ func checkText(name string, src []byte) error {
 		return faultAt(name, "save it as UTF-8", "the file is UTF-16 text")
 	case bytes.IndexByte(src, 0) >= 0:
 		return faultAt(name, "name the Dockerfile by --file", "the file is binary, no Dockerfile")
+	}
+	line := 0
+	for text := range bytes.Lines(src) {
+		if line++; len(text) >= bufio.MaxScanTokenSize {
+			return faultAt(place(name, line, string(text[:2*placeWidth])), "break it up, or put the text into a file and COPY that",
+				"the line is longer than %d bytes", bufio.MaxScanTokenSize-1)
+		}
 	}
 	return nil
 }

@@ -137,13 +137,13 @@ func (f *File) Triggers(s *Stage, texts []string) ([]Instruction, error) {
 func grammarError(name string, src []byte, err error) error {
 	line := errorLine(err)
 	text := sourceLine(src, line)
-	switch msg := err.Error(); {
-	case msg == "unterminated heredoc":
+	switch err.Error() {
+	case "unterminated heredoc":
 		end := openHeredoc(src, line)
 		return faultAt(place(name, line, text),
 			"put "+end+" alone on a line behind it, without blanks around it",
 			"the here-document has no end: no line is just %q", end)
-	case msg == "file with no instructions":
+	case "file with no instructions":
 		return faultAt(name, "add FROM and the image to build upon, such as: FROM debian:12",
 			"it holds comments only, no instruction")
 	}

@@ -129,8 +129,8 @@ func TestParseSaysWhereAndWhy(t *testing.T) {
 			"Dockerfile:3: apt-get install b: unknown instruction APT-GET", "end that one's line with \\",
 		},
 		{
-			"unknown flag", "FROM x\nCOPY --chwon=1 a b\n",
-			"Dockerfile:2: COPY --chwon=1 a b: unknown flag: --chwon (did you mean chown?)", "",
+			"unknown flag", "FROM x\nCOPY --chwn=1 a b\n",
+			"Dockerfile:2: COPY --chwn=1 a b: unknown flag: --chwn (did you mean chown?)", "",
 		},
 		{"flag without value", "FROM x\nCOPY --chown a b\n", "Dockerfile:2: COPY --chown a b: missing a value on flag: --chown", ""},
 		{"flag twice", "FROM x\nCOPY --from=a --from=b a b\n", "duplicate flag specified: --from", ""},
@@ -177,6 +177,16 @@ func TestParseSaysWhereAndWhy(t *testing.T) {
 		var e *fault.Error
 		if err != nil && (!errors.As(err, &e) || e.Place == "") {
 			t.Errorf("%s: %T without a place", test.about, err)
+		}
+	}
+}
+
+func TestLongestLine(t *testing.T) {
+	for length, fine := range map[int]bool{65534: true, 65535: false, 200000: false} {
+		src := "FROM x\nRUN <<E\n" + strings.Repeat("x", length) + "\nE\n"
+		_, err := dockerfile.Parse("Dockerfile", []byte(src), dockerfile.Options{})
+		if (err == nil) != fine || err != nil && !strings.HasPrefix(err.Error(), "Dockerfile:3: xxx") {
+			t.Errorf("%d bytes: %v", length, err)
 		}
 	}
 }

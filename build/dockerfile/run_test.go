@@ -37,7 +37,8 @@ func TestRunArgs(t *testing.T) {
 		{"RUN python3 <<EOF\nprint(1)\nEOF", nil, []string{"/bin/sh", "-c", "python3 <<EOF\nprint(1)\nEOF"}, ""},
 		{
 			"RUN <<EOF\n#!/usr/bin/env python\nprint(1)\nEOF", nil,
-			[]string{"/bin/sh", "-c", "/dev/pipes/EOF"}, "/dev/pipes/EOF 755 #!/usr/bin/env python\nprint(1)\n",
+			[]string{"/bin/sh", "-c", "/dev/pipes/EOF"},
+			"/dev/pipes/EOF 755 #!/usr/bin/env python\nprint(1)\n",
 		},
 		{"RUN <<EOF\nEOF", nil, []string{"/bin/sh", "-c", ""}, ""},
 	} {
@@ -75,7 +76,8 @@ func TestCreatedByIsBuildKits(t *testing.T) {
 	}{
 		{"RUN make", dockerfile.Facts{Args: []string{"/bin/sh", "-c", "make"}}, "RUN /bin/sh -c make # buildkit"},
 		{
-			"RUN make", dockerfile.Facts{Args: []string{"/bin/sh", "-c", "make"}, BuildArgs: []string{"A=1", "B=", "A=2"}},
+			"RUN make",
+			dockerfile.Facts{Args: []string{"/bin/sh", "-c", "make"}, BuildArgs: []string{"A=1", "B=", "A=2"}},
 			"RUN |2 A=2 B= /bin/sh -c make # buildkit",
 		},
 		{"COPY --from=nginx --link a b /c/", dockerfile.Facts{}, "COPY a b /c/ # buildkit"},
@@ -89,7 +91,8 @@ func TestCreatedByIsBuildKits(t *testing.T) {
 		{"STOPSIGNAL SIGQUIT", dockerfile.Facts{}, "STOPSIGNAL SIGQUIT"},
 		{`SHELL ["/bin/bash", "-c"]`, dockerfile.Facts{}, "SHELL [/bin/bash -c]"},
 		{
-			"HEALTHCHECK --interval=30s --timeout=3s CMD curl x", dockerfile.Facts{},
+			"HEALTHCHECK --interval=30s --timeout=3s CMD curl x",
+			dockerfile.Facts{},
 			`HEALTHCHECK &{["CMD-SHELL" "curl x"] "30s" "3s" "0s" "0s" '\x00'}`,
 		},
 		{"ARG A=1", dockerfile.Facts{Declared: []dockerfile.Arg{{Name: "A", Value: "1", Set: true}, {Name: "B"}}}, "ARG A=1 B"},
