@@ -1,33 +1,81 @@
+// Command builder builds container images with no daemon and no root.
+//
+// Here is its command line and nothing that a library user would want: one
+// file for each family of commands, which reads flags, calls the rooms below,
+// and prints. The rooms report events and errors; words for the terminal are
+// made in printer.go, pull.go and errors.go alone.
+//
+// A command that only reads records is one process. One that works on file
+// systems runs itself once more as root of a user namespace: see enter.
 package main
 
 import (
-	_ "github.com/containers/image/v5/copy"
-	_ "github.com/containers/image/v5/docker"
-	_ "github.com/containers/image/v5/docker/archive"
-	_ "github.com/containers/image/v5/oci/archive"
-	_ "github.com/containers/image/v5/oci/layout"
-	_ "github.com/containers/image/v5/signature"
-	_ "github.com/containers/storage/drivers/overlay"
-	_ "github.com/containers/storage/drivers/vfs"
-	_ "github.com/containers/storage/pkg/idtools"
-	_ "github.com/containers/storage/pkg/reexec"
-	_ "github.com/cyphar/filepath-securejoin"
-	_ "github.com/klauspost/compress/zstd"
-	_ "github.com/klauspost/pgzip"
-	_ "github.com/moby/buildkit/frontend/dockerfile/instructions"
-	_ "github.com/moby/buildkit/frontend/dockerfile/linter"
-	_ "github.com/moby/buildkit/frontend/dockerfile/parser"
-	_ "github.com/moby/buildkit/frontend/dockerfile/shell"
-	_ "github.com/moby/patternmatcher"
-	_ "github.com/moby/patternmatcher/ignorefile"
-	_ "github.com/moby/profiles/seccomp"
-	_ "github.com/opencontainers/runtime-tools/generate"
-	_ "github.com/urfave/cli/v2"
-	_ "golang.org/x/sync/errgroup"
-	_ "golang.org/x/sys/unix"
-	_ "github.com/distribution/reference"
-	_ "github.com/opencontainers/go-digest"
-	_ "github.com/opencontainers/image-spec/specs-go/v1"
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/containers/storage/pkg/reexec"
+
+	"github.com/builder-oci/builder/rootless/userns"
 )
 
-func main() {}
+// Set by the linker.
+var (
+	version = "unknown"
+	commit  = "unknown"
+)
+
+func main() {
+	// containers/storage starts this program to mount an overlay of very many
+	// layers, whose options wouldn't fit otherwise.
+	if reexec.Init() {
+		return
+	}
+	os.Exit(run(os.Args))
+}
+
+// run executes a command line and gives the exit code.
+func run(argv []string) int {
+	ctx, stop := signalled(context.Background())
+	defer stop()
+	if userns.Inside() {
+		if err := userns.Setup(); err != nil {
+			return report(ctx, os.Stderr, err)
+		}
+	}
+	// Caught, SIGPIPE makes writing to a closed pipe an error, after which what
+	// was begun is cleaned up. Unlike an ignored signal a caught one is back to
+	// its default in the programs that we start.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	app := newApp(results{os.Stdout}, os.Stderr)
+	args, err := canonical(app, argv)
+	if err == nil {
+		err = app.RunContext(ctx, args)
+	}
+	return report(ctx, os.Stderr, err)
+}
+
+// signalled gives a context that a signal to end ends, with stopped as its
+// cause.
+func signalled(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				cancel(stopped{s.(syscall.Signal)})
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(nil)
+	}
+}

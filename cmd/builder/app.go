@@ -1,0 +1,161 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+)
+
+const programName = "builder"
+
+// Categories of commands, in the order of the help screen.
+const (
+	categoryBuild   = "Build and run"
+	categoryImages  = "Images"
+	categoryMachine = "Machine"
+)
+
+// newApp makes the command line. Commands print their results to stdout.
+func newApp(stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:     programName,
+		HelpName: programName,
+		Usage:    "builds container images with no daemon and no root",
+		Version:  version,
+		Flags:    globalFlags(),
+		Commands: []*cli.Command{
+			budCommand(), runCommand(), unshareCommand(),
+			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
+			importCommand(), saveCommand(), loadCommand(),
+			infoCommand(), versionCommand(), completionCommand(),
+		},
+		Before:                    before,
+		OnUsageError:              onUsageError,
+		ExitErrHandler:            func(*cli.Context, error) {}, // main's business
+		EnableBashCompletion:      true,
+		DisableSliceFlagSeparator: true,
+		Writer:                    stdout,
+		ErrWriter:                 stderr,
+	}
+	prepare(app.Commands, programName)
+	app.CustomAppHelpTemplate = appHelp(app)
+	return app
+}
+
+// prepare gives commands what all of them have alike.
+func prepare(commands []*cli.Command, parent string) {
+	for _, c := range commands {
+		// A "help" behind a command is an argument, such as a directory's name.
+		c.HideHelpCommand = true
+		c.OnUsageError = onUsageError
+		name := parent + " " + c.Name
+		c.CustomHelpTemplate = commandHelp(c, name)
+		prepare(c.Subcommands, name)
+	}
+}
+
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	return usageError(c.Command.HelpName, "%w", err)
+}
+
+// Names of the global flags.
+const (
+	flagRoot      = "root"
+	flagDriver    = "storage-driver"
+	flagRuntime   = "runtime"
+	flagIsolation = "isolation"
+	flagLogLevel  = "log-level"
+)
+
+func globalFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: flagRoot, Usage: "keep the store in `DIR`", EnvVars: []string{"BUILDER_ROOT"}},
+		&cli.StringFlag{
+			Name: flagDriver, Usage: "`NAME`: fuse-overlayfs, overlay or vfs",
+			EnvVars: []string{"BUILDER_STORAGE_DRIVER"},
+		},
+		&cli.StringFlag{Name: flagRuntime, Usage: "run containers by `NAME`: crun or runc, or a path"},
+		&cli.StringFlag{
+			Name: flagIsolation, Usage: "`LEVEL` that keeps containers apart: oci",
+			EnvVars: []string{"BUILDER_ISOLATION"},
+		},
+		&cli.StringFlag{Name: flagLogLevel, Usage: "`LEVEL`: debug, info, warn or error", Value: "warn"},
+	}
+}
+
+// before settles what every command relies on.
+func before(c *cli.Context) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.String(flagLogLevel))); err != nil {
+		return usageError(programName, "--%s %q is none of debug, info, warn, error", flagLogLevel, c.String(flagLogLevel))
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(c.App.ErrWriter, &slog.HandlerOptions{Level: level})))
+	// The libraries beneath log by another package. What they call errors,
+	// they also return.
+	logrus.SetOutput(c.App.ErrWriter)
+	logrus.SetLevel(logrus.FatalLevel)
+	if level <= slog.LevelDebug {
+		logrus.SetLevel(logrus.DebugLevel)
+	}
+	switch isolation := c.String(flagIsolation); isolation {
+	case "", "oci":
+		return nil
+	case "chroot", "rootless":
+		return notYet("--" + flagIsolation + " " + isolation)
+	default:
+		return usageError(programName, "--%s %q isn't known: it can be oci", flagIsolation, isolation)
+	}
+}
+
+// later declares flags of docker's or buildah's that builder will know one day.
+// Until then they are refused: silence would promise what isn't done.
+func later(names ...string) []cli.Flag {
+	var flags []cli.Flag
+	for _, name := range names {
+		flags = append(flags, &cli.StringSliceFlag{
+			Name: name, Hidden: true,
+			Action: func(*cli.Context, []string) error { return notYet(dashed(name)) },
+		})
+	}
+	return flags
+}
+
+// laterBools is later for flags without a value. Their negation is what
+// builder does.
+func laterBools(names ...string) []cli.Flag {
+	return boolsOnly(false, names)
+}
+
+// granted declares flags that ask for what builder always does.
+func granted(names ...string) []cli.Flag {
+	return boolsOnly(true, names)
+}
+
+func boolsOnly(accepted bool, names []string) []cli.Flag {
+	var flags []cli.Flag
+	for _, name := range names {
+		flags = append(flags, &cli.BoolFlag{
+			Name: name, Hidden: true,
+			Action: func(_ *cli.Context, value bool) error {
+				if value == accepted {
+					return nil
+				}
+				if value {
+					return notYet(dashed(name))
+				}
+				return notYet(dashed(name) + "=false")
+			},
+		})
+	}
+	return flags
+}
+
+// isTerminal tells whether f is a terminal.
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

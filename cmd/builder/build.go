@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/rootless/userns"
+)
+
+func budCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "bud",
+		Aliases:   []string{"build"},
+		Category:  categoryBuild,
+		Usage:     "Build an image from a Dockerfile",
+		ArgsUsage: "DIRECTORY",
+		Flags:     budFlags(),
+		Action:    bud,
+	}
+}
+
+// bud builds an image. Outside the user namespace only what is wholly cached
+// can be had, and at no cost; where a step has to be executed, the same
+// command runs again inside.
+func bud(c *cli.Context) error {
+	o, err := buildOptions(c)
+	if err != nil {
+		return err
+	}
+	if path := c.String("iidfile"); path != "" {
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	var id digest.Digest
+	if userns.Inside() {
+		id, err = buildInside(c, o)
+	} else {
+		id, err = buildOutside(c, o)
+	}
+	if err != nil || id == "" {
+		return err
+	}
+	if path := c.String("iidfile"); path != "" {
+		if err := os.WriteFile(path, []byte(id), 0o644); err != nil {
+			return err
+		}
+	}
+	if c.Bool("quiet") {
+		_, err = fmt.Fprintln(c.App.Writer, id)
+	}
+	return err
+}
+
+// buildOutside gives no id where the build went on inside, and was finished
+// there.
+func buildOutside(c *cli.Context, o build.Options) (digest.Digest, error) {
+	mapping, err := userns.Detect()
+	if err != nil {
+		return "", err
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return "", err
+	}
+	var events recording
+	result, err := build.Build(c.Context, o, build.Env{Store: store, ExactOwners: mapping.Exact()}, &events)
+	if errors.Is(err, build.ErrNamespace) {
+		// What this process holds of the store would keep others out.
+		if err := errors.Join(store.Sweep(c.Context, false), store.Close()); err != nil {
+			return "", err
+		}
+		if err := restoreStdin(o.Source); err != nil {
+			return "", err
+		}
+		notice(c.App.ErrWriter, mapping)
+		return "", enter(c, store)
+	}
+	err = errors.Join(err, store.Close())
+	lines := newProgress(c)
+	events.replay(lines)
+	return result.ID, errors.Join(err, lines.Err())
+}
+
+func buildInside(c *cli.Context, o build.Options) (_ digest.Digest, err error) {
+	h, err := openHost(c)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	ctx, cancel := context.WithCancelCause(c.Context)
+	defer cancel(nil)
+	lines := newProgress(c)
+	lines.broken = cancel
+	env := build.Env{
+		Store:       h.store,
+		ExactOwners: h.mapping.Exact(),
+		Snapshots:   h.snapshots,
+		Sandbox:     h.sandbox,
+		Pull:        puller(c, h.store, lines.out),
+	}
+	result, err := build.Build(ctx, o, env, lines)
+	return result.ID, errors.Join(err, lines.Err())
+}
+
+// newProgress prints steps to the standard output, and to nobody with --quiet.
+func newProgress(c *cli.Context) *progress {
+	p := &progress{out: c.App.Writer, notes: c.App.ErrWriter}
+	if c.Bool("quiet") {
+		p.out = io.Discard
+	}
+	return p
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	units "github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+// epochEnv is the time that reproducible builds agree upon, in seconds since
+// 1970.
+const epochEnv = "SOURCE_DATE_EPOCH"
+
+func budFlags() []cli.Flag {
+	return slices.Concat([]cli.Flag{
+		&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image a `NAME`[:TAG]; may be repeated"},
+		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the Dockerfile from `PATH`, - is standard input"},
+		&cli.StringSliceFlag{Name: "build-arg", Usage: "value of an ARG, `NAME[=VALUE]`, else the environment's"},
+		&cli.StringSliceFlag{Name: "label", Usage: "add a label `NAME=VALUE` to the image"},
+		&cli.StringFlag{Name: "target", Usage: "stop after the stage `NAME`"},
+		&cli.BoolFlag{Name: "no-cache", Usage: "execute every step, whatever is known"},
+		&cli.BoolFlag{Name: "pull", Usage: "ask the registry for newer base images"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's id only"},
+		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id to `FILE`"},
+		&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: oci or docker", Value: "oci"},
+		&cli.Int64Flag{Name: "timestamp", Usage: "`SECONDS` since 1970, the time of all that's in the image"},
+		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip or zstd", Value: "gzip"},
+		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
+		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
+	}, sandboxFlags(), registryFlags(),
+		granted("layers", "rm", "force-rm"),
+		laterBools("push", "squash", "squash-all", "check", "compress"),
+		later("secret", "ssh", "build-context", "platform", "arch", "os", "variant", "output", "o", "cache-from",
+			"cache-to", "no-cache-filter", "attest", "provenance", "sbom", "annotation", "metadata-file", "allow",
+			"cap-add", "cap-drop", "security-opt", "device", "volume", "v", "memory", "m", "memory-swap", "cpu-period",
+			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
+			"ignorefile", "logfile", "unsetenv", "env", "manifest", "builder"),
+		[]cli.Flag{&cli.StringFlag{
+			Name: "progress", Hidden: true,
+			Action: func(_ *cli.Context, kind string) error {
+				if kind == "plain" || kind == "auto" {
+					return nil
+				}
+				return notYet("--progress " + kind)
+			},
+		}})
+}
+
+// sandboxFlags are those that bud and run have in common.
+func sandboxFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: private, host or none"},
+		&cli.StringSliceFlag{Name: "ulimit", Usage: "resource limit `NAME=SOFT[:HARD]`"},
+		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},
+		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},
+		&cli.StringSliceFlag{Name: "dns", Usage: "ask the name server at `ADDRESS`"},
+	}
+}
+
+// sandboxOptions are the values of sandboxFlags.
+type sandboxOptions struct {
+	network  network.Mode // "" where none is named
+	ulimits  []sandbox.Ulimit
+	shmSize  int64
+	addHosts []string // lines of /etc/hosts
+	dns      network.DNS
+}
+
+func readSandboxFlags(c *cli.Context) (sandboxOptions, error) {
+	o := sandboxOptions{dns: network.DNS{Servers: c.StringSlice("dns")}}
+	var err error
+	if name := c.String("network"); name != "" {
+		if o.network, err = network.ParseMode(name); err != nil {
+			return o, err
+		}
+	}
+	for _, text := range c.StringSlice("ulimit") {
+		limit, err := sandbox.ParseUlimit(text)
+		if err != nil {
+			return o, err
+		}
+		o.ulimits = append(o.ulimits, limit)
+	}
+	for _, text := range c.StringSlice("add-host") {
+		line, err := sandbox.ParseAddHost(text)
+		if err != nil {
+			return o, err
+		}
+		o.addHosts = append(o.addHosts, line)
+	}
+	if text := c.String("shm-size"); text != "" {
+		if o.shmSize, err = units.RAMInBytes(text); err != nil || o.shmSize <= 0 {
+			return o, usageError(c.Command.HelpName, "--shm-size %q is no size, such as 64m or 1g", text)
+		}
+	}
+	return o, nil
+}
+
+// buildOptions turns the flags into what a build needs, and refuses what can't
+// be meant.
+func buildOptions(c *cli.Context) (build.Options, error) {
+	var o build.Options
+	dir, err := contextDir(c)
+	if err != nil {
+		return o, err
+	}
+	s, err := readSandboxFlags(c)
+	if err != nil {
+		return o, err
+	}
+	o = build.Options{
+		ContextDir: dir,
+		Dockerfile: c.String("file"),
+		Target:     c.String("target"),
+		BuildArgs:  buildArgs(c.StringSlice("build-arg")),
+		Labels:     c.StringSlice("label"),
+		NoCache:    c.Bool("no-cache"),
+		Pull:       c.Bool("pull"),
+		Jobs:       c.Int("jobs"),
+		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
+		Proxy: proxies(),
+	}
+	for _, name := range c.StringSlice("tag") {
+		if _, err := layout.ParseName(name); err != nil {
+			return o, err
+		}
+		o.Tags = append(o.Tags, name)
+	}
+	if o.Epoch, err = epoch(c); err != nil {
+		return o, err
+	}
+	if err := packing(c, &o); err != nil {
+		return o, err
+	}
+	if o.Dockerfile == "-" {
+		if o.Source, err = io.ReadAll(os.Stdin); err != nil {
+			return o, fmt.Errorf("reading the Dockerfile from standard input: %w", err)
+		}
+	}
+	return o, nil
+}
+
+// contextDir is the build context; anything but a directory is for later.
+func contextDir(c *cli.Context) (string, error) {
+	if c.NArg() > 1 {
+		return "", usageError(c.Command.HelpName, "%s takes one build context, not %d: %s",
+			c.Command.HelpName, c.NArg(), strings.Join(c.Args().Slice(), " "))
+	}
+	dir := c.Args().First()
+	switch {
+	case dir == "":
+		return "", usageError(c.Command.HelpName, "%s needs a build context, such as . for this directory", c.Command.HelpName)
+	case dir == "-":
+		return "", notYet("a build context from standard input")
+	case isRemote(dir):
+		return "", notYet("the remote build context " + dir)
+	}
+	st, err := os.Stat(dir)
+	if err != nil {
+		return "", fault.New("", "the build context can't be read: %w", err)
+	}
+	if !st.IsDir() {
+		return "", fault.New("name the directory that holds what COPY takes, and the Dockerfile by -f",
+			"the build context %s is not a directory", dir)
+	}
+	return dir, nil
+}
+
+// isRemote tells what docker takes for a URL or a git repository.
+func isRemote(s string) bool {
+	for _, prefix := range []string{"http://", "https://", "git://", "ssh://", "git@", "github.com/"} {
+		if strings.HasPrefix(s, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// buildArgs reads NAME=VALUE; a NAME alone takes the environment's value, and
+// is left out where there is none.
+func buildArgs(args []string) map[string]string {
+	values := map[string]string{}
+	for _, arg := range args {
+		name, value, given := strings.Cut(arg, "=")
+		if !given {
+			if value, given = os.LookupEnv(name); !given {
+				continue
+			}
+		}
+		values[name] = value
+	}
+	return values
+}
+
+// epoch is the time that --timestamp, or else the environment, gives to all
+// that is in the image.
+func epoch(c *cli.Context) (*time.Time, error) {
+	seconds := c.Int64("timestamp")
+	if !c.IsSet("timestamp") {
+		text := os.Getenv(epochEnv)
+		if text == "" {
+			return nil, nil
+		}
+		var err error
+		if seconds, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return nil, fault.New("unset it, or set it to seconds since 1970: export "+epochEnv+"=$(git log -1 --pretty=%ct)",
+				"%s=%q is not a number", epochEnv, text)
+		}
+	}
+	t := time.Unix(seconds, 0).UTC()
+	return &t, nil
+}
+
+// packing reads how layers and config are written.
+func packing(c *cli.Context, o *build.Options) error {
+	o.Format, o.Compression, o.Level = layout.Format(c.String("format")), layer.Compression(c.String("compression")), c.Int("compression-level")
+	if o.Format != layout.FormatOCI && o.Format != layout.FormatDocker {
+		return usageError(c.Command.HelpName, "--format %q is neither oci nor docker", o.Format)
+	}
+	highest := map[layer.Compression]int{"gzip": 9, "zstd": 22, "none": 0}
+	most, known := highest[o.Compression]
+	if !known {
+		return usageError(c.Command.HelpName, "--compression %q is none of gzip, zstd, none", o.Compression)
+	}
+	if o.Compression == "zstd" && o.Format == layout.FormatDocker {
+		return fault.New("use --format oci", "docker's image format has no zstd layers")
+	}
+	if c.IsSet("compression-level") && (o.Level < 1 || o.Level > most) {
+		return usageError(c.Command.HelpName, "--compression-level %d: %s has levels from 1 to %d", o.Level, o.Compression, most)
+	}
+	return nil
+}
+
+// proxies are those of the environment's variables that every RUN sees, as
+// docker passes them: in no layer, no config and no key.
+func proxies() []string {
+	var set []string
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"} {
+		for _, n := range []string{name, strings.ToLower(name)} {
+			if value, ok := os.LookupEnv(n); ok {
+				set = append(set, n+"="+value)
+			}
+		}
+	}
+	return set
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// appHelp is the first screen: 24 lines of 80 columns hold it.
+func appHelp(app *cli.App) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s\n\n", app.Name, app.Usage)
+	fmt.Fprintf(&b, "Usage: %s [OPTION...] COMMAND [OPTION...] [ARGUMENT...]\n", app.Name)
+	for _, category := range []string{categoryBuild, categoryImages, categoryMachine} {
+		fmt.Fprintf(&b, "%s:\n", category)
+		for _, c := range app.Commands {
+			if c.Category == category {
+				fmt.Fprintf(&b, "  %-12s %s\n", strings.Join(c.Names(), ", "), c.Usage)
+			}
+		}
+	}
+	var flags []string
+	for _, f := range app.Flags {
+		flags = append(flags, dashed(f.Names()[0]))
+	}
+	fmt.Fprintf(&b, "Options: %s\n", strings.Join(append(flags, "--version"), " "))
+	fmt.Fprintf(&b, "%s COMMAND --help tells more of a command.\n", app.Name)
+	return b.String()
+}
+
+// commandHelp is what --help prints for a command.
+func commandHelp(c *cli.Command, name string) string {
+	var b strings.Builder
+	args := c.ArgsUsage
+	if len(c.Subcommands) > 0 {
+		args = "COMMAND"
+	}
+	fmt.Fprintf(&b, "Usage: %s\n\n%s\n", strings.TrimSpace(name+" [OPTION...] "+args), c.Usage)
+	if c.Description != "" {
+		fmt.Fprintf(&b, "%s\n", c.Description)
+	}
+	if len(c.Subcommands) > 0 {
+		fmt.Fprint(&b, "\nCommands:\n")
+		for _, sub := range c.Subcommands {
+			fmt.Fprintf(&b, "  %-12s %s\n", strings.Join(sub.Names(), ", "), sub.Usage)
+		}
+	}
+	if lines := flagLines(c.Flags); len(lines) > 0 {
+		fmt.Fprintf(&b, "\nOptions:\n%s", strings.Join(lines, ""))
+	}
+	return b.String()
+}
+
+// widestHead is how far the descriptions of flags stand off at most.
+const widestHead = 32
+
+// flagLines describes flags, one on a line.
+func flagLines(flags []cli.Flag) []string {
+	var heads, texts []string
+	width := 0
+	for _, f := range flags {
+		doc, ok := f.(cli.DocGenerationFlag)
+		if v, visible := f.(cli.VisibleFlag); !ok || !visible || !v.IsVisible() {
+			continue
+		}
+		value, text := placeholder(doc.GetUsage())
+		head := flagHead(f.Names(), value)
+		heads, texts = append(heads, head), append(texts, text)
+		if len(head) <= widestHead {
+			width = max(width, len(head))
+		}
+	}
+	var lines []string
+	for i, head := range heads {
+		lines = append(lines, fmt.Sprintf("  %-*s  %s\n", width, head, texts[i]))
+	}
+	return lines
+}
+
+// flagHead is "-t, --tag NAME".
+func flagHead(names []string, value string) string {
+	var short, long []string
+	for _, name := range names {
+		if len(name) == 1 {
+			short = append(short, dashed(name))
+		} else {
+			long = append(long, dashed(name))
+		}
+	}
+	head := strings.Join(append(short, long...), ", ")
+	if len(short) == 0 {
+		head = "    " + head
+	}
+	return strings.TrimRight(head+" "+value, " ")
+}
+
+// placeholder gives the name of a flag's value, which stands in backquotes in
+// its description, and the description without the quotes.
+func placeholder(usage string) (value, plain string) {
+	before, rest, quoted := strings.Cut(usage, "`")
+	if !quoted {
+		return "", usage
+	}
+	value, after, _ := strings.Cut(rest, "`")
+	return value, before + value + after
+}

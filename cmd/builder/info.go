@@ -1,0 +1,280 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/rootless/userns"
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+func versionCommand() *cli.Command {
+	return &cli.Command{
+		Name:     "version",
+		Category: categoryMachine,
+		Usage:    "Tell the version",
+		Action: func(c *cli.Context) error {
+			return table(c.App.Writer, [][]string{
+				{"Version:", version},
+				{"Commit:", commit},
+				{"Go version:", runtime.Version()},
+				{"OS/Arch:", runtime.GOOS + "/" + runtime.GOARCH},
+			})
+		},
+	}
+}
+
+func infoCommand() *cli.Command {
+	return &cli.Command{
+		Name:     "info",
+		Category: categoryMachine,
+		Usage:    "Tell what builder uses here, why, and what would be better",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: text or json", Value: "text"},
+		},
+		Action: info,
+	}
+}
+
+// choice is one of the things that builder has found out and settled.
+type choice struct {
+	Value  string `json:"value"`
+	Why    string `json:"why"`
+	Better string `json:"better,omitempty"`
+}
+
+// machineInfo is all that info prints.
+type machineInfo struct {
+	Version   string `json:"version"`
+	Root      string `json:"root"`
+	RunDir    string `json:"run_dir"`
+	Driver    choice `json:"storage_driver"`
+	Isolation choice `json:"isolation"`
+	Runtime   choice `json:"runtime"`
+	Network   choice `json:"network"`
+	Mapping   choice `json:"mapping"`
+}
+
+// info looks from inside the user namespace where there can be one: only there
+// it shows whether the kernel mounts what it is asked to.
+func info(c *cli.Context) error {
+	if format := c.String("format"); format != "text" && format != "json" {
+		return notYet("--format " + format)
+	}
+	return withStore(c, func(store *storage.Store) error {
+		if userns.Inside() {
+			mapping, err := userns.Current()
+			return errors.Join(err, printInfo(c, examine(c, store, mapping, nil)))
+		}
+		mapping, err := userns.Detect()
+		if err == nil {
+			err = enter(c, store)
+		}
+		var status exitStatus
+		if err == nil || errors.As(err, &status) {
+			return err
+		}
+		return printInfo(c, examine(c, store, mapping, err))
+	})
+}
+
+// examine finds out everything. forbidden is why there is no user namespace.
+func examine(c *cli.Context, store *storage.Store, mapping userns.Mapping, forbidden error) machineInfo {
+	return machineInfo{
+		Version:   version,
+		Root:      store.Root(),
+		RunDir:    store.RunDir(),
+		Driver:    driverChoice(c, store, forbidden),
+		Isolation: isolationChoice(forbidden),
+		Runtime:   runtimeChoice(c.String(flagRuntime)),
+		Network:   networkChoice(),
+		Mapping:   mappingChoice(mapping, forbidden),
+	}
+}
+
+func driverChoice(c *cli.Context, store *storage.Store, forbidden error) choice {
+	if forbidden != nil {
+		return choice{Value: "none", Why: "nothing can be mounted outside a user namespace"}
+	}
+	drivers, _, err := candidates(c.String(flagDriver))
+	if err != nil {
+		return missing(err)
+	}
+	native := probeNative(store)
+	chosen := choice{Value: string(drivers[0])}
+	switch named := c.IsSet(flagDriver); {
+	case named:
+		chosen.Why = "asked for by --" + flagDriver + " or BUILDER_STORAGE_DRIVER"
+	case drivers[0] == snapshot.Fuse:
+		chosen.Why = "the default: it works on every kernel that has FUSE"
+	case native != nil:
+		chosen = choice{Value: string(snapshot.VFS), Why: "there is neither FUSE nor native overlay"}
+	default:
+		chosen.Why = "fuse-overlayfs can't be had"
+	}
+	_, noFuse := doctor.Fuse()
+	switch {
+	case native == nil && chosen.Value != string(snapshot.Overlay):
+		chosen.Better = "native overlay works here and is faster: --" + flagDriver + " overlay"
+	case chosen.Value == string(snapshot.VFS) && noFuse != nil:
+		chosen.Better = remedyLine(noFuse)
+	}
+	return chosen
+}
+
+// probeNative tells why the kernel doesn't let overlay be mounted in the store;
+// nil where it does.
+func probeNative(store *storage.Store) error {
+	session, err := store.Session()
+	if err != nil {
+		return err
+	}
+	temp, err := session.TempDir()
+	if err != nil {
+		return err
+	}
+	dirs := map[string]string{}
+	for _, name := range []string{"lower", "upper", "work", "merged"} {
+		dirs[name] = filepath.Join(temp, name)
+		if err := os.Mkdir(dirs[name], 0o700); err != nil {
+			return err
+		}
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,userxattr", dirs["lower"], dirs["upper"], dirs["work"])
+	if err := unix.Mount("overlay", dirs["merged"], "overlay", 0, options); err != nil {
+		return os.NewSyscallError("mount", err)
+	}
+	return os.NewSyscallError("umount", unix.Unmount(dirs["merged"], 0))
+}
+
+func isolationChoice(forbidden error) choice {
+	if forbidden != nil {
+		return missing(forbidden)
+	}
+	if userns.PIDNamespace() {
+		return choice{Value: "oci", Why: "user, mount and pid namespaces can be made, and a fresh /proc mounted"}
+	}
+	return choice{
+		Value: "oci, without a pid namespace", Why: userns.StepDown(),
+		Better: "a fresh /proc: in a container, start that with an unmasked one",
+	}
+}
+
+func runtimeChoice(name string) choice {
+	found, err := sandbox.FindRuntime(name)
+	if err != nil {
+		return missing(err)
+	}
+	if found, err = found.WithVersion(); err != nil {
+		return missing(err)
+	}
+	chosen := choice{Value: fmt.Sprintf("%s %s (%s)", found.Name, found.Version, found.Path), Why: "crun is the fastest"}
+	switch {
+	case name != "":
+		chosen.Why = "asked for by --" + flagRuntime
+	case found.Name != "crun":
+		chosen.Why, chosen.Better = "crun isn't installed", "crun starts in half the time: sudo apt-get install crun"
+	}
+	return chosen
+}
+
+func networkChoice() choice {
+	helper, path := network.Available()
+	switch helper {
+	case "":
+		return choice{
+			Value: "host", Why: "there is neither pasta nor slirp4netns, or no /dev/net/tun for them",
+			Better: "a private network: sudo apt-get install passt",
+		}
+	case "pasta":
+		return choice{Value: fmt.Sprintf("private, by pasta (%s)", path), Why: "pasta is the fastest helper"}
+	}
+	return choice{
+		Value: fmt.Sprintf("private, by %s (%s)", helper, path), Why: "pasta isn't installed",
+		Better: "pasta is faster: sudo apt-get install passt",
+	}
+}
+
+func mappingChoice(m userns.Mapping, forbidden error) choice {
+	if len(m.UIDs) == 0 {
+		return missing(forbidden)
+	}
+	var ranges []string
+	var ids int
+	for _, r := range m.UIDs {
+		ids += int(r.Size)
+		ranges = append(ranges, fmt.Sprintf("%d-%d are %d-%d here", r.ContainerID, r.ContainerID+r.Size-1, r.HostID, r.HostID+r.Size-1))
+	}
+	chosen := choice{Value: fmt.Sprintf("%s, %d ids: %s", m.Kind, ids, strings.Join(ranges, ", "))}
+	switch m.Kind {
+	case userns.KindSelf:
+		chosen.Why = "this process is root of a user namespace already, and maps its ids onto themselves"
+	case userns.KindRange:
+		chosen.Why = "the ranges stand in /etc/subuid and /etc/subgid"
+	case userns.KindSingle:
+		chosen.Why = "no subordinate ids can be had: owners are kept aside, and a RUN can't change them"
+	}
+	// The reason is known only outside; inside, the question is asked again.
+	if m.Notice != nil {
+		chosen.Why, chosen.Better = m.Notice.Error(), remedyLine(m.Notice)
+	}
+	return chosen
+}
+
+// missing is a choice that couldn't be made.
+func missing(err error) choice {
+	return choice{Value: "none", Why: err.Error(), Better: remedyLine(err)}
+}
+
+func remedyLine(err error) string {
+	return strings.ReplaceAll(strings.TrimSpace(fault.Remedy(err)), "\n", "; ")
+}
+
+func printInfo(c *cli.Context, i machineInfo) error {
+	if c.String("format") == "json" {
+		encoder := json.NewEncoder(c.App.Writer)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(i)
+	}
+	var b strings.Builder
+	line(&b, "Version", i.Version)
+	line(&b, "Store", i.Root)
+	line(&b, "Run directory", i.RunDir)
+	for _, c := range []struct {
+		name string
+		choice
+	}{
+		{"Storage driver", i.Driver},
+		{"Isolation", i.Isolation},
+		{"Runtime", i.Runtime},
+		{"Network", i.Network},
+		{"Mapping", i.Mapping},
+	} {
+		line(&b, c.name, c.Value)
+		line(&b, "  because", c.Why)
+		if c.Better != "" {
+			line(&b, "  better", c.Better)
+		}
+	}
+	_, err := io.WriteString(c.App.Writer, b.String())
+	return err
+}
+
+func line(b *strings.Builder, name, value string) {
+	fmt.Fprintf(b, "%-16s %s\n", name+":", value)
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/stage"
+)
+
+// progress prints a build as docker's classic builder does: one plain line for
+// each event, as it comes. It may be used by several goroutines.
+type progress struct {
+	// out takes the steps and what they print, notes what belongs to no step.
+	out, notes io.Writer
+	// broken, where set, is told of the first error of writing.
+	broken func(error)
+
+	mu  sync.Mutex
+	err error
+}
+
+// Report prints an event.
+func (p *progress) Report(e build.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch e := e.(type) {
+	case stage.Started:
+		p.step(e.Step, "Step %d/%d : %s", e.N, e.Total, e.Text)
+	case stage.Running:
+		p.step(e.Step, " ---> Running in %.*s", shortLen, e.ID)
+	case stage.Output:
+		p.step(e.Step, "%s", e.Line)
+	case stage.Cached:
+		p.step(e.Step, " ---> Using cache")
+	case stage.Done:
+		p.step(e.Step, " ---> %.*s", shortLen, e.ID)
+	case stage.Warning:
+		p.step(e.Step, " ---> [Warning] %s", e.Text)
+	case build.Built:
+		p.line(p.out, "Successfully built %s", shortID(e.ID))
+	case build.Tagged:
+		p.line(p.out, "Successfully tagged %s", e.Name)
+	case build.Notice:
+		p.line(p.notes, "%s: %s", programName, e.Text)
+	}
+}
+
+// Err is the first error of writing. What follows it was not printed.
+func (p *progress) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// step prints a line of a step. It begins with the stage's name in builds of
+// several, which run side by side.
+func (p *progress) step(at stage.Step, format string, args ...any) {
+	if at.Stage != "" {
+		format, args = "[%s] "+format, append([]any{at.Stage}, args...)
+	}
+	p.line(p.out, format, args...)
+}
+
+// line prints in one write, so that lines of several processes don't mix.
+func (p *progress) line(w io.Writer, format string, args ...any) {
+	if p.err != nil {
+		return
+	}
+	if _, p.err = fmt.Fprintf(w, format+"\n", args...); p.err != nil && p.broken != nil {
+		p.broken(p.err)
+	}
+}
+
+// recording keeps the events of a build that may have to be run once more.
+type recording struct {
+	mu     sync.Mutex
+	events []build.Event
+}
+
+// Report keeps an event.
+func (r *recording) Report(e build.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+// replay hands the events to another, in their order.
+func (r *recording) replay(to build.Reporter) {
+	for _, e := range r.events {
+		to.Report(e)
+	}
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/transport"
+)
+
+// registryFlags are those of all commands that speak with registries.
+func registryFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "tls-verify", Usage: "ask registries off this host to prove themselves by TLS"},
+		&cli.StringFlag{Name: "authfile", Usage: "`FILE` with logins, as docker's config.json"},
+		&cli.StringFlag{Name: "creds", Usage: "log in as `USER:PASSWORD`"},
+	}
+}
+
+func pullCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "pull",
+		Category:  categoryImages,
+		Usage:     "Fetch an image from a registry",
+		ArgsUsage: "NAME[:TAG|@DIGEST]",
+		Flags: append(append([]cli.Flag{
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
+			&cli.StringFlag{Name: "platform", Usage: "choose the image for `OS/ARCH[/VARIANT]`"},
+		}, registryFlags()...), laterBools("all-tags", "a")...),
+		Action: pull,
+	}
+}
+
+func pull(c *cli.Context) error {
+	name, err := argument(c, "the image's name")
+	if err != nil {
+		return err
+	}
+	canonical, err := layout.ParseName(name)
+	if err != nil {
+		return err
+	}
+	out := c.App.Writer
+	if c.Bool("quiet") {
+		out = io.Discard
+	} else if reference.IsNameOnly(mustParse(name)) {
+		if _, err := fmt.Fprintln(out, "Using default tag: latest"); err != nil {
+			return err
+		}
+	}
+	return withStore(c, func(store *storage.Store) error {
+		if _, err := pullImage(c.Context, c, store, canonical, c.String("platform"), out); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(c.App.Writer, canonical)
+		return err
+	})
+}
+
+// puller gives a function that pulls images into store and prints their way. It
+// may be called from several goroutines.
+func puller(c *cli.Context, store *storage.Store, out io.Writer) func(context.Context, string) (layout.Image, error) {
+	return func(ctx context.Context, name string) (layout.Image, error) {
+		return pullImage(ctx, c, store, name, "", out)
+	}
+}
+
+// pullImage pulls an image into store and prints its way as docker does.
+func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, platform string, out io.Writer) (layout.Image, error) {
+	canonical, err := layout.ParseName(name)
+	if err != nil {
+		return layout.Image{}, err
+	}
+	before, err := store.Layout().Find(canonical)
+	if err != nil && !errors.Is(err, layout.ErrUnknown) {
+		return layout.Image{}, err
+	}
+	o, err := transportOptions(c, store)
+	if err != nil {
+		return layout.Image{}, err
+	}
+	lines := blobLines{out: out, heading: pullHeading(canonical), words: pullWords}
+	o.Platform, o.Report = platform, lines.report
+	img, err := transport.Pull(ctx, canonical, o)
+	if err != nil {
+		return img, err
+	}
+	status := "Downloaded newer image for"
+	if before.Target().Digest == img.Target().Digest {
+		status = "Image is up to date for"
+	}
+	lines.begin()
+	lines.print("Digest: %s", img.Target().Digest)
+	lines.print("Status: %s %s", status, layout.Familiar(canonical))
+	return img, lines.err
+}
+
+// transportOptions reads registryFlags.
+func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, error) {
+	o := transport.Options{
+		Layout:   store.Layout(),
+		AuthFile: c.String("authfile"),
+		Creds:    c.String("creds"),
+	}
+	if c.IsSet("tls-verify") {
+		verify := c.Bool("tls-verify")
+		o.TLSVerify = &verify
+	}
+	session, err := store.Session()
+	if err != nil {
+		return o, err
+	}
+	o.Session = session.ID
+	o.TempDir, err = session.TempDir()
+	return o, err
+}
+
+// pullHeading is docker's "latest: Pulling from library/ubuntu".
+func pullHeading(canonical string) string {
+	named := mustParse(canonical)
+	version := "latest"
+	switch n := named.(type) {
+	case reference.Digested:
+		version = n.Digest().String()
+	case reference.Tagged:
+		version = n.Tag()
+	}
+	return version + ": Pulling from " + strings.TrimPrefix(reference.Path(named), reference.Domain(named)+"/")
+}
+
+// mustParse parses a name that layout.ParseName has taken.
+func mustParse(name string) reference.Named {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		panic(err)
+	}
+	return named
+}
+
+// blobLines prints the way of an image's blobs, a line for each point.
+type blobLines struct {
+	out     io.Writer
+	heading string
+	words   map[transport.EventKind]string
+	begun   bool
+	told    map[digest.Digest]transport.EventKind
+	err     error
+}
+
+// What docker calls the points of a blob's way.
+var (
+	pullWords = map[transport.EventKind]string{
+		transport.Started: "Pulling fs layer",
+		transport.Done:    "Pull complete",
+		transport.Exists:  "Already exists",
+	}
+	pushWords = map[transport.EventKind]string{
+		transport.Started: "Preparing",
+		transport.Done:    "Pushed",
+		transport.Exists:  "Layer already exists",
+	}
+)
+
+// report prints an event, once.
+func (l *blobLines) report(e transport.Event) {
+	word, known := l.words[e.Kind]
+	if kind, again := l.told[e.Digest]; !known || again && kind == e.Kind {
+		return
+	}
+	if l.told == nil {
+		l.told = map[digest.Digest]transport.EventKind{}
+	}
+	l.told[e.Digest] = e.Kind
+	l.begin()
+	l.print("%s: %s", shortID(e.Digest), word)
+}
+
+// begin prints the heading before the first line: where the image can't be had
+// there is nothing to announce.
+func (l *blobLines) begin() {
+	if !l.begun {
+		l.begun = true
+		l.print("%s", l.heading)
+	}
+}
+
+func (l *blobLines) print(format string, args ...any) {
+	if l.err == nil {
+		_, l.err = fmt.Fprintf(l.out, format+"\n", args...)
+	}
+}
+
+func pushCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "push",
+		Category:  categoryImages,
+		Usage:     "Copy an image to a registry",
+		ArgsUsage: "IMAGE [NAME[:TAG]]",
+		Flags: append(append([]cli.Flag{
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the name only"},
+			&cli.StringFlag{Name: "digestfile", Usage: "write the manifest's digest to `FILE`"},
+		}, registryFlags()...), laterBools("all-tags", "a")...),
+		Action: push,
+	}
+}
+
+func push(c *cli.Context) error {
+	if c.NArg() < 1 || c.NArg() > 2 {
+		return usageError(c.Command.HelpName, "%s takes an image, and perhaps another name to push it to", c.Command.HelpName)
+	}
+	ref, dest := c.Args().Get(0), c.Args().Get(1)
+	if dest == "" {
+		dest = ref
+	}
+	dest = strings.TrimPrefix(dest, "docker://")
+	out := c.App.Writer
+	if c.Bool("quiet") {
+		out = io.Discard
+	}
+	return withStore(c, func(store *storage.Store) error {
+		img, err := store.Layout().Find(ref)
+		if err != nil {
+			return err
+		}
+		o, err := transportOptions(c, store)
+		if err != nil {
+			return err
+		}
+		lines := blobLines{out: out, words: pushWords}
+		lines.heading, dest, err = pushHeading(dest)
+		if err != nil {
+			return err
+		}
+		o.Report = lines.report
+		lines.begin()
+		pushed, err := transport.Push(c.Context, img, dest, o)
+		if err != nil {
+			return err
+		}
+		_, tag := splitName(dest)
+		lines.print("%s: digest: %s size: %d", tag, pushed, img.Target().Size)
+		if file := c.String("digestfile"); file != "" {
+			if err := os.WriteFile(file, []byte(pushed), 0o644); err != nil {
+				return err
+			}
+		}
+		if c.Bool("quiet") {
+			_, lines.err = fmt.Fprintln(c.App.Writer, dest)
+		}
+		return lines.err
+	})
+}
+
+// pushHeading says where an image goes, and gives the destination's full form.
+func pushHeading(dest string) (heading, full string, err error) {
+	for _, scheme := range []string{"oci:", "dir:", "oci-archive:", "docker-archive:"} {
+		if strings.HasPrefix(dest, scheme) {
+			return "The push refers to " + dest, dest, nil
+		}
+	}
+	full, err = layout.ParseName(dest)
+	if err != nil {
+		return "", "", err
+	}
+	return fmt.Sprintf("The push refers to repository [%s]", mustParse(full).Name()), full, nil
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/rootless/userns"
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Category:  categoryBuild,
+		Usage:     "Run a command in a new container",
+		ArgsUsage: "IMAGE [COMMAND [ARGUMENT...]]",
+		Flags: slices.Concat([]cli.Flag{
+			&cli.BoolFlag{Name: "rm", Usage: "leave nothing of the container"},
+			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "pass the standard input on"},
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME[=VALUE]`, else as it is here"},
+			&cli.StringSliceFlag{Name: "env-file", Usage: "set what stands in `FILE`, one NAME=VALUE a line"},
+			&cli.StringSliceFlag{Name: "publish", Aliases: []string{"p"}, Usage: "publish `[[IP:]HOSTPORT:]PORT`[/udp] on this host"},
+			&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`"},
+			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
+			&cli.StringFlag{Name: "entrypoint", Usage: "take `COMMAND` in place of the image's"},
+			&cli.StringFlag{Name: "name", Usage: "call the container `NAME`"},
+			&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "`NAME` that it has for itself"},
+			// docker's -h is the host's name, and so the library's -h can't be had.
+			&cli.BoolFlag{Name: "help", Usage: "show this"},
+		}, sandboxFlags(), registryFlags(),
+			laterBools("detach", "d", "tty", "t", "publish-all", "P", "privileged", "read-only", "init", "no-healthcheck", "oom-kill-disable"),
+			later("volume", "v", "mount", "tmpfs", "volumes-from", "cap-add", "cap-drop", "security-opt", "restart",
+				"stop-signal", "stop-timeout", "memory", "m", "memory-swap", "cpus", "cpu-shares", "c", "cpuset-cpus",
+				"pids-limit", "label", "l", "label-file", "cidfile", "pull", "platform", "log-driver", "log-opt", "attach",
+				"a", "detach-keys", "sig-proxy", "device", "group-add", "userns", "ipc", "pid", "uts", "cgroupns", "cgroup-parent",
+				"dns-search", "dns-option", "network-alias", "expose", "link", "ip", "mac-address", "gpus", "sysctl", "health-cmd")),
+		HideHelp:     true,
+		Action:       runImage,
+		BashComplete: completeImages,
+	}
+}
+
+// runImage runs a container in the foreground. The image is seen to outside the
+// user namespace; the process inside becomes the container's monitor.
+func runImage(c *cli.Context) error {
+	o, err := readContainerOptions(c)
+	if err != nil {
+		return err
+	}
+	if userns.Inside() {
+		return monitor(c, o)
+	}
+	mapping, err := userns.Detect()
+	if err != nil {
+		return err
+	}
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	_, err = presentImage(c, store, o.image)
+	if err := errors.Join(err, store.Sweep(c.Context, false), store.Close()); err != nil {
+		return err
+	}
+	notice(c.App.ErrWriter, mapping)
+	return enter(c, store)
+}
+
+// presentImage finds an image, or pulls it, telling so where it doesn't mix
+// with the program's output.
+func presentImage(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
+	img, err := store.Layout().Find(ref)
+	if err == nil || !errors.Is(err, layout.ErrUnknown) {
+		return img, err
+	}
+	name, nameErr := layout.ParseName(ref)
+	if nameErr != nil {
+		return img, nameErr
+	}
+	if _, err := fmt.Fprintf(c.App.ErrWriter, "Unable to find image '%s' locally\n", layout.Familiar(name)); err != nil {
+		return img, err
+	}
+	return pullImage(c.Context, c, store, name, "", c.App.ErrWriter)
+}
+
+// monitor runs the container, and ends with its exit code.
+func monitor(c *cli.Context, o containerOptions) (err error) {
+	h, err := openHost(c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	dir := h.store.Dir("containers")
+	if err := container.Sweep(dir); err != nil {
+		return err
+	}
+	img, err := presentImage(c, h.store, o.image)
+	if err != nil {
+		return err
+	}
+	config, tree, err := h.unpack(c.Context, img)
+	if err != nil {
+		return err
+	}
+	active, rootfs, err := h.snapshots.View(c.Context, tree)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, active.Discard()) }()
+	cfg, err := o.config(img, config.Config, active.Parent())
+	if err != nil {
+		return err
+	}
+	if err := makeWorkdir(rootfs, &cfg.Spec); err != nil {
+		return err
+	}
+	ns, err := h.connect(c.Context, o, &cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ns.Close()) }()
+	// Signals are for the program from here on: they don't end the context.
+	exit, err := container.Run(context.WithoutCancel(c.Context), dir, cfg, h.sandbox, rootfs, o.streams())
+	switch {
+	case err != nil:
+		return err
+	case exit.OOM != nil:
+		return &fault.Error{
+			Err: fmt.Errorf("the program was ended by the kernel's out-of-memory killer in cgroup %s, whose limit is %s",
+				exit.OOM.Cgroup, size(exit.OOM.Limit)),
+			Remedy: "give it more memory, or let it use less",
+			Code:   exit.Code,
+		}
+	case exit.Code != 0:
+		return exitStatus(exit.Code)
+	}
+	return nil
+}
+
+// streams are the program's: the standard input only where it was asked for.
+func (o containerOptions) streams() container.Streams {
+	s := container.Streams{Out: os.Stdout, Err: os.Stderr}
+	if o.interactive {
+		s.In = os.Stdin
+	}
+	return s
+}
+
+// connect gives the container its network. The result may be closed even where
+// there is nothing to close.
+func (h *host) connect(ctx context.Context, o containerOptions, cfg *container.Config) (closer, error) {
+	spec := &cfg.Spec
+	session, err := h.store.Session()
+	if err != nil {
+		return closer{}, err
+	}
+	if spec.StateDir, err = session.TempDir(); err != nil {
+		return closer{}, err
+	}
+	var n network.Network
+	var done closer
+	switch spec.Network {
+	case network.ModePrivate:
+		ns, err := network.Create(ctx, spec.StateDir, o.dns, o.ports)
+		if err != nil {
+			return closer{}, err
+		}
+		done, n, cfg.Ports = closer{ns.Close}, ns.Network(), ns.Ports
+	case network.ModeNone:
+		n = network.ForNone()
+	default:
+		n = network.ForHost(o.dns)
+	}
+	spec.NetNS = n.NSPath
+	if spec.ResolvConf = n.Resolv; n.Resolv == nil {
+		spec.ResolvConf = []byte{}
+	}
+	spec.Hosts = sandbox.HostsFile(spec.Hostname, n.HostsIP, o.addHosts)
+	return done, nil
+}
+
+// closer closes something, or nothing.
+type closer struct{ close func() error }
+
+// Close may be called once.
+func (c closer) Close() error {
+	if c.close == nil {
+		return nil
+	}
+	return c.close()
+}

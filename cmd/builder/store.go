@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/rootless/userns"
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// openStore opens the store that the flags and the environment name.
+func openStore(c *cli.Context) (*storage.Store, error) {
+	return storage.Open(c.Context, storage.Options{Root: c.String(flagRoot)})
+}
+
+// withStore calls fn with the store open.
+func withStore(c *cli.Context, fn func(*storage.Store) error) error {
+	store, err := openStore(c)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(store), store.Close())
+}
+
+// enter runs the same command again as root of a user namespace, which uses
+// the store that was open here. What that process has to say it says itself.
+func enter(c *cli.Context, store *storage.Store, env ...string) error {
+	code, err := userns.Enter(c.Context, userns.Options{Env: append(env,
+		storage.RootEnv+"="+store.Root(),
+		storage.RunDirEnv+"="+store.RunDir(),
+	)})
+	if err == nil && code != 0 {
+		return exitStatus(code)
+	}
+	return err
+}
+
+// notice tells of a mapping that is less than it could be.
+func notice(w io.Writer, m userns.Mapping) {
+	if m.Notice != nil {
+		_, _ = fmt.Fprintf(w, "%s: %s; see %[1]s info\n", programName, m.Notice)
+	}
+}
+
+// host is what commands have that work on file systems: the store with its
+// trees open, and a sandbox to run programs over them. It is had only inside
+// the user namespace.
+type host struct {
+	store     *storage.Store
+	mapping   userns.Mapping
+	snapshots *snapshot.Store
+	runtime   sandbox.Runtime
+	sandbox   sandbox.Sandbox
+}
+
+func openHost(c *cli.Context) (_ *host, err error) {
+	h := &host{}
+	if h.mapping, err = userns.Current(); err != nil {
+		return nil, err
+	}
+	if why := userns.StepDown(); why != "" {
+		_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: going on without a pid namespace: %s\n", programName, why)
+	}
+	if h.store, err = openStore(c); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	if err := h.store.Sweep(c.Context, true); err != nil {
+		return nil, err
+	}
+	if h.snapshots, err = h.openSnapshots(c.Context, c.String(flagDriver)); err != nil {
+		return nil, err
+	}
+	if h.runtime, err = sandbox.FindRuntime(c.String(flagRuntime)); err != nil {
+		return nil, err
+	}
+	h.sandbox = sandbox.NewOCI(h.runtime, filepath.Join(h.store.Dir("cache"), "seccomp"), userns.PIDNamespace())
+	return h, nil
+}
+
+// Close ends the session and lets go of the store.
+func (h *host) Close() error { return h.store.Close() }
+
+// openSnapshots opens the trees of the driver that the user names, or else of
+// the best that can be had.
+func (h *host) openSnapshots(ctx context.Context, name string) (*snapshot.Store, error) {
+	drivers, fuse, err := candidates(name)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, driver := range drivers {
+		trees, err := h.store.Snapshots(ctx, snapshot.Options{
+			Driver: driver, MountProgram: fuse,
+			MappingKey: h.mapping.Key(), ExactOwners: h.mapping.Exact(),
+		})
+		if err == nil {
+			return trees, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// candidates gives the drivers to try, best first, and the path of
+// fuse-overlayfs where that is one of them.
+func candidates(name string) (drivers []snapshot.Driver, fuse string, err error) {
+	fuse, missing := doctor.Fuse()
+	switch driver := snapshot.Driver(name); driver {
+	case "":
+		if missing == nil {
+			return []snapshot.Driver{snapshot.Fuse}, fuse, nil
+		}
+		return []snapshot.Driver{snapshot.Overlay, snapshot.VFS}, "", nil
+	case snapshot.Fuse, "fuse":
+		return []snapshot.Driver{snapshot.Fuse}, fuse, missing
+	case snapshot.Overlay, snapshot.VFS:
+		return []snapshot.Driver{driver}, "", nil
+	default:
+		return nil, "", fault.New("choose fuse-overlayfs, overlay or vfs", "unknown storage driver %q", name)
+	}
+}
+
+// restoreStdin makes data, which was read from the standard input, the standard
+// input again, for the same command in the user namespace. Nil leaves it.
+func restoreStdin(data []byte) error {
+	if data == nil {
+		return nil
+	}
+	fd, err := unix.MemfdCreate("stdin", unix.MFD_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "stdin")
+	defer func() { _ = f.Close() }()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return os.NewSyscallError("dup3", unix.Dup3(fd, int(os.Stdin.Fd()), 0))
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/rootless/userns"
+	"github.com/builder-oci/builder/storage"
+)
+
+func unshareCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "unshare",
+		Category:  categoryBuild,
+		Usage:     "Run a command as root of builder's user namespace",
+		ArgsUsage: "[COMMAND [ARGUMENT...]]",
+		Description: `
+The command, or else your shell, sees the files of images with the owners that
+they have there, and may mount. Outside it has no more rights than you.`,
+		Action: unshare,
+	}
+}
+
+func unshare(c *cli.Context) error {
+	env, err := storeEnv(c)
+	if err != nil {
+		return err
+	}
+	code, err := userns.Unshare(c.Context, c.Args().Slice(), env...)
+	if err == nil && code != 0 {
+		return exitStatus(code)
+	}
+	return err
+}
+
+// storeEnv says where the store is, for a builder that the command starts: it
+// has another home there.
+func storeEnv(c *cli.Context) ([]string, error) {
+	root := c.String(flagRoot)
+	if root == "" {
+		var err error
+		if root, err = storage.DefaultRoot(); err != nil {
+			return nil, err
+		}
+	}
+	return []string{storage.RootEnv + "=" + root}, nil
+}
