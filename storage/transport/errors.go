@@ -88,7 +88,13 @@ func isTLS(err error) bool {
 func isUnreachable(err error) bool {
 	var network net.Error
 	var op *net.OpError
-	return errors.As(err, &network) || errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.As(err, &network) || errors.As(err, &op) || isCutOff(err)
+}
+
+// isCutOff tells whether a connection ended in the middle.
+func isCutOff(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // cause is the innermost error that says something by itself: the library
@@ -126,7 +132,7 @@ func isTemporary(err error) bool {
 	}
 	var status interface{ Timeout() bool }
 	switch {
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrUnexpectedEOF):
+	case isCutOff(err):
 		return true
 	case errors.As(err, &status) && status.Timeout():
 		return true

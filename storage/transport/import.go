@@ -142,13 +142,14 @@ func checkedCopy(ctx context.Context, w io.Writer, r io.Reader) error {
 
 // checkTar reads a tar to its end, and what follows its end.
 func checkTar(ctx context.Context, r io.Reader) error {
-	t := tar.NewReader(r)
-	for entries := 0; ; entries++ {
+	counted := &countingReader{r: r}
+	t := tar.NewReader(counted)
+	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		_, err := t.Next()
-		if errors.Is(err, io.EOF) && entries > 0 {
+		if errors.Is(err, io.EOF) && counted.n > 0 { // an empty tar is blocks of zeros
 			_, err = io.Copy(io.Discard, r)
 			return err
 		}
@@ -156,6 +157,17 @@ func checkTar(ctx context.Context, r io.Reader) error {
 			return notTar(err)
 		}
 	}
+}
+
+type countingReader struct {
+	r io.Reader
+	n int64
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
 }
 
 func notTar(err error) error {

@@ -34,7 +34,7 @@ func Pull(ctx context.Context, name string, o Options) (layout.Image, error) {
 	if err != nil {
 		return layout.Image{}, err
 	}
-	if strings.HasPrefix(r.name, "docker.io/library/scratch") && repository(r.name) == "docker.io/library/scratch" {
+	if repository(r.name) == "docker.io/library/scratch" {
 		return layout.Image{}, fault.New("it can only stand in FROM", "scratch is the name of the empty image: there is nothing to pull")
 	}
 	p := &pull{remote: r, options: o, layout: o.layout(), reporter: o.reporter()}
@@ -164,7 +164,7 @@ func platformsOf(raw []byte) []string {
 
 // allowed asks policy.json.
 func (p *pull) allowed(ctx context.Context, unparsed *image.UnparsedImage) (err error) {
-	rules, err := policy(p.sys)
+	rules, err := policy()
 	if err != nil {
 		return err
 	}

@@ -126,14 +126,14 @@ func isLoopback(domain string) bool {
 
 // policy says which images may be used: by policy.json of the user or the
 // system where there is one, else all, as docker has it.
-func policy(sys *types.SystemContext) (*signature.PolicyContext, error) {
-	p, err := signature.DefaultPolicy(sys)
+func policy() (*signature.PolicyContext, error) {
+	file := policyFile()
+	if file == "" {
+		return signature.NewPolicyContext(acceptAll())
+	}
+	p, err := signature.NewPolicyFromFile(file)
 	if err != nil {
-		file := policyFile()
-		if file != "" {
-			return nil, fault.New("mend or remove "+file, "policy of image signatures: %w", err)
-		}
-		p = acceptAll()
+		return nil, fault.New("mend or remove "+file, "policy of image signatures: %w", err)
 	}
 	return signature.NewPolicyContext(p)
 }
@@ -142,8 +142,7 @@ func acceptAll() *signature.Policy {
 	return &signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}}
 }
 
-// policyFile is the policy.json that the library reads, or "" where there is
-// none.
+// policyFile is the policy.json that counts, or "" where there is none.
 func policyFile() string {
 	for _, file := range []string{
 		filepath.Join(os.Getenv("HOME"), ".config/containers/policy.json"),

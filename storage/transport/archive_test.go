@@ -1,0 +1,275 @@
+package transport_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/transport"
+)
+
+func TestSavedImagesAreLoadedAsTheyWere(t *testing.T) {
+	for _, format := range []string{transport.DockerArchive, transport.OCIArchive} {
+		t.Run(format, func(t *testing.T) {
+			from, to := newOptions(t), newOptions(t)
+			one := makeImage(t, from.Layout, []string{"app:v1", "quay.io/x/app"}, layout.FormatOCI, "amd64", "shared", "one")
+			two := makeImage(t, from.Layout, []string{"other"}, layout.FormatDocker, "amd64", "shared", "two")
+			bare := makeImage(t, from.Layout, nil, layout.FormatOCI, "amd64", "bare")
+			images, err := from.Layout.List()
+			must(t, err)
+			var archive bytes.Buffer
+			must(t, transport.Save(ctx, images, &archive, format, from))
+			if again := saved(t, images, format, from); !bytes.Equal(again, archive.Bytes()) {
+				t.Error("the same images give other bytes")
+			}
+			if names := tarNames(t, archive.Bytes()); len(names) != len(slices.Compact(slices.Sorted(slices.Values(names)))) {
+				t.Errorf("written twice: %q", names)
+			}
+			loaded, err := transport.Load(ctx, &archive, to)
+			must(t, err)
+			if len(loaded) != 4 {
+				t.Errorf("loaded %+v", loaded)
+			}
+			for ref, want := range map[string]layout.Image{"app:v1": one, "quay.io/x/app": one, "other": two, bare.ID.String(): bare} {
+				got, err := to.Layout.Find(ref)
+				if err != nil || got.ID != want.ID || got.Manifest.Digest != want.Manifest.Digest {
+					t.Errorf("%s: %+v, %v", ref, got, err)
+				}
+			}
+		})
+	}
+}
+
+func saved(t *testing.T, images []layout.Image, format string, o transport.Options) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	must(t, transport.Save(ctx, images, &b, format, o))
+	return b.Bytes()
+}
+
+func tarNames(t *testing.T, data []byte) []string {
+	t.Helper()
+	var names []string
+	for r := tar.NewReader(bytes.NewReader(data)); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return names
+		}
+		must(t, err)
+		names = append(names, h.Name)
+	}
+}
+
+func TestOtherToolsReadWhatIsSaved(t *testing.T) {
+	o := newOptions(t)
+	img := makeImage(t, o.Layout, []string{"app:v1"}, layout.FormatOCI, "amd64", "one", "two")
+	dir := t.TempDir()
+	images := []layout.Image{img}
+	must(t, os.WriteFile(dir+"/oci.tar", saved(t, images, transport.OCIArchive, o), 0o644))
+	must(t, os.WriteFile(dir+"/docker.tar", saved(t, images, transport.DockerArchive, o), 0o644))
+	if got := digestIn(t, "oci-archive:"+dir+"/oci.tar:docker.io/library/app:v1"); got != img.Manifest.Digest.String() {
+		t.Errorf("skopeo finds %s in the OCI archive, not %s", got, img.Manifest.Digest)
+	}
+	run(t, "skopeo", "copy", "-q", "docker-archive:"+dir+"/docker.tar:docker.io/library/app:v1", "dir:"+dir+"/dir")
+	if _, err := os.Stat(filepath.Join(dir, "dir", img.ID.Encoded())); err != nil {
+		t.Errorf("skopeo's copy has another config: %v", err)
+	}
+}
+
+func TestArchivesOfOtherToolsAreLoaded(t *testing.T) {
+	from := newOptions(t)
+	img := makeImage(t, from.Layout, []string{"app:v1"}, layout.FormatOCI, "amd64", "one", "two", "one")
+	source := "oci:" + from.Layout.Dir() + ":app:v1"
+	dir := t.TempDir()
+	run(t, "skopeo", "copy", "-q", source, "docker-archive:"+dir+"/docker.tar:quay.io/x/app:v2")
+	run(t, "skopeo", "copy", "-q", source, "oci-archive:"+dir+"/oci.tar:quay.io/x/app:v2")
+	for _, tool := range []string{"gzip", "zstd", "bzip2", "xz"} {
+		out, err := exec.Command(tool, "-c", dir+"/docker.tar").Output()
+		must(t, err)
+		must(t, os.WriteFile(dir+"/docker.tar."+tool, out, 0o644))
+	}
+	for _, name := range []string{"docker.tar", "oci.tar", "docker.tar.gzip", "docker.tar.zstd", "docker.tar.bzip2", "docker.tar.xz"} {
+		t.Run(name, func(t *testing.T) {
+			o := newOptions(t)
+			f, err := os.Open(filepath.Join(dir, name))
+			must(t, err)
+			defer f.Close()
+			loaded, err := transport.Load(ctx, f, o)
+			must(t, err)
+			if len(loaded) != 1 || loaded[0].Name != "quay.io/x/app:v2" {
+				t.Fatalf("loaded %+v", loaded)
+			}
+			config, err := o.Layout.Config(loaded[0])
+			must(t, err)
+			original, err := from.Layout.Config(img)
+			must(t, err)
+			if !slices.Equal(config.RootFS.DiffIDs, original.RootFS.DiffIDs) {
+				t.Errorf("diffIDs %q, want %q", config.RootFS.DiffIDs, original.RootFS.DiffIDs)
+			}
+			run(t, "skopeo", "copy", "-q", "oci:"+o.Layout.Dir()+":quay.io/x/app:v2", "dir:"+t.TempDir()+"/dir")
+		})
+	}
+}
+
+// file is a member of an archive made by hand.
+type file struct{ name, content, link string }
+
+func archiveOf(t *testing.T, files ...file) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range files {
+		h := &tar.Header{Name: f.name, Size: int64(len(f.content)), Mode: 0o644, Typeflag: tar.TypeReg}
+		if f.link != "" {
+			h.Typeflag, h.Linkname = tar.TypeSymlink, f.link
+		}
+		must(t, w.WriteHeader(h))
+		_, err := w.Write([]byte(f.content))
+		must(t, err)
+	}
+	must(t, w.Close())
+	return b.Bytes()
+}
+
+func TestAnOldDockerArchiveMayLinkItsLayers(t *testing.T) {
+	layerTar := string(rootTar(t, "x"))
+	diffID := digest.FromString(layerTar).String()
+	config := `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["` + diffID + `","` + diffID + `"]}}`
+	o := newOptions(t)
+	loaded, err := transport.Load(ctx, bytes.NewReader(archiveOf(t,
+		file{name: "a/VERSION", content: "1.0"},
+		file{name: "a/layer.tar", link: "../b/layer.tar"},
+		file{name: "b/layer.tar", content: layerTar},
+		file{name: "c.json", content: config},
+		file{name: "manifest.json", content: `[{"Config":"c.json","RepoTags":null,"Layers":["a/layer.tar","b/layer.tar"]}]`},
+	)), o)
+	must(t, err)
+	if len(loaded) != 1 || loaded[0].Name != "" || loaded[0].ID != digest.FromString(config) {
+		t.Errorf("loaded %+v", loaded)
+	}
+	m, err := o.Layout.Manifest(loaded[0])
+	if err != nil || len(m.Layers) != 2 || m.Layers[0].Digest.String() != diffID {
+		t.Errorf("manifest %+v, %v", m, err)
+	}
+}
+
+func TestBadArchivesAreRefused(t *testing.T) {
+	from := newOptions(t)
+	img := makeImage(t, from.Layout, []string{"app"}, layout.FormatOCI, "amd64", strings.Repeat("one", 1000))
+	whole := saved(t, []layout.Image{img}, transport.DockerArchive, from)
+	spoilt := bytes.Replace(whole, []byte("\x1f\x8b"), []byte("\x1f\x8c"), 1)
+	tests := map[string]struct {
+		data  []byte
+		cause string
+	}{
+		"nothing":              {nil, "not an archive of images"},
+		"garbage":              {[]byte(strings.Repeat("garbage", 1000)), "not an archive of images"},
+		"a root file system":   {rootTar(t, "x"), "neither an index.json nor a manifest.json"},
+		"cut off":              {whole[:len(whole)/2], "ends in the middle"},
+		"spoilt":               {spoilt, "doesn't have the digest"},
+		"a layer is missing":   {archiveOf(t, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "c is missing"},
+		"links in a circle":    {archiveOf(t, file{name: "c", link: "d"}, file{name: "d", link: "c"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
+		"no JSON":              {archiveOf(t, file{name: "manifest.json", content: `[`}), "manifest.json"},
+		"other layers":         {archiveOf(t, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{"diff_ids":["sha256:x"]}}`}, file{name: "l", content: "l"}, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "doesn't have the digest sha256:x"},
+		"an escaping link":     {archiveOf(t, file{name: "c", link: "../../../../etc/passwd"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
+		"an index of nothing":  {archiveOf(t, file{name: "oci-layout", content: "{}"}, file{name: "index.json", content: `{"manifests":[]}`}), "names no image"},
+		"a bad digest by name": {archiveOf(t, file{name: "blobs/sha256/../../x", content: "x"}, file{name: "manifest.json", content: `[]`}), ""},
+	}
+	for what, tt := range tests {
+		t.Run(what, func(t *testing.T) {
+			o := newOptions(t)
+			_, err := transport.Load(ctx, bytes.NewReader(tt.data), o)
+			if tt.cause != "" && (err == nil || !strings.Contains(err.Error(), tt.cause)) {
+				t.Errorf("Load: %v, want %q", err, tt.cause)
+			}
+			if strings.HasPrefix(tt.cause, "not an") && fault.Remedy(err) == "" {
+				t.Error("no remedy")
+			}
+			if blobs, err := filepath.Glob(o.Layout.Dir() + "/blobs/sha256/*"); err != nil || len(blobs) != 0 {
+				t.Errorf("left behind: %q", blobs)
+			}
+		})
+	}
+}
+
+func TestADamagedBlobIsNotSaved(t *testing.T) {
+	o := newOptions(t)
+	img := makeImage(t, o.Layout, []string{"app"}, layout.FormatOCI, "amd64", "one")
+	m, err := o.Layout.Manifest(img)
+	must(t, err)
+	path := o.Layout.BlobPath(m.Layers[0].Digest)
+	data, err := os.ReadFile(path)
+	must(t, err)
+	data[0]++
+	must(t, os.WriteFile(path, data, 0o644))
+	if err := transport.Save(ctx, []layout.Image{img}, io.Discard, transport.OCIArchive, o); !errors.Is(err, layout.ErrAbsent) {
+		t.Errorf("Save: %v", err)
+	}
+	if err := transport.Save(ctx, nil, io.Discard, "cpio", o); err == nil {
+		t.Error("an unknown format is taken")
+	}
+}
+
+func TestImport(t *testing.T) {
+	plain := rootTar(t, "hello", strings.Repeat("x", 3<<20))
+	dir := t.TempDir()
+	must(t, os.WriteFile(dir+"/root.tar", plain, 0o644))
+	for _, tool := range []string{"cat", "gzip", "zstd", "bzip2", "xz"} {
+		t.Run(tool, func(t *testing.T) {
+			args := []string{"-c", dir + "/root.tar"}
+			if tool == "cat" {
+				args = args[1:]
+			}
+			packed, err := exec.Command(tool, args...).Output()
+			must(t, err)
+			o := newOptions(t)
+			id, err := transport.Import(ctx, bytes.NewReader(packed), transport.ImportOptions{
+				Options: o, Name: "base:v1", Source: "-", Created: time.Unix(1700000000, 0),
+				Change: func(c *layout.ImageConfig) error { c.Config.Cmd = []string{"sh"}; return nil },
+			})
+			must(t, err)
+			img, err := o.Layout.Find("base:v1")
+			must(t, err)
+			c, err := o.Layout.Config(img)
+			must(t, err)
+			if img.ID != id || img.Size != int64(len(plain)) || c.History[0].Comment != "Imported from -" || c.Config.Cmd[0] != "sh" || c.Created.Unix() != 1700000000 {
+				t.Errorf("imported %+v, config %+v", img, c)
+			}
+			bundle := t.TempDir() + "/bundle"
+			run(t, "umoci", "unpack", "--rootless", "--image", o.Layout.Dir()+":base:v1", bundle)
+			if content, err := os.ReadFile(bundle + "/rootfs/file0"); err != nil || string(content) != "hello" {
+				t.Errorf("unpacked: %q, %v", content, err)
+			}
+		})
+	}
+}
+
+func TestImportTakesAnEmptyTarballButNoOtherThing(t *testing.T) {
+	o := newOptions(t)
+	if _, err := transport.Import(ctx, bytes.NewReader(make([]byte, 10240)), transport.ImportOptions{Options: o, Name: "empty"}); err != nil {
+		t.Errorf("empty tarball: %v", err)
+	}
+	for what, data := range map[string][]byte{
+		"nothing": nil, "garbage": bytes.Repeat([]byte("garbage"), 1000), "cut off": rootTar(t, strings.Repeat("x", 100000))[:50000],
+	} {
+		_, err := transport.Import(ctx, bytes.NewReader(data), transport.ImportOptions{Options: o, Name: "bad"})
+		if err == nil || !strings.Contains(err.Error(), "not a tarball") || fault.Remedy(err) == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := o.Layout.Find("bad"); !errors.Is(err, layout.ErrUnknown) {
+		t.Errorf("named all the same: %v", err)
+	}
+}
