@@ -3,7 +3,10 @@ package build
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -72,7 +75,11 @@ type contextFiles struct {
 }
 
 func openContext(dir, dockerfilePath string, c *cache.Cache) (*contextFiles, error) {
-	digests, err := c.OpenFiles(dir)
+	root, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	digests, err := c.OpenFiles(root)
 	if err != nil {
 		return nil, err
 	}
@@ -117,12 +124,29 @@ func (f *contextFiles) entry(e *buildcontext.Entry) *layer.Entry {
 		le.Type = tar.TypeDir
 	case unix.S_IFLNK:
 		le.Type, le.Mode = tar.TypeSymlink, 0o777
+	case unix.S_IFIFO:
+		le.Type = tar.TypeFifo
 	default:
 		le.Type, le.Size = tar.TypeReg, e.Stat.Size
-		le.Open = func() (io.ReadCloser, error) { return f.dir.Open(e) }
+		le.Open = func() (io.ReadCloser, error) {
+			file, err := f.dir.Open(e)
+			if err != nil {
+				return nil, err
+			}
+			return &steadyFile{File: file, unchanged: func() error { return f.dir.Unchanged(e, file) }}, nil
+		}
 	}
 	return le
 }
+
+// steadyFile fails when it is closed if it was changed while it was read.
+type steadyFile struct {
+	*os.File
+	unchanged func() error
+}
+
+// Close looks at the file's stat data once more.
+func (f *steadyFile) Close() error { return errors.Join(f.unchanged(), f.File.Close()) }
 
 // Digests gives the files' digests, from the cache where they have not
 // changed.

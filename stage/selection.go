@@ -24,6 +24,7 @@ import (
 type selection struct {
 	in      Copy
 	files   Files
+	loaded  bool
 	items   []item
 	digests [][]digest.Digest // of items' entries, in their order
 	many    bool              // more than one source, or a pattern that matched more than one
@@ -45,7 +46,7 @@ func (it *item) rel(e *layer.Entry) string {
 
 // load lists the sources. It does nothing when called again.
 func (s *selection) load(ctx context.Context, from Source) error {
-	if s.items != nil {
+	if s.loaded {
 		return nil
 	}
 	if err := s.loadSources(ctx, from); err != nil {
@@ -54,7 +55,7 @@ func (s *selection) load(ctx context.Context, from Source) error {
 	for _, c := range s.in.Contents {
 		s.items = append(s.items, contentItem(c))
 	}
-	s.many = len(s.items) > 1
+	s.many, s.loaded = len(s.items) > 1, true
 	if s.in.Chmod == "" {
 		return nil
 	}

@@ -19,8 +19,11 @@ import (
 // treeFiles gives the files of a snapshot to COPY --from, without a mount.
 type treeFiles struct{ tree *layer.Tree }
 
+// wildcards are what makes a pattern of a source.
+const wildcards = `*?[\`
+
 // Glob matches docker's wildcards component by component, and follows links
-// inside the tree.
+// inside the tree. Wildcards may match nothing, as BuildKit has it.
 func (t treeFiles) Glob(pattern string) ([]Match, error) {
 	clean := strings.Trim(path.Clean("/"+pattern), "/")
 	matches := []Match{{}}
@@ -44,7 +47,7 @@ func (t treeFiles) Glob(pattern string) ([]Match, error) {
 			return nil, err
 		}
 	}
-	if len(found) == 0 {
+	if len(found) == 0 && !strings.ContainsAny(pattern, wildcards) {
 		return nil, fault.New("look at what is there: builder run --rm IMAGE ls", "no file matches %q in what --from names", pattern)
 	}
 	return found, nil
@@ -53,7 +56,7 @@ func (t treeFiles) Glob(pattern string) ([]Match, error) {
 func (t treeFiles) descend(dirs []Match, part string) ([]Match, error) {
 	var next []Match
 	for _, d := range dirs {
-		if !strings.ContainsAny(part, `*?[\`) {
+		if !strings.ContainsAny(part, wildcards) {
 			next = append(next, Match{Name: part, Path: path.Join(d.Path, part)})
 			continue
 		}
