@@ -21,6 +21,7 @@ import (
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/gc"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/lock"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -130,6 +131,16 @@ func (s *Store) Snapshots(ctx context.Context, o snapshot.Options) (*snapshot.St
 	return trees, Explain(s.root, err)
 }
 
+// Collector checks and cleans the store. Inside says that this process is in
+// the user namespace, where trees can be removed.
+func (s *Store) Collector(inside bool) *gc.Collector {
+	return gc.New(gc.Parts{
+		Layout: s.layout, Records: s.records, Cache: s.cache, Use: s.use,
+		Snapshots: s.Dir(snapshotsDir), Sessions: s.Dir(sessionsDir), Locks: s.Dir(locksDir),
+		Session: s.sessionID, Inside: inside,
+	})
+}
+
 // Names below the store's directory.
 const (
 	imagesDir     = "images"
@@ -146,6 +157,7 @@ const (
 	stepLocks     = "locks/steps"
 	versionFile   = "version"
 	readmeFile    = "README"
+	lostAndFound  = "lost+found" // where the store is a file system of its own
 )
 
 // Readme is the text of the store's README, for whoever finds the directory.
@@ -204,11 +216,8 @@ func inspect(root string) (bool, error) {
 	if !st.IsDir() {
 		return false, fault.New("choose another place with --root", "%s is not a directory", root)
 	}
-	// Inside the user namespace the caller's files are root's, and so is the
-	// process: the comparison is right on both sides.
-	if owner := st.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
-		return false, fault.New("run builder as that user, or choose another store with --root",
-			"the store %s belongs to uid %d, and this is uid %d", root, owner, os.Geteuid())
+	if err := checkOwner(root); err != nil {
+		return false, err
 	}
 	version, err := os.ReadFile(filepath.Join(root, versionFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -224,6 +233,21 @@ func inspect(root string) (bool, error) {
 			strings.TrimSpace(string(version)), strings.TrimSpace(formatVersion))
 	}
 	return true, nil
+}
+
+// checkOwner is an error where root belongs to another user. Inside the user
+// namespace the caller's files are root's, and so is the process: the
+// comparison is right on both sides.
+func checkOwner(root string) error {
+	st, err := os.Stat(root)
+	if err != nil {
+		return err
+	}
+	if owner := st.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
+		return fault.New("run builder as that user, or choose another store with --root",
+			"the store %s belongs to uid %d, and this is uid %d", root, owner, os.Geteuid())
+	}
+	return nil
 }
 
 // create makes the store, or completes one whose making was cut short: the
@@ -249,7 +273,7 @@ func create(ctx context.Context, root string) error {
 	if err := os.Chmod(root, 0o700); err != nil {
 		return err
 	}
-	dirs := append(cache.Dirs(filepath.Join(root, cacheDir)), filepath.Join(root, cacheMounts),
+	dirs := append(cache.Open(filepath.Join(root, cacheDir), "").Dirs(), filepath.Join(root, cacheMounts),
 		filepath.Join(root, recordsDir), filepath.Join(root, containersDir), filepath.Join(root, sessionsDir))
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -273,7 +297,7 @@ func refuseForeign(root string) error {
 	}
 	for _, name := range names {
 		switch n := name.Name(); n {
-		case imagesDir, snapshotsDir, cacheDir, containersDir, sessionsDir, locksDir, readmeFile, "lost+found":
+		case imagesDir, snapshotsDir, cacheDir, containersDir, sessionsDir, locksDir, readmeFile, versionFile, lostAndFound:
 		default:
 			if !strings.HasPrefix(n, atomicfile.Prefix) {
 				return fault.New("choose an empty or new directory with --root",

@@ -15,8 +15,9 @@ import (
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
-// Sweep removes what killed commands left. It is cheap where there is nothing:
-// one read of sessions/. Outside the user namespace files of subordinate ids
+// Sweep removes what killed commands left, and what finished ones couldn't
+// remove because others were using the store. It is cheap where there is
+// nothing: one read of sessions/. Outside the user namespace files of subordinate ids
 // can't be removed: what such a session left stays for a command inside.
 func (s *Store) Sweep(ctx context.Context, inside bool) error {
 	names, err := os.ReadDir(s.Dir(sessionsDir))
@@ -34,6 +35,7 @@ func (s *Store) Sweep(ctx context.Context, inside bool) error {
 		}
 		errs = append(errs, s.sweepSession(n, inside))
 	}
+	errs = append(errs, s.Collector(inside).Tidy(ctx))
 	return errors.Join(errs...)
 }
 

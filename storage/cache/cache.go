@@ -38,18 +38,18 @@ type Cache struct {
 	locks string
 }
 
-// Dirs gives the directories that the cache in dir needs.
-func Dirs(dir string) []string {
-	return []string{
-		filepath.Join(dir, stepsDir), filepath.Join(dir, seenDir),
-		filepath.Join(dir, filesDir), filepath.Join(dir, logsDir),
-	}
-}
-
 // Open gives the cache in dir, whose Dirs are there; locks is where the steps'
 // lock files live.
 func Open(dir, locks string) *Cache {
 	return &Cache{dir: dir, locks: locks}
+}
+
+// Dirs gives the directories that the cache needs.
+func (c *Cache) Dirs() []string {
+	return []string{
+		filepath.Join(c.dir, stepsDir), filepath.Join(c.dir, seenDir),
+		filepath.Join(c.dir, filesDir), filepath.Join(c.dir, logsDir),
+	}
 }
 
 // Seen reports whether MarkSeen was called with def: the digest of a parent's

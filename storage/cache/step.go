@@ -134,6 +134,9 @@ func (c *Cache) Keys() ([]Key, error) {
 	return keys, nil
 }
 
+// StepPath is the file that records a step.
+func (c *Cache) StepPath(key Key) string { return c.path(stepsDir, key) }
+
 // openStep reads a record's first line, and leaves r at the inputs.
 func (c *Cache) openStep(key Key) (step *Step, f *os.File, r *bufio.Reader, err error) {
 	if err := key.Validate(); err != nil {

@@ -56,6 +56,9 @@ type TreeRef struct {
 	Created time.Time `json:"created"`
 }
 
+// Counts reports whether the tree can be relied on in the boot with this id.
+func (t TreeRef) Counts(boot string) bool { return t.Synced || t.Boot == boot }
+
 // Packing is a blob that a layer was packed into. The fields before DiffID
 // decide its bytes.
 type Packing struct {
@@ -96,7 +99,7 @@ func (r *Records) Get(key Key) (*Record, error) {
 	if err := key.Validate(); err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(r.path(key))
+	data, err := os.ReadFile(r.Path(key))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", key, ErrNotFound)
 	}
@@ -147,12 +150,30 @@ func (r *Records) LinkChain(chain, step Key) error {
 	})
 }
 
+// DropTree forgets that a driver root holds the tree of key, if the record still
+// names the one with this id. The tree itself stays.
+func (r *Records) DropTree(key Key, root, id string) error {
+	return r.update(key, func(rec *Record) error {
+		if rec.Trees[root].ID != id {
+			return errNoChange
+		}
+		delete(rec.Trees, root)
+		return nil
+	})
+}
+
+// Path is the file of a key's record.
+func (r *Records) Path(key Key) string { return filepath.Join(r.dir, key.Encoded()) }
+
+// Dir is the directory of the records.
+func (r *Records) Dir() string { return r.dir }
+
 // Remove forgets a key. Its trees stay.
 func (r *Records) Remove(key Key) error {
 	if err := key.Validate(); err != nil {
 		return err
 	}
-	if err := os.Remove(r.path(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(r.Path(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -179,7 +200,7 @@ func (r *Records) Sync(ctx context.Context, keys ...Key) error {
 	paths := make([]string, 0, len(keys))
 	for _, key := range keys {
 		if key.Validate() == nil {
-			paths = append(paths, r.path(key))
+			paths = append(paths, r.Path(key))
 		}
 	}
 	if err := atomicfile.SyncYoung(ctx, r.dir, paths); err != nil {
@@ -230,12 +251,8 @@ func (r *Records) update(key Key, change func(*Record) error) error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.WriteUnsynced(r.path(key), append(data, '\n'), 0o600); err != nil {
+	if err := atomicfile.WriteUnsynced(r.Path(key), append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("record the snapshot: %w", err)
 	}
 	return nil
-}
-
-func (r *Records) path(key Key) string {
-	return filepath.Join(r.dir, key.Encoded())
 }

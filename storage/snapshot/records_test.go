@@ -65,7 +65,7 @@ func TestTornRecordCountsAsAbsent(t *testing.T) {
 	r := newRecords(t)
 	must(t, r.AddPacking(keyOf("k"), Packing{}))
 	for _, content := range []string{"", `{"key":"sha256:12`, `{"key":"another"}`} {
-		must(t, os.WriteFile(r.path(keyOf("k")), []byte(content), 0o600))
+		must(t, os.WriteFile(r.Path(keyOf("k")), []byte(content), 0o600))
 		if _, err := r.Get(keyOf("k")); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%q: %v", content, err)
 		}

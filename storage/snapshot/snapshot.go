@@ -99,7 +99,7 @@ func Open(ctx context.Context, p Place, o Options) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	boot, err := bootID()
+	boot, err := BootID()
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +201,7 @@ func (s *Store) usable(rec *Record) string {
 }
 
 // counts reports whether a tree is of this boot or was synced.
-func (s *Store) counts(ref TreeRef) bool { return ref.Synced || ref.Boot == s.boot }
+func (s *Store) counts(ref TreeRef) bool { return ref.Counts(s.boot) }
 
 // present gives the id of a tree whose directories are there, else "".
 func (s *Store) present(ref TreeRef) string {
@@ -218,14 +218,7 @@ func (s *Store) drop(key Key, ref TreeRef) {
 	if s.journal.Making(s.name, ref.ID) != nil {
 		return
 	}
-	err := s.records.update(key, func(rec *Record) error {
-		if rec.Trees[s.name] != ref {
-			return errNoChange
-		}
-		delete(rec.Trees, s.name)
-		return nil
-	})
-	if err != nil {
+	if err := s.records.DropTree(key, s.name, ref.ID); err != nil {
 		s.journal.Settled(s.name, ref.ID)
 	}
 }
@@ -377,8 +370,8 @@ func newID() string {
 	return hex.EncodeToString(id[:])
 }
 
-// bootID tells one run of the kernel from another.
-func bootID() (string, error) {
+// BootID tells one run of the kernel from another.
+func BootID() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("boot id: %w", err)

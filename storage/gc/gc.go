@@ -1,0 +1,271 @@
+// Package gc finds what is wrong in a store, mends it, and takes away what
+// nobody needs: Check and Repair for the first, FreeUnreferenced and Tidy for
+// the second, Reset for the whole store.
+//
+// What is alive: the blobs that index.json leads to; the trees and records of
+// its images and of the cached steps, with those that they stand on; and
+// whatever another command is about to make something of. The last can't be
+// told from rubbish, so nothing is removed but under the exclusive store lock,
+// which nobody waits for: where others use the store, what a removal set free
+// is noted in a file and goes with a later command.
+package gc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/lock"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// Parts are the rooms of an open store.
+type Parts struct {
+	Layout  *layout.Layout
+	Records *snapshot.Records
+	Cache   *cache.Cache
+	// Use is the store lock, held shared.
+	Use *lock.Lock
+	// Snapshots, Sessions and Locks are directories of the store.
+	Snapshots, Sessions, Locks string
+	// Session is the caller's own, which is not rubbish.
+	Session string
+	// Inside says that the process is in the user namespace: only there can
+	// trees be removed.
+	Inside bool
+}
+
+// Collector checks and cleans one store. It isn't for several goroutines.
+type Collector struct{ Parts }
+
+// New makes a Collector of an open store's parts.
+func New(p Parts) *Collector { return &Collector{p} }
+
+// unreferencedAge is how old a blob gets that nothing refers to and that builder
+// hasn't set free: another tool may be writing an image.
+const unreferencedAge = 24 * time.Hour
+
+// Files in locks/.
+const (
+	// freedFile holds the digests of blobs that removals have set free, one a
+	// line, until somebody is alone with the store. Its presence asks for trees
+	// to be looked through as well.
+	freedFile = "freed"
+	// cleanedFile was last written when the whole store was looked through.
+	cleanedFile = "cleaned"
+	stepsDir    = "steps"
+)
+
+// FreeUnreferenced removes blobs that were set free by a removal from
+// index.json, and the trees and records that no image or cached step needs any
+// more. Where others use the store it leaves that to a later command and reports
+// false. It gives the bytes of the blobs that it has removed.
+func (c *Collector) FreeUnreferenced(ctx context.Context, freed []digest.Digest) (bytes int64, done bool, err error) {
+	if err := c.noteFreed(freed); err != nil {
+		return 0, false, err
+	}
+	done, err = c.alone(ctx, func() error {
+		bytes, err = c.clean(ctx)
+		return err
+	})
+	return bytes, done, err
+}
+
+// Tidy does what earlier commands have left to do, if there is any and the
+// store is used by nobody else. It is cheap otherwise.
+func (c *Collector) Tidy(ctx context.Context) error {
+	st, err := os.Lstat(filepath.Join(c.Locks, freedFile))
+	if err != nil || st.Size() == 0 && !c.Inside {
+		return nil //nolint:nilerr // there is nothing to do
+	}
+	_, err = c.alone(ctx, func() error {
+		_, err := c.clean(ctx)
+		return err
+	})
+	return err
+}
+
+// alone calls fn under the exclusive store lock, or reports false where others
+// use the store.
+func (c *Collector) alone(ctx context.Context, fn func() error) (bool, error) {
+	held, err := c.Use.TryUpgrade(ctx)
+	if err != nil || !held {
+		return false, err
+	}
+	return true, errors.Join(fn(), c.Use.Downgrade(ctx))
+}
+
+// clean removes what nothing needs.
+func (c *Collector) clean(ctx context.Context) (int64, error) {
+	freed, err := c.readFreed()
+	if err != nil {
+		return 0, err
+	}
+	whole := c.dueForWhole()
+	if whole {
+		old, err := c.oldBlobs()
+		if err != nil {
+			return 0, err
+		}
+		freed = append(freed, old...)
+	}
+	bytes, err := c.Layout.DeleteBlobs(ctx, freed)
+	if err != nil {
+		return bytes, err
+	}
+	if !c.Inside {
+		// Trees are left to a command inside: the file stays for it, empty.
+		return bytes, os.Truncate(filepath.Join(c.Locks, freedFile), 0)
+	}
+	if err := c.freeTrees(ctx); err != nil {
+		return bytes, err
+	}
+	if whole {
+		if err := c.removeRubbish(); err != nil {
+			return bytes, err
+		}
+		if err := os.WriteFile(filepath.Join(c.Locks, cleanedFile), nil, 0o600); err != nil {
+			return bytes, err
+		}
+	}
+	return bytes, ignoreAbsent(os.Remove(filepath.Join(c.Locks, freedFile)))
+}
+
+// noteFreed appends digests to the list of those that are free. Appending of
+// few bytes is atomic, so no lock is needed.
+func (c *Collector) noteFreed(freed []digest.Digest) error {
+	f, err := os.OpenFile(filepath.Join(c.Locks, freedFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("note what is free: %w", err)
+	}
+	var text strings.Builder
+	for _, d := range freed {
+		fmt.Fprintln(&text, d)
+	}
+	_, err = f.WriteString(text.String())
+	return errors.Join(err, f.Close())
+}
+
+func (c *Collector) readFreed() ([]digest.Digest, error) {
+	data, err := os.ReadFile(filepath.Join(c.Locks, freedFile))
+	if err != nil {
+		return nil, ignoreAbsent(err)
+	}
+	var freed []digest.Digest
+	for line := range strings.Lines(string(data)) {
+		if d := digest.Digest(strings.TrimSpace(line)); d.Validate() == nil {
+			freed = append(freed, d)
+		}
+	}
+	return freed, nil
+}
+
+// dueForWhole reports whether the whole store was last looked through long ago.
+func (c *Collector) dueForWhole() bool {
+	st, err := os.Lstat(filepath.Join(c.Locks, cleanedFile))
+	return err != nil || time.Since(st.ModTime()) > unreferencedAge
+}
+
+// oldBlobs gives the blobs that are old enough to go if nothing refers to them.
+func (c *Collector) oldBlobs() ([]digest.Digest, error) {
+	var old []digest.Digest
+	err := c.eachBlob(func(d digest.Digest, st fs.FileInfo) {
+		if time.Since(st.ModTime()) > unreferencedAge {
+			old = append(old, d)
+		}
+	})
+	return old, err
+}
+
+// eachBlob calls fn with each blob, whether anything refers to it or not.
+func (c *Collector) eachBlob(fn func(digest.Digest, fs.FileInfo)) error {
+	names, err := os.ReadDir(c.blobDir())
+	if err != nil {
+		return ignoreAbsent(err)
+	}
+	for _, name := range names {
+		d := digest.NewDigestFromEncoded(digest.SHA256, name.Name())
+		if d.Validate() != nil {
+			continue
+		}
+		if st, err := name.Info(); err == nil {
+			fn(d, st)
+		}
+	}
+	return nil
+}
+
+func (c *Collector) blobDir() string {
+	return filepath.Join(c.Layout.BlobsDir(), digest.SHA256.String())
+}
+
+// rubbish gives the paths that nobody can need under the exclusive store lock:
+// files that were being written, dead sessions, locks of steps.
+func (c *Collector) rubbish() ([]string, error) {
+	var paths []string
+	places := []struct {
+		dir  string
+		mine func(name string) bool
+	}{
+		{c.blobDir(), temporary},
+		{c.Layout.Dir(), temporary},
+		{c.Records.Dir(), temporary},
+		{c.Sessions, func(name string) bool { return strings.TrimSuffix(name, ".d") != c.Session }},
+	}
+	for _, dir := range c.Cache.Dirs() {
+		places = append(places, struct {
+			dir  string
+			mine func(name string) bool
+		}{dir, temporary})
+	}
+	for _, p := range places {
+		names, err := os.ReadDir(p.dir)
+		if err != nil {
+			return nil, ignoreAbsent(err)
+		}
+		for _, name := range names {
+			if p.mine(name.Name()) {
+				paths = append(paths, filepath.Join(p.dir, name.Name()))
+			}
+		}
+	}
+	return paths, nil
+}
+
+func temporary(name string) bool { return strings.HasPrefix(name, atomicfile.Prefix) }
+
+func (c *Collector) removeRubbish() error {
+	paths, err := c.rubbish()
+	if err != nil {
+		return err
+	}
+	locks, err := os.ReadDir(filepath.Join(c.Locks, stepsDir))
+	if err != nil {
+		return err
+	}
+	for _, l := range locks {
+		paths = append(paths, filepath.Join(c.Locks, stepsDir, l.Name()))
+	}
+	var errs []error
+	for _, path := range paths {
+		errs = append(errs, os.RemoveAll(path))
+	}
+	return errors.Join(errs...)
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

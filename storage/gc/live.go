@@ -1,0 +1,151 @@
+package gc
+
+import (
+	"context"
+	"errors"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// tree is a tree by its driver root and its id there.
+type tree struct{ root, id string }
+
+// freeTrees removes records that neither an image nor a cached step leads to,
+// and trees that no record names or stands on.
+func (c *Collector) freeTrees(ctx context.Context) error {
+	live, err := c.liveRecords()
+	if err != nil {
+		return err
+	}
+	keys, err := c.Records.Keys()
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if live[key] == nil {
+			if err := c.Records.Remove(key); err != nil {
+				return err
+			}
+		}
+	}
+	dead, err := c.deadTrees(live)
+	if err != nil {
+		return err
+	}
+	for _, t := range dead {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := snapshot.RemoveTree(c.Snapshots, t.root, t.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// liveRecords gives the records that images and steps lead to, with those
+// below and behind them.
+func (c *Collector) liveRecords() (map[snapshot.Key]*snapshot.Record, error) {
+	todo, err := c.roots()
+	if err != nil {
+		return nil, err
+	}
+	live := map[snapshot.Key]*snapshot.Record{}
+	for len(todo) > 0 {
+		key := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if key == "" || live[key] != nil {
+			continue
+		}
+		rec, err := c.Records.Get(key)
+		if errors.Is(err, snapshot.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		live[key] = rec
+		todo = append(todo, rec.Parent, rec.Alias)
+	}
+	return live, nil
+}
+
+// roots gives the keys that are alive by themselves.
+func (c *Collector) roots() ([]snapshot.Key, error) {
+	images, err := c.Layout.List()
+	if err != nil {
+		return nil, err
+	}
+	var keys []snapshot.Key
+	for _, img := range images {
+		config, err := c.Layout.Config(img)
+		if errors.Is(err, layout.ErrAbsent) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, chainIDs(config.RootFS.DiffIDs)...)
+	}
+	steps, err := c.Cache.Keys()
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range steps {
+		step, err := c.Cache.Step(key)
+		if err != nil {
+			continue
+		}
+		keys = append(keys, step.Key, step.Result, step.Parent)
+	}
+	return keys, nil
+}
+
+// chainIDs gives the chain ID of each layer, as the OCI image specification
+// defines it.
+func chainIDs(diffIDs []digest.Digest) []digest.Digest {
+	chain := make([]digest.Digest, 0, len(diffIDs))
+	for i, d := range diffIDs {
+		if i > 0 {
+			d = digest.FromString(chain[i-1].String() + " " + d.String())
+		}
+		chain = append(chain, d)
+	}
+	return chain
+}
+
+// deadTrees gives the trees that the records neither name nor stand on.
+func (c *Collector) deadTrees(records map[snapshot.Key]*snapshot.Record) ([]tree, error) {
+	live := map[tree]bool{}
+	for _, rec := range records {
+		for root, ref := range rec.Trees {
+			ids, err := snapshot.Stack(c.Snapshots, root, ref.ID)
+			if err != nil {
+				ids = []string{ref.ID} // torn: it is dropped when it is used
+			}
+			for _, id := range ids {
+				live[tree{root, id}] = true
+			}
+		}
+	}
+	roots, err := snapshot.Roots(c.Snapshots)
+	if err != nil {
+		return nil, err
+	}
+	var dead []tree
+	for _, root := range roots {
+		ids, err := snapshot.IDs(c.Snapshots, root)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			if t := (tree{root, id}); !live[t] {
+				dead = append(dead, t)
+			}
+		}
+	}
+	return dead, nil
+}
