@@ -72,6 +72,9 @@ type contextFiles struct {
 
 	mu    sync.Mutex
 	known map[*layer.Entry]*buildcontext.Entry
+	// walked has what each path held. A build that first looks its steps up
+	// and then executes them lists a path only once.
+	walked map[string][]*buildcontext.Entry
 }
 
 func openContext(dir, dockerfilePath string, c *cache.Cache) (*contextFiles, error) {
@@ -87,7 +90,11 @@ func openContext(dir, dockerfilePath string, c *cache.Cache) (*contextFiles, err
 	if err != nil {
 		return nil, err
 	}
-	return &contextFiles{dir: d, digests: digests, known: map[*layer.Entry]*buildcontext.Entry{}}, nil
+	return &contextFiles{
+		dir: d, digests: digests,
+		known:  map[*layer.Entry]*buildcontext.Entry{},
+		walked: map[string][]*buildcontext.Entry{},
+	}, nil
 }
 
 // Glob gives what a pattern names in the context.
@@ -105,13 +112,40 @@ func (f *contextFiles) Glob(pattern string) ([]stage.Match, error) {
 
 // Walk gives the entry at a path and all below it.
 func (f *contextFiles) Walk(ctx context.Context, path string, fn func(*layer.Entry) error) error {
-	return f.dir.Walk(ctx, path, func(e *buildcontext.Entry) error {
+	entries, err := f.list(ctx, path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
 		le := f.entry(e)
 		f.mu.Lock()
 		f.known[le] = e
 		f.mu.Unlock()
-		return fn(le)
+		if err := fn(le); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *contextFiles) list(ctx context.Context, path string) ([]*buildcontext.Entry, error) {
+	f.mu.Lock()
+	entries, ok := f.walked[path]
+	f.mu.Unlock()
+	if ok {
+		return entries, nil
+	}
+	err := f.dir.Walk(ctx, path, func(e *buildcontext.Entry) error {
+		entries = append(entries, e)
+		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.walked[path] = entries
+	return entries, nil
 }
 
 func (f *contextFiles) entry(e *buildcontext.Entry) *layer.Entry {

@@ -68,6 +68,7 @@ func SetArgs(pairs []Pair) func(*State) error {
 func SetCmd(args []string) func(*State) error {
 	return func(st *State) error {
 		st.Config.Config.Cmd = args
+		st.Config.Config.ArgsEscaped = true // as BuildKit writes it
 		st.ownCmd = true
 		return nil
 	}
