@@ -17,6 +17,7 @@ import (
 	"github.com/moby/sys/user"
 	"github.com/opencontainers/image-spec/identity"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
@@ -240,10 +241,15 @@ func (h *host) unpack(ctx context.Context, img layout.Image) (*layout.ImageConfi
 
 // makeWorkdir makes the directory that the program starts in, as docker does.
 // Nothing runs in the tree yet, so what the path leads through stays as it is.
-func makeWorkdir(rootfs string, spec *sandbox.Spec) error {
-	dir, err := securejoin.SecureJoin(rootfs, spec.Cwd)
+func makeWorkdir(rootfs, cwd string) error {
+	dir, err := securejoin.SecureJoin(rootfs, cwd)
 	if err != nil {
 		return err
 	}
+	if _, err := os.Lstat(dir); err == nil {
+		return nil
+	}
+	// Whatever umask the caller has, others than root shall get in.
+	defer unix.Umask(unix.Umask(0o022))
 	return os.MkdirAll(dir, 0o755)
 }

@@ -120,6 +120,7 @@ func usageError(command, format string, args ...any) error {
 // unknownFlag tells of the one of names that was perhaps meant.
 func unknownFlag(command, flag string, names []string) error {
 	remedy := command + " --help    # lists them"
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, "--") })
 	if meant := nearest(flag, names); meant != "" {
 		remedy = fmt.Sprintf("did you mean %s?\n%s", meant, remedy)
 	}

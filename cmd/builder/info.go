@@ -78,11 +78,12 @@ func info(c *cli.Context) error {
 	return withStore(c, func(store *storage.Store) error {
 		if userns.Inside() {
 			mapping, err := userns.Current()
+			mapping.Notice = readNotice()
 			return errors.Join(err, printInfo(c, examine(c, store, mapping, nil)))
 		}
 		mapping, err := userns.Detect()
 		if err == nil {
-			err = enter(c, store)
+			err = enter(c, store, writeNotice(mapping.Notice)...)
 		}
 		var status exitStatus
 		if err == nil || errors.As(err, &status) {
@@ -90,6 +91,26 @@ func info(c *cli.Context) error {
 		}
 		return printInfo(c, examine(c, store, mapping, err))
 	})
+}
+
+// noticeEnv takes the notice of a mapping inside, for info: its cause on the
+// first line, its remedy on the others.
+const noticeEnv = "_BUILDER_INFO_NOTICE"
+
+func writeNotice(notice *fault.Error) []string {
+	if notice == nil {
+		return nil
+	}
+	return []string{noticeEnv + "=" + notice.Error() + "\n" + notice.Remedy}
+}
+
+func readNotice() *fault.Error {
+	text, set := os.LookupEnv(noticeEnv)
+	if !set {
+		return nil
+	}
+	cause, remedy, _ := strings.Cut(text, "\n")
+	return fault.New(remedy, "%s", cause)
 }
 
 // examine finds out everything. forbidden is why there is no user namespace.
@@ -228,7 +249,6 @@ func mappingChoice(m userns.Mapping, forbidden error) choice {
 	case userns.KindSingle:
 		chosen.Why = "no subordinate ids can be had: owners are kept aside, and a RUN can't change them"
 	}
-	// The reason is known only outside; inside, the question is asked again.
 	if m.Notice != nil {
 		chosen.Why, chosen.Better = m.Notice.Error(), remedyLine(m.Notice)
 	}

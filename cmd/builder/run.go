@@ -121,7 +121,7 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := makeWorkdir(rootfs, &cfg.Spec); err != nil {
+	if err := makeWorkdir(rootfs, cfg.Spec.Cwd); err != nil {
 		return err
 	}
 	ns, err := h.connect(c.Context, o, &cfg)

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/rootless/network"
+)
+
+// readBud gives what the command line "builder bud ARGS" means.
+func readBud(args ...string) (o build.Options, err error) {
+	app := newApp(io.Discard, io.Discard)
+	err = readLine(app, "bud", args, func(c *cli.Context) error {
+		o, err = buildOptions(c)
+		return err
+	})
+	return o, err
+}
+
+// readLine parses a command line and hands it to action.
+func readLine(app *cli.App, name string, args []string, action cli.ActionFunc) error {
+	app.Command(name).Action = action
+	line, err := canonical(app, append([]string{programName, name}, args...))
+	if err != nil {
+		return err
+	}
+	return app.Run(line)
+}
+
+func TestBudReadsItsFlags(t *testing.T) {
+	t.Setenv("FROM_ENVIRONMENT", "yes")
+	t.Setenv(epochEnv, "")
+	dir := t.TempDir()
+	o, err := readBud(dir, "-t", "nginx:v2", "-t=my/app", "--build-arg", "A=b=c", "--build-arg", "FROM_ENVIRONMENT",
+		"--build-arg", "NOWHERE_TO_BE_FOUND", "--label", "a,b=c", "--shm-size", "64m", "--ulimit", "nofile=10:20",
+		"--add-host", "db:10.0.0.5", "--dns", "192.0.2.1", "--network", "none", "--timestamp", "0", "--layers", "--rm", "--progress=plain")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.ContextDir != dir || !slices.Equal(o.Tags, []string{"nginx:v2", "my/app"}) {
+		t.Errorf("context %q, tags %q", o.ContextDir, o.Tags)
+	}
+	if want := map[string]string{"A": "b=c", "FROM_ENVIRONMENT": "yes"}; !maps.Equal(o.BuildArgs, want) {
+		t.Errorf("build arguments %q", o.BuildArgs)
+	}
+	if !slices.Equal(o.Labels, []string{"a,b=c"}) {
+		t.Errorf("labels %q", o.Labels)
+	}
+	if o.ShmSize != 64<<20 || len(o.Ulimits) != 1 || o.Network != network.ModeNone {
+		t.Errorf("shm %d, ulimits %v, network %q", o.ShmSize, o.Ulimits, o.Network)
+	}
+	if !slices.Equal(o.AddHosts, []string{"10.0.0.5\tdb"}) || !slices.Equal(o.DNS.Servers, []string{"192.0.2.1"}) {
+		t.Errorf("hosts %q, dns %q", o.AddHosts, o.DNS.Servers)
+	}
+	if o.Epoch == nil || o.Epoch.Unix() != 0 {
+		t.Errorf("time %v", o.Epoch)
+	}
+}
+
+func TestBudTakesTheEpochFromTheEnvironment(t *testing.T) {
+	t.Setenv(epochEnv, "1600000000")
+	o, err := readBud(t.TempDir())
+	if err != nil || o.Epoch == nil || o.Epoch.Unix() != 1600000000 {
+		t.Errorf("time %v, %v", o.Epoch, err)
+	}
+	if o, err = readBud(t.TempDir(), "--timestamp=7"); err != nil || o.Epoch.Unix() != 7 {
+		t.Errorf("time %v, %v", o.Epoch, err)
+	}
+	t.Setenv(epochEnv, "yesterday")
+	if _, err = readBud(t.TempDir()); err == nil || !strings.Contains(err.Error(), epochEnv) {
+		t.Errorf("no error of %s: %v", epochEnv, err)
+	}
+}
+
+func TestBudRefusesWhatItCannotDo(t *testing.T) {
+	t.Setenv(epochEnv, "")
+	dir := t.TempDir()
+	tests := []struct{ line, want string }{
+		{"--secret id=x .", "--secret is not supported yet"},
+		{"--ssh default .", "--ssh is not supported yet"},
+		{"-o out .", "-o is not supported yet"},
+		{"--squash .", "--squash is not supported yet"},
+		{"--rm=false .", "--rm=false is not supported yet"},
+		{"--progress tty .", "--progress tty is not supported yet"},
+		{"-", "a build context from standard input is not supported yet"},
+		{"https://example.com/x.git", "the remote build context https://example.com/x.git is not supported yet"},
+		{"", "needs a build context"},
+		{"one two", "takes one build context, not 2"},
+		{"nowhere/at/all", "no such file"},
+		{"-t UPPER .", "UPPER"},
+		{"--format ova .", "neither oci nor docker"},
+		{"--compression rar .", "rar"},
+		{"--compression zstd --format docker .", "no zstd layers"},
+		{"--compression-level 10 .", "levels from 1 to 9"},
+		{"--shm-size big .", "is no size"},
+		{"--network nonsense .", "nonsense"},
+		{"--add-host db .", "db"},
+		{"--jobs many .", "many"},
+	}
+	for _, test := range tests {
+		t.Run(test.line, func(t *testing.T) {
+			args := strings.Fields(test.line)
+			if n := len(args); n > 0 && args[n-1] == "." {
+				args[n-1] = dir
+			}
+			if _, err := readBud(args...); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("the error is %v, which doesn't tell %q", err, test.want)
+			}
+		})
+	}
+}
