@@ -150,11 +150,7 @@ func (c *Cache) openStep(key Key) (step *Step, f *os.File, r *bufio.Reader, err 
 		return nil, nil, nil, err
 	}
 	r = bufio.NewReader(f)
-	line, err := r.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) {
-		rest, more := r.ReadBytes('\n')
-		line, err = append(bytes.Clone(line), rest...), more
-	}
+	line, err := r.ReadBytes('\n')
 	step = new(Step)
 	if err != nil || json.Unmarshal(line, step) != nil || step.Key != key {
 		// Torn by a power failure: as good as never written.
