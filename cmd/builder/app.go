@@ -31,7 +31,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			budCommand(), runCommand(), unshareCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(),
-			infoCommand(), versionCommand(), completionCommand(),
+			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 		},
 		Before:                    before,
 		OnUsageError:              onUsageError,

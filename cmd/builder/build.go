@@ -81,7 +81,7 @@ func buildOutside(c *cli.Context, o build.Options) (digest.Digest, error) {
 			return "", err
 		}
 		notice(c.App.ErrWriter, mapping)
-		return "", enter(c, store)
+		return "", enter(c, nil, storeEnv(store)...)
 	}
 	err = errors.Join(err, store.Close())
 	lines := newProgress(c)

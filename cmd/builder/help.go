@@ -43,6 +43,9 @@ func commandHelp(c *cli.Command, name string) string {
 	if len(c.Subcommands) > 0 {
 		fmt.Fprint(&b, "\nCommands:\n")
 		for _, sub := range c.Subcommands {
+			if sub.Hidden {
+				continue
+			}
 			fmt.Fprintf(&b, "  %-12s %s\n", strings.Join(sub.Names(), ", "), sub.Usage)
 		}
 	}

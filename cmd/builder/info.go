@@ -75,22 +75,23 @@ func info(c *cli.Context) error {
 	if format := c.String("format"); format != "text" && format != "json" {
 		return notYet("--format " + format)
 	}
-	return withStore(c, func(store *storage.Store) error {
-		if userns.Inside() {
-			mapping, err := userns.Current()
-			mapping.Notice = readNotice()
-			return errors.Join(err, printInfo(c, examine(c, store, mapping, nil)))
-		}
-		mapping, err := userns.Detect()
-		if err == nil {
-			err = enter(c, store, writeNotice(mapping.Notice)...)
-		}
-		var status exitStatus
-		if err == nil || errors.As(err, &status) {
+	if userns.Inside() {
+		mapping, err := userns.Current()
+		if err != nil {
 			return err
 		}
-		return printInfo(c, examine(c, store, mapping, err))
-	})
+		mapping.Notice = readNotice()
+		return examine(c, mapping, nil)
+	}
+	mapping, err := userns.Detect()
+	if err == nil {
+		err = enterWithout(c, writeNotice(mapping.Notice)...)
+	}
+	var status exitStatus
+	if err == nil || errors.As(err, &status) {
+		return err
+	}
+	return examine(c, mapping, err)
 }
 
 // noticeEnv takes the notice of a mapping inside, for info: its cause on the
@@ -113,18 +114,21 @@ func readNotice() *fault.Error {
 	return fault.New(remedy, "%s", cause)
 }
 
-// examine finds out everything. forbidden is why there is no user namespace.
-func examine(c *cli.Context, store *storage.Store, mapping userns.Mapping, forbidden error) machineInfo {
-	return machineInfo{
-		Version:   version,
-		Root:      store.Root(),
-		RunDir:    store.RunDir(),
-		Driver:    driverChoice(c, store, forbidden),
-		Isolation: isolationChoice(forbidden),
-		Runtime:   runtimeChoice(c.String(flagRuntime)),
-		Network:   networkChoice(),
-		Mapping:   mappingChoice(mapping, forbidden),
-	}
+// examine finds out everything and prints it. forbidden is why there is no user
+// namespace.
+func examine(c *cli.Context, mapping userns.Mapping, forbidden error) error {
+	return withStore(c, func(store *storage.Store) error {
+		return printInfo(c, machineInfo{
+			Version:   version,
+			Root:      store.Root(),
+			RunDir:    store.RunDir(),
+			Driver:    driverChoice(c, store, forbidden),
+			Isolation: isolationChoice(forbidden),
+			Runtime:   runtimeChoice(c.String(flagRuntime)),
+			Network:   networkChoice(),
+			Mapping:   mappingChoice(mapping, forbidden),
+		})
+	})
 }
 
 func driverChoice(c *cli.Context, store *storage.Store, forbidden error) choice {

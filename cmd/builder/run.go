@@ -73,7 +73,7 @@ func runImage(c *cli.Context) error {
 		return err
 	}
 	notice(c.App.ErrWriter, mapping)
-	return enter(c, store)
+	return enter(c, nil, storeEnv(store)...)
 }
 
 // presentImage finds an image, or pulls it, telling so where it doesn't mix

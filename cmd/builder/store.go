@@ -33,13 +33,25 @@ func withStore(c *cli.Context, fn func(*storage.Store) error) error {
 	return errors.Join(fn(store), store.Close())
 }
 
-// enter runs the same command again as root of a user namespace, which uses
-// the store that was open here. What that process has to say it says itself.
-func enter(c *cli.Context, store *storage.Store, env ...string) error {
-	code, err := userns.Enter(c.Context, userns.Options{Env: append(env,
-		storage.RootEnv+"="+store.Root(),
-		storage.RunDirEnv+"="+store.RunDir(),
-	)})
+// storeRoot is where the store is, or would be.
+func storeRoot(c *cli.Context) (string, error) {
+	if root := c.String(flagRoot); root != "" {
+		return filepath.Abs(root)
+	}
+	return storage.DefaultRoot()
+}
+
+// storeEnv tells a process inside the user namespace, where the user has
+// another id, which store was open outside.
+func storeEnv(store *storage.Store) []string {
+	return []string{storage.RootEnv + "=" + store.Root(), storage.RunDirEnv + "=" + store.RunDir()}
+}
+
+// enter runs this program again as root of a user namespace, with args as its
+// argv or else the same one. What that process has to say it says itself. No
+// store may be open here, so that another can be alone with it.
+func enter(c *cli.Context, args []string, env ...string) error {
+	code, err := userns.Enter(c.Context, userns.Options{Args: args, Env: env})
 	if err == nil && code != 0 {
 		return exitStatus(code)
 	}
@@ -64,7 +76,22 @@ type host struct {
 	sandbox   sandbox.Sandbox
 }
 
-func openHost(c *cli.Context) (_ *host, err error) {
+// openHost gives all of it.
+func openHost(c *cli.Context) (*host, error) {
+	h, err := openTrees(c)
+	if err != nil {
+		return nil, err
+	}
+	if h.runtime, err = sandbox.FindRuntime(c.String(flagRuntime)); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	filters := filepath.Join(h.store.Dir("cache"), "seccomp")
+	h.sandbox = sandbox.NewOCI(h.runtime, filters, userns.PIDNamespace())
+	return h, nil
+}
+
+// openTrees gives store and trees, cleared of what killed commands have left.
+func openTrees(c *cli.Context) (_ *host, err error) {
 	h := &host{}
 	if h.mapping, err = userns.Current(); err != nil {
 		return nil, err
@@ -83,14 +110,11 @@ func openHost(c *cli.Context) (_ *host, err error) {
 	if err := h.store.Sweep(c.Context, true); err != nil {
 		return nil, err
 	}
-	if h.snapshots, err = h.openSnapshots(c.Context, c.String(flagDriver)); err != nil {
+	if err := h.store.Collector(true).Tidy(c.Context); err != nil {
 		return nil, err
 	}
-	if h.runtime, err = sandbox.FindRuntime(c.String(flagRuntime)); err != nil {
-		return nil, err
-	}
-	h.sandbox = sandbox.NewOCI(h.runtime, filepath.Join(h.store.Dir("cache"), "seccomp"), userns.PIDNamespace())
-	return h, nil
+	h.snapshots, err = h.openSnapshots(c.Context, c.String(flagDriver))
+	return h, err
 }
 
 // Close ends the session and lets go of the store.

@@ -21,26 +21,14 @@ they have there, and may mount. Outside it has no more rights than you.`,
 }
 
 func unshare(c *cli.Context) error {
-	env, err := storeEnv(c)
+	root, err := storeRoot(c)
 	if err != nil {
 		return err
 	}
-	code, err := userns.Unshare(c.Context, c.Args().Slice(), env...)
+	// A builder that the command starts has another home there.
+	code, err := userns.Unshare(c.Context, c.Args().Slice(), storage.RootEnv+"="+root)
 	if err == nil && code != 0 {
 		return exitStatus(code)
 	}
 	return err
-}
-
-// storeEnv says where the store is, for a builder that the command starts: it
-// has another home there.
-func storeEnv(c *cli.Context) ([]string, error) {
-	root := c.String(flagRoot)
-	if root == "" {
-		var err error
-		if root, err = storage.DefaultRoot(); err != nil {
-			return nil, err
-		}
-	}
-	return []string{storage.RootEnv + "=" + root}, nil
 }

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/userns"
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/gc"
+)
+
+func systemCommand() *cli.Command {
+	return &cli.Command{
+		Name:     "system",
+		Category: categoryMachine,
+		Usage:    "Check, mend or remove the store",
+		Subcommands: []*cli.Command{
+			{
+				Name:  "check",
+				Usage: "Verify the whole store, and tell what is wrong with it",
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "repair", Usage: "make again, or drop, what isn't as it should be"},
+				},
+				Action: check,
+			},
+			{
+				Name:  "reset",
+				Usage: "Remove the store with all its images and containers",
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "don't ask"},
+				},
+				Action: reset,
+			},
+			{Name: tidyName, Usage: "Free what removed images have left", Hidden: true, Action: tidy},
+		},
+	}
+}
+
+// check looks, and with --repair mends, inside the user namespace: trees can be
+// packed again and removed only there.
+func check(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usageError(c.Command.HelpName, "%s takes no arguments", c.Command.HelpName)
+	}
+	if c.Bool("repair") {
+		return repair(c)
+	}
+	return withStore(c, func(store *storage.Store) error {
+		problems, complete, err := store.Collector(userns.Inside()).Check(c.Context)
+		if err != nil {
+			return err
+		}
+		var found error
+		for _, p := range problems {
+			note := ""
+			if p.Harmless {
+				note = " (harmless: it goes with one of the next commands)"
+			} else {
+				found = errSome
+			}
+			if _, err := fmt.Fprintf(c.App.Writer, "%s%s\n", p, note); err != nil {
+				return err
+			}
+		}
+		if !complete {
+			if _, err := fmt.Fprintln(c.App.Writer, "Leftovers weren't looked for: the store is in use."); err != nil {
+				return err
+			}
+		}
+		if found == nil {
+			_, err = fmt.Fprintln(c.App.Writer, "The store is in order.")
+			return err
+		}
+		_, err = fmt.Fprintf(c.App.Writer, "%s system check --repair mends this.\n", programName)
+		return errors.Join(err, found)
+	})
+}
+
+func repair(c *cli.Context) error {
+	if !userns.Inside() {
+		return enterWithout(c)
+	}
+	h, err := openTrees(c)
+	if err != nil {
+		return err
+	}
+	done, err := h.store.Collector(true).Repair(c.Context, h.snapshots)
+	for _, r := range done {
+		err = errors.Join(err, printRepaired(c.App.Writer, r))
+	}
+	if err == nil && len(done) == 0 {
+		_, err = fmt.Fprintln(c.App.Writer, "The store is in order.")
+	}
+	return errors.Join(err, h.Close())
+}
+
+func printRepaired(w io.Writer, r gc.Repaired) error {
+	_, err := fmt.Fprintf(w, "%s: %s\n", r.Problem, r.Did)
+	return err
+}
+
+// enterWithout goes on inside the user namespace where the store can't be, or
+// isn't to be, opened before.
+func enterWithout(c *cli.Context, env ...string) error {
+	root, err := storeRoot(c)
+	if err != nil {
+		return err
+	}
+	runDir, err := storage.DefaultRunDir(os.Geteuid())
+	if err != nil {
+		return err
+	}
+	return enter(c, nil, append(env, storage.RootEnv+"="+root, storage.RunDirEnv+"="+runDir)...)
+}
+
+// reset removes the store, of whatever format, once the user has agreed.
+func reset(c *cli.Context) error {
+	root, err := storeRoot(c)
+	if err != nil {
+		return err
+	}
+	if userns.Inside() {
+		err := storage.Reset(c.Context, root)
+		if errors.Is(err, storage.ErrNoStore) {
+			return nil
+		}
+		return err
+	}
+	if !c.Bool("force") {
+		if err := confirm(c, fmt.Sprintf("This removes the store %s with all its images and containers.", root)); err != nil {
+			return err
+		}
+	}
+	return enterWithout(c)
+}
+
+// confirm asks a question of which only yes leads on.
+func confirm(c *cli.Context, what string) error {
+	if !isTerminal(os.Stdin) {
+		return fault.New("say --force where nobody can be asked", "%s nothing was done, because there is no terminal to ask at",
+			strings.ToLower(what[:1])+what[1:])
+	}
+	if _, err := fmt.Fprintf(c.App.Writer, "%s Go on? [y/N] ", what); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errSome
+}
+
+// tidyName is the command by which rmi frees trees, inside the user namespace.
+const tidyName = "tidy"
+
+func tidy(c *cli.Context) error {
+	return withStore(c, func(store *storage.Store) error {
+		return store.Collector(userns.Inside()).Tidy(c.Context)
+	})
+}
