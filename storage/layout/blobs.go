@@ -145,6 +145,7 @@ func (w *BlobWriter) Commit(d digest.Digest) error {
 	if err := os.Rename(w.file.Name(), w.layout.BlobPath(d)); err != nil {
 		return errors.Join(err, os.Remove(w.file.Name()))
 	}
+	w.layout.written.Store(d, nil)
 	return nil
 }
 
@@ -155,11 +156,14 @@ func (w *BlobWriter) Cancel() error {
 
 // SyncBlobs waits until the blobs and their names are on stable storage.
 func (l *Layout) SyncBlobs(ctx context.Context, digests []digest.Digest) error {
-	group, ctx := errgroup.WithContext(ctx)
+	if len(digests) == 0 {
+		return nil
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(syncsAtOnce)
 	for _, d := range digests {
 		group.Go(func() error {
-			if err := ctx.Err(); err != nil {
+			if err := groupCtx.Err(); err != nil {
 				return err
 			}
 			return syncFile(l.BlobPath(d))
@@ -168,7 +172,13 @@ func (l *Layout) SyncBlobs(ctx context.Context, digests []digest.Digest) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return atomicfile.SyncDir(l.blobDir())
+	if err := atomicfile.SyncDir(l.blobDir()); err != nil {
+		return err
+	}
+	for _, d := range digests {
+		l.written.Delete(d)
+	}
+	return nil
 }
 
 func syncFile(path string) error {

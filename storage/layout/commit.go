@@ -32,12 +32,13 @@ func (l *Layout) Commit(ctx context.Context, names []string, manifest v1.Descrip
 	if err != nil {
 		return fmt.Errorf("image to be named: %w", err)
 	}
-	if l.stands(canonical, image) {
-		return nil
-	}
 	blobs, err := l.needed(manifest, multi)
 	if err != nil {
 		return err
+	}
+	if l.stands(canonical, image) {
+		// All was synced then, but for what has been replaced since.
+		return l.SyncBlobs(ctx, l.unsynced(blobs))
 	}
 	if err := l.SyncBlobs(ctx, blobs); err != nil {
 		return err
@@ -124,8 +125,15 @@ func (l *Layout) newEntry(manifest v1.Descriptor, multi *v1.Descriptor) (entry, 
 	}, nil
 }
 
-// stands tells whether index.json names the image so already. Its blobs were
-// synced then.
+// unsynced gives those of blobs that this process has written and not synced.
+func (l *Layout) unsynced(blobs []digest.Digest) []digest.Digest {
+	return slices.DeleteFunc(slices.Clone(blobs), func(d digest.Digest) bool {
+		_, written := l.written.Load(d)
+		return !written
+	})
+}
+
+// stands tells whether index.json names the image so already.
 func (l *Layout) stands(names []string, image entry) bool {
 	ix, err := l.read()
 	if err != nil {

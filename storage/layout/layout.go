@@ -38,6 +38,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -62,12 +63,13 @@ type Layout struct {
 	dir      string
 	lockFile string
 	session  string
+	written  *sync.Map // digests of blobs that this process has written and not synced yet
 }
 
 // Open gives the layout in dir, whose index.json is changed under lockFile.
 // Nothing is read or made yet.
 func Open(dir, lockFile string) *Layout {
-	return &Layout{dir: dir, lockFile: lockFile, session: "none"}
+	return &Layout{dir: dir, lockFile: lockFile, session: "none", written: &sync.Map{}}
 }
 
 // WithSession gives the same layout with id in the names of the temporary files

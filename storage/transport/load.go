@@ -56,6 +56,10 @@ func notArchive(err error) error {
 		"for the tarball of a root file system: builder import", "not an archive of images: %w", err)
 }
 
+func cutShort(err error) error {
+	return fault.New("transfer it again", "the archive ends in the middle: %w", err)
+}
+
 // archive is what has been read of an archive.
 type archive struct {
 	ctx     context.Context
@@ -82,7 +86,7 @@ func (a *archive) read(r io.Reader) error {
 			err = a.entry(h, t)
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return fault.New("transfer it again", "the archive ends in the middle: %w", err)
+			return cutShort(err)
 		}
 		if err != nil {
 			return fmt.Errorf("archive: %w", err)
@@ -175,10 +179,24 @@ func (a *archive) images() ([]loaded, error) {
 			return images, err
 		}
 	}
+	if !isDocker && a.hasBlobs() {
+		return nil, cutShort(errors.New("index.json and manifest.json are missing"))
+	}
 	if !isDocker {
 		return nil, notArchive(errors.New("it has neither an index.json nor a manifest.json"))
 	}
 	return a.dockerImages(docker)
+}
+
+// hasBlobs tells whether there was the beginning of an OCI layout. A tar that
+// ends between two files looks whole.
+func (a *archive) hasBlobs() bool {
+	for name := range a.files {
+		if strings.HasPrefix(name, blobsDir) {
+			return true
+		}
+	}
+	return false
 }
 
 // ociImages reads the index.json of an OCI layout.

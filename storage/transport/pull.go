@@ -68,6 +68,15 @@ func (p *pull) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = p.finish(ctx, m)
+	if errors.Is(err, layout.ErrAbsent) {
+		// A blob that was there already has just been removed by another process.
+		err = p.finish(ctx, m)
+	}
+	return err
+}
+
+func (p *pull) finish(ctx context.Context, m *v1.Manifest) error {
 	if err := p.fetchAll(ctx, m); err != nil {
 		return err
 	}
@@ -221,7 +230,9 @@ func (p *pull) fetchAll(ctx context.Context, m *v1.Manifest) error {
 func (p *pull) fetchConfig(ctx context.Context, m *v1.Manifest) error {
 	data, err := p.layout.ReadBlob(m.Config.Digest)
 	if errors.Is(err, layout.ErrAbsent) {
-		if err := p.fetch(ctx, m.Config); err != nil {
+		silent := *p // users think of layers; the config is next to nothing
+		silent.reporter = &reporter{}
+		if err := silent.fetch(ctx, m.Config); err != nil {
 			return err
 		}
 		data, err = p.layout.ReadBlob(m.Config.Digest)

@@ -72,6 +72,13 @@ func (s *saver) save(images []layout.Image, format string) error {
 	if err := s.file(v1.ImageLayoutFile, []byte(ociLayoutFile)); err != nil {
 		return err
 	}
+	// Tools that unpack without privilege fail at directories that they have to
+	// invent: they want to give them to root.
+	for _, dir := range []string{v1.ImageBlobsDir + "/", blobsDir} {
+		if err := s.header(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}); err != nil {
+			return err
+		}
+	}
 	for _, img := range images {
 		index.Manifests = append(index.Manifests, archived(img, format))
 		at, seen := known[img.Manifest.Digest]
@@ -147,7 +154,7 @@ func (s *saver) blob(d v1.Descriptor) error {
 	}
 	defer f.Close()
 	s.tell(Event{Kind: Started, Digest: d.Digest, Size: d.Size})
-	if err := s.header(blobsDir+d.Digest.Encoded(), d.Size); err != nil {
+	if err := s.header(regular(blobsDir+d.Digest.Encoded(), d.Size)); err != nil {
 		return err
 	}
 	digester := digest.SHA256.Digester()
@@ -171,14 +178,20 @@ func (s *saver) json(name string, value any) error {
 }
 
 func (s *saver) file(name string, data []byte) error {
-	if err := s.header(name, int64(len(data))); err != nil {
+	if err := s.header(regular(name, int64(len(data)))); err != nil {
 		return err
 	}
 	_, err := s.tar.Write(data)
 	return err
 }
 
-// header begins a file. Its time is fixed: the same images give the same bytes.
-func (s *saver) header(name string, size int64) error {
-	return s.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0)})
+func regular(name string, size int64) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644}
+}
+
+// header begins an entry. Its time is fixed: the same images give the same
+// bytes.
+func (s *saver) header(h *tar.Header) error {
+	h.ModTime = time.Unix(0, 0)
+	return s.tar.WriteHeader(h)
 }
