@@ -50,7 +50,7 @@ test: test-unit test-e2e ## run all tests; installs the Debian packages they nee
 # installs and creates.
 .PHONY: test-unit
 test-unit: ## run the tests that stand beside the code
-	tests/env/unit.sh $(TESTFLAGS)
+	PKG="$(PKG)" tests/env/unit.sh $(TESTFLAGS)
 
 .PHONY: test-e2e
 test-e2e: build ## run the end-to-end tests of bin/builder

@@ -94,13 +94,15 @@ func quiet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(stateOf(ts).quiet())
 }
 
-// registry starts a registry on the loopback, empty, and puts its address into
-// REGISTRY. It ends with the script.
+// registry [private] starts a registry on the loopback, empty, and puts its
+// address into REGISTRY. A private one knows the account reader:secret. It ends
+// with the script.
 func registry(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 0 {
-		ts.Fatalf("usage: registry")
+	private := len(args) == 1 && args[0] == "private"
+	if neg || len(args) > 0 && !private {
+		ts.Fatalf("usage: registry [private]")
 	}
-	address, stop, err := startRegistry()
+	address, stop, err := startRegistry(private)
 	ts.Check(err)
 	ts.Defer(stop)
 	ts.Setenv("REGISTRY", address)

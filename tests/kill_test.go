@@ -124,7 +124,7 @@ func (b *build) digest(tag string) (string, error) {
 	if _, err := b.builder(b.args(tag)...); err != nil {
 		return "", err
 	}
-	out, err := b.command("skopeo", "inspect", "--format", "{{.Digest}}", "oci:"+b.root()+"/images:"+tag).Output()
+	out, err := b.command("skopeo", "inspect", "--format", "{{.Digest}}", b.env()["OCI"]+":"+tag+":latest").Output()
 	return strings.TrimSpace(string(out)), err
 }
 

@@ -9,9 +9,14 @@ import (
 	"time"
 )
 
+// htpasswd is the account of a private registry: reader, whose password is
+// "secret".
+const htpasswd = "reader:$2y$04$mbbb/ODxhBajT69m/CH84O2MeR/I8lz0/05EFIF8lofI29QpHYd9u\n"
+
 // startRegistry starts Debian's docker-registry on the loopback with files of
-// its own, waits until it answers, and gives its address.
-func startRegistry() (address string, stop func(), err error) {
+// its own, waits until it answers, and gives its address. A private one wants a
+// login.
+func startRegistry(private bool) (address string, stop func(), err error) {
 	port, err := unusedPort()
 	if err != nil {
 		return "", nil, err
@@ -29,6 +34,13 @@ storage:
   delete: {enabled: true}
 http: {addr: %s}
 `, filepath.Join(dir, "files"), address)
+	if private {
+		accounts := filepath.Join(dir, "htpasswd")
+		if err := os.WriteFile(accounts, []byte(htpasswd), 0o600); err != nil {
+			return "", nil, err
+		}
+		text += fmt.Sprintf("auth:\n  htpasswd: {realm: tests, path: %s}\n", accounts)
+	}
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return "", nil, err
 	}

@@ -20,8 +20,8 @@ import (
 //
 //	BUILDER_ROOT=$STATE/store  XDG_RUNTIME_DIR=$STATE/run  HOME=$STATE/home
 //
-// and starts in $WORK, where its files are. After it, no process and no live
-// session may be left.
+// where other tools find the image app as $OCI:app:latest. It starts in $WORK,
+// where its files are. After it, no process and no live session may be left.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -77,6 +77,7 @@ func (s *state) env() map[string]string {
 	return map[string]string{
 		"STATE":           s.dir,
 		"BUILDER_ROOT":    s.root(),
+		"OCI":             "oci:" + s.root() + "/images",
 		"XDG_RUNTIME_DIR": filepath.Join(s.dir, "run"),
 		"HOME":            filepath.Join(s.dir, "home"),
 		"PATH":            filepath.Dir(ground.binary) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -151,7 +151,13 @@ func (s *store) build(context string, args ...string) error {
 }
 
 func (s *store) buildArgs(context string, args ...string) []string {
-	return append(append([]string{"bud", "--layers", "--build-arg", "BASE=" + s.base, "-t", "bench"}, args...), context)
+	all := []string{"bud", "--layers", "--build-arg", "BASE=" + s.base, "-t", "bench"}
+	// crun, as buildah runs it, refuses to work with both kinds of cgroups
+	// mounted side by side.
+	if _, err := os.Stat("/sys/fs/cgroup/unified"); err == nil && drivers[s.column] == "" {
+		all = append(all, "--runtime", "runc")
+	}
+	return append(append(all, args...), context)
 }
 
 // context makes a build context that holds a Dockerfile.

@@ -12,7 +12,7 @@ if [ "${1-}" != --as-user ]; then
 	need_packages $RUNTIME_PACKAGES $BASE_PACKAGES curl
 	need_user
 	dir=$(open_dir)
-	trap 'rm -rf "$dir"' EXIT
+	trap 'rm -rf "${dir:?}"' EXIT
 	install -D -m 0755 bin/builder "$dir/bin/builder"
 	cp -r tests "$dir/tests"
 	(as_user "$dir/tests/demo/run.sh" --as-user)
@@ -25,7 +25,7 @@ work=$(mktemp -d)
 server=
 finish() {
 	[ -z "$server" ] || kill "$server" 2>/dev/null || true
-	rm -rf "$work"
+	rm -rf "${work:?}"
 }
 trap finish EXIT
 mkdir -p "$cache"

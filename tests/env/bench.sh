@@ -9,7 +9,7 @@ need_packages $RUNTIME_PACKAGES $BASE_PACKAGES $BENCH_PACKAGES
 need_user
 
 dir=$(open_dir)
-trap 'rm -rf "$dir"' EXIT
+trap 'rm -rf "${dir:?}"' EXIT
 install -D -m 0755 bin/builder "$dir/bin/builder"
 go build -o "$dir/bin/bench" ./tests/bench
 report=$dir/performance.md

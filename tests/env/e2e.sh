@@ -11,7 +11,7 @@ need_user
 BUILDER_TEST_DIR=$(open_dir)
 BUILDER_TEST_BINARY=$BUILDER_TEST_DIR/bin/builder
 export BUILDER_TEST_DIR BUILDER_TEST_BINARY
-trap 'rm -rf "$BUILDER_TEST_DIR"' EXIT
+trap 'rm -rf "${BUILDER_TEST_DIR:?}"' EXIT
 install -D -m 0755 bin/builder "$BUILDER_TEST_BINARY"
 
 go test -count=1 -timeout 30m -exec "$PWD/tests/env/exec.sh" "$@" ./tests/...

@@ -10,7 +10,7 @@ BASE_PACKAGES="mmdebstrap busybox-static"
 TEST_PACKAGES="runc slirp4netns skopeo umoci podman docker-registry attr libcap2-bin procps
 	tar gzip bzip2 xz-utils zstd curl"
 # What the benchmarks compare with.
-BENCH_PACKAGES="buildah pigz tar curl"
+BENCH_PACKAGES="buildah runc slirp4netns pigz tar curl"
 
 # The user who runs the product when the caller is root, and his home, which is
 # on a real disk: a container image builder's files don't belong on a tmpfs.
@@ -51,8 +51,8 @@ need_packages() {
 		apt-get install -q -y --no-install-recommends $missing
 }
 
-# need_user sees to an unprivileged user with subordinate ids and FUSE: the
-# caller himself, or builder-test where the caller is root.
+# need_user sees to an unprivileged user with subordinate ids, FUSE and
+# network devices: the caller himself, or builder-test where the caller is root.
 need_user() {
 	if am_root; then
 		user=$TEST_USER
@@ -65,7 +65,8 @@ need_user() {
 		user=$(id -un)
 	fi
 	need_subordinate_ids "$user"
-	need_fuse "$user"
+	need_device /dev/fuse 10 229
+	need_device /dev/net/tun 10 200
 }
 
 need_subordinate_ids() {
@@ -78,16 +79,19 @@ need_subordinate_ids() {
 	done
 }
 
-need_fuse() {
-	if [ ! -e /dev/fuse ]; then
-		say "making /dev/fuse"
-		as_root mknod /dev/fuse c 10 229
+# need_device PATH MAJOR MINOR makes a device that udev gives to everybody, and
+# that containers and small virtual machines lack or keep to root.
+need_device() {
+	if [ ! -e "$1" ]; then
+		say "making $1"
+		as_root mkdir -p "${1%/*}"
+		as_root mknod "$1" c "$2" "$3"
 	fi
-	case $(stat -c %a /dev/fuse) in
+	case $(stat -c %a "$1") in
 	*[67]) ;;
 	*)
-		say "opening /dev/fuse to everybody, as udev does"
-		as_root chmod 0666 /dev/fuse
+		say "opening $1 to everybody, as udev does"
+		as_root chmod 0666 "$1"
 		;;
 	esac
 }

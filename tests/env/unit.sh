@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the tests that stand beside the code, as an unprivileged user.
-# Arguments go to `go test`.
+# Arguments go to `go test`; PKG names the packages, all of them by default.
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/env/lib.sh
@@ -10,7 +10,7 @@ need_user
 
 BUILDER_TEST_DIR=$(open_dir)
 export BUILDER_TEST_DIR
-trap 'rm -rf "$BUILDER_TEST_DIR"' EXIT
+trap 'rm -rf "${BUILDER_TEST_DIR:?}"' EXIT
 
 go test -timeout 10m -exec "$PWD/tests/env/exec.sh" "$@" \
-	$(go list ./... | grep -v '/tests\(/\|$\)')
+	${PKG:-$(go list ./... | grep -v '/tests\(/\|$\)')}

@@ -35,6 +35,6 @@ printf '%s\n' "$sources" | mmdebstrap --quiet --mode=unshare --variant=minbase \
 	--dpkgopt='path-exclude=/usr/share/doc/*' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' \
 	"$@" \
-	--customize-hook='rm -rf "$1"/var/lib/apt/lists/* "$1"/etc/resolv.conf "$1"/etc/hostname' \
+	--customize-hook='rm -rf "${1:?}"/var/lib/apt/lists/* "$1"/etc/resolv.conf "$1"/etc/hostname' \
 	--format=tar "$suite" "$file.part" -
 mv "$file.part" "$file"

@@ -65,9 +65,9 @@ func Distribution(file string, args ...string) error {
 	return nil
 }
 
-// Cached gives the name of a tarball that make writes, from the caller's cache
+// Cached gives the name of a tarball that write makes, from the caller's cache
 // directory, where it is kept for thirty days.
-func Cached(name string, make func(file string) error) (string, error) {
+func Cached(name string, write func(file string) error) (string, error) {
 	dir, err := CacheDir()
 	if err != nil {
 		return "", err
@@ -76,7 +76,7 @@ func Cached(name string, make func(file string) error) (string, error) {
 	if made, err := os.Stat(file); err == nil && time.Since(made.ModTime()) < 30*24*time.Hour {
 		return file, nil
 	}
-	return file, make(file)
+	return file, write(file)
 }
 
 // CacheDir is where root file systems are kept between runs: on a real disk,
