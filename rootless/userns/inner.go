@@ -56,6 +56,10 @@ func Setup() error {
 
 // awaitIDs waits until the outer process has mapped this one's ids.
 func awaitIDs() (control int, err error) {
+	kind, err := unix.GetsockoptInt(controlFD, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || kind != unix.SOCK_SEQPACKET {
+		return 0, fault.New("unset "+envInside, "%s is set, but builder didn't start this process", envInside)
+	}
 	unix.CloseOnExec(controlFD)
 	var released [1]byte
 	for {
@@ -64,7 +68,7 @@ func awaitIDs() (control int, err error) {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
-			return 0, fault.New("unset "+envInside, "%s is set, but builder didn't start this process: %w", envInside, err)
+			return 0, fault.New("", "waiting for ids: %w", err)
 		case n == 0:
 			os.Exit(fault.CodeOwn) // the outer process is dead, or has told the user why
 		}

@@ -54,7 +54,7 @@ func sweep(seen map[int]bool) map[int]bool {
 	next := map[int]bool{}
 	var zombies []int
 	for pid, p := range processes() {
-		if p.parent == os.Getpid() && p.zombie {
+		if p.parent == os.Getpid() && p.state == zombie {
 			zombies = append(zombies, pid)
 		}
 	}
@@ -103,8 +103,11 @@ func pidfds() map[int]bool {
 // process is what this package needs of /proc/<pid>/stat.
 type process struct {
 	parent int
-	zombie bool
+	state  byte
 }
+
+// zombie is the state of a process that has ended and isn't reaped.
+const zombie = 'Z'
 
 // processes gives all processes in sight of /proc.
 func processes() map[int]process {
@@ -130,7 +133,7 @@ func processes() map[int]process {
 			continue
 		}
 		parent, _ := strconv.Atoi(string(fields[1]))
-		all[pid] = process{parent, fields[0][0] == 'Z'}
+		all[pid] = process{parent, fields[0][0]}
 	}
 	return all
 }
@@ -153,27 +156,50 @@ const killDeadline = 5 * time.Second
 // endDescendants kills everything beneath this process except the given
 // children and what is beneath them, and reaps what it adopts meanwhile. This
 // process must be a subreaper: then nothing escapes by its parent's death.
+//
+// All are stopped first, so that none reacts to another's death, and those
+// that a goroutine of this process may wait for are killed last: it may end
+// the process in answer.
 func endDescendants(except map[int]bool) {
-	for deadline := time.Now().Add(killDeadline); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		alive := false
+	deadline := time.Now().Add(killDeadline)
+	stopped := map[int]bool{}
+	for fresh := true; fresh && time.Now().Before(deadline); {
+		fresh = false
 		all := processes()
-		for pid, p := range all {
-			if !beneath(all, pid, except) {
-				continue
+		for pid := range all {
+			if !stopped[pid] && beneath(all, pid, except) {
+				fresh, stopped[pid] = true, true
+				_ = unix.Kill(pid, unix.SIGSTOP)
 			}
-			if p.zombie {
-				if p.parent == os.Getpid() {
-					_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
-				}
-				continue
-			}
+		}
+	}
+	for killDescendants(except) && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// killDescendants kills each once, and tells whether there was any.
+func killDescendants(except map[int]bool) (alive bool) {
+	claimed := pidfds()
+	var last []int
+	all := processes()
+	for pid, p := range all {
+		switch {
+		case !beneath(all, pid, except):
+		case p.state == zombie && p.parent == os.Getpid():
+			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+		case p.state == zombie: // its parent dies too, and leaves it to us
+		case claimed[pid]:
+			last = append(last, pid)
+		default:
 			alive = true
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
-		if !alive {
-			return
-		}
 	}
+	for _, pid := range last {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+	return alive || len(last) > 0
 }
 
 // beneath tells whether pid descends from this process, other than through

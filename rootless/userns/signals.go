@@ -18,10 +18,9 @@ func (in inner) pass(s os.Signal, job bool) {
 	switch {
 	case s == unix.SIGTSTP:
 		// As pid 1 the inner process takes no stop from a terminal, but it
-		// takes one from here.
+		// takes one from here. CONT, which is passed on, ends both stops.
 		_ = in.process.Signal(unix.SIGSTOP)
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
-		_ = in.process.Signal(unix.SIGCONT)
 	case job && fromTerminal(s):
 	default:
 		_ = in.process.Signal(s) // it fails only where the process has ended
