@@ -63,7 +63,7 @@ func (p *pull) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer p.source.Close() //nolint:errcheck // nothing was written
+	defer p.source.Close()
 	m, err := p.choose(ctx)
 	if err != nil {
 		return err
