@@ -22,6 +22,8 @@ type Repaired struct {
 	Did string
 }
 
+func (r Repaired) String() string { return r.Problem.String() + ": " + r.Did }
+
 // rounds bounds how often Repair looks again: a record that is dropped can
 // leave steps behind that lead nowhere, but nothing leads to a step's alias.
 const rounds = 4
@@ -166,6 +168,9 @@ func (c *Collector) pack(ctx context.Context, src layer.Source, p snapshot.Packi
 		return false, err
 	}
 	got, err := layer.Pack(ctx, src, w, layer.PackOptions{Compression: p.Compression, Level: p.Level, Time: p.Time})
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, w.Cancel() // the tree is no better than the blob
+	}
 	if err != nil || got.Blob.Digest != p.Blob.Digest {
 		return false, errors.Join(err, w.Cancel())
 	}

@@ -1,0 +1,430 @@
+package gc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/lock"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// insideEnv is set in the test binary that runs inside a user namespace, where
+// trees can be made: an ordinary user's tests run there.
+const insideEnv = "GC_TEST_INSIDE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(insideEnv) != "" || os.Getuid() == 0 {
+		os.Exit(m.Run())
+	}
+	inner := exec.Command("unshare", append([]string{"--user", "--map-auto", "--map-root-user", "--mount", "--", os.Args[0]}, os.Args[1:]...)...)
+	inner.Stdin, inner.Stdout, inner.Stderr = os.Stdin, os.Stdout, os.Stderr
+	inner.Env = append(os.Environ(), insideEnv+"=1")
+	if err := inner.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "in a user namespace:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is a store, put together from its rooms.
+type bench struct {
+	*Collector
+	dir   string
+	trees *snapshot.Store
+}
+
+// silentJournal is of a session whose trees nobody sweeps.
+type silentJournal struct{}
+
+func (silentJournal) Making(_, _ string) error                     { return nil }
+func (silentJournal) Committing(_, _ string, _ snapshot.Key) error { return nil }
+func (silentJournal) Settled(_, _ string)                          {}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	steps := cache.Open(at("cache"), at("locks/steps"))
+	for _, d := range append(steps.Dirs(), at("snapshots/records"), at("sessions"), at("locks/steps")) {
+		must(t, os.MkdirAll(d, 0o700))
+	}
+	b := &bench{dir: dir, Collector: New(Parts{
+		Layout:    layout.Open(at("images"), at("locks/index")),
+		Records:   snapshot.OpenRecords(at("snapshots/records"), at("locks/records")),
+		Cache:     steps,
+		Snapshots: at("snapshots"), Sessions: at("sessions"), Locks: at("locks"), Session: "mine", Inside: true,
+	})}
+	must(t, b.Layout.Create())
+	b.Use = b.use(t)
+	var err error
+	b.trees, err = snapshot.Open(context.Background(), snapshot.Place{
+		Dir: b.Snapshots, Features: t.TempDir(), StepLocks: at("locks/steps"), Records: b.Records, Journal: silentJournal{},
+	}, snapshot.Options{Driver: snapshot.VFS, MappingKey: "test", ExactOwners: true})
+	must(t, err)
+	return b
+}
+
+func (b *bench) use(t *testing.T) *lock.Lock {
+	t.Helper()
+	l, err := lock.Shared(context.Background(), filepath.Join(b.Locks, "store"))
+	must(t, err)
+	t.Cleanup(l.Unlock)
+	return l
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func keyOf(s string) digest.Digest { return digest.FromString(s) }
+
+// built is an image of one layer, as a build leaves it.
+type built struct {
+	step, chain digest.Digest
+	layer       v1.Descriptor
+	manifest    v1.Descriptor
+	id          digest.Digest
+}
+
+// build makes an image of one step.
+func (b *bench) build(t *testing.T, name string) built {
+	t.Helper()
+	ctx := context.Background()
+	a, err := b.trees.Prepare(ctx, "")
+	must(t, err)
+	w := a.Writer()
+	must(t, w.Write(&layer.Entry{
+		Path: "f", Type: layer.TypeReg, Mode: 0o644, Size: int64(len(name)), ModTime: time.Unix(1e9, 0),
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(name)), nil },
+	}))
+	must(t, w.Close())
+	made := built{step: keyOf("step " + name)}
+	must(t, a.Commit(made.step))
+	packing := b.pack(t, made.step)
+	made.layer, made.chain = packing.Blob, packing.DiffID
+	must(t, b.Records.LinkChain(made.chain, made.step))
+	must(t, b.Cache.PutStep(&cache.Step{Key: keyOf("key " + name), Result: made.step}))
+
+	config := &layout.ImageConfig{OS: "linux", Architecture: "amd64"}
+	config.RootFS.DiffIDs = []digest.Digest{packing.DiffID}
+	made.manifest, made.id, err = layout.WriteImage(ctx, b.Layout, config, []v1.Descriptor{made.layer}, layout.FormatOCI, nil)
+	must(t, err)
+	must(t, b.Layout.Commit(ctx, []string{name}, made.manifest, nil))
+	return made
+}
+
+// pack packs the layer of key as a blob.
+func (b *bench) pack(t *testing.T, key digest.Digest) snapshot.Packing {
+	t.Helper()
+	src, err := b.trees.Changes(key)
+	must(t, err)
+	w, err := b.Layout.NewBlobWriter("mine")
+	must(t, err)
+	p, err := layer.Pack(context.Background(), src, w, layer.PackOptions{Compression: "gzip", Level: 1})
+	must(t, err)
+	must(t, w.Commit(p.Blob.Digest))
+	packing := snapshot.Packing{
+		Compression: "gzip", Level: 1, Packer: layer.PackerVersion, Exact: true, DiffID: p.DiffID, Blob: p.Blob,
+	}
+	must(t, b.Records.AddPacking(key, packing))
+	return packing
+}
+
+// check gives the kinds of what Check finds, harmless ones in brackets.
+func (b *bench) check(t *testing.T) []string {
+	t.Helper()
+	problems, complete, err := b.Check(context.Background())
+	must(t, err)
+	if !complete {
+		t.Error("nobody else uses the store, but the check isn't complete")
+	}
+	var kinds []string
+	for _, p := range problems {
+		kind := string(p.Kind)
+		if p.Harmless {
+			kind = "(" + kind + ")"
+		}
+		kinds = append(kinds, kind)
+	}
+	return kinds
+}
+
+func want(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+func (b *bench) treePath(t *testing.T, key digest.Digest) string {
+	t.Helper()
+	rec, err := b.Records.Get(key)
+	must(t, err)
+	return snapshot.TreePath(b.Snapshots, b.trees.Root(), rec.Trees[b.trees.Root()].ID)
+}
+
+func TestSoundStoreHasNoProblems(t *testing.T) {
+	b := newBench(t)
+	b.build(t, "one")
+	b.build(t, "two")
+	want(t, "check", b.check(t))
+	done, err := b.Repair(context.Background(), b.trees)
+	if err != nil || len(done) != 0 {
+		t.Errorf("repaired %v, %v", done, err)
+	}
+}
+
+func TestEachDamageIsFoundAndMended(t *testing.T) {
+	for name, c := range map[string]struct {
+		damage func(t *testing.T, b *bench, made built)
+		found  []string
+		image  bool // survives
+		tree   bool // survives
+	}{
+		"layer missing": {
+			damage: func(t *testing.T, b *bench, made built) { must(t, os.Remove(b.Layout.BlobPath(made.layer.Digest))) },
+			found:  []string{"blob"}, image: true, tree: true,
+		},
+		"layer changed": {
+			damage: func(t *testing.T, b *bench, made built) { flip(t, b.Layout.BlobPath(made.layer.Digest)) },
+			found:  []string{"blob"}, image: true, tree: true,
+		},
+		"layer cut short": {
+			damage: func(t *testing.T, b *bench, made built) {
+				must(t, os.Truncate(b.Layout.BlobPath(made.layer.Digest), 5))
+			},
+			found: []string{"blob"}, image: true, tree: true,
+		},
+		"layer and its tree missing": {
+			damage: func(t *testing.T, b *bench, made built) {
+				must(t, os.Remove(b.Layout.BlobPath(made.layer.Digest)))
+				must(t, os.RemoveAll(b.treePath(t, made.step)))
+			},
+			found: []string{"blob", "tree"},
+		},
+		"config changed": {
+			damage: func(t *testing.T, b *bench, made built) { flip(t, b.Layout.BlobPath(made.id)) },
+			found:  []string{"blob"}, tree: true,
+		},
+		"manifest missing": {
+			damage: func(t *testing.T, b *bench, made built) { must(t, os.Remove(b.Layout.BlobPath(made.manifest.Digest))) },
+			found:  []string{"blob", "(leftover)", "(leftover)"}, tree: true,
+		},
+		"tree missing": {
+			damage: func(t *testing.T, b *bench, made built) { must(t, os.RemoveAll(b.treePath(t, made.step))) },
+			found:  []string{"tree"}, image: true,
+		},
+		"record torn": {
+			damage: func(t *testing.T, b *bench, made built) { must(t, os.Truncate(b.Records.Path(made.step), 9)) },
+			// The chain's alias and the step lead to it, and its tree is nobody's.
+			found: []string{"record", "record", "step", "(leftover)"}, image: true,
+		},
+		"step torn": {
+			damage: func(t *testing.T, b *bench, _ built) { must(t, os.Truncate(b.Cache.StepPath(keyOf("key one")), 9)) },
+			found:  []string{"step"}, image: true, tree: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			made := b.build(t, "one")
+			c.damage(t, b, made)
+			found := b.check(t)
+			slices.Sort(found)
+			expected := slices.Clone(c.found)
+			slices.Sort(expected)
+			want(t, "check", found, expected...)
+
+			done, err := b.Repair(context.Background(), b.trees)
+			must(t, err)
+			if len(done) == 0 {
+				t.Error("nothing was repaired")
+			}
+			for _, kind := range b.check(t) {
+				if kind != "(leftover)" {
+					t.Errorf("after the repair: %s", kind)
+				}
+			}
+			_, err = b.Layout.Find("one")
+			if errors.Is(err, layout.ErrUnknown) == c.image {
+				t.Errorf("image: %v; %v", err, done)
+			}
+			if b.trees.HasTree(made.step) && !c.tree {
+				t.Error("the tree is still known")
+			}
+			if !c.image && !strings.Contains(fmt.Sprint(done), "pull or build it again") {
+				t.Errorf("the lost image isn't told: %v", done)
+			}
+		})
+	}
+}
+
+// flip changes one byte of a file.
+func flip(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	must(t, err)
+	data[len(data)/2] ^= 1
+	must(t, os.WriteFile(path, data, 0o600))
+}
+
+func TestLeftoversAreHarmlessAndRemoved(t *testing.T) {
+	b := newBench(t)
+	b.build(t, "one")
+	left := []string{
+		filepath.Join(b.Sessions, "dead"), filepath.Join(b.Sessions, "dead.d"),
+		filepath.Join(b.blobDir(), ".tmp-dead-1"), filepath.Join(b.Records.Dir(), ".tmp-x"),
+		snapshot.TreePath(b.Snapshots, b.trees.Root(), "orphan"),
+	}
+	for _, path := range left {
+		must(t, os.MkdirAll(path, 0o700))
+	}
+	must(t, os.WriteFile(filepath.Join(b.Sessions, "mine"), nil, 0o600))
+	for _, kind := range b.check(t) {
+		if kind != "(leftover)" {
+			t.Errorf("found %s", kind)
+		}
+	}
+	_, err := b.Repair(context.Background(), nil)
+	must(t, err)
+	for _, path := range left {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there", path)
+		}
+	}
+	want(t, "check", b.check(t))
+	if _, err := os.Lstat(filepath.Join(b.Sessions, "mine")); err != nil {
+		t.Error("the caller's own session was removed")
+	}
+}
+
+func TestBlobThatNothingLeadsToIsLeftToItsWriter(t *testing.T) {
+	b := newBench(t)
+	d, err := b.Layout.PutBlob(context.Background(), strings.NewReader("another tool's"))
+	must(t, err)
+	want(t, "check", b.check(t), "(leftover)")
+	_, err = b.Repair(context.Background(), nil)
+	must(t, err)
+	_, _, err = b.FreeUnreferenced(context.Background(), nil)
+	must(t, err)
+	if !b.Layout.HasBlob(d.Digest, -1) {
+		t.Error("a young blob was removed")
+	}
+	yesterday := time.Now().Add(-unreferencedAge - time.Minute)
+	must(t, os.Chtimes(b.Layout.BlobPath(d.Digest), yesterday, yesterday))
+	must(t, os.Chtimes(filepath.Join(b.Locks, cleanedFile), yesterday, yesterday))
+	_, _, err = b.FreeUnreferenced(context.Background(), nil)
+	must(t, err)
+	if b.Layout.HasBlob(d.Digest, -1) {
+		t.Error("a day later it is still there")
+	}
+}
+
+func TestRemovedImageTakesItsBlobsAndTreesUnlessOthersNeedThem(t *testing.T) {
+	ctx := context.Background()
+	b := newBench(t)
+	one, two := b.build(t, "one"), b.build(t, "two")
+	treeOne, treeTwo := b.treePath(t, one.step), b.treePath(t, two.step)
+	must(t, b.Cache.RemoveStep(keyOf("key one")))
+	_, freed, err := b.Layout.Remove(ctx, "one", false)
+	must(t, err)
+	bytes, done, err := b.FreeUnreferenced(ctx, freed)
+	if err != nil || !done || bytes == 0 {
+		t.Errorf("%d bytes, done %v, %v", bytes, done, err)
+	}
+	for _, d := range []digest.Digest{one.layer.Digest, one.manifest.Digest, one.id} {
+		if b.Layout.HasBlob(d, -1) {
+			t.Errorf("blob %s is still there", d)
+		}
+	}
+	if _, err := os.Lstat(treeOne); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the tree is still there")
+	}
+	for _, key := range []digest.Digest{one.step, one.chain} {
+		if _, err := b.Records.Get(key); !errors.Is(err, snapshot.ErrNotFound) {
+			t.Errorf("record %s: %v", key, err)
+		}
+	}
+	if _, err := os.Lstat(treeTwo); err != nil || !b.Layout.HasBlob(two.layer.Digest, -1) {
+		t.Errorf("the other image suffered: %v", err)
+	}
+
+	// The cached step keeps the tree of an image that is gone.
+	_, freed, err = b.Layout.Remove(ctx, "two", false)
+	must(t, err)
+	_, _, err = b.FreeUnreferenced(ctx, freed)
+	must(t, err)
+	if _, err := os.Lstat(treeTwo); err != nil || b.Layout.HasBlob(two.layer.Digest, -1) {
+		t.Errorf("tree of the cached step: %v", err)
+	}
+	want(t, "check", b.check(t))
+}
+
+func TestNothingIsRemovedWhileOthersUseTheStore(t *testing.T) {
+	ctx := context.Background()
+	b := newBench(t)
+	made := b.build(t, "one")
+	other := b.use(t)
+	_, freed, err := b.Layout.Remove(ctx, "one", false)
+	must(t, err)
+	if _, done, err := b.FreeUnreferenced(ctx, freed); err != nil || done {
+		t.Errorf("done %v, %v", done, err)
+	}
+	must(t, b.Tidy(ctx))
+	if !b.Layout.HasBlob(made.layer.Digest, -1) {
+		t.Error("removed under another's hands")
+	}
+	if _, complete, err := b.Check(ctx); err != nil || complete {
+		t.Errorf("check: complete %v, %v", complete, err)
+	}
+	if _, err := b.Repair(ctx, nil); fault.Remedy(err) == "" {
+		t.Errorf("repair: %v", err)
+	}
+	other.Unlock()
+	must(t, b.Tidy(ctx))
+	if b.Layout.HasBlob(made.layer.Digest, -1) {
+		t.Error("the next command left it there")
+	}
+	if _, err := os.Lstat(filepath.Join(b.Locks, freedFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("still noted: %v", err)
+	}
+}
+
+func TestOutsideTheNamespaceTreesAreLeftForLater(t *testing.T) {
+	ctx := context.Background()
+	b := newBench(t)
+	made := b.build(t, "one")
+	tree := b.treePath(t, made.step)
+	must(t, b.Cache.RemoveStep(keyOf("key one")))
+	b.Inside = false
+	_, freed, err := b.Layout.Remove(ctx, "one", false)
+	must(t, err)
+	_, done, err := b.FreeUnreferenced(ctx, freed)
+	must(t, err)
+	if _, err := os.Lstat(tree); !done || err != nil || b.Layout.HasBlob(made.layer.Digest, -1) {
+		t.Errorf("done %v; tree: %v", done, err)
+	}
+	must(t, b.Tidy(ctx))
+	b.Inside = true
+	must(t, b.Tidy(ctx))
+	if _, err := os.Lstat(tree); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the tree is still there")
+	}
+}
