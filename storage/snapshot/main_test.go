@@ -64,7 +64,7 @@ func runInside() int {
 }
 
 // needNamespace skips a test where it runs as the real root.
-func needNamespace(t *testing.T) {
+func needNamespace(t testing.TB) {
 	t.Helper()
 	if os.Getenv(insideEnv) == "" {
 		t.Skip("mounts in a user namespace: run as an unprivileged user with subordinate ids, " +
@@ -88,7 +88,7 @@ func (j *memoryJournal) Settled(_, id string) {
 	j.pending = slices.DeleteFunc(j.pending, func(p string) bool { return p == id })
 }
 
-func newBench(t *testing.T, driver Driver) *bench {
+func newBench(t testing.TB, driver Driver) *bench {
 	t.Helper()
 	needNamespace(t)
 	dir := t.TempDir()
@@ -109,7 +109,7 @@ func newBench(t *testing.T, driver Driver) *bench {
 	return b
 }
 
-func (b *bench) open(t *testing.T, driver Driver) *Store {
+func (b *bench) open(t testing.TB, driver Driver) *Store {
 	t.Helper()
 	s, err := Open(context.Background(), b.place, Options{
 		Driver: driver, MountProgram: "/usr/bin/fuse-overlayfs", MappingKey: "test", ExactOwners: true,
@@ -147,7 +147,7 @@ func symlink(path, target string) *layer.Entry {
 	return &layer.Entry{Path: path, Type: layer.TypeSymlink, Mode: 0o777, Linkname: target, ModTime: epoch}
 }
 
-func (b *bench) prepare(t *testing.T, parent Key) *Active {
+func (b *bench) prepare(t testing.TB, parent Key) *Active {
 	t.Helper()
 	a, err := b.Prepare(context.Background(), parent)
 	if err != nil {
@@ -162,7 +162,7 @@ func (b *bench) prepare(t *testing.T, parent Key) *Active {
 }
 
 // commit makes a tree with entries above parent.
-func (b *bench) commit(t *testing.T, parent Key, name string, entries ...*layer.Entry) Key {
+func (b *bench) commit(t testing.TB, parent Key, name string, entries ...*layer.Entry) Key {
 	t.Helper()
 	a := b.prepare(t, parent)
 	w := a.Writer()
@@ -185,7 +185,7 @@ func (b *bench) run(t *testing.T, a *Active, do func(root string)) {
 
 // layerOf lists what stands in the layer: a path, with a minus before it for a
 // whiteout.
-func layerOf(t *testing.T, src layer.Source, err error) []string {
+func layerOf(t testing.TB, src layer.Source, err error) []string {
 	t.Helper()
 	must(t, err)
 	var names []string
@@ -211,7 +211,7 @@ func (b *bench) read(t *testing.T, key Key, path string) string {
 	return string(data)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
