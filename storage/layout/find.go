@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -174,5 +173,3 @@ func (ix *index) names(e *entry) []string {
 	}
 	return names
 }
-
-func (e *entry) String() string { return fmt.Sprintf("%s (%s)", Familiar(e.name), e.id) }

@@ -135,7 +135,7 @@ func (o Options) copyTo(ctx context.Context, img layout.Image, dest types.ImageR
 	from := *sys
 	from.OCISharedBlobDirPath = o.Layout.BlobsDir()
 	from.OSChoice, from.ArchitectureChoice, from.VariantChoice = "", "", ""
-	events, wait := o.relay()
+	events, wait := o.relay(img.ID)
 	raw, err := copy.Image(ctx, rules, dest, source, &copy.Options{
 		SourceCtx: &from, DestinationCtx: sys,
 		PreserveDigests: keepDigest, ProgressInterval: progressPause, Progress: events,
@@ -171,9 +171,9 @@ func (o Options) stage(img layout.Image) (string, error) {
 	return dir, nil
 }
 
-// relay turns the library's events into ours. wait returns when the channel has
-// been closed and emptied.
-func (o Options) relay() (events chan types.ProgressProperties, wait func()) {
+// relay turns the library's events into ours, but for those of the config. wait
+// returns when the channel has been closed and emptied.
+func (o Options) relay(config digest.Digest) (events chan types.ProgressProperties, wait func()) {
 	kinds := map[types.ProgressEvent]EventKind{
 		types.ProgressEventNewArtifact: Started,
 		types.ProgressEventRead:        Progress,
@@ -186,7 +186,7 @@ func (o Options) relay() (events chan types.ProgressProperties, wait func()) {
 	go func() {
 		defer close(done)
 		for e := range events {
-			if kind, ok := kinds[e.Event]; ok {
+			if kind, ok := kinds[e.Event]; ok && e.Artifact.Digest != config {
 				r.tell(Event{Kind: kind, Digest: e.Artifact.Digest, Size: e.Artifact.Size, Offset: int64(e.Offset)})
 			}
 		}

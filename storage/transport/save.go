@@ -132,7 +132,14 @@ func (s *saver) image(img layout.Image) (*v1.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range append([]v1.Descriptor{img.Manifest, m.Config}, m.Layers...) {
+	silent := *s
+	silent.reporter = &reporter{}
+	for _, d := range []v1.Descriptor{img.Manifest, m.Config} {
+		if err := silent.blob(d); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range m.Layers {
 		if err := s.blob(d); err != nil {
 			return nil, err
 		}

@@ -36,7 +36,7 @@ type Options struct {
 	TLSVerify *bool
 	// Platform is OS/ARCH[/VARIANT], or empty for this machine's.
 	Platform string
-	// Report is told of each blob's way, one call at a time. It may be nil.
+	// Report is told of each layer's way, one call at a time. It may be nil.
 	Report func(Event)
 }
 
@@ -52,7 +52,7 @@ const (
 	Exists
 )
 
-// An Event tells how far one blob has come.
+// An Event tells how far one layer has come.
 type Event struct {
 	Kind   EventKind
 	Digest digest.Digest
