@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -14,6 +15,9 @@ const (
 	codeNotExecutable = 126
 	codeNotFound      = 127
 )
+
+// codeRuntime is a runtime's own failure.
+const codeRuntime = 1
 
 // failure is why a runtime didn't start the program.
 type failure struct {
@@ -53,17 +57,20 @@ func lastError(path string) string {
 // classify finds the exit code that a shell would have given.
 func classify(message string) int {
 	text := strings.ToLower(message)
-	if !strings.Contains(text, "exec") {
+	if !containsAny(text, "executable", "exec ", "exec:") {
 		return fault.CodeOwn
 	}
 	switch {
-	case strings.Contains(text, "no such file") || strings.Contains(text, "not found"):
+	case containsAny(text, "no such file", "not found"):
 		return codeNotFound
-	case strings.Contains(text, "permission denied") || strings.Contains(text, "exec format") ||
-		strings.Contains(text, "is a directory"):
+	case containsAny(text, "permission denied", "not permitted", "is a directory", "not a directory", "exec format"):
 		return codeNotExecutable
 	}
 	return fault.CodeOwn
+}
+
+func containsAny(text string, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
 }
 
 // fault makes the user's error of it.
@@ -71,11 +78,11 @@ func (f *failure) fault(rt Runtime, s Spec) error {
 	e := &fault.Error{Code: f.code, Err: fmt.Errorf("%s: %s", rt.Name, f.message)}
 	switch f.code {
 	case codeNotFound:
-		e.Err = fmt.Errorf("%q can't be run, it isn't there: %w", s.Args[0], e.Err)
-		e.Remedy = "check the name and the image's PATH; a script's first line must name an interpreter that the image has"
+		e.Err = fmt.Errorf("%q can't be run, something isn't there: %s", s.Args[0], f.message)
+		e.Remedy = "check the command's name and the image's PATH"
 	case codeNotExecutable:
-		e.Err = fmt.Errorf("%q can't be run, it isn't executable: %w", s.Args[0], e.Err)
-		e.Remedy = "make it executable (COPY --chmod=755), or check that it is built for this machine"
+		e.Err = fmt.Errorf("%q can't be run, it isn't executable: %s", s.Args[0], f.message)
+		e.Remedy = "give it the right to be executed (COPY --chmod=755), and build it for this machine"
 	}
 	return e
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // OCI is a [Sandbox] that hands the work to an OCI runtime. It is safe for
@@ -38,10 +39,22 @@ func NewOCI(rt Runtime, cacheDir string, pidNS bool) *OCI {
 // Run implements [Sandbox].
 func (o *OCI) Run(ctx context.Context, s Spec) (Exit, error) {
 	o.once.Do(o.prepare)
-	if err := ctx.Err(); err != nil {
+	exit, err := o.attempt(ctx, s)
+	if errors.Is(err, errFilterRefused) {
+		o.filters.refuse()
+		return o.attempt(ctx, s)
+	}
+	return exit, err
+}
+
+// errFilterRefused says that the runtime doesn't take the ready-made filter.
+var errFilterRefused = errors.New("the seccomp filter was refused")
+
+func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
+	if ctx.Err() != nil {
 		return Exit{}, context.Cause(ctx)
 	}
-	b, err := o.newBundle(ctx, s)
+	b, err := o.newBundle(s)
 	if err != nil {
 		return Exit{}, err
 	}
@@ -56,16 +69,20 @@ func (o *OCI) Run(ctx context.Context, s Spec) (Exit, error) {
 	}
 	if failed := b.failure(code); failed != nil {
 		if b.ready && strings.Contains(failed.message, "seccomp") {
-			o.filters.refuse()
-			return o.Run(ctx, s)
+			return Exit{}, errFilterRefused
 		}
 		return Exit{Code: failed.code}, failed.fault(o.runtime, s)
+	}
+	if code == codeRuntime {
+		if failed := diagnose(s); failed != nil {
+			return Exit{Code: failed.code}, failed.fault(o.runtime, s)
+		}
 	}
 	exit := Exit{Code: code}
 	if code > 128 && code <= 128+64 {
 		exit.Signal = code - 128
 	}
-	if code == 128+9 {
+	if code == 128+int(unix.SIGKILL) {
 		exit.OOM = o.cgroup.oomSince(before)
 	}
 	return exit, nil
@@ -91,7 +108,7 @@ func (b *bundle) path(name string) string { return filepath.Join(b.dir, name) }
 
 func (b *bundle) remove() { _ = os.RemoveAll(b.dir) }
 
-func (o *OCI) newBundle(ctx context.Context, s Spec) (_ *bundle, err error) {
+func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 	if s.ID == "" || strings.ContainsAny(s.ID, "/\x00") || len(s.Args) == 0 {
 		return nil, errors.New("a sandbox needs an id and a command")
 	}
@@ -120,7 +137,7 @@ func (o *OCI) newBundle(ctx context.Context, s Spec) (_ *bundle, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.ready, err = o.filters.apply(ctx, spec, s.StateDir); err != nil {
+	if b.ready, err = o.filters.apply(spec, s.StateDir); err != nil {
 		return nil, err
 	}
 	return b, writeSpec(b.path("config.json"), spec)

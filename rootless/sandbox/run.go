@@ -73,11 +73,10 @@ func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 	}
 	over := make(chan struct{})
 	var watching sync.WaitGroup
-	watching.Add(1)
-	go func() {
-		defer watching.Done()
-		p.watch(ctx, s.Signals, over)
-	}()
+	watching.Go(func() { p.watch(ctx, s.Signals, over) })
+	if p.ipc != "" {
+		watching.Go(func() { p.endRest(over) })
+	}
 	err = cmd.Wait()
 	close(over)
 	watching.Wait()
@@ -149,17 +148,24 @@ func (p *program) kill(over <-chan struct{}) {
 	}
 }
 
-// pid gives the program's process id, 0 as long as the runtime hasn't told it.
-// A child of another than the runtime has taken over the number.
+// pid gives the program's process id: 0 as long as the runtime hasn't told it,
+// and when the program has ended. (A child of another than the runtime has
+// taken over the number.)
 func (p *program) pid() int {
+	pid := p.told()
+	if pid == 0 || parent(pid) != p.runtime.Pid {
+		return 0
+	}
+	return pid
+}
+
+// told gives the process id that the runtime has written down, or 0.
+func (p *program) told() int {
 	data, err := os.ReadFile(p.pidFile)
 	if err != nil {
 		return 0
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil || parent(pid) != p.runtime.Pid {
-		return 0
-	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
 	return pid
 }
 
@@ -178,8 +184,34 @@ func parent(pid int) int {
 	return ppid
 }
 
-// killRest kills what the program left behind, where no pid namespace does it:
-// every process in its ipc namespace, until there is none.
+// endRest kills what the program left behind as soon as it has ended, where no
+// pid namespace does it. crun waits for all of it.
+func (p *program) endRest(over <-chan struct{}) {
+	for p.told() == 0 {
+		select {
+		case <-over:
+			return
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	if pid := p.pid(); pid != 0 {
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			// Readable at its end; the runtime can't end before.
+			for errors.Is(pollIn(fd), unix.EINTR) {
+			}
+			_ = unix.Close(fd)
+		}
+	}
+	p.killRest()
+}
+
+func pollIn(fd int) error {
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+	return err
+}
+
+// killRest kills every process in the program's ipc namespace but the runtime,
+// until there is none.
 func (p *program) killRest() {
 	for found := p.ipc != ""; found; {
 		found = false
@@ -189,7 +221,9 @@ func (p *program) killRest() {
 				continue
 			}
 			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-			found = unix.Kill(pid, unix.SIGKILL) == nil || found
+			if pid != p.runtime.Pid {
+				found = unix.Kill(pid, unix.SIGKILL) == nil || found
+			}
 		}
 	}
 }

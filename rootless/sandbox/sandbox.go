@@ -38,7 +38,7 @@ type Spec struct {
 	Args []string
 	// Env is the whole environment, as "NAME=value".
 	Env []string
-	// Cwd must exist in the root file system. Empty stands for "/".
+	// Cwd is made where the root file system lacks it. Empty stands for "/".
 	Cwd      string
 	UID, GID uint32
 	// Groups are the additional groups. They are dropped where the user

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -43,7 +42,7 @@ func newFilters(rt Runtime, dir string) *filters {
 // apply puts docker's profile into spec, which must have its capabilities, and
 // tells whether the filter goes with it ready-made. The profile is there in
 // both cases: a crun that doesn't know the annotation then compiles it.
-func (f *filters) apply(ctx context.Context, spec *rspec.Spec, stateDir string) (ready bool, err error) {
+func (f *filters) apply(spec *rspec.Spec, stateDir string) (ready bool, err error) {
 	profile, err := seccomp.GetDefaultProfile(spec)
 	if err != nil {
 		return false, fmt.Errorf("seccomp profile: %w", err)
@@ -57,10 +56,8 @@ func (f *filters) apply(ctx context.Context, spec *rspec.Spec, stateDir string) 
 	caps := strings.Join(spec.Process.Capabilities.Bounding, " ")
 	data, known := f.ready[caps]
 	if !known {
-		data = f.load(ctx, profile, stateDir)
-		if ctx.Err() == nil {
-			f.ready[caps] = data
-		}
+		data = f.load(profile, stateDir)
+		f.ready[caps] = data
 	}
 	if data == "" {
 		return false, nil
@@ -78,7 +75,7 @@ func (f *filters) refuse() {
 
 // load gets the filter from the cache, else from crun, else gives "": the
 // filter only saves time, so what is wrong with it is no error.
-func (f *filters) load(ctx context.Context, profile *rspec.LinuxSeccomp, stateDir string) string {
+func (f *filters) load(profile *rspec.LinuxSeccomp, stateDir string) string {
 	text, err := json.Marshal(profile)
 	if err != nil {
 		return ""
@@ -87,7 +84,7 @@ func (f *filters) load(ctx context.Context, profile *rspec.LinuxSeccomp, stateDi
 	path := filepath.Join(f.dir, "seccomp-"+hex.EncodeToString(key[:16])+".bpf")
 	filter, err := readFilter(path)
 	if err != nil {
-		if filter, err = f.harvest(ctx, profile, stateDir); err != nil {
+		if filter, err = f.harvest(profile, stateDir); err != nil {
 			return ""
 		}
 		if os.MkdirAll(f.dir, 0o700) == nil {
@@ -128,8 +125,9 @@ func checkFilter(filter []byte) error {
 }
 
 // harvest lets crun create a container, which leaves the compiled filter in
-// its state directory, and removes it without having started it.
-func (f *filters) harvest(ctx context.Context, profile *rspec.LinuxSeccomp, stateDir string) ([]byte, error) {
+// its state directory, and removes it without having started it. This takes
+// some 30 ms and isn't interrupted, or the container would stay.
+func (f *filters) harvest(profile *rspec.LinuxSeccomp, stateDir string) ([]byte, error) {
 	dir, err := os.MkdirTemp(stateDir, "seccomp-")
 	if err != nil {
 		return nil, err
@@ -147,6 +145,7 @@ func (f *filters) harvest(ctx context.Context, profile *rspec.LinuxSeccomp, stat
 		Version: specVersion,
 		Root:    &rspec.Root{Path: filepath.Join(dir, "rootfs")},
 		Process: &rspec.Process{Args: []string{"/" + id}, Cwd: "/", Capabilities: &rspec.LinuxCapabilities{}},
+		Mounts:  []rspec.Mount{{Type: "tmpfs", Source: "tmpfs", Destination: "/dev"}}, // crun insists on it
 		Linux: &rspec.Linux{
 			Namespaces: []rspec.LinuxNamespace{{Type: rspec.MountNamespace}},
 			Seccomp:    profile,
@@ -157,7 +156,7 @@ func (f *filters) harvest(ctx context.Context, profile *rspec.LinuxSeccomp, stat
 	}
 	crun := func(args ...string) error {
 		global := []string{"--root", filepath.Join(dir, "state"), "--cgroup-manager", "disabled"}
-		cmd := exec.CommandContext(ctx, f.runtime.Path, append(global, args...)...)
+		cmd := exec.Command(f.runtime.Path, append(global, args...)...)
 		cmd.Env, cmd.Dir = runtimeEnv, dir
 		return cmd.Run()
 	}
