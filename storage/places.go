@@ -98,7 +98,7 @@ func freeSpace(path string) string {
 	if st.Files > 0 && st.Ffree == 0 {
 		return " (no inodes free)"
 	}
-	return fmt.Sprintf(" (%d MiB free)", st.Bavail*uint64(st.Bsize)>>20) //nolint:gosec // block sizes are positive
+	return fmt.Sprintf(" (%d MiB free)", st.Bavail*uint64(st.Bsize)>>20)
 }
 
 func (o Options) places() (root, runDir string, err error) {

@@ -415,7 +415,7 @@ func TestExplainTellsWhatToDoAboutTheDisk(t *testing.T) {
 			t.Errorf("%v: got %v", cause, err)
 		}
 	}
-	if err := Explain("/", fs.ErrExist); err != fs.ErrExist { //nolint:errorlint // the very same
+	if err := Explain("/", fs.ErrExist); err != fs.ErrExist {
 		t.Errorf("got %v", err)
 	}
 }

@@ -28,6 +28,7 @@ type Kind string
 
 // The kinds of problems.
 const (
+	KindIndex    Kind = "index"    // index.json is unreadable: no image can be found
 	KindBlob     Kind = "blob"     // missing or damaged, and an image needs it
 	KindRecord   Kind = "record"   // of a snapshot: unreadable, or leads nowhere
 	KindTree     Kind = "tree"     // a record names it, but it isn't whole
@@ -116,7 +117,7 @@ func (n *needs) add(d v1.Descriptor, img layout.Image) {
 func (c *Collector) checkBlobs(ctx context.Context) ([]Problem, error) {
 	images, err := c.Layout.List()
 	if err != nil {
-		return nil, err
+		return []Problem{{Kind: KindIndex, Path: c.indexPath(), What: err.Error()}}, nil
 	}
 	n := &needs{byDigest: map[digest.Digest]*need{}, reached: map[digest.Digest]bool{}}
 	for _, img := range images {
@@ -243,7 +244,7 @@ func (c *Collector) damage(ctx context.Context, d v1.Descriptor) (string, error)
 // ending ends reading with a context.
 type ending struct {
 	r   io.Reader
-	ctx context.Context //nolint:containedctx // lives as long as one copy
+	ctx context.Context
 }
 
 func (e *ending) Read(p []byte) (int, error) {

@@ -86,7 +86,7 @@ func (c *Collector) FreeUnreferenced(ctx context.Context, freed []digest.Digest)
 func (c *Collector) Tidy(ctx context.Context) error {
 	st, err := os.Lstat(filepath.Join(c.Locks, freedFile))
 	if err != nil || st.Size() == 0 && !c.Inside {
-		return nil //nolint:nilerr // there is nothing to do
+		return nil // there is nothing to do
 	}
 	_, err = c.alone(ctx, func() error {
 		_, err := c.clean(ctx)

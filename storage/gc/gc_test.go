@@ -285,6 +285,22 @@ func flip(t *testing.T, path string) {
 	must(t, os.WriteFile(path, data, 0o600))
 }
 
+func TestDamagedIndexIsBegunAnewWithTheImagesThatAreThere(t *testing.T) {
+	b := newBench(t)
+	made := b.build(t, "one")
+	must(t, os.WriteFile(b.indexPath(), []byte(`{"manifests":[`), 0o600))
+	want(t, "check", b.check(t), "index")
+	if _, _, err := b.FreeUnreferenced(context.Background(), []digest.Digest{made.layer.Digest}); err == nil {
+		t.Error("blobs were freed though nobody knows what is needed")
+	}
+	done, err := b.Repair(context.Background(), nil)
+	must(t, err)
+	if img, err := b.Layout.Find(made.id.String()); err != nil || img.ID != made.id {
+		t.Errorf("image: %v; %v", err, done)
+	}
+	want(t, "check", b.check(t))
+}
+
 func TestLeftoversAreHarmlessAndRemoved(t *testing.T) {
 	b := newBench(t)
 	b.build(t, "one")

@@ -2,13 +2,16 @@ package gc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/layer"
@@ -68,6 +71,8 @@ func (c *Collector) Repair(ctx context.Context, trees *snapshot.Store) ([]Repair
 // mend says what it did about a problem, if anything.
 func (c *Collector) mend(ctx context.Context, p Problem, trees *snapshot.Store) (string, error) {
 	switch p.Kind {
+	case KindIndex:
+		return c.mendIndex(ctx)
 	case KindBlob:
 		return c.mendBlob(ctx, p, trees)
 	case KindRecord:
@@ -83,6 +88,52 @@ func (c *Collector) mend(ctx context.Context, p Problem, trees *snapshot.Store) 
 		return c.mendLeftover(p)
 	}
 	return "", nil
+}
+
+// mendIndex puts a damaged index.json aside, and begins one with the images whose
+// manifests are still there. Their names are lost.
+func (c *Collector) mendIndex(ctx context.Context) (string, error) {
+	if err := os.Rename(c.indexPath(), c.indexPath()+".damaged"); err != nil {
+		return "", err
+	}
+	if err := c.Layout.Create(); err != nil {
+		return "", err
+	}
+	var found []v1.Descriptor
+	err := c.eachBlob(func(d digest.Digest, st fs.FileInfo) {
+		if m, ok := c.manifest(d); ok {
+			found = append(found, v1.Descriptor{MediaType: m.MediaType, Digest: d, Size: st.Size()})
+		}
+	})
+	if err != nil {
+		return "", err
+	}
+	images := 0
+	for _, m := range found {
+		err := c.Layout.Commit(ctx, nil, m, nil)
+		switch {
+		case err == nil:
+			images++
+		case !errors.Is(err, layout.ErrAbsent):
+			return "", err
+		}
+	}
+	return fmt.Sprintf("put aside, and begun anew with %d images, whose names are lost", images), nil
+}
+
+func (c *Collector) indexPath() string { return filepath.Join(c.Layout.Dir(), v1.ImageIndexFile) }
+
+// manifest gives the blob d if it is an image's manifest.
+func (c *Collector) manifest(d digest.Digest) (v1.Manifest, bool) {
+	var m v1.Manifest
+	data, err := c.Layout.ReadBlob(d)
+	if err != nil || json.Unmarshal(data, &m) != nil || m.Config.Digest == "" {
+		return m, false
+	}
+	if m.MediaType == "" {
+		m.MediaType = v1.MediaTypeImageManifest
+	}
+	return m, true
 }
 
 // mendLeftover leaves blobs alone: another tool may be writing an image.

@@ -32,7 +32,7 @@ func TestUnusedMountPointsLeaveNoTrace(t *testing.T) {
 	forEachDriver(t, func(t *testing.T, b *bench) {
 		base := b.commit(t, "", "base", dir("etc", 0o711), file("etc/passwd", ""), dir("run", 0o1777))
 		a := b.prepare(t, base)
-		before := upperOf(t, b, a)
+		before := upperOf(t, a)
 		undo, err := a.MakeMountPoints(sandboxPoints)
 		must(t, err)
 		b.run(t, a, func(root string) {
@@ -50,7 +50,7 @@ func TestUnusedMountPointsLeaveNoTrace(t *testing.T) {
 			}
 		})
 		must(t, undo())
-		wantNames(t, "upper directory", upperOf(t, b, a), before...)
+		wantNames(t, "upper directory", upperOf(t, a), before...)
 		src, err := a.Changes(context.Background())
 		wantNames(t, "layer", layerOf(t, src, err))
 		must(t, a.Commit(keyOf("top")))
@@ -63,7 +63,7 @@ func TestUnusedMountPointsLeaveNoTrace(t *testing.T) {
 }
 
 // upperOf lists the upper directory.
-func upperOf(t *testing.T, b *bench, a *Active) []string {
+func upperOf(t *testing.T, a *Active) []string {
 	t.Helper()
 	var names []string
 	must(t, filepath.WalkDir(a.Upper(), func(path string, _ os.DirEntry, err error) error {

@@ -261,7 +261,7 @@ func (u *unpacking) discard() error {
 // meter reports how much was read, and ends reading with the context.
 type meter struct {
 	r      io.Reader
-	ctx    context.Context //nolint:containedctx // lives as long as one fill
+	ctx    context.Context
 	read   int64
 	report func(int64)
 }
