@@ -8,7 +8,6 @@ package doctor
 import (
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 
@@ -142,7 +141,7 @@ func mountPoint(path string) string {
 
 // asRoot gives commands for a shell, one a line, to be run as root.
 func asRoot(commands ...string) string {
-	if os.Geteuid() == 0 {
+	if caller() == 0 {
 		return strings.Join(commands, "\n")
 	}
 	return "sudo " + strings.Join(commands, "\nsudo ")

@@ -21,6 +21,10 @@ func explainNamespace(err error, f facts) *fault.Error {
 		return because("boot a kernel built with CONFIG_USER_NS=y", "this kernel has none")
 	case f.maxUser == "0":
 		return because(setSysctl("user.max_user_namespaces", "15000"), "the sysctl user.max_user_namespaces is 0")
+	case f.maxMount == "0":
+		return because(setSysctl("user.max_mnt_namespaces", "15000"), "the sysctl user.max_mnt_namespaces is 0")
+	case errors.Is(err, unix.EAGAIN):
+		return fault.New("end other processes, or raise the limit that `ulimit -u` shows", "making a user namespace: too many processes: %w", err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
 		return because(setSysctl("user.max_user_namespaces", "15000"),
 			"the limit is reached (user.max_user_namespaces is %s here, or less in an enclosing namespace, or 32 are nested)", f.maxUser)

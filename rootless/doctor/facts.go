@@ -3,16 +3,18 @@ package doctor
 import (
 	"bufio"
 	"os"
+	"strconv"
 	"strings"
 )
 
 // facts are what forbids user namespaces on the machines that are known to
 // forbid them. Sysctls that this kernel lacks are "".
 type facts struct {
-	root              bool   // the caller's uid is 0
+	root              bool   // the caller is the machine's root
 	kernelHas         bool   // built with CONFIG_USER_NS
 	initial           bool   // the process is in the initial user namespace
 	maxUser           string // user.max_user_namespaces
+	maxMount          string // user.max_mnt_namespaces
 	unprivilegedClone string // kernel.unprivileged_userns_clone: Debian's patch
 	apparmorRestricts string // kernel.apparmor_restrict_unprivileged_userns: Ubuntu's
 	appArmorLabel     string // the process's own profile
@@ -32,14 +34,25 @@ func InitialNamespace() bool {
 	return err != nil || link == initialUserNamespace
 }
 
+// caller gives the uid of the user whose shell will get a remedy. Inside
+// builder's namespace, where everyone is root, the environment tells it.
+func caller() int {
+	if uid, err := strconv.Atoi(os.Getenv("_CONTAINERS_ROOTLESS_UID")); err == nil {
+		return uid
+	}
+	return os.Geteuid()
+}
+
 func examine() facts {
+	initial := InitialNamespace()
 	_, err := os.Lstat("/proc/self/ns/user")
 	exe, _ := os.Executable() // empty only where /proc is missing, which fails before
 	return facts{
-		root:              os.Geteuid() == 0,
+		root:              initial && os.Geteuid() == 0,
 		kernelHas:         err == nil,
-		initial:           InitialNamespace(),
+		initial:           initial,
 		maxUser:           content("/proc/sys/user/max_user_namespaces"),
+		maxMount:          content("/proc/sys/user/max_mnt_namespaces"),
 		unprivilegedClone: content("/proc/sys/kernel/unprivileged_userns_clone"),
 		apparmorRestricts: content("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
 		appArmorLabel:     content("/proc/self/attr/apparmor/current"),

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -110,16 +109,16 @@ func dropInheritable() error {
 		return fault.New("", "reading capabilities: %w", err)
 	}
 	data[0].Inheritable, data[1].Inheritable = 0, 0
-	err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])))
-	runtime.KeepAlive(&header)
-	runtime.KeepAlive(&data)
-	if err != nil {
+	if err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0]))); err != nil {
 		return fault.New("", "dropping inheritable capabilities: %w", err)
 	}
 	return nil
 }
 
-// onAllThreads makes a system call whose effect is a thread's own.
+// onAllThreads makes a system call whose effect is a thread's own. The
+// directive keeps what a and b may point to in place.
+//
+//go:uintptrescapes
 func onAllThreads(call, a, b uintptr) error {
 	_, _, errno := syscall.AllThreadsSyscall(call, a, b, 0)
 	switch errno {

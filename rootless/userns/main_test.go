@@ -31,8 +31,12 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	switch os.Args[1] {
-	case "enter", "enter-single":
-		enter(os.Args[2:], os.Args[1] == "enter-single")
+	case "enter":
+		enter(context.Background(), Options{}, os.Args[2:])
+	case "enter-single":
+		enter(context.Background(), Options{Single: true}, os.Args[2:])
+	case "enter-until-eof":
+		enter(untilEOF(), Options{}, os.Args[2:])
 	case "unshare":
 		code, err := Unshare(context.Background(), os.Args[2:], "BUILDER_TEST_EXTRA=given")
 		if err != nil {
@@ -46,16 +50,24 @@ func TestMain(m *testing.M) {
 }
 
 // enter plays a scene in a user namespace and exits as it does.
-func enter(scene []string, single bool) {
-	code, err := Enter(context.Background(), Options{
-		Single: single,
-		Args:   append([]string{os.Args[0], "scene"}, scene...),
-		Env:    []string{"BUILDER_TEST_EXTRA=given"},
-	})
+func enter(ctx context.Context, opts Options, scene []string) {
+	opts.Args = append([]string{os.Args[0], "scene"}, scene...)
+	opts.Env = []string{"BUILDER_TEST_EXTRA=given"}
+	code, err := Enter(ctx, opts)
 	if err != nil {
 		complain(err)
 	}
 	os.Exit(code)
+}
+
+// untilEOF gives a context that ends with standard input.
+func untilEOF() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	return ctx
 }
 
 func complain(err error) {
@@ -112,19 +124,24 @@ func start(t *testing.T, args ...string) *outerProcess {
 	t.Helper()
 	needsUser(t)
 	p := &outerProcess{Cmd: command(t, args...), t: t}
+	p.begin()
+	return p
+}
+
+func (p *outerProcess) begin() {
+	p.t.Helper()
 	stdout, err := p.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	if p.stdin, err = p.StdinPipe(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
 	p.Stderr = os.Stderr
 	p.lines = bufio.NewReader(stdout)
 	if err := p.Start(); err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	return p
 }
 
 // expect reads the next line of output, which must be want.

@@ -46,13 +46,12 @@ type inner struct {
 var errNoPIDNamespace = errors.New("no pid namespace")
 
 func (o *outer) run(ctx context.Context) (int, error) {
-	passed := passedSignals
+	signals := make(chan os.Signal, 32)
+	catch(signals, passedSignals...)
 	if !o.job {
 		// The inner process is out of the terminal's reach, and stops with us.
-		passed = append([]os.Signal{unix.SIGTSTP}, passed...)
+		catch(signals, unix.SIGTSTP)
 	}
-	signals := make(chan os.Signal, 32)
-	signal.Notify(signals, passed...)
 	defer signal.Stop(signals)
 
 	// The parent-death signal comes when the *thread* that forked ends.

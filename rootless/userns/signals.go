@@ -13,6 +13,17 @@ var passedSignals = []os.Signal{
 	unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGCONT,
 }
 
+// catch has signals come to c, but for those that are ignored because whoever
+// started this process wants so: nohup, or a script's shell for INT in the
+// background. The inner process has inherited that.
+func catch(c chan<- os.Signal, signals ...os.Signal) {
+	for _, s := range signals {
+		if !signal.Ignored(s) {
+			signal.Notify(c, s)
+		}
+	}
+}
+
 // pass gives the inner process a signal that came to this one.
 func (in inner) pass(s os.Signal, job bool) {
 	switch {

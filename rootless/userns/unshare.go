@@ -44,7 +44,7 @@ func runInside(ctx context.Context, argv []string) (int, error) {
 		return 0, notStarted(argv[0], err)
 	}
 	signals := make(chan os.Signal, 32)
-	signal.Notify(signals, passedSignals...)
+	catch(signals, passedSignals...)
 	defer signal.Stop(signals)
 	runtime.LockOSThread() // for the parent-death signal
 	defer runtime.UnlockOSThread()

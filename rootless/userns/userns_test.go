@@ -1,7 +1,6 @@
 package userns
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -123,13 +122,26 @@ func TestSignalsPassThrough(t *testing.T) {
 }
 
 func TestEndOfContextIsPassedAsTERM(t *testing.T) {
-	needsUser(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(200*time.Millisecond, cancel) // later than the scene is ready, or else it dies unready: with 2
-	code, err := Enter(ctx, Options{Args: []string{os.Args[0], "scene", "signals"}})
-	if err != nil || code != 143 {
-		t.Errorf("code %d, %v; want 143", code, err)
+	p := start(t, "enter-until-eof", "signals")
+	p.expect("ready")
+	if err := p.stdin.Close(); err != nil {
+		t.Fatal(err)
 	}
+	p.expect(unix.SIGTERM.String())
+	p.wantExit(143)
+}
+
+func TestIgnoredSignalsStayIgnored(t *testing.T) {
+	needsUser(t)
+	p := &outerProcess{Cmd: exec.CommandContext(t.Context(), "/bin/sh", "-c", `trap "" HUP; exec "$0" enter signals`, exe(t)), t: t}
+	p.begin()
+	p.expect("ready")
+	p.signal(unix.SIGHUP)
+	p.signal(unix.SIGUSR1)
+	p.expect(unix.SIGUSR1.String())
+	p.signal(unix.SIGTERM)
+	p.expect(unix.SIGTERM.String())
+	p.wantExit(143)
 }
 
 func TestKillLeavesNothing(t *testing.T) {
@@ -167,6 +179,19 @@ func TestKillLeavesNothingWithoutPIDNamespace(t *testing.T) {
 			}
 			p.wantExit(137)
 		})
+	}
+}
+
+func TestKillAtAnyMomentLeavesNothing(t *testing.T) {
+	for delay := range 25 {
+		word := token(t)
+		p := start(t, "enter", "family", word)
+		time.Sleep(time.Duration(delay) * time.Millisecond)
+		if err := p.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		p.wantExit(137)
+		eventually(t, "nothing of it is left", func() bool { return len(named(word)) == 0 })
 	}
 }
 
@@ -231,8 +256,8 @@ func TestNoNewPrivsLeavesASingleIDAndANotice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if mapping.Kind != KindRange {
-		t.Skipf("the mapping is %q: this concerns users with subordinate ids", mapping.Kind)
+	if mapping.Kind != KindRange || os.Geteuid() == 0 {
+		t.Skipf("only an ordinary user with subordinate ids needs newuidmap: run this as one (the mapping is %q)", mapping.Kind)
 	}
 	out, code := play(t, "plain", "no-new-privs", "state")
 	if code != 0 || !strings.Contains(out, "notice: no_new_privs is set") || !strings.Contains(out, "mapping single false") {
