@@ -24,7 +24,7 @@ func canonical(app *cli.App, argv []string) ([]string, error) {
 		return argv, nil
 	}
 	global := slices.Concat(app.Flags, []cli.Flag{cli.HelpFlag, cli.VersionFlag})
-	line := commandLine{levels: []*level{{words: argv[:1], flags: global}}, commands: app.Commands}
+	line := commandLine{levels: []*level{{words: []string{argv[0]}, flags: global}}, commands: app.Commands}
 	if err := line.read(argv[1:]); err != nil {
 		return nil, err
 	}

@@ -37,9 +37,14 @@ func TestCanonicalReadsFlagsAsDockerDoes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := canonical(newApp(io.Discard, io.Discard), append([]string{programName}, strings.Fields(test.line)...))
+			argv := append([]string{programName}, strings.Fields(test.line)...)
+			before := slices.Clone(argv)
+			got, err := canonical(newApp(io.Discard, io.Discard), argv)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if !slices.Equal(argv, before) {
+				t.Errorf("the line itself became %q", argv)
 			}
 			if want := append([]string{programName}, strings.Fields(test.want)...); !slices.Equal(got, want) {
 				t.Errorf("%q became %q, not %q", test.line, got, want)

@@ -131,8 +131,8 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		Pull:       c.Bool("pull"),
 		Jobs:       c.Int("jobs"),
 		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
-		Proxy: proxies(),
 	}
+	o.Proxy = proxies(o.BuildArgs)
 	for _, name := range c.StringSlice("tag") {
 		if _, err := layout.ParseName(name); err != nil {
 			return o, err
@@ -244,13 +244,17 @@ func packing(c *cli.Context, o *build.Options) error {
 	return nil
 }
 
-// proxies are those of the environment's variables that every RUN sees, as
-// docker passes them: in no layer, no config and no key.
-func proxies() []string {
+// proxies are those variables of the environment, or of --build-arg, that every
+// RUN sees, as docker passes them: in no layer, no config and no key.
+func proxies(args map[string]string) []string {
 	var set []string
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"} {
 		for _, n := range []string{name, strings.ToLower(name)} {
-			if value, ok := os.LookupEnv(n); ok {
+			value, given := args[n]
+			if !given {
+				value = os.Getenv(n)
+			}
+			if given || value != "" {
 				set = append(set, n+"="+value)
 			}
 		}
