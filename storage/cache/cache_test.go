@@ -113,10 +113,10 @@ func TestStepIsMadeByOneAtATime(t *testing.T) {
 
 func TestRemovedStepLeavesNoLog(t *testing.T) {
 	c := newCache(t)
-	must(t, c.PutStep(&Step{Key: keyOf("k")}))
-	path, w, err := c.LogFile(keyOf("k"))
+	path, w, err := c.LogFile(keyOf("result"))
 	must(t, err)
 	must(t, w.Close())
+	must(t, c.PutStep(&Step{Key: keyOf("k"), Log: path}))
 	must(t, c.RemoveStep(keyOf("k")))
 	must(t, c.RemoveStep(keyOf("k")))
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
@@ -125,6 +125,27 @@ func TestRemovedStepLeavesNoLog(t *testing.T) {
 	keys, err := c.Keys()
 	if err != nil || len(keys) != 0 {
 		t.Errorf("keys: %v, %v", keys, err)
+	}
+}
+
+func TestOldLogsAreThoseOfFailedInstructions(t *testing.T) {
+	c := newCache(t)
+	old := time.Now().Add(-time.Hour)
+	var paths []string
+	for _, name := range []string{"made", "failed", "failed just now"} {
+		path, w, err := c.LogFile(keyOf(name))
+		must(t, err)
+		must(t, w.Close())
+		paths = append(paths, path)
+		if name != "failed just now" {
+			must(t, os.Chtimes(path, old, old))
+		}
+	}
+	must(t, c.PutStep(&Step{Key: keyOf("k"), Log: paths[0]}))
+	got, err := c.OldLogs(time.Minute)
+	must(t, err)
+	if len(got) != 1 || got[0] != paths[1] {
+		t.Errorf("got %q", got)
 	}
 }
 

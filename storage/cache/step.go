@@ -109,13 +109,44 @@ func (c *Cache) PutStep(step *Step) error {
 	return nil
 }
 
-// RemoveStep forgets a step and its log.
+// RemoveStep forgets a step and removes its log.
 func (c *Cache) RemoveStep(key Key) error {
 	if err := key.Validate(); err != nil {
 		return err
 	}
-	err := errors.Join(os.Remove(c.path(stepsDir, key)), os.Remove(c.path(logsDir, key)+".log"))
-	return ignoreAbsent(err)
+	var errs []error
+	if step, err := c.Step(key); err == nil && filepath.Dir(step.Log) == filepath.Join(c.dir, logsDir) {
+		errs = append(errs, os.Remove(step.Log))
+	}
+	errs = append(errs, os.Remove(c.path(stepsDir, key)))
+	return ignoreAbsent(errors.Join(errs...))
+}
+
+// OldLogs gives the paths of logs that no step names and that are older than
+// age: those of instructions that failed.
+func (c *Cache) OldLogs(age time.Duration) ([]string, error) {
+	keys, err := c.Keys()
+	if err != nil {
+		return nil, err
+	}
+	named := map[string]bool{}
+	for _, key := range keys {
+		if step, err := c.Step(key); err == nil {
+			named[step.Log] = true
+		}
+	}
+	logs, err := os.ReadDir(filepath.Join(c.dir, logsDir))
+	if err != nil {
+		return nil, err
+	}
+	var old []string
+	for _, log := range logs {
+		path := filepath.Join(c.dir, logsDir, log.Name())
+		if st, err := log.Info(); err == nil && !named[path] && time.Since(st.ModTime()) > age {
+			old = append(old, path)
+		}
+	}
+	return old, nil
 }
 
 // Keys gives the key of every recorded step, readable or not.

@@ -55,6 +55,9 @@ func New(p Parts) *Collector { return &Collector{p} }
 // hasn't set free: another tool may be writing an image.
 const unreferencedAge = 24 * time.Hour
 
+// logAge is how old the log of a failed instruction gets.
+const logAge = 7 * 24 * time.Hour
+
 // Files in locks/.
 const (
 	// freedFile holds the digests of blobs that removals have set free, one a
@@ -253,6 +256,11 @@ func (c *Collector) removeRubbish() error {
 	if err != nil {
 		return err
 	}
+	logs, err := c.Cache.OldLogs(logAge)
+	if err != nil {
+		return err
+	}
+	paths = append(paths, logs...)
 	for _, l := range locks {
 		paths = append(paths, filepath.Join(c.Locks, stepsDir, l.Name()))
 	}

@@ -104,15 +104,19 @@ func (a *Active) Mount(ctx context.Context) (string, error) {
 
 // Unmount ends Mount, with everything written to the upper directory. Nothing
 // may be running in the tree. What the driver left in the upper directory that
-// would harm the layers above is removed.
+// would harm the layers above is removed: after an error the tree is only good
+// for Discard.
 func (a *Active) Unmount(ctx context.Context) error {
 	if !a.mounted {
 		return nil
 	}
-	if err := a.store.driver.unmount(ctx, a.id); err != nil {
+	if err := a.store.driver.unmount(a.id); err != nil {
 		return fmt.Errorf("unmount tree: %w", err)
 	}
 	a.mounted = false
+	if err := a.store.driver.settle(ctx, a.id); err != nil {
+		return fmt.Errorf("unmounted tree: %w", err)
+	}
 	return nil
 }
 

@@ -28,7 +28,10 @@ type driver interface {
 	// stack gives the directories that make up a tree, the top one first.
 	stack(id string) ([]string, error)
 	mount(id string) (string, error)
-	unmount(ctx context.Context, id string) error
+	unmount(id string) error
+	// settle takes out of a tree's top what mounting it has left there and
+	// would harm the trees above.
+	settle(ctx context.Context, id string) error
 	changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error)
 }
 
@@ -130,7 +133,7 @@ func (d *overlayDriver) mount(id string) (string, error) {
 	return d.storage.Get(id, graphdriver.MountOpts{Volatile: true, DisableShifting: true})
 }
 
-func (d *overlayDriver) unmount(ctx context.Context, id string) error {
+func (d *overlayDriver) unmount(id string) error {
 	if d.fuse {
 		// Somebody else's mount namespace may hold a copy of the mount, so that
 		// unmounting alone need not write back what the kernel has cached.
@@ -138,9 +141,10 @@ func (d *overlayDriver) unmount(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	if err := d.storage.Put(id); err != nil {
-		return err
-	}
+	return d.storage.Put(id)
+}
+
+func (d *overlayDriver) settle(ctx context.Context, id string) error {
 	if d.fuse {
 		return layer.StripOrigin(ctx, d.top(id))
 	}
@@ -185,7 +189,9 @@ func (d *vfsDriver) mount(id string) (string, error) {
 	return d.storage.Get(id, graphdriver.MountOpts{})
 }
 
-func (d *vfsDriver) unmount(_ context.Context, id string) error { return d.storage.Put(id) }
+func (d *vfsDriver) unmount(id string) error { return d.storage.Put(id) }
+
+func (d *vfsDriver) settle(context.Context, string) error { return nil }
 
 func (d *vfsDriver) changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error) {
 	base, err := layer.LoadBase(filepath.Join(d.home, id+baseFile))
