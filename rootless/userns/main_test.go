@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ import (
 // sides of Unshare, and "plain SCENE ARG…" plays a scene outside.
 func TestMain(m *testing.M) {
 	if Inside() {
+		runtime.LockOSThread() // whose parent-death signal a scene looks at
 		if err := Setup(); err != nil {
 			complain(err)
 		}
