@@ -78,7 +78,7 @@ func (c *Cache) MarkSeen(def Key) error {
 
 // LockStep waits until no other worker, of this process or another, makes the
 // step key, and keeps the others waiting until unlock is called. Whoever had to
-// wait looks the step up again. A worker holds one such lock at a time.
+// wait looks the step up again. A worker holds one step's lock at a time.
 func (c *Cache) LockStep(ctx context.Context, key Key) (unlock func(), err error) {
 	if err := key.Validate(); err != nil {
 		return nil, err

@@ -10,8 +10,9 @@
 //     shared; clean-up holds it exclusively, and never waits for it.
 //  2. sessions/<id>: one live command's own, held exclusively until it ends.
 //     Others only try it, to learn whether the command still lives.
-//  3. locks/steps/<key>: making one step or unpacking one layer. A worker holds
-//     one at a time.
+//  3. locks/steps/<key>: making one step, and then, within, unpacking the layers
+//     from one key upward. A worker holds one of each at most: unpacking waits
+//     for no step.
 //  4. locks/index and locks/records: one read, change and rename of index.json
 //     or of a record. Nothing else is taken while one of them is held.
 //

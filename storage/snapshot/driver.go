@@ -134,14 +134,14 @@ func (d *overlayDriver) mount(id string) (string, error) {
 }
 
 func (d *overlayDriver) unmount(id string) error {
+	var err error
 	if d.fuse {
 		// Somebody else's mount namespace may hold a copy of the mount, so that
-		// unmounting alone need not write back what the kernel has cached.
-		if err := syncFilesystem(filepath.Join(d.home, id, "merged")); err != nil {
-			return err
-		}
+		// unmounting alone need not write back what the kernel has cached. It
+		// fails where fuse-overlayfs has died; the mount has to go all the same.
+		err = syncFilesystem(filepath.Join(d.home, id, "merged"))
 	}
-	return d.storage.Put(id)
+	return errors.Join(err, d.storage.Put(id))
 }
 
 func (d *overlayDriver) settle(ctx context.Context, id string) error {

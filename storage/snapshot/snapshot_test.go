@@ -287,3 +287,47 @@ func TestUnmountedTreeHasWhatWasWritten(t *testing.T) {
 		t.Errorf("%d bytes of %d, time %v", len(got), len(big), st.ModTime())
 	}
 }
+
+func TestTreeWhoseFuseDaemonDiedCanBeDiscarded(t *testing.T) {
+	b := newBench(t, Fuse)
+	a := b.prepare(t, "")
+	root, err := a.Mount(context.Background())
+	must(t, err)
+	must(t, killServer(root))
+	if err := a.Unmount(context.Background()); err == nil {
+		t.Error("nobody knows whether all was written, but unmounting says nothing")
+	}
+	_ = a.Discard()
+	if _, err := os.Lstat(a.Upper()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the tree is still there: %v", err)
+	}
+}
+
+// killServer kills the fuse-overlayfs that serves root, and waits until the
+// kernel knows.
+func killServer(root string) error {
+	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	for _, proc := range procs {
+		args, err := os.ReadFile(proc)
+		if err != nil || !strings.HasSuffix(strings.TrimRight(string(args), "\x00"), root) {
+			continue
+		}
+		var pid int
+		if _, err := fmt.Sscanf(proc, "/proc/%d/cmdline", &pid); err != nil {
+			return err
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return err
+		}
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if _, err := os.ReadDir(root); errors.Is(err, syscall.ENOTCONN) {
+				return nil
+			}
+		}
+		return errors.New("the mount is still served")
+	}
+	return fmt.Errorf("nobody serves %s", root)
+}
