@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 )
 
 // OCI is a [Sandbox] that hands the work to an OCI runtime. It is safe for
@@ -82,7 +81,7 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 	if code > 128 && code <= 128+64 {
 		exit.Signal = code - 128
 	}
-	if code == 128+int(unix.SIGKILL) {
+	if code != 0 {
 		exit.OOM = o.cgroup.oomSince(before)
 	}
 	return exit, nil

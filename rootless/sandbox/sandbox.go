@@ -89,7 +89,8 @@ type Exit struct {
 	// Code is the exit code, 128+n where signal n killed the program.
 	Code   int
 	Signal int
-	// OOM is set where the kernel's out-of-memory killer did it.
+	// OOM is set where Code isn't 0 and the kernel's out-of-memory killer has
+	// killed the program or one that it started.
 	OOM *OOM
 }
 
