@@ -83,10 +83,10 @@ func fuseDevice(path string) error {
 	}
 	in := container()
 	switch {
+	case errors.Is(err, unix.EACCES):
+		return fault.New(asRoot("chmod 0666 "+path), "%s is not accessible: %w", path, err)
 	case in != "":
 		return fault.New(fuseRemedies[in], "%s can't be opened in this container: %w", path, err)
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fault.New(asRoot("chmod 0666 "+path), "%s is not accessible: %w", path, err)
 	default:
 		return fault.New(asRoot("modprobe fuse"), "%s can't be opened: %w", path, err)
 	}

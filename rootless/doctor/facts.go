@@ -24,8 +24,13 @@ type facts struct {
 	exe               string // this program's path
 }
 
-// initialUserNamespace is how the kernel numbers it (PROC_USER_INIT_INO).
-const initialUserNamespace = "user:[4026531837]"
+// The initial namespaces, as the kernel numbers them (PROC_USER_INIT_INO and
+// its neighbours).
+const (
+	initialUserNamespace = "user:[4026531837]"
+	initialUTSNamespace  = "uts:[4026531838]"
+	initialIPCNamespace  = "ipc:[4026531839]"
+)
 
 // InitialNamespace tells whether this process is in the machine's initial
 // user namespace, where uid 0 is the real root.
@@ -89,8 +94,14 @@ func status(field string) string {
 }
 
 // container tells what kind of container this process is in, by the marks
-// that the engines leave.
+// that the engines leave. They also stay in virtual machines made from
+// container images, which have the initial namespaces.
 func container() string {
+	uts, _ := os.Readlink("/proc/self/ns/uts")
+	ipc, _ := os.Readlink("/proc/self/ns/ipc")
+	if uts == initialUTSNamespace && ipc == initialIPCNamespace {
+		return ""
+	}
 	exists := func(path string) bool { _, err := os.Lstat(path); return err == nil }
 	switch {
 	case os.Getenv("KUBERNETES_SERVICE_HOST") != "":
