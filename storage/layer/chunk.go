@@ -12,7 +12,7 @@ const (
 	// what is done with it, and fits a core's second-level cache.
 	chunkSize = 1 << 20
 	// chunkCount bounds how far the reader can run ahead.
-	chunkCount = 6
+	chunkCount = 4
 )
 
 // chunk is a piece of a tar that several goroutines read at the same time.

@@ -1,0 +1,30 @@
+package layer
+
+import (
+	"context"
+	"io"
+	"os"
+	"testing"
+)
+
+// BenchmarkPack packs the directory that LAYER_BENCH names, as a layer over
+// nothing: LAYER_BENCH=/dev/shm/tree go test -bench Pack ./storage/layer
+func BenchmarkPack(b *testing.B) {
+	dir := os.Getenv("LAYER_BENCH")
+	if dir == "" {
+		b.Skip("set LAYER_BENCH to a directory")
+	}
+	for _, c := range []Compression{None, Gzip, Zstd} {
+		b.Run(string(c), func(b *testing.B) {
+			for b.Loop() {
+				src := Upper(dir, NewTree(nil), UpperOptions{ExactOwners: true})
+				p, err := Pack(context.Background(), src, io.Discard, PackOptions{Compression: c})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(p.TarSize)
+				b.ReportMetric(float64(p.Blob.Size)/float64(p.TarSize), "ratio")
+			}
+		})
+	}
+}
