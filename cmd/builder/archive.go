@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -55,15 +54,15 @@ func importTarball(c *cli.Context) error {
 			Options: o, Name: name, Source: source, Message: c.String("message"),
 		})
 		if err != nil {
-			return fault.At(path, err)
+			return fault.At(source, err)
 		}
 		_, err = fmt.Fprintln(c.App.Writer, id)
 		return err
 	})
 }
 
-// openInput opens a file, or the standard input for "-", and says what docker
-// calls it in a history.
+// openInput opens a file, or the standard input for "-", which has that name in
+// a history too.
 func openInput(path string) (in *os.File, source string, err error) {
 	if path == "-" || path == "" {
 		if isTerminal(os.Stdin) {
@@ -72,7 +71,7 @@ func openInput(path string) (in *os.File, source string, err error) {
 		return os.Stdin, "-", nil
 	}
 	in, err = os.Open(path)
-	return in, filepath.Base(path), err
+	return in, path, err
 }
 
 func saveCommand() *cli.Command {
@@ -166,7 +165,7 @@ func load(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return usageError(c.Command.HelpName, "%s takes no arguments; the archive is named by -i", c.Command.HelpName)
 	}
-	in, _, err := openInput(c.String("input"))
+	in, source, err := openInput(c.String("input"))
 	if err != nil {
 		return err
 	}
@@ -178,7 +177,7 @@ func load(c *cli.Context) error {
 		}
 		images, err := transport.Load(c.Context, in, o)
 		if err != nil {
-			return fault.At(strings.TrimPrefix(c.String("input"), "-"), err)
+			return fault.At(source, err)
 		}
 		for _, img := range images {
 			line := "Loaded image: " + layout.Familiar(img.Name)

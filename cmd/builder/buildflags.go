@@ -149,6 +149,7 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		if o.Source, err = io.ReadAll(os.Stdin); err != nil {
 			return o, fmt.Errorf("reading the Dockerfile from standard input: %w", err)
 		}
+		o.Dockerfile = "stdin" // what errors call it
 	}
 	return o, nil
 }

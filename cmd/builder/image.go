@@ -164,7 +164,7 @@ func rmi(c *cli.Context) error {
 func removeImages(c *cli.Context, store *storage.Store) (freed []digest.Digest, failed error) {
 	for _, ref := range c.Args().Slice() {
 		removed, blobs, err := store.Layout().Remove(c.Context, ref, c.Bool("force"))
-		if c.Context.Err() != nil {
+		if c.Err() != nil {
 			return freed, err
 		}
 		if err != nil {

@@ -57,11 +57,16 @@ func run(argv []string) int {
 }
 
 // signalled gives a context that a signal to end ends, with stopped as its
-// cause.
+// cause. What the caller ignores (nohup, jobs in a script's background) stays
+// ignored, here and in what we start.
 func signalled(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
 	done := make(chan struct{})
 	go func() {
 		for {

@@ -135,16 +135,24 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	case err != nil:
 		return err
 	case exit.OOM != nil:
-		return &fault.Error{
-			Err: fmt.Errorf("the program was ended by the kernel's out-of-memory killer in cgroup %s, whose limit is %s",
-				exit.OOM.Cgroup, size(exit.OOM.Limit)),
-			Remedy: "give it more memory, or let it use less",
-			Code:   exit.Code,
-		}
+		return outOfMemory(exit)
 	case exit.Code != 0:
 		return exitStatus(exit.Code)
 	}
 	return nil
+}
+
+// outOfMemory tells as much as the cgroup does.
+func outOfMemory(exit sandbox.Exit) error {
+	limit := ""
+	if exit.OOM.Limit > 0 {
+		limit = ", whose limit is " + size(exit.OOM.Limit)
+	}
+	return &fault.Error{
+		Err:    fmt.Errorf("the program was ended by the kernel's out-of-memory killer in cgroup %s%s", exit.OOM.Cgroup, limit),
+		Remedy: "give it more memory, or let it use less",
+		Code:   exit.Code,
+	}
 }
 
 // streams are the program's: the standard input only where it was asked for.
@@ -171,7 +179,7 @@ func (h *host) connect(ctx context.Context, o containerOptions, cfg *container.C
 	var done closer
 	switch spec.Network {
 	case network.ModePrivate:
-		ns, err := network.Create(ctx, spec.StateDir, o.dns, o.ports)
+		ns, err := network.Create(ctx, h.store.RunDir(), o.dns, o.ports)
 		if err != nil {
 			return closer{}, err
 		}
