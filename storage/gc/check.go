@@ -29,7 +29,7 @@ type Kind string
 // The kinds of problems.
 const (
 	KindIndex    Kind = "index"    // index.json is unreadable: no image can be found
-	KindBlob     Kind = "blob"     // missing or damaged, and an image needs it
+	KindBlob     Kind = "blob"     // missing or damaged
 	KindRecord   Kind = "record"   // of a snapshot: unreadable, or leads nowhere
 	KindTree     Kind = "tree"     // a record names it, but it isn't whole
 	KindStep     Kind = "step"     // of the cache: unreadable, or leads nowhere
@@ -85,7 +85,7 @@ func (c *Collector) check(ctx context.Context, alone bool) ([]Problem, error) {
 	return problems, nil
 }
 
-// need is a blob that images can't do without.
+// need is a blob to be verified, and the images that can't do without it.
 type need struct {
 	v1.Descriptor
 	images []layout.Image
@@ -113,7 +113,8 @@ func (n *needs) add(d v1.Descriptor, img layout.Image) {
 	}
 }
 
-// checkBlobs verifies what images need, and lists blobs that nothing leads to.
+// checkBlobs verifies what images need and steps have packed, and lists blobs
+// that nothing leads to.
 func (c *Collector) checkBlobs(ctx context.Context) ([]Problem, error) {
 	images, err := c.Layout.List()
 	if err != nil {
@@ -123,19 +124,31 @@ func (c *Collector) checkBlobs(ctx context.Context) ([]Problem, error) {
 	for _, img := range images {
 		c.collect(n, img)
 	}
-	problems, err := c.verify(ctx, n.order)
+	records, err := c.allRecords()
 	if err != nil {
 		return nil, err
 	}
-	err = c.eachBlob(func(d digest.Digest, _ fs.FileInfo) {
-		if !n.reached[d] {
-			problems = append(problems, Problem{
-				Kind: KindLeftover, Path: c.Layout.BlobPath(d), What: "no image leads to this blob",
+	packed := packedBlobs(records)
+	var strays []Problem
+	err = c.eachBlob(func(d digest.Digest, st fs.FileInfo) {
+		switch blob, known := packed[d]; {
+		case n.byDigest[d] != nil:
+		case known:
+			n.order = append(n.order, &need{Descriptor: blob})
+		case n.reached[d]:
+			n.order = append(n.order, &need{Descriptor: v1.Descriptor{Digest: d, Size: st.Size()}})
+		default:
+			strays = append(strays, Problem{
+				Kind: KindLeftover, Path: c.Layout.BlobPath(d), What: "neither image nor step leads to this blob",
 				Harmless: true, digest: d,
 			})
 		}
 	})
-	return problems, err
+	if err != nil {
+		return nil, err
+	}
+	problems, err := c.verify(ctx, n.order)
+	return append(problems, strays...), err
 }
 
 // collect adds the blobs that img needs. A manifest that can't be read tells
@@ -197,7 +210,7 @@ func (c *Collector) verify(ctx context.Context, blobs []*need) ([]Problem, error
 			mu.Lock()
 			defer mu.Unlock()
 			found[b.Digest] = Problem{
-				Kind: KindBlob, Path: c.Layout.BlobPath(b.Digest), What: what + ": " + namesOf(b.images) + " needs it",
+				Kind: KindBlob, Path: c.Layout.BlobPath(b.Digest), What: what + neededBy(b.images),
 				digest: b.Digest, images: b.images,
 			}
 			return nil
@@ -254,12 +267,15 @@ func (e *ending) Read(p []byte) (int, error) {
 	return e.r.Read(p)
 }
 
-func namesOf(images []layout.Image) string {
+func neededBy(images []layout.Image) string {
+	if len(images) == 0 {
+		return ""
+	}
 	names := make([]string, 0, len(images))
 	for _, img := range images {
 		names = append(names, nameOf(img))
 	}
-	return strings.Join(names, ", ")
+	return ": needed by " + strings.Join(names, ", ")
 }
 
 func nameOf(img layout.Image) string {

@@ -3,7 +3,8 @@
 // the second, Reset for the whole store.
 //
 // What is alive: the blobs that index.json leads to; the trees and records of
-// its images and of the cached steps, with those that they stand on; and
+// its images and of the cached steps, with those that they stand on, and the
+// blobs that these were packed into, unless they were freed with an image; and
 // whatever another command is about to make something of. The last can't be
 // told from rubbish, so nothing is removed but under the exclusive store lock,
 // which nobody waits for: where others use the store, what a removal set free
@@ -179,11 +180,17 @@ func (c *Collector) dueForWhole() bool {
 	return err != nil || time.Since(st.ModTime()) > unreferencedAge
 }
 
-// oldBlobs gives the blobs that are old enough to go if nothing refers to them.
+// oldBlobs gives the blobs that are old enough to go if no image leads to them,
+// but for packed layers of steps that are still known.
 func (c *Collector) oldBlobs() ([]digest.Digest, error) {
+	live, err := c.liveRecords()
+	if err != nil {
+		return nil, err
+	}
+	packed := packedBlobs(live)
 	var old []digest.Digest
-	err := c.eachBlob(func(d digest.Digest, st fs.FileInfo) {
-		if time.Since(st.ModTime()) > unreferencedAge {
+	err = c.eachBlob(func(d digest.Digest, st fs.FileInfo) {
+		if _, known := packed[d]; !known && time.Since(st.ModTime()) > unreferencedAge {
 			old = append(old, d)
 		}
 	})

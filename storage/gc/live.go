@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -71,6 +72,17 @@ func (c *Collector) liveRecords() (map[snapshot.Key]*snapshot.Record, error) {
 		todo = append(todo, rec.Parent, rec.Alias)
 	}
 	return live, nil
+}
+
+// packedBlobs gives the blobs that records name.
+func packedBlobs(records map[snapshot.Key]*snapshot.Record) map[digest.Digest]v1.Descriptor {
+	blobs := map[digest.Digest]v1.Descriptor{}
+	for _, rec := range records {
+		for _, p := range rec.Packings {
+			blobs[p.Blob.Digest] = p.Blob
+		}
+	}
+	return blobs
 }
 
 // roots gives the keys that are alive by themselves.
