@@ -86,7 +86,7 @@ func buildOutside(c *cli.Context, o build.Options) (digest.Digest, error) {
 	err = errors.Join(err, store.Close())
 	lines := newProgress(c)
 	events.replay(lines)
-	return result.ID, errors.Join(err, lines.Err())
+	return result.ID, firstOf(lines.Err(), err)
 }
 
 func buildInside(c *cli.Context, o build.Options) (_ digest.Digest, err error) {
@@ -107,7 +107,15 @@ func buildInside(c *cli.Context, o build.Options) (_ digest.Digest, err error) {
 		Pull:        puller(c, h.store, lines.out),
 	}
 	result, err := build.Build(ctx, o, env, lines)
-	return result.ID, errors.Join(err, lines.Err())
+	// A build that nobody listens to ends for that.
+	return result.ID, firstOf(lines.Err(), err)
+}
+
+func firstOf(cause, err error) error {
+	if cause != nil {
+		return cause
+	}
+	return err
 }
 
 // newProgress prints steps to the standard output, and to nobody with --quiet.

@@ -54,12 +54,12 @@ func (r results) Write(p []byte) (int, error) {
 //	    the lines that tell more
 //	  the remedy
 func report(ctx context.Context, w io.Writer, err error) int {
-	var status exitStatus
-	if errors.As(err, &status) {
+	status, err := splitStatus(err)
+	if err == nil {
 		return int(status)
 	}
 	var by stopped
-	if err != nil && errors.As(context.Cause(ctx), &by) {
+	if errors.As(context.Cause(ctx), &by) {
 		// What fails after that fails for that.
 		_, _ = fmt.Fprintf(w, "%s: %s\n", programName, by)
 		return 128 + int(by.signal)
@@ -68,10 +68,31 @@ func report(ctx context.Context, w io.Writer, err error) int {
 		return 128 + int(syscall.SIGPIPE)
 	}
 	err = explain(err)
-	if err != nil {
-		_, _ = io.WriteString(w, render(err))
+	_, _ = io.WriteString(w, render(err))
+	if status != 0 {
+		return int(status)
 	}
 	return fault.Code(err)
+}
+
+// splitStatus takes the exit status out of errors that were joined.
+func splitStatus(err error) (exitStatus, error) {
+	switch err := err.(type) {
+	case exitStatus:
+		return err, nil
+	case interface{ Unwrap() []error }:
+		var status exitStatus
+		var rest []error
+		for _, e := range err.Unwrap() {
+			s, other := splitStatus(e)
+			status = max(status, s)
+			rest = append(rest, other)
+		}
+		if status != 0 { // else it may be more than a mere list
+			return status, errors.Join(rest...)
+		}
+	}
+	return 0, err
 }
 
 // render gives an error's lines.

@@ -50,6 +50,8 @@ func TestReportGivesExitCodes(t *testing.T) {
 		{"any error", context.Background(), errors.New("x"), 125, "builder: x"},
 		{"a program's own code", context.Background(), exitStatus(42), 42, ""},
 		{"a program's own code, in company", context.Background(), errors.Join(nil, exitStatus(42)), 42, ""},
+		{"a program's own code, and what failed after it", context.Background(), errors.Join(exitStatus(42), errors.New("x")), 42, "builder: x"},
+		{"an error of two causes", context.Background(), fmt.Errorf("a %w, b %w", errors.New("x"), errors.New("y")), 125, "builder: a x, b y"},
 		{"SIGINT", interrupted, fmt.Errorf("copying: %w", context.Canceled), 130, "builder: interrupted"},
 		{"SIGTERM", terminated, errors.New("whatever came of it"), 143, "builder: ended by signal terminated"},
 		{"a signal that was passed on", interrupted, exitStatus(7), 7, ""},
