@@ -190,7 +190,7 @@ func (b *build) firstBuilt(config *layout.ImageConfig) (time.Time, error) {
 		return step.Created, nil
 	}
 	now := time.Now().UTC()
-	return now, c.PutStep(&cache.Step{Key: key, Kind: "image", Created: now})
+	return now, c.PutStep(&cache.Step{Key: key, Kind: "image", Created: now}, nil)
 }
 
 // linkChains records that the image's chain IDs name the trees that the steps

@@ -78,7 +78,7 @@ func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 	return r.Cache.PutStep(&cache.Step{
 		Key: alias, Version: rules, Kind: "alias", Instruction: in.Instruction,
 		Created: time.Now().UTC(), Digest: content.String(),
-	})
+	}, nil)
 }
 
 // aliased gives the content digest that a COPY from this definition had.

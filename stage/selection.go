@@ -192,9 +192,8 @@ func describe(e *layer.Entry) string {
 	return b.String()
 }
 
-// inputs lists the entries for the step's record.
-func (s *selection) inputs() []cache.Input {
-	var inputs []cache.Input
+// inputs yields the entries for the step's record.
+func (s *selection) inputs(yield func(cache.Input) bool) {
 	for i := range s.items {
 		it := &s.items[i]
 		for k, e := range it.entries {
@@ -202,8 +201,9 @@ func (s *selection) inputs() []cache.Input {
 			if d := s.digests[i][k]; d != "" {
 				value += " " + string(d)
 			}
-			inputs = append(inputs, cache.Input{Name: "file:" + path.Join(it.name, it.rel(e)), Value: value})
+			if !yield(cache.Input{Name: "file:" + path.Join(it.name, it.rel(e)), Value: value}) {
+				return
+			}
 		}
 	}
-	return inputs
 }

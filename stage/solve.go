@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
@@ -22,7 +23,7 @@ type job struct {
 
 	// details gives more inputs for the record, which the key covers by a
 	// digest; it may be nil.
-	details func() []cache.Input
+	details iter.Seq[cache.Input]
 
 	// load, where set, gets ready what execute needs. It may wait for other
 	// steps, and so doesn't take up a job slot.
@@ -31,6 +32,18 @@ type job struct {
 	execute func(ctx context.Context, result snapshot.Key) error
 	// log, where set by execute, is where the step's output is kept.
 	log string
+}
+
+// allInputs yields the key's inputs, and the details that they cover.
+func (j *job) allInputs(yield func(cache.Input) bool) {
+	for _, in := range j.inputs {
+		if !yield(in) {
+			return
+		}
+	}
+	if j.details != nil {
+		j.details(yield)
+	}
 }
 
 // solve takes the state over a job: by its known result, or by executing it.
@@ -70,13 +83,10 @@ func (r *Runner) solve(ctx context.Context, st *State, at Step, j *job) error {
 func (r *Runner) record(st *State, at Step, j *job, key digest.Digest, result snapshot.Key) error {
 	step := &cache.Step{
 		Key: key, Result: result, Parent: st.Key, Version: rules, Kind: j.kind,
-		Instruction: j.instruction, CreatedBy: j.createdBy, Inputs: j.inputs,
+		Instruction: j.instruction, CreatedBy: j.createdBy,
 		Created: time.Now().UTC(), Log: j.log,
 	}
-	if j.details != nil {
-		step.Inputs = append(step.Inputs, j.details()...)
-	}
-	if err := r.Cache.PutStep(step); err != nil {
+	if err := r.Cache.PutStep(step, j.allInputs); err != nil {
 		return err
 	}
 	r.Report(Made{Step: at})

@@ -3,6 +3,7 @@
 package atomicfile
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -26,6 +27,11 @@ func WriteUnsynced(path string, data []byte, perm os.FileMode) error {
 	return write(path, data, perm, false)
 }
 
+// StreamUnsynced is WriteUnsynced for content that is written piece by piece.
+func StreamUnsynced(path string, perm os.FileMode, content func(io.Writer) error) error {
+	return replace(path, perm, false, content)
+}
+
 // SyncDir makes the names in dir durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
@@ -36,7 +42,14 @@ func SyncDir(dir string) error {
 	return d.Sync()
 }
 
-func write(path string, data []byte, perm os.FileMode, sync bool) (err error) {
+func write(path string, data []byte, perm os.FileMode, sync bool) error {
+	return replace(path, perm, sync, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+func replace(path string, perm os.FileMode, sync bool, content func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), Prefix+filepath.Base(path)+"-")
 	if err != nil {
 		return err
@@ -47,7 +60,7 @@ func write(path string, data []byte, perm os.FileMode, sync bool) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	if _, err = f.Write(data); err != nil {
+	if err = content(f); err != nil {
 		return err
 	}
 	if err = f.Chmod(perm); err != nil {

@@ -2,11 +2,12 @@ package cache
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,18 +48,16 @@ type Step struct {
 	Log string `json:"log,omitempty"`
 	// Digest is of the entries that a COPY or ADD made.
 	Digest string `json:"digest,omitempty"`
-	// Inputs are what went into the key, in readable form. They may be many:
-	// PutStep writes them, but only Cache.Inputs reads them.
-	Inputs []Input `json:"-"`
 }
 
 // Input is one thing that went into a key: {"env:PATH", a digest},
-// {"file:src/a.c", "0644 sha256:..."}.
+// {"file:src/a.c", "0644 sha256:..."}. A step may have very many: PutStep
+// writes them, but only Cache.Inputs reads them.
 type Input struct {
 	Name, Value string
 }
 
-// Step gives the record of key without its Inputs, or ErrNotFound. It is one
+// Step gives the record of key, or ErrNotFound. It is one
 // short read, however many inputs the step had.
 func (c *Cache) Step(key Key) (*Step, error) {
 	step, f, _, err := c.openStep(key)
@@ -86,24 +85,31 @@ func (c *Cache) Inputs(key Key) ([]Input, error) {
 	return inputs, nil
 }
 
-// PutStep records a step. The record is seen whole or not at all, but it is not
-// waited for that it reaches the disk: see Sync.
-func (c *Cache) PutStep(step *Step) error {
+// PutStep records a step and what went into its key, which may be nil. The
+// record is seen whole or not at all, but it is not waited for that it reaches
+// the disk: see Sync.
+func (c *Cache) PutStep(step *Step, inputs iter.Seq[Input]) error {
 	if err := step.Key.Validate(); err != nil {
 		return err
 	}
-	var text bytes.Buffer
-	lines := json.NewEncoder(&text)
-	lines.SetEscapeHTML(false)
-	if err := lines.Encode(step); err != nil {
-		return err
-	}
-	for _, in := range step.Inputs {
-		if err := lines.Encode([2]string{in.Name, in.Value}); err != nil {
+	err := atomicfile.StreamUnsynced(c.path(stepsDir, step.Key), 0o600, func(w io.Writer) error {
+		text := bufio.NewWriterSize(w, 64<<10)
+		lines := json.NewEncoder(text)
+		lines.SetEscapeHTML(false)
+		if err := lines.Encode(step); err != nil {
 			return err
 		}
-	}
-	if err := atomicfile.WriteUnsynced(c.path(stepsDir, step.Key), text.Bytes(), 0o600); err != nil {
+		if inputs == nil {
+			return text.Flush()
+		}
+		for in := range inputs {
+			if err := lines.Encode([2]string{in.Name, in.Value}); err != nil {
+				return err
+			}
+		}
+		return text.Flush()
+	})
+	if err != nil {
 		return fmt.Errorf("record the step: %w", err)
 	}
 	return nil

@@ -121,7 +121,7 @@ func (b *bench) build(t *testing.T, name string) built {
 	packing := b.pack(t, made.step)
 	made.layer, made.chain = packing.Blob, packing.DiffID
 	must(t, b.Records.LinkChain(made.chain, made.step))
-	must(t, b.Cache.PutStep(&cache.Step{Key: keyOf("key " + name), Result: made.step}))
+	must(t, b.Cache.PutStep(&cache.Step{Key: keyOf("key " + name), Result: made.step}, nil))
 
 	config := &layout.ImageConfig{OS: "linux", Architecture: "amd64"}
 	config.RootFS.DiffIDs = []digest.Digest{packing.DiffID}
