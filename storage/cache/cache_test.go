@@ -56,7 +56,7 @@ func TestStepIsReadAsItWasPut(t *testing.T) {
 func TestStepLongerThanTheReadersBuffer(t *testing.T) {
 	c := newCache(t)
 	long := strings.Repeat("x", 20_000)
-	must(t, c.PutStep(&Step{Key: keyOf("k"), Instruction: long}, slices.Values([]Input{{"a", "b"}}))))
+	must(t, c.PutStep(&Step{Key: keyOf("k"), Instruction: long}, slices.Values([]Input{{"a", "b"}})))
 	got, err := c.Step(keyOf("k"))
 	must(t, err)
 	inputs, err := c.Inputs(keyOf("k"))
