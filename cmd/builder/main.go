@@ -13,6 +13,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/containers/storage/pkg/reexec"
@@ -25,6 +26,10 @@ var (
 	version = "unknown"
 	commit  = "unknown"
 )
+
+// gcPercent trades a little of a build's time for memory: what is alive is
+// mostly lists of files, and a pod's limit counts every byte.
+const gcPercent = 30
 
 func main() {
 	// containers/storage starts this program to mount an overlay of very many
@@ -43,6 +48,7 @@ func run(argv []string) int {
 		if err := userns.Setup(); err != nil {
 			return report(ctx, os.Stderr, err)
 		}
+		debug.SetGCPercent(gcPercent)
 	}
 	// Caught, SIGPIPE makes writing to a closed pipe an error, after which what
 	// was begun is cleaned up. Unlike an ignored signal a caught one is back to
