@@ -33,6 +33,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			importCommand(), saveCommand(), loadCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 		},
+		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,
 		OnUsageError:              onUsageError,
 		ExitErrHandler:            func(*cli.Context, error) {}, // main's business

@@ -39,6 +39,8 @@ type commandLine struct {
 	commands []*cli.Command
 	// arguments are those of the innermost command.
 	arguments []string
+	// help was asked for by "help COMMAND".
+	help bool
 	// trailing says that no flag of ours follows the first argument.
 	trailing bool
 }
@@ -86,6 +88,9 @@ func (l *commandLine) words() []string {
 	for _, level := range l.levels {
 		words = append(words, level.words...)
 	}
+	if l.help {
+		return append(words, "--help=true")
+	}
 	if len(l.arguments) == 0 || l.levels[len(l.levels)-1].help {
 		return words
 	}
@@ -104,9 +109,7 @@ func (l *commandLine) command(name string) error {
 	i := slices.IndexFunc(l.commands, func(c *cli.Command) bool { return c.HasName(name) })
 	if i < 0 {
 		if name == "help" {
-			// The library's own; it takes the rest.
-			l.levels = append(l.levels, &level{words: []string{name}})
-			l.commands = nil
+			l.help = true
 			return nil
 		}
 		return unknownCommand(l.name(), name, l.commands)

@@ -31,7 +31,9 @@ func TestCanonicalReadsFlagsAsDockerDoes(t *testing.T) {
 		{"global flags behind the command", "images --root /x", "--root=/x images"},
 		{"commands of commands", "completion bash", "completion bash"},
 		{"help leaves no arguments", "bud . --help", "bud --help=true"},
-		{"help of a command", "help bud", "help -- bud"},
+		{"help", "help", "--help=true"},
+		{"help of a command", "help bud", "bud --help=true"},
+		{"help of a command's command", "help system check", "system check --help=true"},
 		{"an alias", "build .", "build -- ."},
 		{"nothing", "", ""},
 	}
@@ -58,6 +60,7 @@ func TestCanonicalTellsWhatWasPerhapsMeant(t *testing.T) {
 		{"buid .", "unknown command: builder buid", "did you mean builder build?"},
 		{"imags", "unknown command: builder imags", "did you mean builder images?"},
 		{"xyzzy", "unknown command: builder xyzzy", ""},
+		{"help imags", "unknown command: builder imags", "did you mean builder images?"},
 		{"completion bahs", "unknown command: builder completion bahs", "did you mean builder completion bash?"},
 		{"bud --no-cahce .", "unknown flag: --no-cahce", "did you mean --no-cache?"},
 		{"bud --rot /x .", "unknown flag: --rot", "did you mean --root?"},

@@ -134,20 +134,19 @@ func reset(c *cli.Context) error {
 		return err
 	}
 	if !c.Bool("force") {
-		if err := confirm(c, fmt.Sprintf("This removes the store %s with all its images and containers.", root)); err != nil {
+		if err := confirm(c, fmt.Sprintf("remove the store %s with all its images and containers", root)); err != nil {
 			return err
 		}
 	}
 	return enterWithout(c)
 }
 
-// confirm asks a question of which only yes leads on.
+// confirm asks whether to do something; only yes leads on.
 func confirm(c *cli.Context, what string) error {
 	if !isTerminal(os.Stdin) {
-		return fault.New("say --force where nobody can be asked", "%s nothing was done, because there is no terminal to ask at",
-			strings.ToLower(what[:1])+what[1:])
+		return fault.New("say --force where nobody can be asked", "there is no terminal to ask at whether to %s", what)
 	}
-	if _, err := fmt.Fprintf(c.App.Writer, "%s Go on? [y/N] ", what); err != nil {
+	if _, err := fmt.Fprintf(c.App.Writer, "This will %s. Go on? [y/N] ", what); err != nil {
 		return err
 	}
 	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
