@@ -58,11 +58,16 @@ func enter(c *cli.Context, args []string, env ...string) error {
 	return err
 }
 
-// notice tells of a mapping that is less than it could be.
+// notice tells of a mapping that is less than it could be, and goes on.
 func notice(w io.Writer, m userns.Mapping) {
-	if m.Notice != nil {
-		_, _ = fmt.Fprintf(w, "%s: %s; see %[1]s info\n", programName, m.Notice)
+	if m.Notice == nil {
+		return
 	}
+	why := *m.Notice
+	if m.Kind == userns.KindSingle {
+		why.Err = fmt.Errorf("going on with a single id, so that a RUN can't change owners: %w", why.Err)
+	}
+	_, _ = io.WriteString(w, render(&why))
 }
 
 // host is what commands have that work on file systems: the store with its
