@@ -80,9 +80,7 @@ func (s *stack) run(step func(root string)) Source {
 	if s.flavor != VFS {
 		must(s.t, unmount(root))
 	}
-	if s.flavor == Fuse {
-		must(s.t, StripOrigin(context.Background(), dir))
-	}
+	must(s.t, Settle(context.Background(), dir, parent, s.options()))
 	s.layers = append([]string{dir}, s.layers...)
 	if s.flavor == VFS {
 		return Compare(dir, base, parent, s.upperOptions())

@@ -21,6 +21,9 @@ type Pending struct {
 	Whiteouts []string
 	// Links are hard links to files of the layers below.
 	Links []PendingLink
+	// OpaqueRoot says that it hides all layers below. A mount doesn't heed
+	// the mark on a root.
+	OpaqueRoot bool
 }
 
 // PendingLink is a name for a file of the layers below.
@@ -31,7 +34,10 @@ func (u *unpacker) pending() *Pending {
 		// The layers below were there all the time.
 		return &Pending{}
 	}
-	p := &Pending{Implied: sortedKeys(u.implied), Dirs: sortedKeys(u.dirs), Whiteouts: sortedKeys(u.whiteouts)}
+	p := &Pending{
+		Implied: sortedKeys(u.implied), Dirs: sortedKeys(u.dirs), Whiteouts: sortedKeys(u.whiteouts),
+		OpaqueRoot: u.opaqueRoot,
+	}
 	for path, target := range u.deferred {
 		p.Links = append(p.Links, PendingLink{path, target})
 	}
@@ -69,7 +75,7 @@ func FixImplied(ctx context.Context, dir string, lower *Tree, p *Pending, o DirO
 	}
 	defer s.close()
 	f := &fixer{sink: s, lower: lower}
-	for _, step := range []func(*Pending) error{f.links, f.whiteouts, f.dirs, f.implied} {
+	for _, step := range []func(*Pending) error{f.links, f.whiteouts, f.root, f.dirs, f.implied} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -198,6 +204,32 @@ func (f *fixer) hiddenHere(path string) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// root hides each name of the layers below by itself.
+func (f *fixer) root(p *Pending) error {
+	if !p.OpaqueRoot {
+		return nil
+	}
+	nodes, err := f.lower.ReadDir("")
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if _, _, err := f.touch(n.Path); err != nil {
+			return err
+		}
+		err := f.whiteout(n.Path)
+		if err == unix.EEXIST {
+			if err = f.setOpaque(n.Path); err == unix.ENOTDIR || err == unix.ELOOP {
+				err = nil
+			}
+		}
+		if err != nil {
+			return pathError("unpack", n.Path, err)
+		}
+	}
+	return nil
 }
 
 // dirs makes directories hide what is none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -15,10 +16,19 @@ import (
 // takes names that were hard links below for the same file still: after one
 // of two was written, a layer above shows the written one with the other's old
 // content. Without the mark each name is what lies in the upper directory.
-// Nothing may have the directory mounted meanwhile.
+// Nothing may have the directory mounted meanwhile. [Settle] does this too.
 func StripOrigin(ctx context.Context, upper string) error {
+	_, err := stripOrigins(ctx, upper)
+	return err
+}
+
+// copiedUp is a file that fuse-overlayfs has copied up, and from where.
+type copiedUp struct{ path, origin string }
+
+// stripOrigins strips a whole directory and tells what bore the mark.
+func stripOrigins(ctx context.Context, upper string) ([]copiedUp, error) {
 	g, ctx := errgroup.WithContext(ctx)
-	q := &dirQueue{todo: []string{upper}, open: 1}
+	q := &dirQueue{todo: []string{""}, open: 1}
 	q.more.L = &q.mu
 	for range max(2, runtime.GOMAXPROCS(0)) {
 		g.Go(func() error {
@@ -27,7 +37,7 @@ func StripOrigin(ctx context.Context, upper string) error {
 				if !ok {
 					return nil
 				}
-				err := stripDir(ctx, dir, q)
+				err := stripDir(ctx, upper, dir, q)
 				q.done(err)
 				if err != nil {
 					return pathError("removexattr", dir, err)
@@ -35,15 +45,16 @@ func StripOrigin(ctx context.Context, upper string) error {
 			}
 		})
 	}
-	return g.Wait()
+	err := g.Wait()
+	return q.copied, err
 }
 
 // stripDir strips the files of one directory and queues those in it.
-func stripDir(ctx context.Context, dir string, q *dirQueue) error {
+func stripDir(ctx context.Context, upper, dir string, q *dirQueue) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags, 0)
+	fd, err := openat(unix.AT_FDCWD, upper+"/"+dir, openDirFlags, 0)
 	if err != nil {
 		return err
 	}
@@ -60,13 +71,17 @@ func stripDir(ctx context.Context, dir string, q *dirQueue) error {
 			}
 			d.typ = byte(st.Mode & unix.S_IFMT >> 12)
 		}
-		p := dir + "/" + d.name
+		p := join(dir, d.name)
 		switch d.typ {
 		case unix.DT_DIR:
 			q.add(p)
 		case unix.DT_REG:
-			if err := stripFile(p); err != nil {
+			origin, err := stripFile(upper + "/" + p)
+			if err != nil {
 				return err
+			}
+			if origin != "" {
+				q.found(copiedUp{p, origin})
 			}
 		}
 	}
@@ -74,16 +89,16 @@ func stripDir(ctx context.Context, dir string, q *dirQueue) error {
 }
 
 // stripFile looks before it removes: looking takes no lock.
-func stripFile(path string) error {
-	var value [64]byte
-	_, err := unix.Lgetxattr(path, fuseOrigin, value[:])
+func stripFile(path string) (origin string, err error) {
+	var small [256]byte
+	value, err := readValue(func(b []byte) (int, error) { return unix.Lgetxattr(path, fuseOrigin, b) }, small[:])
 	switch {
 	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP):
-		return nil
-	case err != nil && !errors.Is(err, unix.ERANGE):
-		return err
+		return "", nil
+	case err != nil:
+		return "", err
 	}
-	return unix.Lremovexattr(path, fuseOrigin)
+	return strings.TrimRight(string(value), "\x00"), unix.Lremovexattr(path, fuseOrigin)
 }
 
 // dirQueue hands out directories until none is left or being worked on.
@@ -93,6 +108,13 @@ type dirQueue struct {
 	todo   []string
 	open   int // queued or being worked on
 	failed bool
+	copied []copiedUp
+}
+
+func (q *dirQueue) found(c copiedUp) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.copied = append(q.copied, c)
 }
 
 func (q *dirQueue) add(dir string) {

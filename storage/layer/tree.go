@@ -64,6 +64,15 @@ func NewSingleIDTree(dirs []string, owners []Owners) *Tree {
 	return t
 }
 
+// under is the tree with one more directory on top.
+func (t *Tree) under(dir string, owners Owners) *Tree {
+	dirs := append([]string{dir}, t.dirs...)
+	if t.owners == nil {
+		return NewTree(dirs)
+	}
+	return NewSingleIDTree(dirs, append([]Owners{owners}, t.owners...))
+}
+
 // Dirs gives the stacked directories, the top one first.
 func (t *Tree) Dirs() []string { return t.dirs }
 

@@ -66,6 +66,8 @@ type unpacker struct {
 	dirs      map[string]bool   // directories that one does
 	whiteouts map[string]bool   // names deleted from the layers below
 	deferred  map[string]string // hard links whose targets are below
+	// opaqueRoot says that nothing of the layers below is seen.
+	opaqueRoot bool
 	// made has what this layer wrote, with the directories above it. Only a
 	// full copy needs it, where all else is the lower layers'.
 	made map[string]bool
@@ -104,9 +106,6 @@ func (u *unpacker) entry(h *tar.Header) error {
 	}
 	if e.Type == TypeDir {
 		return u.writeDir(p, e)
-	}
-	if u.dirs[p] || u.implied[p] {
-		u.known = map[string]string{}
 	}
 	return u.file(p, e)
 }
@@ -190,8 +189,7 @@ func (u *unpacker) writeDir(p string, e *Entry) error {
 // file writes what isn't a directory. A device node that may not be made
 // leaves a whiteout, so that it hides what lies below all the same.
 func (u *unpacker) file(p string, e *Entry) error {
-	delete(u.implied, p)
-	delete(u.dirs, p)
+	u.forgetDir(p)
 	err := u.put(p, e)
 	if e.Type != TypeChar && e.Type != TypeBlock || !errors.Is(err, unix.EPERM) {
 		return err
@@ -203,12 +201,37 @@ func (u *unpacker) file(p string, e *Entry) error {
 	return u.whiteout(p)
 }
 
+// forgetDir drops what is known of a directory that something else replaces.
+func (u *unpacker) forgetDir(p string) {
+	if !u.dirs[p] && !u.implied[p] {
+		return
+	}
+	u.known = map[string]string{}
+	for _, set := range []map[string]bool{u.implied, u.dirs, u.whiteouts, u.made} {
+		for name := range set {
+			if within(name, p) {
+				delete(set, name)
+			}
+		}
+	}
+	for name := range u.deferred {
+		if within(name, p) {
+			delete(u.deferred, name)
+		}
+	}
+	u.mark(p)
+}
+
 // delete acts on a name that stands for a deletion. It never touches what the
 // same layer brings, in whatever order the two come.
 func (u *unpacker) delete(dir, base, hidden string) error {
 	if base == whOpaque {
-		if u.o.Flavor == VFS {
+		switch {
+		case u.o.Flavor == VFS:
 			return u.clearLower(dir)
+		case dir == "":
+			u.opaqueRoot = true
+			return nil
 		}
 		return u.setOpaque(dir)
 	}
@@ -298,8 +321,7 @@ func (u *unpacker) link(p, linkname string) error {
 	if target == p {
 		return nil
 	}
-	delete(u.implied, p)
-	delete(u.dirs, p)
+	u.forgetDir(p)
 	if below, ok := u.deferred[target]; ok {
 		target, found = below, false
 	}

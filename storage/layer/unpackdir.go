@@ -109,14 +109,13 @@ func (u *unpacker) stepOver(p string, above int, name string, create bool) (stri
 	}
 	lowers := u.o.Flavor == VFS && !u.made[p]
 	switch {
-	case lowers || isWhiteout(&st):
-		if !create {
-			return "", isMissing, nil
-		}
-		return "", isDir, u.imply(p)
-	case typeOf(st.Mode) == TypeSymlink:
+	case typeOf(st.Mode) == TypeSymlink && !(create && lowers):
 		target, err := readlinkAt(above, name)
 		return target, isLink, err
+	case !create && isWhiteout(&st):
+		return "", isMissing, nil
+	case lowers || isWhiteout(&st):
+		return "", isDir, u.imply(p)
 	}
 	return "", 0, fmt.Errorf("malformed layer: /%s is no directory: %w", p, unix.ENOTDIR)
 }

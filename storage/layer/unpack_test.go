@@ -1,0 +1,284 @@
+package layer
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// written is when everything in the tars below was written.
+var written = time.Unix(1e9, 0)
+
+func dirHeader(name string) tar.Header {
+	return tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755, ModTime: written}
+}
+
+func fileHeader(name, content string) tar.Header {
+	// The content travels in a field that files don't use.
+	return tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Linkname: content, ModTime: written}
+}
+
+func linkHeader(name, target string) tar.Header {
+	return tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: target, ModTime: written}
+}
+
+func symlinkHeader(name, target string) tar.Header {
+	return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777, ModTime: written}
+}
+
+func tarOf(t testing.TB, headers ...tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range headers {
+		content := ""
+		if h.Typeflag == tar.TypeReg {
+			content, h.Linkname = h.Linkname, ""
+			h.Size = int64(len(content))
+		}
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// brief is what a tree's names are: type, path, and content or target.
+func brief(t *testing.T, tree *Tree) string {
+	t.Helper()
+	var b strings.Builder
+	must(t, tree.Walk("", func(n *Node) error {
+		switch n.Type {
+		case TypeDir:
+			if n.Path != "" {
+				b.WriteString(n.Path + "/ ")
+			}
+		case TypeSymlink:
+			b.WriteString(n.Path + "->" + n.Linkname + " ")
+		case TypeReg:
+			data, err := tree.ReadFile(n.Path, 100)
+			must(t, err)
+			b.WriteString(n.Path + "=" + string(data) + " ")
+		default:
+			b.WriteString(n.Path + "? ")
+		}
+		return nil
+	}))
+	return strings.TrimSpace(b.String())
+}
+
+func TestUnpackOverLowerLayers(t *testing.T) {
+	lower := []tar.Header{
+		dirHeader("d"), fileHeader("d/a", "1"), fileHeader("d/b", "2"), dirHeader("d/sub"), fileHeader("d/sub/c", "3"),
+		fileHeader("f", "4"), symlinkHeader("l", "d"),
+	}
+	for _, tc := range []struct {
+		name  string
+		layer []tar.Header
+		want  string
+	}{
+		{"a whiteout deletes a file", []tar.Header{fileHeader("d/.wh.a", "")}, "d/ d/b=2 d/sub/ d/sub/c=3 f=4 l->d"},
+		{"a whiteout deletes a directory", []tar.Header{fileHeader(".wh.d", "")}, "f=4 l->d"},
+		{"a whiteout of nothing", []tar.Header{fileHeader("n/.wh.x", ""), fileHeader(".wh.y", "")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d n/"},
+		{"a whiteout after its replacement hides only what is below", []tar.Header{dirHeader("d"), fileHeader("d/n", "5"), fileHeader(".wh.d", "")}, "d/ d/n=5 f=4 l->d"},
+		{"a whiteout before its replacement", []tar.Header{fileHeader(".wh.d", ""), dirHeader("d"), fileHeader("d/n", "5")}, "d/ d/n=5 f=4 l->d"},
+		{"a whiteout before an implied replacement", []tar.Header{fileHeader(".wh.d", ""), fileHeader("d/n", "5")}, "d/ d/n=5 f=4 l->d"},
+		{"a whiteout before a file of its name", []tar.Header{fileHeader(".wh.f", ""), fileHeader("f", "5")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=5 l->d"},
+		{"an opaque directory, marker first", []tar.Header{dirHeader("d"), fileHeader("d/.wh..wh..opq", ""), fileHeader("d/n", "5")}, "d/ d/n=5 f=4 l->d"},
+		{"an opaque directory, marker last", []tar.Header{dirHeader("d"), fileHeader("d/sub/n", "5"), fileHeader("d/.wh..wh..opq", "")}, "d/ d/sub/ d/sub/n=5 f=4 l->d"},
+		{"an opaque root", []tar.Header{fileHeader(".wh..wh..opq", ""), fileHeader("n", "5")}, "n=5"},
+		{"a directory becomes a file", []tar.Header{fileHeader("d", "5")}, "d=5 f=4 l->d"},
+		{"a file becomes a directory", []tar.Header{dirHeader("f"), fileHeader("f/n", "5")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f/ f/n=5 l->d"},
+		{"a directory in a link's place shadows it", []tar.Header{fileHeader("l/n", "5")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l/ l/n=5"},
+		{"a link of this layer is followed", []tar.Header{symlinkHeader("k", "/d"), fileHeader("k/n", "5")}, "d/ d/a=1 d/b=2 d/n=5 d/sub/ d/sub/c=3 f=4 k->/d l->d"},
+		{"a link that climbs stays inside", []tar.Header{symlinkHeader("k", "../../../up"), fileHeader("k/n", "5")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 k->../../../up l->d up/ up/n=5"},
+		{"a hard link to a lower file", []tar.Header{linkHeader("h", "d/a"), linkHeader("h2", "/d/a")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 h=1 h2=1 l->d"},
+		{"a hard link to a lower file through a lower link", []tar.Header{linkHeader("h", "l/b")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 h=2 l->d"},
+		{"a hard link to a hard link to a lower file", []tar.Header{linkHeader("h", "d/a"), linkHeader("i", "h")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 h=1 i=1 l->d"},
+		{"a later entry replaces a hard link", []tar.Header{linkHeader("h", "d/a"), fileHeader("h", "5")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 h=5 l->d"},
+		{"the same name twice", []tar.Header{fileHeader("n", "5"), fileHeader("n", "6")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d n=6"},
+		{"a directory twice keeps its files", []tar.Header{dirHeader("n"), fileHeader("n/x", "5"), dirHeader("n")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d n/ n/x=5"},
+		{"a new directory gives way to a file", []tar.Header{fileHeader("n/x/y", "5"), fileHeader("n", "6")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d n=6"},
+		{"names in other forms", []tar.Header{fileHeader("./x", "5"), fileHeader("/y", "6"), fileHeader("d/../z", "7"), dirHeader("./")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d x=5 y=6 z=7"},
+		{"names of aufs", []tar.Header{dirHeader(".wh..wh.plnk"), fileHeader(".wh..wh.aufs", "")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d"},
+		{"a device hides what is below", []tar.Header{{Name: "f", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3, Mode: 0o666}}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 l->d"},
+	} {
+		t.Run(strings.ReplaceAll(tc.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			for _, flavor := range flavors {
+				s := newStack(t, flavor)
+				s.unpack(tarOf(t, lower...))
+				s.unpack(tarOf(t, tc.layer...))
+				if got := brief(t, s.tree()); got != tc.want {
+					t.Errorf("%s: tree %s\nwant %s", flavor, got, tc.want)
+				}
+				if flavor == VFS {
+					continue
+				}
+				// The mount has to agree, its listing of directories included.
+				upper := s.mkdir("upper")
+				must(t, InitRoot(upper, s.tree(), s.options()))
+				same(t, treeList(t, s.tree(), true), dirList(t, s.mount(upper), true))
+			}
+		})
+	}
+}
+
+func TestImpliedParentsAreThoseOfTheLayersBelow(t *testing.T) {
+	for _, flavor := range flavors {
+		t.Run(string(flavor), func(t *testing.T) {
+			s := newStack(t, flavor)
+			s.run(shell(t, "chmod 711 .; mkdir -p root/deep tmp srv; chmod 700 root; chmod 1777 tmp; chown 33:34 srv; setfattr -n user.k -v v srv; touch -d 2001-01-01 root root/deep tmp srv"))
+			before := treeList(t, s.tree(), true)
+			s.unpack(tarOf(t, fileHeader("root/x", "1"), fileHeader("root/deep/y", "1"), fileHeader("tmp/x", "1"), fileHeader("srv/x", "1")))
+			s.unpack(tarOf(t, fileHeader("root/z", "1"), fileHeader("new/z", "1")))
+			var after []string
+			for _, l := range treeList(t, s.tree(), true) {
+				if strings.Contains(l, " 5 ") && !strings.HasPrefix(l, `"new"`) {
+					after = append(after, l)
+				}
+			}
+			if flavor == VFS {
+				before[0], after[0] = "", "" // the root's time
+			}
+			same(t, after, before)
+			n, err := s.tree().Lstat("new")
+			must(t, err)
+			if n.Mode != 0o755 || n.UID != 0 || n.GID != 0 || n.ModTime.Unix() != 0 {
+				t.Errorf("a directory that nothing describes is %o %d:%d %v", n.Mode, n.UID, n.GID, n.ModTime)
+			}
+		})
+	}
+}
+
+func TestUnpackRefusesHostileTars(t *testing.T) {
+	const text = "malformed layer"
+	for _, tc := range []struct {
+		name string
+		tar  []byte
+		want string
+	}{
+		{"climbs out", tarOf(t, fileHeader("../x", "")), text},
+		{"climbs out in the middle", tarOf(t, fileHeader("a/../../x", "")), text},
+		{"is nothing but dots", tarOf(t, dirHeader("..")), text},
+		{"hard link climbs out", tarOf(t, linkHeader("x", "../../etc/passwd")), text},
+		{"hard link to a directory", tarOf(t, dirHeader("d"), linkHeader("x", "d")), text},
+		{"hard link to nothing", tarOf(t, linkHeader("x", "nothing")), text},
+		{"links in a circle", tarOf(t, symlinkHeader("a", "b"), symlinkHeader("b", "a"), fileHeader("a/x", "")), text},
+		{"a file as a directory", tarOf(t, fileHeader("f", ""), fileHeader("f/x", "")), text},
+		{"beneath a whiteout", tarOf(t, fileHeader(".wh.x/y", "")), text},
+		{"a whiteout of the directory itself", tarOf(t, fileHeader("d/.wh..", "")), text},
+		{"a root that is a file", tarOf(t, tar.Header{Name: "./", Typeflag: tar.TypeSymlink, Linkname: "x"}), text},
+		{"an unknown type", tarOf(t, tar.Header{Name: "x", Typeflag: 'Z'}), text},
+		{"ends early", tarOf(t, fileHeader("x", strings.Repeat("x", 5000)))[:2000], "unexpected EOF"},
+		{"is no tar", bytes.Repeat([]byte("not a tar "), 200), "invalid tar header"},
+		{"an owner beyond the range", tarOf(t, tar.Header{Name: "x", Typeflag: tar.TypeReg, Uid: 1 << 20}), "subordinate ids"},
+	} {
+		t.Run(strings.ReplaceAll(tc.name, " ", "_"), func(t *testing.T) {
+			for _, flavor := range flavors {
+				outer := t.TempDir()
+				dir := filepath.Join(outer, "dir")
+				must(t, os.Mkdir(dir, 0o755))
+				o := DirOptions{Flavor: flavor, ExactOwners: true}
+				p, err := Unpack(context.Background(), bytes.NewReader(tc.tar), dir, o)
+				if err == nil {
+					err = FixImplied(context.Background(), dir, NewTree(nil), p, o)
+				}
+				if err == nil || !strings.Contains(err.Error(), tc.want) {
+					t.Errorf("%s: error %v, want %q", flavor, err, tc.want)
+				}
+				alone(t, outer)
+			}
+		})
+	}
+}
+
+// alone checks that nothing was written beside dir.
+func alone(t *testing.T, outer string) {
+	t.Helper()
+	names, err := os.ReadDir(outer)
+	must(t, err)
+	if len(names) != 1 {
+		t.Errorf("written outside: %v", names)
+	}
+}
+
+func TestUnpackDropsWhatIsTheDriversOwn(t *testing.T) {
+	h := dirHeader("d")
+	h.PAXRecords = map[string]string{}
+	for _, name := range []string{nativeOpaque, fuseOpaque, "user.overlay.redirect", overrideStat, "trusted.overlay.opaque", "security.selinux", "user.kept"} {
+		h.PAXRecords["SCHILY.xattr."+name] = "y"
+	}
+	dir := t.TempDir()
+	_, err := Unpack(context.Background(), bytes.NewReader(tarOf(t, h)), dir, DirOptions{Flavor: Overlay, ExactOwners: true})
+	must(t, err)
+	buf := make([]byte, 1000)
+	n, err := unix.Llistxattr(filepath.Join(dir, "d"), buf)
+	must(t, err)
+	if got := string(buf[:n]); got != "user.kept\x00" {
+		t.Errorf("attributes %q", got)
+	}
+}
+
+func TestUnpackEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := Unpack(ctx, bytes.NewReader(tarOf(t, fileHeader("x", ""))), t.TempDir(), DirOptions{Flavor: Overlay, ExactOwners: true})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestStripOriginFindsAllFiles(t *testing.T) {
+	dir := t.TempDir()
+	must(t, exec.Command("/bin/sh", "-ec", `cd "$0"; for d in a a/b c; do mkdir -p $d; for i in $(seq 50); do : > $d/$i; setfattr -n user.fuseoverlayfs.origin -v x $d/$i; done; done; setfattr -n user.kept -v x a/1; ln -s / l`, dir).Run())
+	must(t, StripOrigin(context.Background(), dir))
+	must(t, filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if _, e := unix.Lgetxattr(p, fuseOrigin, nil); e == nil {
+			t.Errorf("%s still has its origin", p)
+		}
+		return err
+	}))
+	if _, err := unix.Lgetxattr(filepath.Join(dir, "a/1"), "user.kept", nil); err != nil {
+		t.Errorf("another attribute is gone: %v", err)
+	}
+}
+
+// FuzzUnpack feeds strangers' tars. Whatever they hold, nothing may appear
+// outside the directory, and nothing may panic or hang.
+func FuzzUnpack(f *testing.F) {
+	f.Add(tarOf(f, dirHeader("d"), fileHeader("d/f", "x"), linkHeader("h", "d/f"), symlinkHeader("s", "../d"), fileHeader("s/y", "z")))
+	f.Add(tarOf(f, fileHeader(".wh.d", ""), fileHeader("d/.wh..wh..opq", ""), dirHeader("d"), linkHeader("d/h", "nothing")))
+	f.Add(tarOf(f, tar.Header{Name: "x", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b", "mtime": "-3.5"}}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, flavor := range flavors[1:] {
+			outer := t.TempDir()
+			dir := filepath.Join(outer, "dir")
+			must(t, os.Mkdir(dir, 0o755))
+			o := DirOptions{Flavor: flavor, ExactOwners: true}
+			p, err := Unpack(context.Background(), bytes.NewReader(data), dir, o)
+			if err == nil && FixImplied(context.Background(), dir, NewTree(nil), p, o) == nil {
+				// A device that tells a whiteout in a full copy is none.
+				must(t, NewTree([]string{dir}).Walk("", func(*Node) error { return nil }))
+			}
+			alone(t, outer)
+		}
+	})
+}
