@@ -139,8 +139,7 @@ func forward(received <-chan os.Signal, passed chan<- os.Signal, done <-chan str
 	}
 }
 
-// finish records the end, or removes the container where that is wanted. A
-// container whose program never came to run is removed too.
+// finish records the end, or removes the container where that is wanted.
 func (m *monitor) finish(exit sandbox.Exit, runErr error) error {
 	defer func() { _ = m.lock.Close() }()
 	if m.config.Remove {

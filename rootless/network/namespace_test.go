@@ -354,9 +354,12 @@ func TestHostWithoutRoutesStillGivesANamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = ns.Close() }()
-	if ns.Helper != "" {
-		t.Errorf("Helper = %q where there is nothing to help with", ns.Helper)
+	// Newer versions of pasta start all the same.
+	if err := within(ns.Path, func() error { return nil }); err != nil {
+		t.Error(err)
+	}
+	if err := ns.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -15,10 +15,10 @@ import (
 
 // Port publishes one port of a container on the host.
 type Port struct {
-	HostIP        string // empty: all addresses of the host
-	HostPort      uint16 // zero: any free one
-	ContainerPort uint16
-	Proto         string // "tcp" or "udp"
+	HostIP        string `json:"host_ip,omitempty"`   // empty: all addresses of the host
+	HostPort      uint16 `json:"host_port,omitempty"` // zero: any free one
+	ContainerPort uint16 `json:"container_port"`
+	Proto         string `json:"proto"` // "tcp" or "udp"
 }
 
 // String gives the port as docker prints it: "0.0.0.0:8080->80/tcp".

@@ -26,7 +26,7 @@ type failure struct {
 }
 
 // failure gives what the runtime complained of, nil where the program ran.
-func (b *bundle) failure(code int) *failure {
+func (b *bundle) failure(code int, command string) *failure {
 	if code == 0 {
 		return nil
 	}
@@ -34,7 +34,7 @@ func (b *bundle) failure(code int) *failure {
 	if message == "" {
 		return nil
 	}
-	return &failure{code: classify(message), message: message}
+	return &failure{code: classify(message, command), message: message}
 }
 
 // lastError reads the last error from a runtime's log; warnings are passed
@@ -54,10 +54,10 @@ func lastError(path string) string {
 	return message
 }
 
-// classify finds the exit code that a shell would have given.
-func classify(message string) int {
+// classify finds the exit code that a shell would have given for the command.
+func classify(message, command string) int {
 	text := strings.ToLower(message)
-	if !containsAny(text, "executable", "exec ", "exec:") {
+	if !containsAny(text, "executable", "exec ", "exec:", "`"+strings.ToLower(command)+"`") {
 		return fault.CodeOwn
 	}
 	switch {

@@ -66,7 +66,7 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 	if err != nil {
 		return Exit{}, fmt.Errorf("running %s: %w", o.runtime.Name, err)
 	}
-	if failed := b.failure(code); failed != nil {
+	if failed := b.failure(code, s.Args[0]); failed != nil {
 		if b.ready && strings.Contains(failed.message, "seccomp") {
 			return Exit{}, errFilterRefused
 		}

@@ -13,8 +13,9 @@ import (
 
 // Ulimit is one resource limit.
 type Ulimit struct {
-	Name       string // as in ulimit names without RLIMIT_, lower case: "nofile"
-	Soft, Hard uint64 // Unlimited where there is none
+	Name string `json:"name"` // without RLIMIT_, in lower case: "nofile"
+	Soft uint64 `json:"soft"` // Unlimited where there is none, as Hard
+	Hard uint64 `json:"hard"`
 }
 
 // Unlimited is the absence of a limit.

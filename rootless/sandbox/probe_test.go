@@ -92,7 +92,11 @@ func probe() int {
 func probeSpec(t testing.TB) Spec {
 	t.Helper()
 	s := shell(t, "")
-	copyFile(t, "/proc/self/exe", filepath.Join(s.RootFS, "probe"))
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Mounts = []Mount{{Type: "bind", Source: self, Destination: "/probe", Options: []string{"bind"}}}
 	s.Args, s.Env = []string{"/probe"}, append(s.Env, probeMarker+"=1")
 	return s
 }

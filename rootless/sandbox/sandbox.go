@@ -30,58 +30,64 @@ type Sandbox interface {
 type Spec struct {
 	// ID names the sandbox: letters, digits, '_', '.', '-', '+'. It is unique
 	// in StateDir.
-	ID string
+	ID string `json:"id"`
 	// RootFS is the root directory, which must exist and hold MountPoints.
-	RootFS string
+	RootFS string `json:"rootfs"`
 	// Args is the command. A first word without a slash is looked for in
 	// Env's PATH.
-	Args []string
+	Args []string `json:"args"`
 	// Env is the whole environment, as "NAME=value".
-	Env []string
+	Env []string `json:"env,omitempty"`
 	// Cwd is made where the root file system lacks it. Empty stands for "/".
-	Cwd      string
-	UID, GID uint32
+	Cwd string `json:"cwd,omitempty"`
+	UID uint32 `json:"uid"`
+	GID uint32 `json:"gid"`
 	// Groups are the additional groups. They are dropped where the user
 	// namespace maps a single id, because the kernel forbids setting any.
-	Groups []uint32
+	Groups []uint32 `json:"groups,omitempty"`
 
-	Network network.Mode
+	Network network.Mode `json:"network"`
 	// NetNS is the file of the network namespace, for network.ModePrivate.
-	NetNS    string
-	Hostname string
+	NetNS    string `json:"netns,omitempty"`
+	Hostname string `json:"hostname,omitempty"`
 	// ResolvConf and Hosts are mounted over the files of that name in /etc,
 	// and Hostname over /etc/hostname; they leave no trace but the mount
 	// points. Where ResolvConf or Hosts is nil, the image's file is seen.
-	ResolvConf, Hosts []byte
+	ResolvConf []byte `json:"resolv_conf,omitempty"`
+	Hosts      []byte `json:"hosts,omitempty"`
 
 	// CapAdd and CapDrop change docker's default set; "ALL" is understood,
 	// and names may come without "CAP_".
-	CapAdd, CapDrop []string
-	Ulimits         []Ulimit
-	ShmSize         int64 // of /dev/shm in bytes; 0 stands for 64 MiB
-	ReadOnly        bool  // the root file system can't be written
+	CapAdd  []string `json:"cap_add,omitempty"`
+	CapDrop []string `json:"cap_drop,omitempty"`
+	Ulimits []Ulimit `json:"ulimits,omitempty"`
+	// ShmSize is the size of /dev/shm in bytes; 0 stands for 64 MiB.
+	ShmSize int64 `json:"shm_size,omitempty"`
+	// ReadOnly forbids writing to the root file system.
+	ReadOnly bool `json:"read_only,omitempty"`
 	// NoPivot changes the root by chroot in place of pivot_root, which an
 	// initramfs doesn't have.
-	NoPivot bool
-	Mounts  []Mount
+	NoPivot bool    `json:"no_pivot,omitempty"`
+	Mounts  []Mount `json:"mounts,omitempty"`
 
 	// Stdin is empty where it is nil; Stdout and Stderr are then dropped. A
 	// file is passed as it is, anything else by a pipe.
-	Stdin          io.Reader `json:"-"`
-	Stdout, Stderr io.Writer `json:"-"`
+	Stdin  io.Reader `json:"-"`
+	Stdout io.Writer `json:"-"`
+	Stderr io.Writer `json:"-"`
 	// Signals that arrive here are passed on to the program.
 	Signals <-chan os.Signal `json:"-"`
 
 	// StateDir is a private run-time directory; it is best on a tmpfs.
-	StateDir string
+	StateDir string `json:"state_dir"`
 }
 
 // Mount is one more mount inside, in the words of the runtime specification.
 type Mount struct {
-	Type        string // "bind", "tmpfs", …
-	Source      string
-	Destination string // absolute, in the root file system
-	Options     []string
+	Type        string   `json:"type"` // "bind", "tmpfs", …
+	Source      string   `json:"source,omitempty"`
+	Destination string   `json:"destination"` // absolute, in the root file system
+	Options     []string `json:"options,omitempty"`
 }
 
 // Exit tells how the program ended.
