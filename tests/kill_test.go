@@ -56,12 +56,12 @@ type build struct {
 
 const killDockerfile = `FROM busybox AS helper
 COPY files /files
-RUN tar -cf /files.tar /files
+RUN cat /files/* > /all
 FROM busybox
 COPY files /files
 RUN mkdir /made && for i in $(seq 200); do echo $i > /made/$i; done
 RUN rm -r /made/1* && head -c 4000000 /dev/zero > /zeros
-COPY --from=helper /files.tar /
+COPY --from=helper /all /
 RUN sleep 0.2
 `
 

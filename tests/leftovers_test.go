@@ -28,7 +28,7 @@ type process struct {
 }
 
 // programs are what a build runs under the caller's own id.
-var programs = []string{"builder", "fuse-overlayfs", "crun", "runc", "pasta", "pasta.avx2", "slirp4netns", "docker-registry"}
+var programs = []string{"builder", "fuse-overlayfs", "crun", "runc", "pasta", "pasta.avx2", "passt", "passt.avx2", "slirp4netns", "catatonit", "docker-registry"}
 
 // machine takes a snapshot.
 func machine() (*snapshot, error) {

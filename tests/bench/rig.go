@@ -66,7 +66,7 @@ func (r *rig) removeAll(dir string) error {
 	if os.RemoveAll(dir) == nil {
 		return nil
 	}
-	return exec.Command("buildah", "unshare", "rm", "-rf", dir).Run()
+	return exec.Command("unshare", "--user", "--map-auto", "--map-root-user", "rm", "-rf", dir).Run()
 }
 
 // column names a tool and a driver.
