@@ -68,7 +68,13 @@ done
 printf '\n$ builder run --rm -p %s:80 nginx:v2 &\n' "$port"
 "$builder" run --rm -p "$port:80" nginx:v2 &
 server=$!
-show curl -sS --retry 50 --retry-delay 1 --retry-connrefused "http://127.0.0.1:$port/"
+tries=100
+until curl -s -o /dev/null "http://127.0.0.1:$port/"; do
+	tries=$((tries - 1))
+	[ $tries -gt 0 ] || { say "nginx doesn't answer"; exit 1; }
+	sleep 0.1
+done
+show curl -sS "http://127.0.0.1:$port/"
 kill "$server"
 wait "$server" || true
 server=
