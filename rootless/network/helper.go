@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,14 +38,12 @@ type helper struct {
 // attachment is what a helper is asked for.
 type attachment struct {
 	netns   string // file of the namespace
-	dir     string // private directory for its socket or pid file
 	forward string // address that must forward to the host's resolver, or ""
 	ports   []Port
 }
 
-// helpers lists what is installed, best first. Debian 12's pasta, which knows
-// no version of its own, loses what a server says first to a client of a
-// published port; for these it comes last.
+// helpers lists what is installed, best first. For published ports an old
+// pasta comes last.
 func helpers(publish bool) []helper {
 	if tunError() != nil {
 		return nil
@@ -55,13 +55,17 @@ func helpers(publish bool) []helper {
 	if path, err := exec.LookPath(slirp4netns); err == nil {
 		list = append(list, slirpAt(path))
 	}
-	if publish && len(list) > 1 {
-		version, err := exec.Command(list[0].path, "--version").Output()
-		if err != nil || bytes.Contains(version, []byte("unknown version")) {
-			slices.Reverse(list)
-		}
+	if publish && len(list) > 1 && isOldPasta(list[0].path) {
+		slices.Reverse(list)
 	}
 	return list
+}
+
+// isOldPasta recognizes Debian 12's pasta, which knows no version of its own:
+// of what a server sends first through a published port, it loses some.
+func isOldPasta(path string) bool {
+	version, err := exec.Command(path, "--version").Output()
+	return err != nil || bytes.Contains(version, []byte("unknown version"))
 }
 
 func pastaAt(path string) helper {
@@ -82,11 +86,15 @@ func slirpAt(path string) helper {
 // It must be given the namespace as a file: with a process id it wants to join
 // that process's user namespace, after having dropped the right to.
 func attachPasta(ctx context.Context, path string, a attachment) (*process, error) {
-	fifo := filepath.Join(a.dir, filepath.Base(a.netns)+".ready")
+	dir, err := tempDir()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	fifo := filepath.Join(dir, "ready")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		return nil, os.NewSyscallError("mkfifo", err)
 	}
-	defer func() { _ = os.Remove(fifo) }()
 	// Open for both, so that neither side waits for the other.
 	ready, err := os.OpenFile(fifo, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -144,11 +152,13 @@ func attachSlirp(ctx context.Context, path string, a attachment) (*process, erro
 	args := []string{"--configure", "--mtu", mtu, "--disable-host-loopback", "--ready-fd", "3", "--netns-type", "path"}
 	socket := ""
 	if len(a.ports) > 0 {
-		if socket, err = shortSocket(a.dir); err != nil {
+		dir, err := tempDir()
+		if err != nil {
 			_ = w.Close()
 			return nil, err
 		}
-		defer func() { _ = os.RemoveAll(filepath.Dir(socket)) }()
+		defer func() { _ = os.RemoveAll(dir) }()
+		socket = filepath.Join(dir, "api")
 		args = append(args, "--api-socket", socket)
 	}
 	cmd := exec.Command(path, append(args, a.netns, "tap0")...)
@@ -170,15 +180,20 @@ func attachSlirp(ctx context.Context, path string, a attachment) (*process, erro
 	return p, nil
 }
 
-// shortSocket gives a name for a unix socket, which may be at most 107 bytes
-// long: in dir, or in a directory under /tmp where dir's name is too long.
-func shortSocket(dir string) (string, error) {
-	const name, limit = "slirp.sock", 107
-	if len(dir)+len("/slirp-0123456789/")+len(name) > limit {
-		dir = ""
+// tempDir makes a private directory for the moment in which a helper starts. It
+// is in /tmp because AppArmor's profiles for pasta have that in common, and the
+// name of a socket must be short. Those that a kill has left are removed.
+func tempDir() (string, error) {
+	const root = "/tmp"
+	old, _ := filepath.Glob(filepath.Join(root, prefix+"*"))
+	for _, name := range old {
+		info, err := os.Lstat(name)
+		if err == nil && info.IsDir() && info.Sys().(*syscall.Stat_t).Uid == uint32(os.Geteuid()) &&
+			time.Since(info.ModTime()) > 2*patience {
+			_ = os.RemoveAll(name)
+		}
 	}
-	own, err := os.MkdirTemp(dir, "slirp-")
-	return filepath.Join(own, name), err
+	return os.MkdirTemp(root, prefix)
 }
 
 // slirpPublish asks slirp4netns to forward one port of the host.

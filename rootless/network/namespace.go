@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -65,11 +66,8 @@ func create(ctx context.Context, dir string, dns DNS, ports []Port, helpers []he
 	if ports, err = claim(ports); err != nil {
 		return nil, err
 	}
-	if err = os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making a network namespace: %w", err)
-	}
 	n := &Namespace{IP: guestIP, Ports: ports}
-	if n.file, err = newFile(nsDir(dir)); err != nil {
+	if n.file, err = newFile(dir); err != nil {
 		return nil, fmt.Errorf("making a network namespace: %w", err)
 	}
 	defer func() {
@@ -83,7 +81,7 @@ func create(ctx context.Context, dir string, dns DNS, ports []Port, helpers []he
 	n.Path = n.file.Name()
 	host := hostResolvConf()
 	n.Resolv = dns.resolvConf(host, true)
-	return n, n.start(ctx, helpers, attachment{netns: n.Path, dir: dir, forward: forwardAddress(host), ports: ports})
+	return n, n.start(ctx, helpers, attachment{netns: n.Path, forward: forwardAddress(host), ports: ports})
 }
 
 // start tries the helpers in turn. A host that has no route to anywhere isn't
@@ -102,30 +100,37 @@ func (n *Namespace) start(ctx context.Context, helpers []helper, a attachment) e
 		errs = append(errs, fmt.Errorf("%s: %w", h.name, err))
 	}
 	if err := errors.Join(errs...); len(n.Ports) > 0 || !strings.Contains(err.Error(), "routable interface") {
-		return fault.New("use --network host, or look into the helper's message",
-			"a private network can't be set up: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		remedy := "use --network host, or look into the helper's message"
+		if strings.Contains(err.Error(), "ermission denied") {
+			remedy = "sudo journalctl -k | grep apparmor    # tells whether a profile forbids it\nsudo apt-get install slirp4netns    # has none; or use --network host"
+		}
+		return fault.New(remedy, "a private network can't be set up: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return nil
-}
-
-// nsDir is where namespaces are bound. AppArmor's profile for pasta, as
-// distributions ship it, lets it read /run/user/<uid>/netns and nothing
-// beside.
-func nsDir(dir string) string {
-	runtimeDir := os.Getenv("XDG_RUNTIME_DIR")
-	if runtimeDir != "" && strings.HasPrefix(dir, runtimeDir+"/") {
-		return filepath.Join(runtimeDir, "netns")
-	}
-	return dir
 }
 
 // prefix begins the names of the files that namespaces are bound to.
 const prefix = "builder-net-"
 
 // newFile makes the file that a namespace is to be bound to, locked for as
-// long as it is open, and removes files whose owners are dead.
+// long as it is open. It goes where AppArmor's profile for pasta, as
+// distributions ship it, lets that read: /run/user/<uid>/netns; only where
+// there is no such directory, into dir.
 func newFile(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if runtimeDir := os.Getenv("XDG_RUNTIME_DIR"); runtimeDir != "" {
+		f, err := newFileIn(filepath.Join(runtimeDir, "netns"))
+		if err == nil || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return nil, err
+	}
+	return newFileIn(dir)
+}
+
+func newFileIn(dir string) (*os.File, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	sweep(dir)
@@ -144,14 +149,14 @@ func newFile(dir string) (*os.File, error) {
 	}
 }
 
-// sweep removes the files of processes that were killed. Removing one that
-// is in use would take the mount away from its owner; the lock tells.
+// sweep removes the files of processes that were killed. Removing one that is
+// in use would take the mount away from its owner; the lock tells.
 func sweep(dir string) {
 	names, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
 	for _, name := range names {
-		var st unix.Statfs_t
-		if unix.Statfs(name, &st) == nil && st.Type == unix.NSFS_MAGIC {
-			continue // ours
+		info, err := os.Lstat(name)
+		if err != nil || !info.Mode().IsRegular() || isNamespace(name) {
+			continue
 		}
 		f, err := os.Open(name)
 		if err != nil {
@@ -162,6 +167,12 @@ func sweep(dir string) {
 		}
 		_ = f.Close()
 	}
+}
+
+// isNamespace tells whether a namespace of this process's is bound to a file.
+func isNamespace(name string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(name, &st) != nil || st.Type == unix.NSFS_MAGIC
 }
 
 // bindNew makes a network namespace and binds it to path. The thread that

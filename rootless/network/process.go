@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,6 +44,10 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, <-started
 }
 
+// patience is how long a helper may take to get ready. It needs some 30 ms; a
+// mute one must not stop a build for ever.
+const patience = 20 * time.Second
+
 // await returns when the helper has written something to ready, or stops it
 // and says why it didn't.
 func (p *process) await(ctx context.Context, ready *os.File) error {
@@ -57,6 +62,9 @@ func (p *process) await(ctx context.Context, ready *os.File) error {
 			return nil
 		}
 	case <-p.ended:
+	case <-time.After(patience):
+		p.stop()
+		return fmt.Errorf("it wasn't ready after %v; %w", patience, p.failure())
 	case <-ctx.Done():
 		p.stop()
 		return context.Cause(ctx)
