@@ -60,7 +60,7 @@ func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 		return nil
 	}
 	if content := r.aliased(alias); content != "" {
-		return r.solve(ctx, st, at, in.job(r, st, sel, selectors, parent, content))
+		return r.solve(ctx, st, at, in.job(r, st, sel, parent, content))
 	}
 	if r.Snapshots == nil {
 		return ErrNamespace
@@ -72,7 +72,7 @@ func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 	if err != nil {
 		return err
 	}
-	if err := r.solve(ctx, st, at, in.job(r, st, sel, selectors, parent, content)); err != nil {
+	if err := r.solve(ctx, st, at, in.job(r, st, sel, parent, content)); err != nil {
 		return err
 	}
 	return r.Cache.PutStep(&cache.Step{
@@ -118,7 +118,7 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step, s
 		return err
 	}
 	st.define("copy", append(selectors, cache.Input{Name: "content", Value: content.String()}))
-	return r.solve(ctx, st, at, in.job(r, st, sel, selectors, parent, content))
+	return r.solve(ctx, st, at, in.job(r, st, sel, parent, content))
 }
 
 // selectors are the inputs that the instruction itself holds.
@@ -140,7 +140,7 @@ func (in Copy) selectors() []cache.Input {
 
 // job is the execution of the instruction. Its key holds what lands where,
 // which the selectors only name: the sources' own paths are not part of it.
-func (in Copy) job(r *Runner, st *State, sel *selection, selectors []cache.Input, parent cache.Input, content digest.Digest) *job {
+func (in Copy) job(r *Runner, st *State, sel *selection, parent cache.Input, content digest.Digest) *job {
 	j := &job{
 		kind: strings.ToLower(in.Verb),
 		inputs: []cache.Input{
@@ -209,7 +209,7 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 
 func (in Copy) pack(ctx context.Context, r *Runner, st *State, sel *selection, parent *layer.Tree, result snapshot.Key) error {
 	var entries []*layer.Entry
-	p, err := newPlacement(in, parent, destination(st, in.Dest), func(e *layer.Entry) error { return nil })
+	p, err := newPlacement(in, parent, destination(st, in.Dest), func(*layer.Entry) error { return nil })
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func TestKeysTellInputsApart(t *testing.T) {
 
 func TestTwoExecutionsHaveTwoResults(t *testing.T) {
 	key := keyOf("run", nil)
-	if resultOf(key) == resultOf(key) {
+	if first, second := resultOf(key), resultOf(key); first == second {
 		t.Error("two executions of one step have the same result")
 	}
 }

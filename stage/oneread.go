@@ -26,7 +26,7 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 	if err != nil {
 		return err
 	}
-	defer tree.Close() //nolint:errcheck // it was only read
+	defer tree.Close()
 	passing := newPassing(sel)
 	result := resultOf(digest.FromString(in.Instruction))
 	if err := r.inSlot(ctx, func() error { return in.pack(ctx, r, st, sel, tree, result) }); err != nil {
@@ -40,7 +40,7 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 		return err
 	}
 	st.define("copy", append(selectors, cache.Input{Name: "content", Value: content.String()}))
-	j := in.job(r, st, sel, selectors, parent, content)
+	j := in.job(r, st, sel, parent, content)
 	return r.record(st, at, j, keyOf(j.kind, j.inputs), result)
 }
 

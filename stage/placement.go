@@ -200,7 +200,7 @@ func (p *placement) lookup(name string) (*layer.Entry, error) {
 // follow resolves the links in a path, those just written included, inside the
 // root.
 func (p *placement) follow(name string) (string, error) {
-	real, rest := "", strings.Split(name, "/")
+	target, rest := "", strings.Split(name, "/")
 	for hops := 0; len(rest) > 0; {
 		part := rest[0]
 		rest = rest[1:]
@@ -208,27 +208,27 @@ func (p *placement) follow(name string) (string, error) {
 		case "", ".":
 			continue
 		case "..":
-			real = parentDir(real)
+			target = parentDir(target)
 			continue
 		}
-		next := path.Join(real, part)
+		next := path.Join(target, part)
 		e, err := p.lookup(next)
 		if err != nil {
 			return "", err
 		}
 		if e == nil || e.Type != tar.TypeSymlink {
-			real = next
+			target = next
 			continue
 		}
 		if hops++; hops > 255 {
 			return "", fault.New("", "too many links in %s", name)
 		}
 		if path.IsAbs(e.Linkname) {
-			real = ""
+			target = ""
 		}
 		rest = append(strings.Split(e.Linkname, "/"), rest...)
 	}
-	return real, nil
+	return target, nil
 }
 
 // parentDir is the directory of a path without a leading slash; "" is the root.

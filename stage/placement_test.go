@@ -148,7 +148,7 @@ func TestOwnersAreLookedUpInTheImage(t *testing.T) {
 		}
 	}
 	tr := layer.NewTree([]string{dir})
-	defer tr.Close() //nolint:errcheck // it was only read
+	defer tr.Close()
 	for spec, want := range map[string]owner{
 		"www": {33, 44}, "www:staff": {33, 50}, "7": {7, 7}, "7:8": {7, 8}, "www:9": {33, 9}, ":staff": {0, 50},
 	} {

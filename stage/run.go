@@ -134,7 +134,7 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 		return err
 	}
 	if exit.Code != 0 {
-		return exitError(exit, in.Instruction, path, out.tail())
+		return exitError(exit, path, out.tail())
 	}
 	return active.Commit(result)
 }
@@ -262,7 +262,7 @@ func newID() string {
 
 // exitError tells how a command failed. The process that runs the build ends
 // with the command's own code.
-func exitError(exit sandbox.Exit, instruction, log string, tail []string) error {
+func exitError(exit sandbox.Exit, log string, tail []string) error {
 	e := &fault.Error{
 		Code:   exit.Code,
 		Detail: tail,

@@ -70,22 +70,22 @@ func Scratch(config *layout.ImageConfig) State {
 	return State{Config: config, Key: key, ID: shortID(key), Definition: key}
 }
 
-// Clone gives a state that can be changed without changing s.
-func (s State) Clone() State {
-	s.Config = s.Config.Clone()
-	s.Args = slices.Clone(s.Args)
-	s.Layers = slices.Clone(s.Layers)
-	s.History = slices.Clone(s.History)
-	return s
+// Clone gives a state that can be changed without changing st.
+func (st State) Clone() State {
+	st.Config = st.Config.Clone()
+	st.Args = slices.Clone(st.Args)
+	st.Layers = slices.Clone(st.Layers)
+	st.History = slices.Clone(st.History)
+	return st
 }
 
 // Env gives the variables that an instruction's words are expanded with: the
 // config's ENV, and the build arguments that ENV doesn't hide.
-func (s *State) Env() []string {
-	env := slices.Clone(s.Config.Config.Env)
-	for _, arg := range s.Args {
+func (st *State) Env() []string {
+	env := slices.Clone(st.Config.Config.Env)
+	for _, arg := range st.Args {
 		name, _, _ := strings.Cut(arg, "=")
-		if _, hidden := lookupEnv(s.Config.Config.Env, name); !hidden {
+		if _, hidden := lookupEnv(st.Config.Config.Env, name); !hidden {
 			env = append(env, arg)
 		}
 	}
@@ -93,28 +93,28 @@ func (s *State) Env() []string {
 }
 
 // SetArg declares a build argument. A later declaration wins.
-func (s *State) SetArg(name, value string) {
-	s.Args = setEnv(s.Args, name, value)
+func (st *State) SetArg(name, value string) {
+	st.Args = setEnv(st.Args, name, value)
 }
 
 // note adds an instruction to the history that made no layer.
-func (s *State) note(createdBy string) {
-	s.History = append(s.History, History{
+func (st *State) note(createdBy string) {
+	st.History = append(st.History, History{
 		History: v1.History{CreatedBy: createdBy, Comment: historyComment, EmptyLayer: true},
 		Layer:   -1,
 		Own:     true,
 	})
-	st := []cache.Input{{Name: "parent", Value: s.ID}, {Name: "change", Value: createdBy}}
-	s.ID = shortID(keyOf("config", st))
+	inputs := []cache.Input{{Name: "parent", Value: st.ID}, {Name: "change", Value: createdBy}}
+	st.ID = shortID(keyOf("config", inputs))
 }
 
 // grow puts a layer on top.
-func (s *State) grow(l Layer, createdBy string, created time.Time) {
-	s.Tree = l.Tree
-	s.Layers = append(s.Layers, l)
-	s.History = append(s.History, History{
+func (st *State) grow(l Layer, createdBy string, created time.Time) {
+	st.Tree = l.Tree
+	st.Layers = append(st.Layers, l)
+	st.History = append(st.History, History{
 		History: v1.History{Created: &created, CreatedBy: createdBy, Comment: historyComment},
-		Layer:   len(s.Layers) - 1,
+		Layer:   len(st.Layers) - 1,
 		Own:     true,
 	})
 }

@@ -37,12 +37,12 @@ func (t treeFiles) Glob(pattern string) ([]Match, error) {
 	}
 	var found []Match
 	for _, m := range matches {
-		real, err := t.tree.Resolve(m.Path, true)
+		target, err := t.tree.Resolve(m.Path, true)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := t.tree.Lstat(real); err == nil {
-			found = append(found, Match{Name: m.Name, Path: real})
+		if _, err := t.tree.Lstat(target); err == nil {
+			found = append(found, Match{Name: m.Name, Path: target})
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -60,11 +60,11 @@ func (t treeFiles) descend(dirs []Match, part string) ([]Match, error) {
 			next = append(next, Match{Name: part, Path: path.Join(d.Path, part)})
 			continue
 		}
-		real, err := t.tree.Resolve(d.Path, true)
+		target, err := t.tree.Resolve(d.Path, true)
 		if err != nil {
 			return nil, err
 		}
-		nodes, err := t.tree.ReadDir(real)
+		nodes, err := t.tree.ReadDir(target)
 		if err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
@@ -78,7 +78,7 @@ func (t treeFiles) descend(dirs []Match, part string) ([]Match, error) {
 				return nil, err
 			}
 			if ok {
-				next = append(next, Match{Name: name, Path: path.Join(real, name)})
+				next = append(next, Match{Name: name, Path: path.Join(target, name)})
 			}
 		}
 	}

@@ -80,11 +80,11 @@ func accounts(tree *layer.Tree) (passwd, group []byte, err error) {
 }
 
 func readThrough(tree *layer.Tree, path string) ([]byte, error) {
-	real, err := tree.Resolve(path, true)
+	target, err := tree.Resolve(path, true)
 	if err != nil {
 		return nil, err
 	}
-	data, err := tree.ReadFile(real, maxAccounts)
+	data, err := tree.ReadFile(target, maxAccounts)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
