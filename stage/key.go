@@ -1,12 +1,11 @@
 package stage
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"hash"
 	"io"
-
-	"crypto/rand"
-	"crypto/sha256"
 
 	digest "github.com/opencontainers/go-digest"
 

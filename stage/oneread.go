@@ -3,11 +3,10 @@ package stage
 import (
 	"archive/tar"
 	"context"
+	"crypto/sha256"
 	"hash"
 	"io"
 	"sync"
-
-	"crypto/sha256"
 
 	digest "github.com/opencontainers/go-digest"
 

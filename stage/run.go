@@ -112,7 +112,7 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(spec.StateDir)
+	defer func() { _ = os.RemoveAll(spec.StateDir) }()
 	release, err := in.connect(ctx, r, &spec)
 	if err != nil {
 		return err

@@ -56,8 +56,8 @@ func replace(path string, perm os.FileMode, sync bool, content func(io.Writer) e
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
+			_ = f.Close() // err says what went wrong first
+			_ = os.Remove(f.Name())
 		}
 	}()
 	if err = content(f); err != nil {
