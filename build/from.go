@@ -41,8 +41,7 @@ func (b *build) fromStage(ctx context.Context, s *dockerfile.Stage, r *stage.Run
 	if err != nil {
 		return nil, err
 	}
-	next := st.Clone()
-	next.Args = nil
+	next := st.Descend()
 	return &next, nil
 }
 

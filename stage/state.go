@@ -79,6 +79,14 @@ func (st State) Clone() State {
 	return st
 }
 
+// Descend gives the state that a stage based on this one starts from: what
+// belongs to the stage itself is left behind.
+func (st State) Descend() State {
+	next := st.Clone()
+	next.Args, next.ownCmd = nil, false
+	return next
+}
+
 // Env gives the variables that an instruction's words are expanded with: the
 // config's ENV, and the build arguments that ENV doesn't hide.
 func (st *State) Env() []string {

@@ -36,6 +36,17 @@ func TestEntrypointDropsAnInheritedCmdOnly(t *testing.T) {
 	if inherited.Config.Config.Cmd != nil {
 		t.Errorf("the base's CMD %v is kept", inherited.Config.Config.Cmd)
 	}
+	parent := Scratch(&layout.ImageConfig{})
+	if err := SetCmd([]string{"parent"})(&parent); err != nil {
+		t.Fatal(err)
+	}
+	child := parent.Descend()
+	if err := SetEntrypoint([]string{"e"})(&child); err != nil {
+		t.Fatal(err)
+	}
+	if child.Config.Config.Cmd != nil {
+		t.Errorf("the CMD %v of the stage below is kept", child.Config.Config.Cmd)
+	}
 	own := Scratch(&layout.ImageConfig{})
 	for _, change := range []func(*State) error{SetCmd([]string{"c"}), SetEntrypoint([]string{"e"})} {
 		if err := change(&own); err != nil {
