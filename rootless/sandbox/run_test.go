@@ -20,6 +20,7 @@ import (
 
 func TestExitCodeIsTheProgramsOwn(t *testing.T) {
 	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		s := shell(t, "")
 		for script, want := range map[string]Exit{
 			"true":                           {},
 			"exit 3":                         {Code: 3},
@@ -30,7 +31,8 @@ func TestExitCodeIsTheProgramsOwn(t *testing.T) {
 			`sh -c 'kill -TERM $$'; exit $?`: {Code: 143, Signal: 15},
 			"sleep 600 </dev/null & ":        {},
 		} {
-			exit, err := o.Run(t.Context(), shell(t, script))
+			s.Args = []string{"sh", "-c", script}
+			exit, err := o.Run(t.Context(), s)
 			if err != nil || exit != want {
 				t.Errorf("%s: %+v, %v; want %+v", script, exit, err, want)
 			}
@@ -129,9 +131,9 @@ func TestCancelKillsEverything(t *testing.T) {
 
 func TestCancelAtAnyMomentLeavesNothing(t *testing.T) {
 	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		s := shell(t, "sleep 602")
 		for delay := time.Duration(0); delay < 40*time.Millisecond; delay += 4 * time.Millisecond {
 			ctx, cancel := context.WithTimeout(t.Context(), delay)
-			s := shell(t, "sleep 602")
 			if _, err := o.Run(ctx, s); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("after %v: %v", delay, err)
 			}

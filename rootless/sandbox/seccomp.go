@@ -158,18 +158,42 @@ func (f *filters) compile(profile *rspec.LinuxSeccomp, ready, stateDir string) (
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	const id = "compile"
-	if err := os.Mkdir(filepath.Join(dir, "rootfs"), 0o755); err != nil {
+	if err := writeCompileBundle(dir, profile, ready); err != nil {
 		return nil, err
 	}
-	// crun looks whether the program is there, but never starts it.
-	if err := os.WriteFile(filepath.Join(dir, "rootfs", id), nil, 0o755); err != nil {
+	crun := func(args ...string) error {
+		global := []string{"--root", filepath.Join(dir, "state"), "--cgroup-manager", "disabled"}
+		cmd := exec.Command(f.runtime.Path, append(global, args...)...)
+		cmd.Env, cmd.Dir = runtimeEnv, dir
+		return cmd.Run()
+	}
+	if err := crun("create", "--no-new-keyring", "--bundle", dir, compileID); err != nil {
 		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "state", compileID, "seccomp.bpf"))
+	if deleted := crun("delete", "--force", compileID); err == nil {
+		err = deleted
+	}
+	return data, errors.Join(err, checkFilter(data))
+}
+
+// compileID names the container that is never started, and its program.
+const compileID = "compile"
+
+// writeCompileBundle makes the least bundle that crun takes.
+func writeCompileBundle(dir string, profile *rspec.LinuxSeccomp, ready string) error {
+	root := filepath.Join(dir, "rootfs")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		return err
+	}
+	// crun looks whether the program is there.
+	if err := os.WriteFile(filepath.Join(root, compileID), nil, 0o755); err != nil {
+		return err
 	}
 	spec := &rspec.Spec{
 		Version: specVersion,
-		Root:    &rspec.Root{Path: filepath.Join(dir, "rootfs")},
-		Process: &rspec.Process{Args: []string{"/" + id}, Cwd: "/", Capabilities: &rspec.LinuxCapabilities{}},
+		Root:    &rspec.Root{Path: root},
+		Process: &rspec.Process{Args: []string{"/" + compileID}, Cwd: "/", Capabilities: &rspec.LinuxCapabilities{}},
 		Mounts:  []rspec.Mount{{Type: "tmpfs", Source: "tmpfs", Destination: "/dev"}}, // crun insists on it
 		Linux: &rspec.Linux{
 			Namespaces: []rspec.LinuxNamespace{{Type: rspec.MountNamespace}},
@@ -179,21 +203,5 @@ func (f *filters) compile(profile *rspec.LinuxSeccomp, ready, stateDir string) (
 	if ready != "" {
 		spec.Annotations = map[string]string{readyAnnotation: ready}
 	}
-	if err := writeSpec(filepath.Join(dir, "config.json"), spec); err != nil {
-		return nil, err
-	}
-	crun := func(args ...string) error {
-		global := []string{"--root", filepath.Join(dir, "state"), "--cgroup-manager", "disabled"}
-		cmd := exec.Command(f.runtime.Path, append(global, args...)...)
-		cmd.Env, cmd.Dir = runtimeEnv, dir
-		return cmd.Run()
-	}
-	if err := crun("create", "--no-new-keyring", "--bundle", dir, id); err != nil {
-		return nil, err
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "state", id, "seccomp.bpf"))
-	if deleted := crun("delete", "--force", id); err == nil {
-		err = deleted
-	}
-	return data, errors.Join(err, checkFilter(data))
+	return writeSpec(filepath.Join(dir, "config.json"), spec)
 }
