@@ -52,24 +52,32 @@ func run(ctx context.Context) error {
 		if !expression.MatchString(c.name) {
 			continue
 		}
-		fmt.Printf("%s\n", c.name)
 		f := figure{name: c.name, limit: c.limit, unit: c.unit, cells: map[string]samples{}}
 		if err := c.measure(r, &f); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		for _, column := range columns {
-			if s := f.cells[column]; len(s) > 0 {
-				fmt.Printf("    %-16s %s\n", column, s.format(f.unit))
-			}
-		}
+		f.print()
 		done = append(done, f)
+		if f.next != nil {
+			f.next.print()
+			done = append(done, *f.next)
+		}
 	}
 	done = append(done, r.memory)
-	fmt.Printf("%s\n    %-16s %s\n", r.memory.name, "builder fuse", r.memory.cells[builderFuse].format("MiB"))
+	r.memory.print()
 	fmt.Printf("measured in %s\n", time.Since(started).Round(time.Second))
 
 	if *report == "" {
 		return nil
 	}
 	return writeReport(*report, done, r)
+}
+
+func (f figure) print() {
+	fmt.Println(f.name)
+	for _, column := range columns {
+		if s := f.cells[column]; len(s) > 0 {
+			fmt.Printf("    %-16s %s\n", column, s.format(f.unit))
+		}
+	}
 }

@@ -34,12 +34,10 @@ func (s samples) format(unit string) string {
 	}
 	m := s.median()
 	var text string
-	switch {
-	case unit == "ms" && m >= 10:
+	switch unit {
+	case "ms":
 		text = fmt.Sprintf("%.0f ms", m*1000)
-	case unit == "ms":
-		text = fmt.Sprintf("%.0f ms", m*1000)
-	case unit == "MiB":
+	case "MiB":
 		text = fmt.Sprintf("%.0f MiB", m/(1<<20))
 	default:
 		text = fmt.Sprintf("%.2f s", m)
@@ -60,50 +58,48 @@ func timed(cmd *exec.Cmd) (float64, error) {
 	return time.Since(start).Seconds(), nil
 }
 
-// between runs a command and gives the time from the line of its output that
-// begins with from to the one that begins with to, or to its end where to is
-// empty.
-func between(cmd *exec.Cmd, from, to string) (float64, error) {
+// after runs a command and gives the times from the line of its output that is
+// from to the one that is to, and to the command's end.
+func after(cmd *exec.Cmd, from, to string) (line, end float64, err error) {
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var start, end time.Time
+	var said, heard time.Time
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		switch line := lines.Text(); {
-		case strings.HasPrefix(line, from):
-			start = time.Now()
-		case to != "" && end.IsZero() && strings.HasPrefix(line, to):
-			end = time.Now()
+		switch lines.Text() {
+		case from:
+			said = time.Now()
+		case to:
+			heard = time.Now()
 		}
 	}
 	if err := cmd.Wait(); err != nil {
-		return 0, fmt.Errorf("%s: %w\n%s", cmd, err, &stderr)
+		return 0, 0, fmt.Errorf("%s: %w\n%s", cmd, err, &stderr)
 	}
-	if to == "" {
-		end = time.Now()
+	if said.IsZero() || heard.IsZero() {
+		return 0, 0, fmt.Errorf("%s: no line %q, or none %q behind it", cmd, from, to)
 	}
-	if start.IsZero() || end.IsZero() {
-		return 0, fmt.Errorf("%s: no line %q, or none %q behind it", cmd, from, to)
-	}
-	return end.Sub(start).Seconds(), nil
+	return heard.Sub(said).Seconds(), time.Since(said).Seconds(), nil
 }
 
 // peak runs a command and gives the sum of the peak resident sizes of those of
 // its processes that run the same program, in bytes. The kernel keeps the
-// peaks, so that only a process that lives between two looks is missed.
+// peaks, so that a look every few milliseconds is enough. What only one look
+// sees is left out: a child that hasn't executed its own program yet has its
+// parent's memory and name.
 func peak(cmd *exec.Cmd) (float64, error) {
 	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
 	done := make(chan struct{})
-	highest := map[int]int{}
+	seen := map[int]resident{}
 	var looks sync.WaitGroup
 	looks.Go(func() {
 		ticker := time.NewTicker(5 * time.Millisecond)
@@ -113,7 +109,7 @@ func peak(cmd *exec.Cmd) (float64, error) {
 			case <-done:
 				return
 			case <-ticker.C:
-				lookAt(cmd.Process.Pid, filepath.Base(cmd.Path), highest)
+				lookAt(cmd.Process.Pid, filepath.Base(cmd.Path), seen)
 			}
 		}
 	})
@@ -124,26 +120,33 @@ func peak(cmd *exec.Cmd) (float64, error) {
 		return 0, fmt.Errorf("%s: %w", cmd, err)
 	}
 	sum := 0
-	for _, kib := range highest {
-		sum += kib
+	for _, r := range seen {
+		if r.looks > 1 {
+			sum += r.peak
+		}
 	}
 	return float64(sum) * 1024, nil
 }
 
+// resident is what is known of a process: its peak in KiB, and how often it
+// was seen to run the program in question.
+type resident struct{ peak, looks int }
+
 // lookAt notes the peaks of a process and its descendants that run program.
-func lookAt(pid int, program string, highest map[int]int) {
+func lookAt(pid int, program string, seen map[int]resident) {
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	if exe, err := os.Readlink(proc + "exe"); err == nil && filepath.Base(exe) == program {
-		if kib := peakOf(proc + "status"); kib > highest[pid] {
-			highest[pid] = kib
-		}
+		r := seen[pid]
+		seen[pid] = resident{max(r.peak, peakOf(proc+"status")), r.looks + 1}
+	} else if err == nil {
+		delete(seen, pid) // it has become something else
 	}
 	tasks, _ := filepath.Glob(proc + "task/*/children")
 	for _, task := range tasks {
 		list, _ := os.ReadFile(task)
 		for _, field := range strings.Fields(string(list)) {
 			if child, err := strconv.Atoi(field); err == nil {
-				lookAt(child, program, highest)
+				lookAt(child, program, seen)
 			}
 		}
 	}
