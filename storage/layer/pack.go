@@ -3,7 +3,6 @@ package layer
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"hash"
 	"io"
 
@@ -111,12 +110,16 @@ func (p *packing) start(ctx context.Context, g *errgroup.Group, open func() (io.
 			return err
 		}
 		for ch := range compress {
-			if err == nil {
-				_, err = w.Write(ch.bytes())
-			}
+			_, err := w.Write(ch.bytes())
 			ch.release()
+			if err != nil {
+				// The group's context ends with this error, and with it the
+				// producer: nobody has to drain the channel.
+				_ = w.Close()
+				return err
+			}
 		}
-		return errors.Join(err, w.Close())
+		return w.Close()
 	})
 }
 

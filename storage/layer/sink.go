@@ -296,6 +296,12 @@ func (s *sink) ownFD(fd int, path string, e *Entry) error {
 // override notes the owner of a file or directory that can't have it.
 func (s *sink) override(fd int, path string, e *Entry) error {
 	o := Owner{e.UID, e.GID}
+	if path == "" {
+		// The storage driver reads the root's attribute, and would give the
+		// directory above the owner that can't be had.
+		s.noteOwner(path, o)
+		return nil
+	}
 	if o != (Owner{}) {
 		return setXattr(fd, path, overrideStat, o.override(e.Mode))
 	}
@@ -309,14 +315,19 @@ func (s *sink) override(fd int, path string, e *Entry) error {
 	return err
 }
 
+// noteOwner puts an owner into the side record.
+func (s *sink) noteOwner(path string, o Owner) {
+	if o != (Owner{}) {
+		s.o.Owners[path] = o
+	} else {
+		delete(s.o.Owners, path)
+	}
+}
+
 // own gives a link or special file its owner.
 func (s *sink) own(dirfd int, base, path string, e *Entry) error {
 	if !s.o.ExactOwners {
-		if o := (Owner{e.UID, e.GID}); o != (Owner{}) {
-			s.o.Owners[path] = o
-		} else {
-			delete(s.o.Owners, path)
-		}
+		s.noteOwner(path, Owner{e.UID, e.GID})
 		return nil
 	}
 	if s.o.Flavor != VFS && e.UID == s.uid && e.GID == s.gid {

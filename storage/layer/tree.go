@@ -307,7 +307,7 @@ func (t *Tree) adopt(n *Node, x xattrs) {
 	if o, ok := parseOverride(x.override); ok {
 		n.UID, n.GID = o.UID, o.GID
 	} else if n.Layer < len(t.owners) {
-		if o, ok := t.owners[n.Layer][n.Path]; ok && n.Type != TypeReg && n.Type != TypeDir {
+		if o, ok := t.owners[n.Layer][n.Path]; ok && bySideRecord(&n.Entry) {
 			n.UID, n.GID = o.UID, o.GID
 		}
 	}

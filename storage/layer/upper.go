@@ -398,7 +398,7 @@ func (w *walker) adopt(e *Entry, x xattrs) {
 	}
 	if o, ok := parseOverride(x.override); ok {
 		e.UID, e.GID = o.UID, o.GID
-	} else if o, ok := w.o.Owners[e.Path]; ok && e.Type != TypeReg && e.Type != TypeDir {
+	} else if o, ok := w.o.Owners[e.Path]; ok && bySideRecord(e) {
 		e.UID, e.GID = o.UID, o.GID
 	}
 }

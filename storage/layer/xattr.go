@@ -146,3 +146,9 @@ func parseOverride(s string) (Owner, bool) {
 	gid, errGID := strconv.ParseUint(fields[1], 10, 32)
 	return Owner{UID: int(uid), GID: int(gid)}, errUID == nil && errGID == nil
 }
+
+// bySideRecord says whether an entry's owner is told by the side record: it
+// can't bear attributes, or is the root, whose attributes the driver reads.
+func bySideRecord(e *Entry) bool {
+	return e.Path == "" || e.Type != TypeReg && e.Type != TypeDir
+}

@@ -305,12 +305,20 @@ func (s *Store) owners(id string) (layer.Owners, error) {
 }
 
 // inherited is what the side record of a tree above id begins with: a full copy
-// has the files that the record is about.
+// has the files that the record is about, an upper directory the root alone.
 func (s *Store) inherited(id string) (layer.Owners, error) {
-	if s.exact || s.flavor != layer.VFS || id == "" {
+	if s.exact || id == "" {
 		return layer.Owners{}, nil
 	}
-	return s.owners(id)
+	below, err := s.owners(id)
+	if err != nil || s.flavor == layer.VFS {
+		return below, err
+	}
+	owners := layer.Owners{}
+	if root, ok := below[""]; ok {
+		owners[""] = root
+	}
+	return owners, nil
 }
 
 func (s *Store) saveOwners(id string, owners layer.Owners) error {
