@@ -166,13 +166,13 @@ func (c *copier) content(in, out int, size int64) error {
 	}
 	for at := int64(0); at < size; {
 		start, err := unix.Seek(in, at, unix.SEEK_DATA)
-		if err == unix.ENXIO {
-			return nil
-		}
 		end := size
-		if err == nil {
+		switch err {
+		case nil:
 			end, err = unix.Seek(in, start, unix.SEEK_HOLE)
-		} else if err == unix.EINVAL {
+		case unix.ENXIO:
+			return nil
+		case unix.EINVAL:
 			start, err = at, nil
 		}
 		if err != nil {

@@ -186,10 +186,9 @@ func (s *sink) put(path string, e *Entry) error {
 	if err != nil {
 		return err
 	}
-	make := func() error { return s.make(fd, base, path, e) }
-	if err = make(); err == unix.EEXIST {
+	if err = s.make(fd, base, path, e); err == unix.EEXIST {
 		if err = s.clear(path); err == nil {
-			err = make()
+			err = s.make(fd, base, path, e)
 		}
 	}
 	return err

@@ -150,19 +150,19 @@ func (t *Tree) openFD(path string) (int, error) {
 	return m.openFile(base)
 }
 
-// ReadFile reads a regular file of at most max bytes.
-func (t *Tree) ReadFile(path string, max int64) ([]byte, error) {
+// ReadFile reads a regular file of at most limit bytes.
+func (t *Tree) ReadFile(path string, limit int64) ([]byte, error) {
 	f, err := t.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, max+1))
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > max {
-		return nil, fmt.Errorf("read /%s: larger than %d bytes", clean(path), max)
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("read /%s: larger than %d bytes", clean(path), limit)
 	}
 	return data, nil
 }

@@ -250,7 +250,7 @@ func TestStripOriginFindsAllFiles(t *testing.T) {
 	dir := t.TempDir()
 	must(t, exec.Command("/bin/sh", "-ec", `cd "$0"; for d in a a/b c; do mkdir -p $d; for i in $(seq 50); do : > $d/$i; setfattr -n user.fuseoverlayfs.origin -v x $d/$i; done; done; setfattr -n user.kept -v x a/1; ln -s / l`, dir).Run())
 	must(t, StripOrigin(context.Background(), dir))
-	must(t, filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+	must(t, filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
 		if _, e := unix.Lgetxattr(p, fuseOrigin, nil); e == nil {
 			t.Errorf("%s still has its origin", p)
 		}

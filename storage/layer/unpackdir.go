@@ -11,8 +11,8 @@ import (
 // parent gives the real path of a directory that the tar names, and makes it
 // where the tar didn't.
 func (u *unpacker) parent(dir string) (string, error) {
-	real, _, err := u.locate(dir, true)
-	return real, err
+	found, _, err := u.locate(dir, true)
+	return found, err
 }
 
 // find is like parent but makes nothing; it says whether the directory is
@@ -26,8 +26,8 @@ func (u *unpacker) locate(dir string, create bool) (string, bool, error) {
 	if dir == "" {
 		return "", true, nil
 	}
-	if real, ok := u.known[dir]; ok {
-		return real, true, nil
+	if place, ok := u.known[dir]; ok {
+		return place, true, nil
 	}
 	at, links, found := "", 0, true
 	rest := strings.Split(dir, "/")
@@ -109,7 +109,7 @@ func (u *unpacker) stepOver(p string, above int, name string, create bool) (stri
 	}
 	lowers := u.o.Flavor == VFS && !u.made[p]
 	switch {
-	case typeOf(st.Mode) == TypeSymlink && !(create && lowers):
+	case typeOf(st.Mode) == TypeSymlink && (!create || !lowers):
 		target, err := readlinkAt(above, name)
 		return target, isLink, err
 	case !create && isWhiteout(&st):
