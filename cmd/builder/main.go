@@ -48,8 +48,8 @@ func run(argv []string) int {
 		if err := userns.Setup(); err != nil {
 			return report(ctx, os.Stderr, err)
 		}
-		debug.SetGCPercent(gcPercent)
 	}
+	debug.SetGCPercent(gcPercent)
 	// Caught, SIGPIPE makes writing to a closed pipe an error, after which what
 	// was begun is cleaned up. Unlike an ignored signal a caught one is back to
 	// its default in the programs that we start.

@@ -198,12 +198,17 @@ func packing(fill func(dir string) error) func(*rig, *figure) error {
 				if err := r.observe(s, args); err != nil {
 					return 0, err
 				}
+				if err := s.run("rmi", "copy"); err != nil {
+					return 0, err
+				}
 			}
 			spoke, ended, err := after(s.command(args...), "copied", "next")
-			if err == nil {
-				next.add(s.column, spoke)
+			if err != nil {
+				return 0, err
 			}
-			return ended, err
+			next.add(s.column, spoke)
+			// A gigabyte for each run would soon fill a tmpfs.
+			return ended, s.run("rmi", "copy")
 		})
 		if err != nil {
 			return err
