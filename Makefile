@@ -59,6 +59,12 @@ test-e2e: build ## run the end-to-end tests of bin/builder
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## check style, vet and which room imports which
 	$(GOLANGCI_LINT) run ./...
+	@# Another compressor gives other bytes: the packer's version has to tell.
+	@for m in compress pgzip; do \
+		v=$$(sed -n "s|.*klauspost/$$m v||p" go.mod); \
+		grep -q "PackerVersion = .*$$m-$$v" storage/layer/pack.go || \
+			{ echo "storage/layer/pack.go: PackerVersion doesn't name $$m-$$v"; exit 1; }; \
+	done
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## format all Go files

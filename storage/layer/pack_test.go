@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -184,27 +183,6 @@ func verify(t *testing.T, p Packed, blob []byte, compression string) {
 	}
 	if p.Entries == 0 {
 		t.Error("no entries")
-	}
-}
-
-func TestPackerVersionNamesTheCompressors(t *testing.T) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		t.Fatal("the test binary doesn't tell what it is made of")
-	}
-	found := 0
-	for _, m := range info.Deps {
-		name, ours := strings.CutPrefix(m.Path, "github.com/klauspost/")
-		if !ours || name != "compress" && name != "pgzip" {
-			continue
-		}
-		found++
-		if want := name + "-" + strings.TrimPrefix(m.Version, "v"); !strings.Contains(PackerVersion, want) {
-			t.Errorf("PackerVersion %q doesn't name %s", PackerVersion, want)
-		}
-	}
-	if found != 2 {
-		t.Errorf("%d compressors are linked, want 2", found)
 	}
 }
 
