@@ -270,7 +270,11 @@ func exitError(exit sandbox.Exit, log string, tail []string) error {
 	}
 	switch {
 	case exit.OOM != nil:
-		e.Err = fmt.Errorf("the command was killed (exit code %d) by the kernel's out-of-memory killer: %s", exit.Code, describeOOM(exit.OOM))
+		what := "the command was killed"
+		if exit.Signal == 0 {
+			what = "one of the command's processes was killed"
+		}
+		e.Err = fmt.Errorf("%s (exit code %d) by the kernel's out-of-memory killer: %s", what, exit.Code, describeOOM(exit.OOM))
 		e.Remedy = "give the build more memory, or let the step use less (fewer parallel jobs)\n" + e.Remedy
 	case exit.Signal != 0:
 		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); not by the kernel's out-of-memory killer, as far as its cgroup tells", exit.Signal, exit.Code)
