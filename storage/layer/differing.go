@@ -135,5 +135,5 @@ func (d *differing) unchanged(e *Entry) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = before.Close() }()
-	return sameContent(now, before)
+	return sameContent(now, before, make([]byte, compareBuffer))
 }

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"testing"
@@ -39,5 +40,38 @@ func BenchmarkStripOrigin(b *testing.B) {
 		if err := StripOrigin(context.Background(), dir); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkUnpack unpacks the tar that LAYER_BENCH_TAR names into a tmpfs.
+func BenchmarkUnpack(b *testing.B) {
+	name := os.Getenv("LAYER_BENCH_TAR")
+	if name == "" {
+		b.Skip("set LAYER_BENCH_TAR to a tar")
+	}
+	for b.Loop() {
+		b.StopTimer()
+		dir, err := os.MkdirTemp("/dev/shm", "layer-bench-")
+		if err != nil {
+			b.Fatal(err)
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		o := DirOptions{Flavor: Overlay, ExactOwners: true}
+		p, err := Unpack(context.Background(), f, dir, o)
+		if err == nil {
+			err = FixImplied(context.Background(), dir, NewTree(nil), p, o)
+		}
+		b.StopTimer()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := errors.Join(f.Close(), os.RemoveAll(dir)); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
 	}
 }

@@ -124,7 +124,7 @@ func sameFile(n, old *Node) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = before.Close() }()
-	return sameContent(now, before)
+	return sameContent(now, before, make([]byte, compareBuffer))
 }
 
 // scanNames finds the names of a layer's groups. It reads the whole layer,

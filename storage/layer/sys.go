@@ -50,7 +50,7 @@ func readNames(fd int) ([]dirent, error) {
 		return nil, err
 	}
 	var list []dirent
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, 16<<10)
 	for {
 		n, err := unix.ReadDirent(fd, buf)
 		if err == unix.EINTR {
@@ -159,6 +159,63 @@ func (f rawFile) Write(p []byte) (int, error) {
 }
 
 func (f rawFile) Close() error { return unix.Close(f.fd) }
+
+// sparseFile reads a file whose holes needn't be read: the kernel would fill
+// its cache with their zeros.
+type sparseFile struct {
+	rawFile
+	size     int64
+	at       int64
+	dataEnds int64 // where the data around at ends; at or less in a hole
+	holeEnds int64
+}
+
+func (f *sparseFile) Read(p []byte) (int, error) {
+	if f.at >= f.size {
+		return 0, io.EOF
+	}
+	if f.at >= f.dataEnds && f.at >= f.holeEnds {
+		if err := f.find(); err != nil {
+			return 0, err
+		}
+	}
+	if f.at < f.holeEnds {
+		n := int(min(int64(len(p)), f.holeEnds-f.at))
+		clear(p[:n])
+		f.at += int64(n)
+		return n, nil
+	}
+	n, err := unix.Pread(f.fd, p[:min(int64(len(p)), f.dataEnds-f.at)], f.at)
+	if err == unix.EINTR {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	f.at += int64(n)
+	return n, nil
+}
+
+// find looks whether data or a hole comes next.
+func (f *sparseFile) find() error {
+	start, err := unix.Seek(f.fd, f.at, unix.SEEK_DATA)
+	switch {
+	case err == unix.ENXIO:
+		f.holeEnds = f.size
+		return nil
+	case err == unix.EINVAL:
+		f.dataEnds = f.size
+		return nil
+	case err != nil:
+		return err
+	}
+	f.holeEnds = start
+	f.dataEnds, err = unix.Seek(f.fd, start, unix.SEEK_HOLE)
+	return err
+}
 
 // closeFD closes a descriptor that was only read from: such a close can't
 // lose anything.

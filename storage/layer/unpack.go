@@ -2,6 +2,7 @@ package layer
 
 import (
 	"archive/tar"
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 	}
 	defer s.close()
 	u := &unpacker{
-		sink: s, tar: tar.NewReader(r),
+		sink: s, tar: tar.NewReader(bufio.NewReaderSize(r, 128<<10)),
 		implied: map[string]bool{"": true}, dirs: map[string]bool{}, whiteouts: map[string]bool{},
 		deferred: map[string]string{}, made: map[string]bool{}, known: map[string]string{},
 	}

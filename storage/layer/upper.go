@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -78,6 +79,7 @@ type walker struct {
 	// implied are the directories from the root to here that haven't changed
 	// and weren't given to fn yet.
 	implied []*Entry
+	buf     []byte
 }
 
 func (w *walker) root(fd int) error {
@@ -265,6 +267,9 @@ func (w *walker) name(d *dir, name, path string) error {
 	if e.Type == TypeReg {
 		e.Open = func() (io.ReadCloser, error) {
 			content, err := openat(d.fd, name, openFileFlags, 0)
+			if st.Blocks*512 < st.Size {
+				return &sparseFile{rawFile: rawFile{content}, size: st.Size}, err
+			}
 			return rawFile{content}, err
 		}
 	}
@@ -424,7 +429,10 @@ func (w *walker) unchanged(fd int, name string, e *Entry, below *lower) (bool, e
 		return false, err
 	}
 	defer closeFD(before)
-	return sameContent(rawFile{now}, rawFile{before})
+	if w.buf == nil {
+		w.buf = make([]byte, compareBuffer)
+	}
+	return sameContent(rawFile{now}, rawFile{before}, w.buf)
 }
 
 // sameEntry compares all but content. Of two times only what the tar would show
@@ -444,17 +452,20 @@ func sameMeta(a, b *Entry) bool {
 		a.Devmajor == b.Devmajor && a.Devminor == b.Devminor && sameXattrs(a.Xattrs, b.Xattrs)
 }
 
-func sameContent(a, b io.Reader) (bool, error) {
-	var bufs [2][64 << 10]byte
+// compareBuffer is what [sameContent] needs.
+const compareBuffer = 128 << 10
+
+func sameContent(a, b io.Reader, buf []byte) (bool, error) {
+	bufA, bufB := buf[:len(buf)/2], buf[len(buf)/2:]
 	for {
-		n, errA := io.ReadFull(a, bufs[0][:])
-		m, errB := io.ReadFull(b, bufs[1][:])
+		n, errA := io.ReadFull(a, bufA)
+		m, errB := io.ReadFull(b, bufB)
 		for _, err := range []error{errA, errB} {
 			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 				return false, fmt.Errorf("comparing: %w", err)
 			}
 		}
-		if n != m || string(bufs[0][:n]) != string(bufs[1][:m]) {
+		if !bytes.Equal(bufA[:n], bufB[:m]) {
 			return false, nil
 		}
 		if errA != nil {
