@@ -174,7 +174,7 @@ func coldCopy(r *rig, f *figure) error {
 // the end of the build, and, as a figure of its own, until the next RUN speaks.
 func packing(fill func(dir string) error) func(*rig, *figure) error {
 	return func(r *rig, f *figure) error {
-		next := f.followedBy("to the next RUN's first word, meanwhile", "ms", "100 ms and a RUN")
+		next := f.followedBy("the next RUN's first word after that RUN's end", "ms", "100 ms, and a RUN")
 		context, err := r.context(base, "COPY tree /source\n")
 		if err != nil {
 			return err

@@ -40,15 +40,23 @@ func writeReport(file string, figures []figure, r *rig) error {
 }
 
 func writeTable(b *bytes.Buffer, figures []figure) {
-	fmt.Fprintf(b, "| | at most | %s |\n", strings.Join(columns, " | "))
+	writeRow(b, append([]string{"", "at most"}, columns...))
 	fmt.Fprintf(b, "|---|---|%s\n", strings.Repeat("---|", len(columns)))
 	for _, f := range figures {
-		fmt.Fprintf(b, "| %s | %s |", f.name, f.limit)
+		row := []string{f.name, f.limit}
 		for _, column := range columns {
-			fmt.Fprintf(b, " %s |", f.cells[column].format(f.unit))
+			row = append(row, f.cells[column].format(f.unit))
 		}
-		b.WriteString("\n")
+		writeRow(b, row)
 	}
+}
+
+// writeRow writes cells, in which a bar would begin another one.
+func writeRow(b *bytes.Buffer, cells []string) {
+	for _, cell := range cells {
+		fmt.Fprintf(b, "| %s ", strings.ReplaceAll(cell, "|", `\|`))
+	}
+	b.WriteString("|\n")
 }
 
 // machine describes where and with what it was measured.
@@ -58,19 +66,27 @@ func machine(r *rig) string {
 			time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), processor(),
 			firstLine("uname", "-sr"), memory(), parentOf(r.dir), r.runs),
 		fmt.Sprintf("%s; %s; %s; %s.", firstLine(r.binary, "--version"), firstLine("buildah", "--version"),
-			firstLine("crun", "--version"), firstLine("fuse-overlayfs", "--version")),
+			firstLine("crun", "--version"), lineWith("fuse-overlayfs", "fuse-overlayfs", "--version")),
 	}, "\n")
 }
 
 func parentOf(dir string) string { return dir[:strings.LastIndexByte(dir, '/')] }
 
-func firstLine(name string, args ...string) string {
+func firstLine(name string, args ...string) string { return lineWith("", name, args...) }
+
+// lineWith gives the first line that begins with a prefix, of what a command
+// prints.
+func lineWith(prefix, name string, args ...string) string {
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {
 		return name + ": " + err.Error()
 	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(line)
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, prefix) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return name + ": unknown"
 }
 
 func processor() string { return procField("/proc/cpuinfo", `(?m)^model name\s*: (.*)$`) }
