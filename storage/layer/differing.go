@@ -106,14 +106,14 @@ func (w *differingWalk) parents(dir string) error {
 func (d *differing) unchanged(e *Entry) (bool, error) {
 	if dir, _ := split(e.Path); d.absent[dir] {
 		d.absent[e.Path] = e.Type == TypeDir
-		return false, nil
+		return e.Whiteout, nil
 	}
 	old, err := d.parent.Lstat(e.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.absent[e.Path] = e.Type == TypeDir
-		return false, nil
+		return e.Whiteout, nil
 	}
-	if err != nil {
+	if err != nil || e.Whiteout {
 		return false, err
 	}
 	if e.Path == "" {

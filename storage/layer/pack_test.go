@@ -227,6 +227,29 @@ func TestSparseFileOf8GiB(t *testing.T) {
 	}
 }
 
+// TestUnpackLeavesHoles unpacks large files of zeros and little else.
+func TestUnpackLeavesHoles(t *testing.T) {
+	content := make([]byte, 5<<20+7)
+	copy(content[2<<20+5:], "in the middle")
+	for _, end := range []string{"", "end"} {
+		copy(content[len(content)-len(end):], end)
+		dir := t.TempDir()
+		data := tarOf(t, fileHeader("f", string(content)))
+		_, err := Unpack(t.Context(), bytes.NewReader(data), dir, DirOptions{Flavor: Overlay, ExactOwners: true})
+		must(t, err)
+		got, err := os.ReadFile(filepath.Join(dir, "f"))
+		must(t, err)
+		if !bytes.Equal(got, content) {
+			t.Errorf("another content of %d bytes", len(got))
+		}
+		var st unix.Stat_t
+		must(t, unix.Stat(filepath.Join(dir, "f"), &st))
+		if st.Blocks*512 > 2<<20 {
+			t.Errorf("takes %d bytes", st.Blocks*512)
+		}
+	}
+}
+
 // ends keeps the beginning and the end of a stream.
 type ends struct {
 	head bytes.Buffer

@@ -30,7 +30,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 	}
 	defer s.close()
 	u := &unpacker{
-		sink: s, tar: tar.NewReader(bufio.NewReaderSize(r, 128<<10)),
+		sink: s, ctx: ctx, tar: tar.NewReader(bufio.NewReaderSize(r, 128<<10)),
 		implied: map[string]bool{"": true}, dirs: map[string]bool{}, whiteouts: map[string]bool{},
 		deferred: map[string]string{}, made: map[string]bool{}, known: map[string]string{},
 	}
@@ -62,6 +62,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 // unpacker is the state of one Unpack.
 type unpacker struct {
 	*sink
+	ctx       context.Context
 	tar       *tar.Reader
 	implied   map[string]bool   // directories that no entry describes
 	dirs      map[string]bool   // directories that one does
@@ -74,6 +75,15 @@ type unpacker struct {
 	made map[string]bool
 	// known remembers where the directories named in the tar really are.
 	known map[string]string
+}
+
+// Read gives the content of the tar's current entry. A few bytes of tar can
+// stand for a sparse file of any size, so it ends with the context too.
+func (u *unpacker) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.tar.Read(p)
 }
 
 func (u *unpacker) entry(h *tar.Header) error {
@@ -156,7 +166,7 @@ func (u *unpacker) entryOf(p string, h *tar.Header) (*Entry, error) {
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse, '\x00':
 		e.Type, e.Size, e.Linkname = TypeReg, h.Size, ""
-		e.Open = func() (io.ReadCloser, error) { return io.NopCloser(u.tar), nil }
+		e.Open = func() (io.ReadCloser, error) { return io.NopCloser(u), nil }
 	case tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo:
 		e.Type = h.Typeflag
 	default:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -122,33 +121,3 @@ func xattrsAt(dirfd int, name string) (xattrs, error) {
 }
 
 func sameXattrs(a, b map[string]string) bool { return maps.Equal(a, b) }
-
-// Owner is who a file belongs to, as inside the user namespace.
-type Owner struct{ UID, GID int }
-
-// Owners is the side record of a directory in single-id mode: the owners of
-// links and special files, which can't bear user attributes. Keys are paths as
-// in [Entry].
-type Owners map[string]Owner
-
-func (o Owner) override(mode int64) string {
-	return fmt.Sprintf("%d:%d:0%o", o.UID, o.GID, mode)
-}
-
-// parseOverride reads the owner out of overrideStat's value. The mode in it is
-// passed over: the file itself has it, and a chmod changes only that.
-func parseOverride(s string) (Owner, bool) {
-	fields := strings.Split(s, ":")
-	if len(fields) < 2 {
-		return Owner{}, false
-	}
-	uid, errUID := strconv.ParseUint(fields[0], 10, 32)
-	gid, errGID := strconv.ParseUint(fields[1], 10, 32)
-	return Owner{UID: int(uid), GID: int(gid)}, errUID == nil && errGID == nil
-}
-
-// bySideRecord says whether an entry's owner is told by the side record: it
-// can't bear attributes, or is the root, whose attributes the driver reads.
-func bySideRecord(e *Entry) bool {
-	return e.Path == "" || e.Type != TypeReg && e.Type != TypeDir
-}

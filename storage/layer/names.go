@@ -1,0 +1,104 @@
+package layer
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// dir is a directory on the way.
+type dir struct {
+	*Entry
+	fd    int
+	below *lower
+	// whole says that the directory's names are all that the new tree has
+	// there. Otherwise they lie over those below.
+	whole   bool
+	names   []dirent
+	deleted map[string]bool // names below that are gone, devices for whiteouts aside
+	moved   bool            // names came or went
+}
+
+// list reads a directory's names, and finds out which of those below are gone.
+func (w *walker) list(d *dir) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	var err error
+	if d.names, err = readNames(d.fd); err != nil {
+		return pathError("readdir", d.Path, err)
+	}
+	if err := w.markers(d); err != nil {
+		return err
+	}
+	if d.whole {
+		if err := d.below.missing(d.names, d.deleted); err != nil {
+			return pathError("readdir", d.Path, err)
+		}
+	}
+	return pathError("readdir", d.Path, w.compareNames(d))
+}
+
+// markers takes the names that storage drivers keep for themselves out of a
+// directory's.
+func (w *walker) markers(d *dir) error {
+	d.deleted = map[string]bool{}
+	var bad error
+	d.names = slices.DeleteFunc(d.names, func(n dirent) bool {
+		name, ok := strings.CutPrefix(n.name, whPrefix)
+		if !ok {
+			return false
+		}
+		switch {
+		case w.o.Flavor != Fuse:
+			bad = reservedName(join(d.Path, n.name))
+		case n.name == whOpaque || n.name == whFuseOpaque:
+			d.whole = true
+		default:
+			d.deleted[name] = true
+		}
+		return true
+	})
+	for _, n := range d.names {
+		delete(d.deleted, n.name)
+	}
+	return bad
+}
+
+// compareNames finds out whether a directory has other names than below.
+func (w *walker) compareNames(d *dir) error {
+	if w.base != nil && !d.whole {
+		return nil
+	}
+	m, err := d.below.open()
+	if err != nil {
+		return err
+	}
+	for _, n := range d.names {
+		absent, err := isAbsent(d.fd, n)
+		if err != nil {
+			return err
+		}
+		was := false
+		if m != nil {
+			_, was = m.names[n.name]
+		}
+		if was == absent && !w.ignore[join(d.Path, n.name)] {
+			d.moved = true
+			return nil
+		}
+	}
+	for name := range d.deleted {
+		if was, err := d.below.has(name); err != nil || was && !w.ignore[join(d.Path, name)] {
+			d.moved = true
+			return err
+		}
+	}
+	return nil
+}
+
+func reservedName(path string) error {
+	return fault.New("rename the file, or remove it in the same RUN",
+		"/%s can't be in an image: names that begin with %q mean deleted files in a layer", path, whPrefix)
+}

@@ -1,0 +1,127 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// Owner is who a file belongs to, as inside the user namespace.
+type Owner struct{ UID, GID int }
+
+// Owners is the side record of a directory in single-id mode: the owners of
+// links and special files, which can't bear user attributes. Keys are paths as
+// in [Entry].
+type Owners map[string]Owner
+
+func (o Owner) override(mode int64) string {
+	return fmt.Sprintf("%d:%d:0%o", o.UID, o.GID, mode)
+}
+
+// parseOverride reads the owner out of overrideStat's value. The mode in it is
+// passed over: the file itself has it, and a chmod changes only that.
+func parseOverride(s string) (Owner, bool) {
+	fields := strings.Split(s, ":")
+	if len(fields) < 2 {
+		return Owner{}, false
+	}
+	uid, errUID := strconv.ParseUint(fields[0], 10, 32)
+	gid, errGID := strconv.ParseUint(fields[1], 10, 32)
+	return Owner{UID: int(uid), GID: int(gid)}, errUID == nil && errGID == nil
+}
+
+// bySideRecord says whether an entry's owner is told by the side record: it
+// can't bear attributes, or is the root, whose attributes the driver reads.
+func bySideRecord(e *Entry) bool {
+	return e.Path == "" || e.Type != TypeReg && e.Type != TypeDir
+}
+
+// ownFD gives an open file or directory its owner and attributes.
+func (s *sink) ownFD(fd int, path string, e *Entry) error {
+	if !s.o.ExactOwners {
+		if err := s.override(fd, path, e); err != nil {
+			return err
+		}
+	} else if s.o.Flavor == VFS || e.Type == TypeDir || e.UID != s.uid || e.GID != s.gid {
+		if err := unix.Fchown(fd, e.UID, e.GID); err != nil {
+			return ownerError(path, e, err)
+		}
+	}
+	for name, value := range e.Xattrs {
+		if err := setXattr(fd, path, name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// override notes the owner of a file or directory that can't have it.
+func (s *sink) override(fd int, path string, e *Entry) error {
+	o := Owner{e.UID, e.GID}
+	if path == "" {
+		// The storage driver reads the root's attribute, and would give the
+		// directory above the owner that can't be had.
+		s.noteOwner(path, o)
+		return nil
+	}
+	if o != (Owner{}) {
+		return setXattr(fd, path, overrideStat, o.override(e.Mode))
+	}
+	if e.Type != TypeDir {
+		return nil
+	}
+	err := unix.Fremovexattr(fd, overrideStat)
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	return err
+}
+
+// noteOwner puts an owner into the side record.
+func (s *sink) noteOwner(path string, o Owner) {
+	if o != (Owner{}) {
+		s.o.Owners[path] = o
+	} else {
+		delete(s.o.Owners, path)
+	}
+}
+
+// own gives a link or special file its owner.
+func (s *sink) own(dirfd int, base, path string, e *Entry) error {
+	if !s.o.ExactOwners {
+		s.noteOwner(path, Owner{e.UID, e.GID})
+		return nil
+	}
+	if s.o.Flavor != VFS && e.UID == s.uid && e.GID == s.gid {
+		return nil
+	}
+	return ownerError(path, e, unix.Fchownat(dirfd, base, e.UID, e.GID, unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// ownerError explains the kernel's EINVAL for an id that has no place in the
+// user namespace.
+func ownerError(path string, e *Entry, err error) error {
+	if !errors.Is(err, unix.EINVAL) {
+		return err
+	}
+	return fault.New("give your user a larger range of subordinate ids, as root:\n"+
+		"  usermod --add-subuids FIRST-LAST --add-subgids FIRST-LAST USER",
+		"/%s belongs to %d:%d, and your range of subordinate ids has no room for that", path, e.UID, e.GID)
+}
+
+func setXattr(fd int, path, name, value string) error {
+	err := unix.Fsetxattr(fd, name, []byte(value), 0)
+	if errors.Is(err, unix.ENOTSUP) {
+		return fault.New("put the store on a file system that has them, such as ext4, xfs or btrfs",
+			"/%s: the file system keeps no extended attribute %s", path, name)
+	}
+	if err != nil {
+		return fmt.Errorf("/%s: extended attribute %s: %w", path, name, err)
+	}
+	return nil
+}

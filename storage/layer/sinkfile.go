@@ -1,0 +1,126 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// put writes an entry that is no directory into an existing one.
+func (s *sink) put(path string, e *Entry) error {
+	dir, base := split(path)
+	fd, err := s.open(dir)
+	if err != nil {
+		return err
+	}
+	if err = s.make(fd, base, path, e); err == unix.EEXIST {
+		if err = s.clear(path); err == nil {
+			err = s.make(fd, base, path, e)
+		}
+	}
+	return err
+}
+
+func (s *sink) make(fd int, base, path string, e *Entry) error {
+	var err error
+	switch e.Type {
+	case TypeReg:
+		return s.file(fd, base, path, e)
+	case TypeSymlink:
+		err = unix.Symlinkat(e.Linkname, fd, base)
+	case TypeFifo:
+		err = unix.Mknodat(fd, base, unix.S_IFIFO|0o600, 0)
+	case TypeChar, TypeBlock:
+		mode := uint32(unix.S_IFCHR)
+		if e.Type == TypeBlock {
+			mode = unix.S_IFBLK
+		}
+		err = unix.Mknodat(fd, base, mode|0o600, int(unix.Mkdev(uint32(e.Devmajor), uint32(e.Devminor))))
+	default:
+		return fmt.Errorf("/%s: unknown type %q of entry", path, e.Type)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.own(fd, base, path, e); err != nil {
+		return err
+	}
+	if e.Type != TypeSymlink {
+		if err := unix.Fchmodat(fd, base, uint32(e.Mode), 0); err != nil {
+			return err
+		}
+	}
+	return setTime(fd, base, e.ModTime)
+}
+
+// file writes a regular file. The mode comes after the owner, because a change
+// of owner takes setuid and capabilities away.
+func (s *sink) file(dirfd int, base, path string, e *Entry) (err error) {
+	fd, err := openat(dirfd, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	f := rawFile{fd}
+	defer func() {
+		if closeErr := f.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	if e.Size > 0 {
+		if err := s.content(f, e); err != nil {
+			return err
+		}
+	}
+	if err := s.ownFD(fd, path, e); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(fd, uint32(e.Mode)); err != nil {
+		return err
+	}
+	return setTime(dirfd, base, e.ModTime)
+}
+
+func (s *sink) content(f rawFile, e *Entry) error {
+	r, err := e.Open()
+	if err != nil {
+		return err
+	}
+	if s.buf == nil {
+		s.buf = make([]byte, 256<<10)
+	}
+	var to io.Writer = f
+	if e.Size >= leaveHoles {
+		to = holeWriter{f}
+	}
+	n, err := io.CopyBuffer(to, onlyReader{io.LimitReader(r, e.Size)}, s.buf)
+	if err == nil && e.Size >= leaveHoles {
+		err = unix.Ftruncate(f.fd, e.Size)
+	}
+	err = errors.Join(err, r.Close())
+	if err == nil && n != e.Size {
+		err = fmt.Errorf("/%s: has %d bytes and should have %d: %w", e.Path, n, e.Size, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// leaveHoles is the size from which on a file's zeros become holes.
+const leaveHoles = 1 << 20
+
+// holeWriter passes over what is nothing but zeros.
+type holeWriter struct{ rawFile }
+
+func (w holeWriter) Write(p []byte) (int, error) {
+	for _, b := range p {
+		if b != 0 {
+			return w.rawFile.Write(p)
+		}
+	}
+	_, err := unix.Seek(w.fd, int64(len(p)), io.SeekCurrent)
+	return len(p), err
+}
+
+// onlyReader hides a reader's other ways of copying, which would bring their
+// own buffers.
+type onlyReader struct{ io.Reader }
