@@ -50,14 +50,14 @@ type Rememberer interface {
 
 // passing collects the digests of contents that are read for another purpose.
 type passing struct {
-	mu      sync.Mutex
-	digests map[*layer.Entry]digest.Digest
+	mu   sync.Mutex
+	sums map[*layer.Entry][sha256.Size]byte
 }
 
 // newPassing makes the selection's files digest themselves when they are read
 // to their end.
 func newPassing(sel *selection) *passing {
-	p := &passing{digests: map[*layer.Entry]digest.Digest{}}
+	p := &passing{sums: map[*layer.Entry][sha256.Size]byte{}}
 	for i := range sel.items {
 		for _, e := range sel.items[i].entries {
 			if e.Type != tar.TypeReg {
@@ -69,10 +69,10 @@ func newPassing(sel *selection) *passing {
 				if err != nil {
 					return nil, err
 				}
-				return &digestingFile{ReadCloser: f, h: sha256.New(), left: e.Size, done: func(d digest.Digest) {
+				return &digestingFile{ReadCloser: f, h: sha256.New(), left: e.Size, done: func(sum [sha256.Size]byte) {
 					p.mu.Lock()
 					defer p.mu.Unlock()
-					p.digests[e] = d
+					p.sums[e] = sum
 				}}, nil
 			}
 		}
@@ -85,7 +85,7 @@ type digestingFile struct {
 	io.ReadCloser
 	h    hash.Hash
 	left int64
-	done func(digest.Digest)
+	done func(sum [sha256.Size]byte)
 }
 
 func (f *digestingFile) Read(p []byte) (int, error) {
@@ -93,7 +93,7 @@ func (f *digestingFile) Read(p []byte) (int, error) {
 	f.h.Write(p[:n])
 	f.left -= int64(n)
 	if f.left == 0 && n > 0 {
-		f.done(digest.NewDigest(digest.SHA256, f.h))
+		f.done([sha256.Size]byte(f.h.Sum(nil)))
 	}
 	return n, err
 }
@@ -109,13 +109,9 @@ func (p *passing) settle(ctx context.Context, sel *selection) error {
 			if e.Type != tar.TypeReg {
 				continue
 			}
-			d, ok := p.digests[e]
-			if !ok {
-				read, err := digestAll(ctx, []*layer.Entry{e})
-				if err != nil {
-					return err
-				}
-				d = read[0]
+			d, err := p.digest(ctx, e)
+			if err != nil {
+				return err
 			}
 			digests[i][k] = d
 			if keeper, can := sel.files.(Rememberer); can {
@@ -125,4 +121,16 @@ func (p *passing) settle(ctx context.Context, sel *selection) error {
 	}
 	sel.digests = digests
 	return nil
+}
+
+// digest gives the digest of a file, which it reads where nobody else has.
+func (p *passing) digest(ctx context.Context, e *layer.Entry) (digest.Digest, error) {
+	if sum, ok := p.sums[e]; ok {
+		return digest.NewDigestFromBytes(digest.SHA256, sum[:]), nil
+	}
+	read, err := digestAll(ctx, []*layer.Entry{e})
+	if err != nil {
+		return "", err
+	}
+	return read[0], nil
 }

@@ -29,7 +29,7 @@ var (
 
 // gcPercent trades a little of a build's time for memory: what is alive is
 // mostly lists of files, and a pod's limit counts every byte.
-const gcPercent = 30
+const gcPercent = 20
 
 func main() {
 	// containers/storage starts this program to mount an overlay of very many

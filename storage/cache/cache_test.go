@@ -265,19 +265,30 @@ func TestTornMemoryIsEmpty(t *testing.T) {
 		"empty": {}, "short": whole[:len(whole)-5], "header only": whole[:filesHeader], "changed": flipped,
 	} {
 		must(t, os.WriteFile(f.path, data, 0o600))
-		if n := len(openFiles(t, c).known); n != 0 {
+		if n := openFiles(t, c).count(); n != 0 {
 			t.Errorf("%s: %d entries", name, n)
 		}
 	}
 	must(t, os.WriteFile(f.path, whole, 0o600))
-	if n := len(openFiles(t, c).known); n != 10 {
+	if n := openFiles(t, c).count(); n != 10 {
 		t.Errorf("whole: %d entries", n)
 	}
 }
 
 func FuzzDecodeFiles(f *testing.F) {
 	f.Add([]byte(filesMagic + "\x01\x00\x00\x00"))
-	f.Fuzz(func(_ *testing.T, data []byte) { decodeFiles(data) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var f Files
+		f.load(string(data))
+		for name := range f.saved {
+			f.Get(name, stat(1))
+		}
+		var again Files
+		again.load(string(f.encode(true)))
+		if again.count() != f.count() {
+			t.Errorf("%d entries were written, and %d read again", f.count(), again.count())
+		}
+	})
 }
 
 func TestUnusedEntriesAreKeptWithinBounds(t *testing.T) {
@@ -289,7 +300,7 @@ func TestUnusedEntriesAreKeptWithinBounds(t *testing.T) {
 	f = reopened(t, c, f)
 	f.Put("new", stat(1), keyOf("content"))
 	f = reopened(t, c, f)
-	if n := len(f.known); n != 1 {
+	if n := f.count(); n != 1 {
 		t.Errorf("%d entries: those that nobody asked for should be gone", n)
 	}
 }

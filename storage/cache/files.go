@@ -8,6 +8,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,16 +34,24 @@ type Files struct {
 	opened int64 // nanoseconds
 
 	mu      sync.Mutex
-	known   map[string]*fileEntry
-	used    int
+	text    string                // the file as it was read
+	saved   map[string]savedEntry // what text holds
+	fresh   map[string]fileEntry  // what was added since
+	used    int                   // of saved and fresh together
 	changed bool
+}
+
+// savedEntry tells where in the text an entry is. Many are never asked for,
+// and there may be very many.
+type savedEntry struct {
+	at   uint32
+	used bool
 }
 
 // fileEntry is what must be the same for the digest to hold.
 type fileEntry struct {
 	stat fileStat
 	sum  [sha256.Size]byte
-	used bool
 }
 
 // digest is digest.NewDigestFromBytes at a tenth of its cost.
@@ -79,7 +88,7 @@ func (c *Cache) OpenFiles(root string) (*Files, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	f.known = decodeFiles(data)
+	f.load(string(data))
 	return f, nil
 }
 
@@ -89,18 +98,28 @@ func (f *Files) Get(rel string, st *unix.Stat_t) (digest.Digest, bool) {
 	want := statOf(st)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	e := f.known[rel]
-	if e == nil || e.stat != want {
+	if e, ok := f.fresh[rel]; ok {
+		return e.digest(), e.stat == want
+	}
+	place, ok := f.saved[rel]
+	if !ok {
 		return "", false
 	}
-	f.use(e)
+	e := entryAt(f.text[place.at:])
+	if e.stat != want {
+		return "", false
+	}
+	if !place.used {
+		f.saved[rel] = savedEntry{place.at, true}
+		f.used++
+	}
 	return e.digest(), true
 }
 
 // Put remembers the digest of a file that was read after st was taken, which
 // was after Files was opened. Digests other than sha256 are not remembered.
 func (f *Files) Put(rel string, st *unix.Stat_t, d digest.Digest) {
-	e := &fileEntry{stat: statOf(st)}
+	e := fileEntry{stat: statOf(st)}
 	sum, err := hex.DecodeString(d.Encoded())
 	if err != nil || d.Algorithm() != digest.SHA256 || copy(e.sum[:], sum) != sha256.Size {
 		return
@@ -110,11 +129,14 @@ func (f *Files) Put(rel string, st *unix.Stat_t, d digest.Digest) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if old := f.known[rel]; old != nil && old.used {
+	if _, ok := f.fresh[rel]; !ok {
+		f.used++
+	}
+	if f.saved[rel].used {
 		f.used--
 	}
-	f.known[rel] = e
-	f.use(e)
+	delete(f.saved, rel)
+	f.fresh[rel] = e
 	f.changed = true
 }
 
@@ -126,7 +148,7 @@ func (f *Files) Save() error {
 	if !f.changed {
 		return nil
 	}
-	keepAll := len(f.known)-f.used <= unusedAllowance
+	keepAll := f.count()-f.used <= unusedAllowance
 	if err := atomicfile.WriteUnsynced(f.path, f.encode(keepAll), 0o600); err != nil {
 		return err
 	}
@@ -134,12 +156,8 @@ func (f *Files) Save() error {
 	return nil
 }
 
-func (f *Files) use(e *fileEntry) {
-	if !e.used {
-		e.used = true
-		f.used++
-	}
-}
+// count is how many files are remembered.
+func (f *Files) count() int { return len(f.saved) + len(f.fresh) }
 
 func statOf(st *unix.Stat_t) fileStat {
 	return fileStat{
@@ -164,10 +182,16 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (f *Files) encode(all bool) []byte {
-	names := make([]string, 0, len(f.known))
+	names := make([]string, 0, len(f.saved)+len(f.fresh))
 	size := filesHeader + filesTrailer
-	for name, e := range f.known {
-		if (all || e.used) && len(name) <= maxRememberee {
+	for name, e := range f.saved {
+		if all || e.used {
+			names = append(names, name)
+			size += entryFixed + len(name)
+		}
+	}
+	for name := range f.fresh {
+		if len(name) <= maxRememberee {
 			names = append(names, name)
 			size += entryFixed + len(name)
 		}
@@ -177,7 +201,11 @@ func (f *Files) encode(all bool) []byte {
 	le := binary.LittleEndian
 	data = le.AppendUint32(data, uint32(len(names)))
 	for _, name := range names {
-		e := f.known[name]
+		if e, ok := f.saved[name]; ok {
+			data = append(data, f.text[e.at:int(e.at)+entryFixed+len(name)]...)
+			continue
+		}
+		e := f.fresh[name]
 		for _, n := range []int64{e.stat.Size, e.stat.Mtime, e.stat.Ctime} {
 			data = le.AppendUint64(data, uint64(n))
 		}
@@ -190,39 +218,37 @@ func (f *Files) encode(all bool) []byte {
 	return le.AppendUint32(data, crc32.Checksum(data, castagnoli))
 }
 
-// decodeFiles gives an empty memory for anything but a whole file.
-func decodeFiles(data []byte) map[string]*fileEntry {
-	le := binary.LittleEndian
-	end := len(data) - filesTrailer
-	if end < filesHeader || string(data[:len(filesMagic)]) != filesMagic ||
-		crc32.Checksum(data[:end], castagnoli) != le.Uint32(data[end:]) {
-		return make(map[string]*fileEntry)
+// load takes text for all that is known: nothing, where it isn't a whole file.
+func (f *Files) load(text string) {
+	f.text, f.saved, f.fresh, f.used = "", map[string]savedEntry{}, map[string]fileEntry{}, 0
+	end := len(text) - filesTrailer
+	if end < filesHeader || text[:len(filesMagic)] != filesMagic || int64(end) > math.MaxUint32 ||
+		crc32.Checksum([]byte(text[:end]), castagnoli) != binary.LittleEndian.Uint32([]byte(text[end:])) {
+		return
 	}
-	count := int(le.Uint32(data[len(filesMagic):]))
-	if count > (end-filesHeader)/entryFixed {
-		return make(map[string]*fileEntry)
-	}
-	known := make(map[string]*fileEntry, count)
-	entries := make([]fileEntry, count)
-	text := string(data) // one copy for all names
-	at := filesHeader
-	for i := range entries {
-		e := &entries[i]
-		if at+entryFixed > end {
-			break
-		}
-		d := data[at:]
-		e.stat = fileStat{
-			Size: int64(le.Uint64(d)), Mtime: int64(le.Uint64(d[8:])), Ctime: int64(le.Uint64(d[16:])),
-			Ino: le.Uint64(d[24:]), Dev: le.Uint64(d[32:]),
-		}
-		copy(e.sum[:], d[40:])
+	f.text = text
+	count := int(binary.LittleEndian.Uint32([]byte(text[len(filesMagic):filesHeader])))
+	f.saved = make(map[string]savedEntry, min(count, (end-filesHeader)/entryFixed))
+	for at := filesHeader; at+entryFixed <= end; {
 		name := at + entryFixed
-		at = name + int(le.Uint16(d[entryFixed-2:]))
-		if at > end {
-			break
+		length := int(binary.LittleEndian.Uint16([]byte(text[name-2 : name])))
+		if name+length > end {
+			return
 		}
-		known[text[name:at]] = e
+		f.saved[text[name:name+length]] = savedEntry{at: uint32(at)}
+		at = name + length
 	}
-	return known
+}
+
+// entryAt reads the entry with which text begins.
+func entryAt(text string) fileEntry {
+	var fixed [entryFixed]byte
+	copy(fixed[:], text)
+	le := binary.LittleEndian
+	e := fileEntry{stat: fileStat{
+		Size: int64(le.Uint64(fixed[:])), Mtime: int64(le.Uint64(fixed[8:])), Ctime: int64(le.Uint64(fixed[16:])),
+		Ino: le.Uint64(fixed[24:]), Dev: le.Uint64(fixed[32:]),
+	}}
+	copy(e.sum[:], fixed[40:])
+	return e
 }

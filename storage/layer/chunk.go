@@ -10,9 +10,9 @@ import (
 const (
 	// chunkSize is large enough that handing one over costs nothing beside
 	// what is done with it, and fits a core's second-level cache.
-	chunkSize = 1 << 20
+	chunkSize = 512 << 10
 	// chunkCount bounds how far the reader can run ahead.
-	chunkCount = 4
+	chunkCount = 6
 )
 
 // chunk is a piece of a tar that several goroutines read at the same time.

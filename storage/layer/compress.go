@@ -30,7 +30,7 @@ const (
 
 // gzipBlock is the piece that one core compresses at a time. It shows in the
 // blob's bytes, so changing it changes [PackerVersion].
-const gzipBlock = 1 << 20
+const gzipBlock = 512 << 10
 
 // maxGzipBlocks bounds the pieces in work, each of which takes about twice its
 // size in memory.

@@ -44,12 +44,15 @@ type xattrs struct {
 // readXattrs reads them all. Most files have none: that costs one call.
 func readXattrs(list func([]byte) (int, error), get func(string, []byte) (int, error)) (xattrs, error) {
 	var x xattrs
-	var small [256]byte
-	names, err := readValue(list, small[:])
+	n, err := list(nil)
+	if n == 0 && err == nil || errors.Is(err, unix.ENOTSUP) {
+		return x, nil
+	}
 	if err != nil {
-		if errors.Is(err, unix.ENOTSUP) {
-			return x, nil
-		}
+		return x, err
+	}
+	names, err := readValue(list, make([]byte, n+64))
+	if err != nil {
 		return x, err
 	}
 	for len(names) > 0 {
