@@ -11,21 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StripOrigin takes the mark off regular files by which fuse-overlayfs
-// remembers the lower file that one was copied up from. By it version 1.10
-// takes names that were hard links below for the same file still: after one
-// of two was written, a layer above shows the written one with the other's old
-// content. Without the mark each name is what lies in the upper directory.
-// Nothing may have the directory mounted meanwhile. [Settle] does this too.
-func StripOrigin(ctx context.Context, upper string) error {
-	_, err := stripOrigins(ctx, upper)
-	return err
-}
-
 // copiedUp is a file that fuse-overlayfs has copied up, and from where.
 type copiedUp struct{ path, origin string }
 
-// stripOrigins strips a whole directory and tells what bore the mark.
+// stripOrigins takes fuse-overlayfs's marks off a whole directory and tells what
+// bore one; see [Settle].
 func stripOrigins(ctx context.Context, upper string) ([]copiedUp, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	q := &dirQueue{todo: []string{""}, open: 1}

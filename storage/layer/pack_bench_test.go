@@ -30,14 +30,14 @@ func BenchmarkPack(b *testing.B) {
 	}
 }
 
-// BenchmarkStripOrigin looks through the same directory.
-func BenchmarkStripOrigin(b *testing.B) {
+// BenchmarkStripOrigins looks through the same directory.
+func BenchmarkStripOrigins(b *testing.B) {
 	dir := os.Getenv("LAYER_BENCH")
 	if dir == "" {
 		b.Skip("set LAYER_BENCH to a directory")
 	}
 	for b.Loop() {
-		if err := StripOrigin(context.Background(), dir); err != nil {
+		if _, err := stripOrigins(context.Background(), dir); err != nil {
 			b.Fatal(err)
 		}
 	}

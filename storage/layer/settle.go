@@ -13,18 +13,29 @@ import (
 
 // Settle makes an upper directory good for packing and for layers above it,
 // after fuse-overlayfs was unmounted from it; parent is the tree below. For
-// other flavors there is nothing to do.
+// other flavors there is nothing to do. Nothing may be running in the mount any
+// more.
 //
-// It strips the marks that [StripOrigin] speaks of. And it mends what version
-// 1.10 does with files that have several names below: all of them show a
-// change at once, but the upper directory gets it under one of them, not
-// always the one that was written to, and the rest would be as before in the
-// next layer. Here the other names become links to the changed file. So a
-// write through one name changes them all, as on a plain disk, and a chown -R
-// leaves none out; the kernel's overlay parts the names instead.
+// It strips the marks by which fuse-overlayfs remembers the lower file that one
+// was copied up from. By them version 1.10 takes names that were hard links
+// below for the same file still: after one of two was written, a layer above
+// shows the written one with the other's old content. Without the mark each
+// name is what lies in the upper directory.
+//
+// And it mends what version 1.10 does with files that have several names
+// below: all of them show a change at once, but the upper directory gets it
+// under one of them, not always the one that was written to, and the rest would
+// be as before in the next layer. Here the other names become links to the
+// changed file. So a write through one name changes them all, as on a plain
+// disk, and a chown -R leaves none out; the kernel's overlay parts the names
+// instead.
 func Settle(ctx context.Context, upper string, parent *Tree, o DirOptions) (err error) {
 	if o.Flavor != Fuse {
 		return nil
+	}
+	touched, err := touchesLower(ctx, upper, parent)
+	if err != nil || !touched {
+		return err
 	}
 	copied, err := stripOrigins(ctx, upper)
 	if err != nil || len(copied) == 0 {

@@ -114,7 +114,7 @@ func (a *Active) Unmount(ctx context.Context) error {
 		return fmt.Errorf("unmount tree: %w", err)
 	}
 	a.mounted = false
-	if err := a.store.driver.settle(ctx, a.id); err != nil {
+	if err := layer.Settle(ctx, a.Upper(), a.parent, a.store.dirOptions(a.owners)); err != nil {
 		return fmt.Errorf("unmounted tree: %w", err)
 	}
 	return nil

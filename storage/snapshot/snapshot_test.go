@@ -94,8 +94,9 @@ func TestScratchRootIsOpenToAll(t *testing.T) {
 	})
 }
 
-// fuse-overlayfs 1.10 shows a written hard link with the other name's content
-// one layer up, unless its mark is taken off.
+// fuse-overlayfs shows a write under all names of a file, and so must the layer
+// above; the kernel's overlay parts the names. Version 1.10 would show the
+// written name with the other's content, if its mark weren't taken off.
 func TestWrittenHardLinkReadsRightAbove(t *testing.T) {
 	forEachDriver(t, func(t *testing.T, b *bench) {
 		link := &layer.Entry{Path: "h2", Type: layer.TypeLink, Linkname: "h1", ModTime: epoch}
@@ -111,7 +112,11 @@ func TestWrittenHardLinkReadsRightAbove(t *testing.T) {
 			must(t, err)
 			h2, err := os.ReadFile(filepath.Join(root, "h2"))
 			must(t, err)
-			if string(h1) != "new and longer" || string(h2) != "old" {
+			want := "old"
+			if b.Driver() == Fuse {
+				want = "new and longer"
+			}
+			if string(h1) != "new and longer" || string(h2) != want {
 				t.Errorf("h1 %q, h2 %q", h1, h2)
 			}
 		})
