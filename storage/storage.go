@@ -57,6 +57,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	session *Session
+	trees   []*snapshot.Store
 }
 
 // Open opens the store, and makes it where there is none yet. Errors that the
@@ -87,8 +88,12 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
+	for _, trees := range s.trees {
+		err = errors.Join(err, trees.Close())
+	}
+	s.trees = nil
 	if s.session != nil {
-		err = s.session.close()
+		err = errors.Join(err, s.session.close())
 		s.session = nil
 	}
 	s.use.Unlock()
@@ -128,7 +133,13 @@ func (s *Store) Snapshots(ctx context.Context, o snapshot.Options) (*snapshot.St
 		Records:   s.records,
 		Journal:   session,
 	}, o)
-	return trees, Explain(s.root, err)
+	if err != nil {
+		return nil, Explain(s.root, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trees = append(s.trees, trees)
+	return trees, nil
 }
 
 // Collector checks and cleans the store. Inside says that this process is in

@@ -11,7 +11,6 @@ import (
 	graphdriver "github.com/containers/storage/drivers"
 	"github.com/containers/storage/drivers/overlay"
 	"github.com/containers/storage/drivers/vfs"
-	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/layer"
@@ -28,10 +27,11 @@ type driver interface {
 	// stack gives the directories that make up a tree, the top one first.
 	stack(id string) ([]string, error)
 	mount(id string) (string, error)
+	// unmount ends mount: everything is in the tree's top then. The mount itself
+	// may take its time to vanish; wait waits for that, and remove needs it.
 	unmount(id string) error
-	// settle takes out of a tree's top what mounting it has left there and
-	// would harm the trees above.
-	settle(ctx context.Context, id string) error
+	wait(id string) error
+	close() error
 	changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error)
 }
 
@@ -56,6 +56,7 @@ type overlayDriver struct {
 	home    string
 	fuse    bool
 	storage graphdriver.Driver
+	leaving leaving
 }
 
 func newOverlay(home, features string, o Options) (driver, error) {
@@ -127,30 +128,6 @@ func (d *overlayDriver) stack(id string) ([]string, error) {
 	return dirs, nil
 }
 
-// mount asks for a volatile mount: what the instruction syncs need not be
-// synced, as the tree counts in this boot only.
-func (d *overlayDriver) mount(id string) (string, error) {
-	return d.storage.Get(id, graphdriver.MountOpts{Volatile: true, DisableShifting: true})
-}
-
-func (d *overlayDriver) unmount(id string) error {
-	var err error
-	if d.fuse {
-		// Somebody else's mount namespace may hold a copy of the mount, so that
-		// unmounting alone need not write back what the kernel has cached. It
-		// fails where fuse-overlayfs has died; the mount has to go all the same.
-		err = syncFilesystem(filepath.Join(d.home, id, "merged"))
-	}
-	return errors.Join(err, d.storage.Put(id))
-}
-
-func (d *overlayDriver) settle(ctx context.Context, id string) error {
-	if d.fuse {
-		return layer.StripOrigin(ctx, d.top(id))
-	}
-	return nil
-}
-
 func (d *overlayDriver) changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error) {
 	return layer.Upper(d.top(id), parent, o), nil
 }
@@ -191,7 +168,9 @@ func (d *vfsDriver) mount(id string) (string, error) {
 
 func (d *vfsDriver) unmount(id string) error { return d.storage.Put(id) }
 
-func (d *vfsDriver) settle(context.Context, string) error { return nil }
+func (d *vfsDriver) wait(string) error { return nil }
+
+func (d *vfsDriver) close() error { return nil }
 
 func (d *vfsDriver) changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error) {
 	base, err := layer.LoadBase(filepath.Join(d.home, id+baseFile))
@@ -199,12 +178,4 @@ func (d *vfsDriver) changes(id string, parent *layer.Tree, o layer.UpperOptions)
 		return nil, err
 	}
 	return layer.Compare(d.top(id), base, parent, o), nil
-}
-
-func syncFilesystem(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }

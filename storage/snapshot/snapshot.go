@@ -121,6 +121,9 @@ func Open(ctx context.Context, p Place, o Options) (*Store, error) {
 	return s, err
 }
 
+// Close waits until every mount that was ended is gone.
+func (s *Store) Close() error { return s.driver.close() }
+
 // Root is the name of the driver root, by which records refer to it.
 func (s *Store) Root() string { return s.name }
 
@@ -275,7 +278,7 @@ func (s *Store) remove(id string) error {
 	s.mu.Lock()
 	delete(s.stacks, id)
 	s.mu.Unlock()
-	err := RemoveTree(filepath.Dir(s.home), s.name, id)
+	err := errors.Join(s.driver.wait(id), RemoveTree(filepath.Dir(s.home), s.name, id))
 	if err == nil {
 		s.journal.Settled(s.name, id)
 	}

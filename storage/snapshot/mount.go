@@ -1,0 +1,132 @@
+package snapshot
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	graphdriver "github.com/containers/storage/drivers"
+	"golang.org/x/sys/unix"
+)
+
+// mount asks for a volatile mount: what the instruction syncs need not be
+// synced, as the tree counts in this boot only.
+func (d *overlayDriver) mount(id string) (string, error) {
+	if err := d.wait(id); err != nil {
+		return "", err
+	}
+	o := graphdriver.MountOpts{Volatile: true, DisableShifting: true}
+	path, err := d.storage.Get(id, o)
+	if errors.Is(err, unix.EBUSY) && d.leaving.settle() {
+		// Where the kernel has overlay's index on, it refuses a lower directory
+		// that is still some mount's upper one.
+		path, err = d.storage.Get(id, o)
+	}
+	return path, err
+}
+
+// patience is how long unmount waits before it lets the kernel go on by itself.
+const patience = 20 * time.Millisecond
+
+// unmount has everything written to the tree's upper directory. Then it need
+// not wait for the kernel to free what it has cached of the mount: after a step
+// that wrote a gigabyte, or tens of thousands of files, that takes a fifth of a
+// second and more.
+func (d *overlayDriver) unmount(id string) error {
+	var err error
+	if d.fuse {
+		// It fails where fuse-overlayfs has died; the mount has to go all the
+		// same.
+		err = syncFilesystem(filepath.Join(d.home, id, "merged"))
+	}
+	done := d.leaving.begin(id, func() error { return d.storage.Put(id) })
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case <-done:
+		return errors.Join(err, d.wait(id))
+	case <-timeout.C:
+		return err
+	}
+}
+
+// wait waits for a mount that is being unmounted.
+func (d *overlayDriver) wait(id string) error { return d.leaving.wait(id) }
+
+func (d *overlayDriver) close() error { return d.leaving.close() }
+
+// leaving holds the mounts that are being unmounted, by their trees' ids.
+type leaving struct {
+	mu     sync.Mutex
+	mounts map[string]*leave
+}
+
+type leave struct {
+	done chan struct{}
+	err  error // valid when done is closed
+}
+
+// begin starts an unmount; the channel is closed at its end.
+func (l *leaving) begin(id string, unmount func() error) <-chan struct{} {
+	m := &leave{done: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mounts == nil {
+		l.mounts = map[string]*leave{}
+	}
+	l.mounts[id] = m
+	go func() {
+		m.err = unmount()
+		close(m.done)
+	}()
+	return m.done
+}
+
+// wait gives the error of an unmount at its end, and forgets it.
+func (l *leaving) wait(id string) error {
+	l.mu.Lock()
+	m := l.mounts[id]
+	delete(l.mounts, id)
+	l.mu.Unlock()
+	if m == nil {
+		return nil
+	}
+	<-m.done
+	return m.err
+}
+
+// settle waits for all that have begun, and reports whether there were any.
+// Their errors are kept.
+func (l *leaving) settle() bool {
+	begun := l.all()
+	for _, m := range begun {
+		<-m.done
+	}
+	return len(begun) > 0
+}
+
+// close waits for all and gives their errors.
+func (l *leaving) close() error {
+	var errs []error
+	for id := range l.all() {
+		errs = append(errs, l.wait(id))
+	}
+	return errors.Join(errs...)
+}
+
+func (l *leaving) all() map[string]*leave {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.mounts)
+}
+
+func syncFilesystem(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
+}
