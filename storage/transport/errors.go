@@ -48,10 +48,18 @@ func (o Options) explain(err error, r *remote) error {
 			"or, on a network that you trust, do without: --tls-verify=false", r.domain, r.domain),
 			"%s: the registry %s doesn't prove itself: %w", name, r.domain, cause(err))
 	case isUnreachable(err):
-		return fault.New("check the network, the name's spelling, and proxies (HTTPS_PROXY): curl -v https://"+r.domain+"/v2/",
+		return fault.New("check the network, the name's spelling, and proxies (HTTPS_PROXY): curl -v https://"+host(r.domain)+"/v2/",
 			"%s: the registry %s can't be reached: %w", name, r.domain, cause(err))
 	}
 	return fmt.Errorf("%s: %w", name, err)
+}
+
+// host is where a domain's registry answers.
+func host(domain string) string {
+	if domain == "docker.io" {
+		return "registry-1.docker.io"
+	}
+	return domain
 }
 
 func repository(canonical string) string {
