@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -43,6 +44,9 @@ func (d *overlayDriver) unmount(id string) error {
 		err = syncFilesystem(filepath.Join(d.home, id, "merged"))
 	}
 	done := d.leaving.begin(id, func() error { return d.storage.Put(id) })
+	if d.fuse && !syncfsWaitsForFuse() {
+		return errors.Join(err, d.wait(id))
+	}
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	select {
@@ -52,6 +56,19 @@ func (d *overlayDriver) unmount(id string) error {
 		return err
 	}
 }
+
+// syncfsWaitsForFuse tells whether the kernel is one whose syncfs(2) returns
+// only when the server of a FUSE file system has taken all that was written.
+// Before Linux 6.16 it returned when that had been copied for sending.
+var syncfsWaitsForFuse = sync.OnceValue(func() bool {
+	var u unix.Utsname
+	var major, minor int
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	n, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	return n == 2 && err == nil && (major > 6 || major == 6 && minor >= 16)
+})
 
 // wait waits for a mount that is being unmounted.
 func (d *overlayDriver) wait(id string) error { return d.leaving.wait(id) }
