@@ -45,7 +45,7 @@ type Content struct{ Name, Data string }
 
 func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 	sel := &selection{in: in}
-	selectors := in.selectors()
+	selectors := in.selectors(st)
 	def, err := in.From.Definition(ctx)
 	if err != nil {
 		return err
@@ -121,10 +121,11 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step, s
 	return r.solve(ctx, st, at, in.job(r, st, sel, parent, content))
 }
 
-// selectors are the inputs that the instruction itself holds.
-func (in Copy) selectors() []cache.Input {
+// selectors are the inputs that the instruction itself holds, and the directory
+// that a relative destination counts from.
+func (in Copy) selectors(st *State) []cache.Input {
 	inputs := []cache.Input{
-		{Name: "dest", Value: in.Dest},
+		{Name: "dest", Value: destination(st, in.Dest)},
 		{Name: "chown", Value: in.Chown},
 		{Name: "chmod", Value: in.Chmod},
 		{Name: "extract", Value: strconv.FormatBool(in.Extract)},
