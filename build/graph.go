@@ -136,8 +136,9 @@ func (b *build) solved(ctx context.Context, s *dockerfile.Stage) *future[*stage.
 	})
 }
 
-// defined gives what the instructions of a stage and the context say of it,
-// without building it: its config and its definition.
+// defined gives what the instructions of a stage, the context and the records
+// say of it, without building it: its config, its definition, and the outcomes
+// of its steps.
 func (b *build) defined(ctx context.Context, s *dockerfile.Stage) (*stage.State, error) {
 	b.mu.Lock()
 	f := b.stages[s.Index]

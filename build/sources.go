@@ -41,8 +41,8 @@ func newContextSource(dir, dockerfilePath string, c *cache.Cache) *contextSource
 	return s
 }
 
-// Definition is unknown before the files are read.
-func (s *contextSource) Definition(context.Context) (digest.Digest, error) { return "", nil }
+// Known is nothing before the files are read.
+func (s *contextSource) Known(context.Context) (*stage.State, error) { return nil, nil }
 
 // Files opens the context.
 func (s *contextSource) Files(context.Context) (stage.Files, error) {
@@ -210,12 +210,8 @@ type stageSource struct {
 	s *dockerfile.Stage
 }
 
-func (s stageSource) Definition(ctx context.Context) (digest.Digest, error) {
-	st, err := s.b.defined(ctx, s.s)
-	if err != nil {
-		return "", err
-	}
-	return st.Definition, nil
+func (s stageSource) Known(ctx context.Context) (*stage.State, error) {
+	return s.b.defined(ctx, s.s)
 }
 
 func (s stageSource) Files(ctx context.Context) (stage.Files, error) {
@@ -232,12 +228,8 @@ type imageSource struct {
 	name string
 }
 
-func (s imageSource) Definition(ctx context.Context) (digest.Digest, error) {
-	st, err := s.b.base(ctx, s.name)
-	if err != nil {
-		return "", err
-	}
-	return st.Definition, nil
+func (s imageSource) Known(ctx context.Context) (*stage.State, error) {
+	return s.b.base(ctx, s.name)
 }
 
 func (s imageSource) Files(ctx context.Context) (stage.Files, error) {

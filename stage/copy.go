@@ -6,7 +6,6 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"time"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -44,59 +43,23 @@ type Copy struct {
 type Content struct{ Name, Data string }
 
 func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
-	sel := &selection{in: in}
-	selectors := in.selectors(st)
-	def, err := in.From.Definition(ctx)
+	source, err := in.From.Known(ctx)
 	if err != nil {
 		return err
 	}
-	parent := cache.Input{Name: "parent", Value: st.Key.String()}
-	if def == "" {
-		return in.fromContext(ctx, r, st, at, sel, selectors, parent)
+	if source != nil {
+		return in.fromTree(ctx, r, st, at, source)
 	}
-	st.define("copy", append(selectors, cache.Input{Name: "source", Value: def.String()}))
-	alias := keyOf("copy from", append([]cache.Input{parent, {Name: "source", Value: def.String()}}, selectors...))
-	if r.defineOnly {
-		return nil
-	}
-	if content := r.aliased(alias); content != "" {
-		return r.solve(ctx, st, at, in.job(r, st, sel, parent, content))
-	}
-	if r.Snapshots == nil {
-		return ErrNamespace
-	}
-	if err := sel.load(ctx, in.From); err != nil {
-		return err
-	}
-	content, err := sel.digest(ctx)
-	if err != nil {
-		return err
-	}
-	if err := r.solve(ctx, st, at, in.job(r, st, sel, parent, content)); err != nil {
-		return err
-	}
-	return r.Cache.PutStep(&cache.Step{
-		Key: alias, Version: rules, Kind: "alias", Instruction: in.Instruction,
-		Created: time.Now().UTC(), Digest: content.String(),
-	}, nil)
-}
-
-// aliased gives the content digest that a COPY from this definition had.
-func (r *Runner) aliased(alias digest.Digest) digest.Digest {
-	if r.NoCache {
-		return ""
-	}
-	step, err := r.Cache.Step(alias)
-	if err != nil {
-		return ""
-	}
-	return digest.Digest(step.Digest)
+	return in.fromContext(ctx, r, st, at)
 }
 
 // fromContext copies from the build context. Where this instruction has never
 // been executed on this parent a miss is certain, and contents are read only
 // once, while they are packed.
-func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step, sel *selection, selectors []cache.Input, parent cache.Input) error {
+func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) error {
+	sel := &selection{in: in}
+	selectors := in.selectors(st)
+	parent := cache.Input{Name: "parent", Value: st.Key.String()}
 	seen := keyOf("seen", append([]cache.Input{parent}, selectors...))
 	known := r.Cache.Seen(seen) && !r.NoCache
 	if !known && r.Snapshots == nil && !r.defineOnly {
@@ -157,7 +120,6 @@ func (in Copy) job(r *Runner, st *State, sel *selection, parent cache.Input, con
 		written:     true,
 	}
 	j.details = sel.inputs
-	j.load = func(ctx context.Context) error { return sel.load(ctx, in.From) }
 	j.execute = func(ctx context.Context, result snapshot.Key) error {
 		return in.execute(ctx, r, st, sel, result)
 	}

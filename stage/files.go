@@ -29,9 +29,10 @@ type Files interface {
 // Source is what a COPY names: where its files come from, before it is known
 // whether they are needed at all.
 type Source interface {
-	// Definition is known without building the source; "" where it has none,
-	// as the build context.
-	Definition(ctx context.Context) (digest.Digest, error)
+	// Known gives what is known of the source without building it: its
+	// definition, and the outcomes of its steps as far as there are records. It
+	// is nil for the build context. Once Files was called it is the whole state.
+	Known(ctx context.Context) (*State, error)
 	// Files gives the files, building the source where that is needed.
 	Files(ctx context.Context) (Files, error)
 }

@@ -47,8 +47,8 @@ func tree(t *testing.T, names ...string) *layer.Tree {
 // fixed is a source whose files are a tree.
 type fixed struct{ treeFiles }
 
-func (f fixed) Definition(context.Context) (digest.Digest, error) { return "", nil }
-func (f fixed) Files(context.Context) (Files, error)              { return f.treeFiles, nil }
+func (f fixed) Known(context.Context) (*State, error) { return nil, nil }
+func (f fixed) Files(context.Context) (Files, error)  { return f.treeFiles, nil }
 
 func place(t *testing.T, in Copy, from, onto *layer.Tree) ([]string, error) {
 	t.Helper()

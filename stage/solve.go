@@ -25,9 +25,6 @@ type job struct {
 	// digest; it may be nil.
 	details iter.Seq[cache.Input]
 
-	// load, where set, gets ready what execute needs. It may wait for other
-	// steps, and so doesn't take up a job slot.
-	load func(ctx context.Context) error
 	// execute makes the snapshot called result on st.Tree.
 	execute func(ctx context.Context, result snapshot.Key) error
 	// log, where set by execute, is where the step's output is kept.
@@ -49,31 +46,30 @@ func (j *job) allInputs(yield func(cache.Input) bool) {
 // solve takes the state over a job: by its known result, or by executing it.
 func (r *Runner) solve(ctx context.Context, st *State, at Step, j *job) error {
 	if r.defineOnly {
+		r.follow(st, j)
 		return nil
 	}
-	key := keyOf(j.kind, j.inputs)
-	if step := r.lookup(key); step != nil {
-		r.adopt(st, at, j, step)
+	if r.adoptKnown(st, at, j) {
 		return nil
 	}
 	if r.Snapshots == nil {
 		return ErrNamespace
 	}
+	key := keyOf(j.kind, j.inputs)
 	unlock, err := r.Cache.LockStep(ctx, key)
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	// Another build may have made it while this one waited for the lock.
-	if step := r.lookup(key); step != nil {
-		r.adopt(st, at, j, step)
+	if r.adoptKnown(st, at, j) {
 		return nil
 	}
 	if err := r.EnsureTree(ctx, st); err != nil {
 		return err
 	}
 	result := resultOf(key)
-	if err := r.executed(ctx, j, result); err != nil {
+	if err := r.inSlot(ctx, func() error { return j.execute(ctx, result) }); err != nil {
 		return err
 	}
 	return r.record(st, at, j, key, result)
@@ -92,15 +88,6 @@ func (r *Runner) record(st *State, at Step, j *job, key digest.Digest, result sn
 	r.Report(Made{Step: at})
 	r.advance(st, at, j, step)
 	return nil
-}
-
-func (r *Runner) executed(ctx context.Context, j *job, result snapshot.Key) error {
-	if j.load != nil {
-		if err := j.load(ctx); err != nil {
-			return err
-		}
-	}
-	return r.inSlot(ctx, func() error { return j.execute(ctx, result) })
 }
 
 // lookup gives the known result of a step, nil where there is none that can
@@ -136,15 +123,23 @@ func (r *Runner) usable(tree snapshot.Key) bool {
 	return false
 }
 
-func (r *Runner) adopt(st *State, at Step, j *job, step *cache.Step) {
+// adoptKnown takes the state over a job whose result is known, and says whether
+// it is.
+func (r *Runner) adoptKnown(st *State, at Step, j *job) bool {
+	step := r.lookup(keyOf(j.kind, j.inputs))
+	if step == nil {
+		return false
+	}
 	r.Report(Cached{Step: at})
 	r.advance(st, at, j, step)
+	return true
 }
 
 func (r *Runner) advance(st *State, at Step, j *job, step *cache.Step) {
 	l := Layer{Tree: step.Result, Written: j.written}
 	st.grow(l, j.createdBy, step.Created)
 	st.Key = step.Result
+	st.addOutcomes(outcomes{{st.Definition, step.Result}: true})
 	st.ID = shortID(step.Key)
 	if r.Made != nil {
 		r.Made(at, l)

@@ -62,8 +62,8 @@ type Runner struct {
 	defineOnly bool
 }
 
-// Definer gives a Runner that works out definitions: it looks nothing up,
-// executes nothing, and leaves the states without tree and key.
+// Definer gives a Runner that works out definitions, and which outcomes are on
+// record: it executes nothing, and leaves the states without tree and layers.
 func (r *Runner) Definer() *Runner {
 	d := *r
 	d.defineOnly = true

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +37,12 @@ type State struct {
 	// History tells of each instruction, first one first.
 	History []History
 
+	// outcomes has the results of the steps that made the state, and of those
+	// that made what it was copied from, as far as they are known.
+	outcomes outcomes
+	// lost says that a Definer has met a step of which there is no record, so
+	// that Key doesn't name what the state's definition does.
+	lost bool
 	// ownCmd says that this stage set CMD itself, so that ENTRYPOINT keeps it.
 	ownCmd bool
 }
@@ -76,6 +83,7 @@ func (st State) Clone() State {
 	st.Args = slices.Clone(st.Args)
 	st.Layers = slices.Clone(st.Layers)
 	st.History = slices.Clone(st.History)
+	st.outcomes = maps.Clone(st.outcomes)
 	return st
 }
 
