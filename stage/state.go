@@ -87,11 +87,11 @@ func (st State) Clone() State {
 	return st
 }
 
-// Descend gives the state that a stage based on this one starts from: what
-// belongs to the stage itself is left behind.
+// Descend gives the state that a stage based on this one starts from. The build
+// arguments come along; who set CMD is the stage's own business.
 func (st State) Descend() State {
 	next := st.Clone()
-	next.Args, next.ownCmd = nil, false
+	next.ownCmd = false
 	return next
 }
 
