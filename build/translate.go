@@ -45,7 +45,7 @@ func (b *build) run(st *stage.State, in dockerfile.Instruction, c *instructions.
 	run := stage.Run{
 		Args:        args,
 		Instruction: in.Original,
-		CreatedBy:   dockerfile.CreatedBy(c, dockerfile.Facts{Args: args, BuildArgs: st.Args}),
+		CreatedBy:   dockerfile.CreatedBy(c, dockerfile.Facts{Args: args, BuildArgs: st.BuildArgs()}),
 	}
 	if script != nil {
 		run.Script = &stage.Script{Path: script.Path, Data: script.Data, Mode: script.Mode}
@@ -131,11 +131,9 @@ func (b *build) arg(st *stage.State, c *instructions.ArgCommand) (stage.Instruct
 	if err != nil {
 		return nil, err
 	}
-	var set []stage.Pair
-	for _, a := range args {
-		if a.Set {
-			set = append(set, stage.Pair{Name: a.Name, Value: a.Value})
-		}
+	set := make([]stage.Arg, len(args))
+	for i, a := range args {
+		set[i] = stage.Arg(a)
 	}
 	return stage.Change{
 		CreatedBy: dockerfile.CreatedBy(c, dockerfile.Facts{Declared: args}),

@@ -33,11 +33,14 @@ type Pair struct{ Name, Value string }
 
 // SetEnv is ENV.
 func SetEnv(pairs []Pair) func(*State) error {
-	return onConfig(func(c *layout.ImageConfig) {
+	return func(st *State) error {
+		c := &st.Config.Config
 		for _, p := range pairs {
-			c.Config.Env = setEnv(c.Config.Env, p.Name, p.Value)
+			c.Env = setEnv(c.Env, p.Name, p.Value)
+			delete(st.overENV, p.Name)
 		}
-	})
+		return nil
+	}
 }
 
 // SetLabels is LABEL.
@@ -54,11 +57,21 @@ func SetLabels(pairs []Pair) func(*State) error {
 	})
 }
 
-// SetArgs is ARG: each pair that has a value is visible from here on.
-func SetArgs(pairs []Pair) func(*State) error {
+// Arg is a build argument. Set says that it has a value.
+type Arg struct {
+	Name, Value string
+	Set         bool
+}
+
+// SetArgs is ARG: each argument that has a value is visible from here on.
+func SetArgs(args []Arg) func(*State) error {
 	return func(st *State) error {
-		for _, p := range pairs {
-			st.SetArg(p.Name, p.Value)
+		for _, a := range args {
+			if a.Set {
+				st.SetArg(a.Name, a.Value)
+			} else {
+				st.declare(a.Name)
+			}
 		}
 		return nil
 	}

@@ -19,7 +19,8 @@ type State struct {
 	// Config is the image's config so far, without history and diffIDs. The
 	// state owns it.
 	Config *layout.ImageConfig
-	// Args are the build arguments declared so far, each KEY=value.
+	// Args are the build arguments declared so far, each KEY=value, or KEY
+	// alone where it has no value.
 	Args []string
 	// Key names the outcome of the steps so far; the keys of the steps that
 	// follow are made from it. After FROM it is the image's id.
@@ -43,6 +44,9 @@ type State struct {
 	// lost says that a Definer has met a step of which there is no record, so
 	// that Key doesn't name what the state's definition does.
 	lost bool
+	// overENV names the arguments that were declared after ENV set a variable
+	// of their name.
+	overENV map[string]bool
 	// ownCmd says that this stage set CMD itself, so that ENTRYPOINT keeps it.
 	ownCmd bool
 }
@@ -84,33 +88,64 @@ func (st State) Clone() State {
 	st.Layers = slices.Clone(st.Layers)
 	st.History = slices.Clone(st.History)
 	st.outcomes = maps.Clone(st.outcomes)
+	st.overENV = maps.Clone(st.overENV)
 	return st
 }
 
 // Descend gives the state that a stage based on this one starts from. The build
-// arguments come along; who set CMD is the stage's own business.
+// arguments come along, though none hides ENV any more; who set CMD is the
+// stage's own business.
 func (st State) Descend() State {
 	next := st.Clone()
-	next.ownCmd = false
+	next.overENV, next.ownCmd = nil, false
 	return next
 }
 
-// Env gives the variables that an instruction's words are expanded with: the
-// config's ENV, and the build arguments that ENV doesn't hide.
+// Env gives the variables that an instruction's words are expanded with, and
+// that a command sees: the config's ENV and the build arguments. Of two with one
+// name the later instruction's counts, as in BuildKit.
 func (st *State) Env() []string {
 	env := slices.Clone(st.Config.Config.Env)
 	for _, arg := range st.Args {
-		name, _, _ := strings.Cut(arg, "=")
-		if _, hidden := lookupEnv(st.Config.Config.Env, name); !hidden {
-			env = append(env, arg)
+		name, value, set := strings.Cut(arg, "=")
+		_, inENV := lookupEnv(st.Config.Config.Env, name)
+		if set && (!inENV || st.overENV[name]) {
+			env = setEnv(env, name, value)
 		}
 	}
 	return env
 }
 
-// SetArg declares a build argument. A later declaration wins.
+// BuildArgs gives each declared argument as KEY=value with the value that Env
+// has for it: what the history says of a command.
+func (st *State) BuildArgs() []string {
+	env := st.Env()
+	args := make([]string, len(st.Args))
+	for i, arg := range st.Args {
+		name, _, _ := strings.Cut(arg, "=")
+		value, _ := lookupEnv(env, name)
+		args[i] = name + "=" + value
+	}
+	return args
+}
+
+// SetArg gives a build argument its value. A later declaration wins.
 func (st *State) SetArg(name, value string) {
+	st.declare(name)
 	st.Args = setEnv(st.Args, name, value)
+	if _, inENV := lookupEnv(st.Config.Config.Env, name); inENV {
+		if st.overENV == nil {
+			st.overENV = map[string]bool{}
+		}
+		st.overENV[name] = true
+	}
+}
+
+// declare notes a build argument; one that has a value keeps it.
+func (st *State) declare(name string) {
+	if _, set := lookupEnv(st.Args, name); !set && !slices.Contains(st.Args, name) {
+		st.Args = append(st.Args, name)
+	}
 }
 
 // note adds an instruction to the history that made no layer.

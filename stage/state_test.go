@@ -7,14 +7,32 @@ import (
 	"github.com/builder-oci/builder/storage/layout"
 )
 
-func TestEnvHidesArgsOfTheSameName(t *testing.T) {
-	st := Scratch(&layout.ImageConfig{Config: layout.RunConfig{Env: []string{"A=env"}}})
+func TestOfArgAndEnvTheLaterCounts(t *testing.T) {
+	st := Scratch(&layout.ImageConfig{Config: layout.RunConfig{Env: []string{"A=base", "P=/bin"}}})
+	check := func(what string, got []string, want ...string) {
+		t.Helper()
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
 	st.SetArg("A", "arg")
 	st.SetArg("B", "1")
 	st.SetArg("B", "2")
-	if got, want := st.Env(), []string{"A=env", "B=2"}; !slices.Equal(got, want) {
-		t.Errorf("Env() = %v, want %v", got, want)
+	st.declare("B")
+	st.declare("C")
+	check("ARG after ENV", st.Env(), "A=arg", "P=/bin", "B=2")
+	check("the config", st.Config.Config.Env, "A=base", "P=/bin")
+	check("history", st.BuildArgs(), "A=arg", "B=2", "C=")
+
+	child := st.Descend()
+	check("a stage above", child.Env(), "A=base", "P=/bin", "B=2")
+	check("history above", child.BuildArgs(), "A=base", "B=2", "C=")
+
+	if err := SetEnv([]Pair{{"A", "env"}})(&st); err != nil {
+		t.Fatal(err)
 	}
+	check("ENV after ARG", st.Env(), "A=env", "P=/bin", "B=2")
+	check("the stage above, still", child.Env(), "A=base", "P=/bin", "B=2")
 }
 
 func TestCloneSharesNothing(t *testing.T) {
