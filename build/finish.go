@@ -86,7 +86,7 @@ func (b *build) packings(ctx context.Context, st *stage.State) ([]snapshot.Packi
 		if l.FromImage() {
 			packings[i] = snapshot.Packing{DiffID: l.DiffID, Blob: l.Blob}
 		} else {
-			jobs[i] = b.packer.start(ctx, l)
+			jobs[i] = b.packer.start(ctx, st.Layers[:i+1])
 		}
 	}
 	for i, f := range jobs {

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 
@@ -19,6 +20,9 @@ type packer struct {
 
 	mu   sync.Mutex
 	jobs map[snapshot.Key]*future[snapshot.Packing]
+
+	timesMu sync.Mutex
+	times   map[snapshot.Key]*layer.Times // of a written layer and those below it
 }
 
 func newPacker(o Options, env Env) *packer {
@@ -26,6 +30,7 @@ func newPacker(o Options, env Env) *packer {
 		o: o, env: env,
 		slots: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		jobs:  map[snapshot.Key]*future[snapshot.Packing]{},
+		times: map[snapshot.Key]*layer.Times{},
 	}
 }
 
@@ -46,7 +51,8 @@ func (p *packer) want(written bool) snapshot.Packing {
 
 // timeRule chooses the times in a layer. What builder wrote itself bears the
 // times of somebody's checkout, which say nothing: an epoch replaces them all.
-// A command's older times are its result, and stay.
+// A command's older times are its result, and stay, but for those that it has
+// only kept.
 func (p *packer) timeRule(written bool) layer.TimeRule {
 	switch {
 	case p.o.Epoch == nil:
@@ -58,13 +64,14 @@ func (p *packer) timeRule(written bool) layer.TimeRule {
 	}
 }
 
-// start packs a layer in the background, if it isn't packed.
-func (p *packer) start(ctx context.Context, l stage.Layer) *future[snapshot.Packing] {
+// start packs the last of the layers in the background, if it isn't packed.
+func (p *packer) start(ctx context.Context, layers []stage.Layer) *future[snapshot.Packing] {
+	l, below := layers[len(layers)-1], layers[:len(layers)-1]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f, ok := p.jobs[l.Tree]
 	if !ok {
-		f = start(func() (snapshot.Packing, error) { return p.pack(ctx, l) })
+		f = start(func() (snapshot.Packing, error) { return p.pack(ctx, l, below) })
 		p.jobs[l.Tree] = f
 	}
 	return f
@@ -76,7 +83,7 @@ func (p *packer) known(l stage.Layer) (snapshot.Packing, bool) {
 	return found, ok && p.env.Store.Layout().HasBlob(found.Blob.Digest, found.Blob.Size)
 }
 
-func (p *packer) pack(ctx context.Context, l stage.Layer) (snapshot.Packing, error) {
+func (p *packer) pack(ctx context.Context, l stage.Layer, below []stage.Layer) (snapshot.Packing, error) {
 	if found, ok := p.known(l); ok {
 		return found, nil
 	}
@@ -93,16 +100,55 @@ func (p *packer) pack(ctx context.Context, l stage.Layer) (snapshot.Packing, err
 	if err != nil {
 		return snapshot.Packing{}, err
 	}
-	return p.write(ctx, l.Tree, p.want(l.Written), src)
+	want := p.want(l.Written)
+	var foreign *layer.Times
+	if want.Time.Mode == layer.TimeClamp {
+		if foreign, err = p.foreign(ctx, below); err != nil {
+			return snapshot.Packing{}, err
+		}
+	}
+	return p.write(ctx, l.Tree, want, src, foreign)
+}
+
+// foreign gives the times that written layers have brought into the tree of a
+// command, which may have moved or copied what bears them. They are some
+// checkout's wherever they stand. The record of a packing needn't name them: a
+// command's result stands on these layers and no others.
+func (p *packer) foreign(ctx context.Context, below []stage.Layer) (*layer.Times, error) {
+	p.timesMu.Lock()
+	defer p.timesMu.Unlock()
+	var times *layer.Times
+	for _, l := range below {
+		if !l.Written {
+			continue
+		}
+		known, ok := p.times[l.Tree]
+		if !ok {
+			src, err := p.env.Snapshots.Changes(l.Tree)
+			if errors.Is(err, snapshot.ErrNotFound) {
+				// Only a full copy outlives the tree that it was copied from.
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			if known, err = layer.GatherTimes(ctx, src, times); err != nil {
+				return nil, err
+			}
+			p.times[l.Tree] = known
+		}
+		times = known
+	}
+	return times, nil
 }
 
 // direct packs a layer whose tree is never made, from the entries themselves.
 func (p *packer) direct(ctx context.Context, tree snapshot.Key, written bool, src layer.Source) error {
-	_, err := p.write(ctx, tree, p.want(written), src)
+	_, err := p.write(ctx, tree, p.want(written), src, nil)
 	return err
 }
 
-func (p *packer) write(ctx context.Context, tree snapshot.Key, want snapshot.Packing, src layer.Source) (snapshot.Packing, error) {
+func (p *packer) write(ctx context.Context, tree snapshot.Key, want snapshot.Packing, src layer.Source, foreign *layer.Times) (snapshot.Packing, error) {
 	session, err := p.env.Store.Session()
 	if err != nil {
 		return want, err
@@ -113,7 +159,7 @@ func (p *packer) write(ctx context.Context, tree snapshot.Key, want snapshot.Pac
 	}
 	defer func() { _ = w.Cancel() }()
 	packed, err := layer.Pack(ctx, src, w, layer.PackOptions{
-		Compression: want.Compression, Level: want.Level, Time: want.Time,
+		Compression: want.Compression, Level: want.Level, Time: want.Time, Foreign: foreign,
 	})
 	if err != nil {
 		return want, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
@@ -136,13 +137,12 @@ func (r *Runner) adoptKnown(st *State, at Step, j *job) bool {
 }
 
 func (r *Runner) advance(st *State, at Step, j *job, step *cache.Step) {
-	l := Layer{Tree: step.Result, Written: j.written}
-	st.grow(l, j.createdBy, step.Created)
+	st.grow(Layer{Tree: step.Result, Written: j.written}, j.createdBy, step.Created)
 	st.Key = step.Result
 	st.addOutcomes(outcomes{{st.Definition, step.Result}: true})
 	st.ID = shortID(step.Key)
 	if r.Made != nil {
-		r.Made(at, l)
+		r.Made(slices.Clip(st.Layers))
 	}
 	r.Report(Done{Step: at, ID: st.ID})
 }

@@ -45,8 +45,9 @@ type Runner struct {
 	// Pack makes the blob of a layer whose entries are at hand, where no tree
 	// of it will be needed.
 	Pack func(ctx context.Context, tree snapshot.Key, written bool, src layer.Source) error
-	// Made is told of each layer that was made, before the next step begins.
-	Made func(at Step, l Layer)
+	// Made is told of each layer that was made, before the next step begins: it
+	// is the last of the layers, which may be kept.
+	Made func(layers []Layer)
 	// Report takes the events of all steps.
 	Report func(Event)
 	// NoCache executes each step, whatever is known.

@@ -13,7 +13,7 @@ import (
 
 // PackerVersion changes whenever the same tree and options may give another
 // blob: it names this package's format and the compressors that take part.
-const PackerVersion = "2 pgzip-1.2.6 compress-1.18.2"
+const PackerVersion = "3 pgzip-1.2.6 compress-1.18.2"
 
 // PackOptions choose the form of a blob.
 type PackOptions struct {
@@ -21,6 +21,9 @@ type PackOptions struct {
 	// Level is the compressor's own; zero stands for [DefaultLevel].
 	Level int
 	Time  TimeRule
+	// Foreign are times that no command chose, though one may have kept them
+	// when it moved or copied a file.
+	Foreign *Times
 }
 
 // Packed is what came out of [Pack].
@@ -45,6 +48,7 @@ func Pack(ctx context.Context, src Source, w io.Writer, o PackOptions) (Packed, 
 	if err != nil {
 		return Packed{}, err
 	}
+	o.Time.foreign = o.Foreign
 	if s, ok := src.(timed); ok {
 		src = s.timed(o.Time)
 	}

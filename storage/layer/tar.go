@@ -230,11 +230,15 @@ type TimeRule struct {
 	Mode string
 	// Epoch is the time in seconds since 1970 that the modes refer to.
 	Epoch int64
+
+	// foreign are [PackOptions.Foreign], while a layer is packed.
+	foreign *Times
 }
 
 // The modes of a [TimeRule].
 const (
-	// TimeClamp brings times later than the epoch down to it.
+	// TimeClamp brings times later than the epoch, and [PackOptions.Foreign],
+	// to it.
 	TimeClamp = "clamp"
 	// TimeExact sets all times to the epoch.
 	TimeExact = "exact"
@@ -251,7 +255,7 @@ func (r TimeRule) apply(e *Entry) int64 {
 }
 
 func (r TimeRule) of(t time.Time) int64 {
-	if r.Mode == TimeExact || r.Mode == TimeClamp && t.Unix() > r.Epoch {
+	if r.Mode == TimeExact || r.Mode == TimeClamp && (t.Unix() > r.Epoch || r.foreign.has(t)) {
 		return r.Epoch
 	}
 	return t.Unix()
