@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/image-spec/identity"
 
@@ -27,7 +29,17 @@ func (b *build) from(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 		return nil, err
 	}
 	st := base.Clone()
+	setPath(st.Config)
 	return &st, nil
+}
+
+// setPath gives an image that sets no PATH the usual one, as BuildKit does: so
+// its instructions can add to it, and what is built upon it has it.
+func setPath(config *layout.ImageConfig) {
+	isPath := func(kv string) bool { return strings.HasPrefix(kv, "PATH=") }
+	if !slices.ContainsFunc(config.Config.Env, isPath) {
+		config.Config.Env = append(config.Config.Env, "PATH="+stage.DefaultPath)
+	}
 }
 
 func (b *build) fromStage(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {

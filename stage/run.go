@@ -230,13 +230,11 @@ func (in Run) connect(ctx context.Context, r *Runner, s *sandbox.Spec) (func() e
 }
 
 // runEnv is the environment of a command: what the config and the arguments
-// say, with the defaults that docker gives, and the proxies.
+// say, HOME, and the proxies.
 func runEnv(r *Runner, st *State, home string) []string {
 	env := st.Env()
-	for _, d := range []Pair{{"PATH", DefaultPath}, {"HOME", home}} {
-		if _, set := lookupEnv(env, d.Name); !set {
-			env = append(env, d.Name+"="+d.Value)
-		}
+	if _, set := lookupEnv(env, "HOME"); !set {
+		env = append(env, "HOME="+home)
 	}
 	for _, kv := range r.Settings.Proxy {
 		name, _, _ := strings.Cut(kv, "=")
@@ -251,7 +249,7 @@ func runEnv(r *Runner, st *State, home string) []string {
 // so that what prints it gives the same layer.
 const hostname = "builder"
 
-// DefaultPath is the PATH of commands whose image sets none, as docker has it.
+// DefaultPath is the PATH of images that set none, as docker has it.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func newID() string {
