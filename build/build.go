@@ -107,10 +107,8 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 		return nil, err
 	}
 	for _, s := range b.order {
-		for _, in := range s.Instructions {
-			if err := in.CheckSupported(b.file.Name, nil); err != nil {
-				return nil, err
-			}
+		if err := b.checkSupported(s); err != nil {
+			return nil, err
 		}
 	}
 	b.number()
@@ -118,6 +116,19 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 	b.packer = newPacker(o, env)
 	b.runner = b.newRunner()
 	return b, nil
+}
+
+// checkSupported refuses what isn't there yet before anything is built.
+func (b *build) checkSupported(s *dockerfile.Stage) error {
+	if err := s.CheckSupported(b.file.Name); err != nil {
+		return err
+	}
+	for _, in := range s.Instructions {
+		if err := in.CheckSupported(b.file.Name, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // number counts the steps of the needed stages in the order of the file.

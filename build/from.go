@@ -28,9 +28,23 @@ func (b *build) from(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	if err != nil {
 		return nil, err
 	}
+	if err := checkArchitecture(s.Base, base.Config); err != nil {
+		return nil, err
+	}
 	st := base.Clone()
 	setPath(st.Config)
 	return &st, nil
+}
+
+// checkArchitecture refuses an image whose programs can't run here.
+func checkArchitecture(name string, config *layout.ImageConfig) error {
+	this := platform()
+	if (config.Architecture == "" || config.Architecture == this.Architecture) && (config.OS == "" || config.OS == this.OS) {
+		return nil
+	}
+	return fault.New(fmt.Sprintf("pull the one for this machine: builder pull --platform %s/%s %s", this.OS, this.Architecture, name),
+		"%s is an image for %s/%s, and this machine is %s/%s: to build for another platform is not supported yet",
+		name, config.OS, config.Architecture, this.OS, this.Architecture)
 }
 
 // setPath gives an image that sets no PATH the usual one, as BuildKit does: so
