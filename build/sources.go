@@ -111,7 +111,7 @@ func (f *contextFiles) Glob(pattern string) ([]stage.Match, error) {
 }
 
 // Walk gives the entry at a path and all below it.
-func (f *contextFiles) Walk(ctx context.Context, path string, fn func(*layer.Entry) error) error {
+func (f *contextFiles) Walk(ctx context.Context, path string, fn func(*layer.Entry, stage.FileID) error) error {
 	entries, err := f.list(ctx, path)
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func (f *contextFiles) Walk(ctx context.Context, path string, fn func(*layer.Ent
 		f.mu.Lock()
 		f.known[le] = e
 		f.mu.Unlock()
-		if err := fn(le); err != nil {
+		if err := fn(le, stage.FileIDOf(&e.Stat)); err != nil {
 			return err
 		}
 	}

@@ -72,7 +72,7 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) e
 		if err := r.Cache.MarkSeen(seen); err != nil {
 			return err
 		}
-		if in.Last && !sel.hasArchive() {
+		if in.Last && !sel.needsTree() {
 			return in.inOneRead(ctx, r, st, at, sel, selectors, parent)
 		}
 	}
@@ -148,7 +148,7 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 		return err
 	}
 	defer parent.Close()
-	if in.Last && !sel.hasArchive() {
+	if in.Last && !sel.needsTree() {
 		return in.pack(ctx, r, st, sel, parent, result)
 	}
 	active, err := r.Snapshots.Prepare(ctx, st.Tree)

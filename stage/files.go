@@ -4,6 +4,7 @@ import (
 	"context"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/storage/layer"
 )
@@ -11,6 +12,18 @@ import (
 // Match is what a pattern of COPY or ADD names: an entry's path in its source
 // and the name that it has at its destination ("" for a source's root).
 type Match struct{ Name, Path string }
+
+// FileID is the same for all names of one file. It is zero where the file has no
+// other.
+type FileID struct{ Dev, Ino uint64 }
+
+// FileIDOf gives the id of a regular file.
+func FileIDOf(st *unix.Stat_t) FileID {
+	if st.Nlink < 2 || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return FileID{}
+	}
+	return FileID{st.Dev, st.Ino}
+}
 
 // Files is where COPY and ADD take files from: the build context, or the tree
 // of another stage or image.
@@ -20,7 +33,7 @@ type Files interface {
 	Glob(pattern string) ([]Match, error)
 	// Walk gives the entry at a path and all below it, parents first. The
 	// entries may be kept; their owners are those that COPY gives them.
-	Walk(ctx context.Context, path string, fn func(*layer.Entry) error) error
+	Walk(ctx context.Context, path string, fn func(*layer.Entry, FileID) error) error
 	// Digests gives the digest of each regular file's content and "" for all
 	// other entries.
 	Digests(ctx context.Context, entries []*layer.Entry) ([]digest.Digest, error)

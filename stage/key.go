@@ -14,7 +14,7 @@ import (
 
 // rules is the version of the rules by which keys are made. It is part of
 // every key: a change of what a key covers must change it.
-const rules = 2
+const rules = 3
 
 // keyOf hashes what decides the result of a step: its kind and its inputs, in
 // their order. Names and values are length-prefixed, so that no two lists of

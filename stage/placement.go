@@ -22,6 +22,8 @@ type placement struct {
 	now    time.Time
 	sink   func(*layer.Entry) error
 
+	links   map[*layer.Entry]*layer.Entry // see selection
+	landed  map[*layer.Entry]*layer.Entry // what became of first names
 	written map[string]*layer.Entry
 	absent  map[string]bool // directories that the parent doesn't have
 }
@@ -29,7 +31,7 @@ type placement struct {
 func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Entry) error) (*placement, error) {
 	p := &placement{
 		in: in, parent: parent, dest: dest, now: time.Now(), sink: sink,
-		written: map[string]*layer.Entry{}, absent: map[string]bool{},
+		landed: map[*layer.Entry]*layer.Entry{}, written: map[string]*layer.Entry{}, absent: map[string]bool{},
 	}
 	if in.Chown == "" {
 		return p, nil
@@ -42,6 +44,7 @@ func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Ent
 // place hands all entries of the selection to the sink, directories before
 // what they hold.
 func (p *placement) place(ctx context.Context, sel *selection) error {
+	p.links = sel.links
 	wantDir := strings.HasSuffix(p.dest, "/")
 	if sel.many && len(p.in.Sources)+len(p.in.Contents) > 1 && !wantDir {
 		return errManyToOne(p.in.Verb, p.in.Dest)
@@ -144,7 +147,29 @@ func (p *placement) put(target string, e *layer.Entry) error {
 	if p.owner != nil {
 		placed.UID, placed.GID = p.owner.uid, p.owner.gid
 	}
+	p.keepLink(e, &placed)
 	return p.emit(&placed)
+}
+
+// keepLink makes what is placed a link where another name of its file has
+// landed, and hasn't been replaced since.
+func (p *placement) keepLink(e, placed *layer.Entry) {
+	if len(p.links) == 0 {
+		return
+	}
+	first, isLink := p.links[e]
+	if !isLink {
+		first = e
+	}
+	at := p.landed[first]
+	if at == nil || p.written[at.Path] != at || at.Path == placed.Path {
+		p.landed[first] = placed
+		return
+	}
+	*placed = layer.Entry{
+		Path: placed.Path, Type: tar.TypeLink, Linkname: at.Path,
+		Mode: at.Mode, UID: at.UID, GID: at.GID, ModTime: at.ModTime,
+	}
 }
 
 func (p *placement) emit(e *layer.Entry) error {

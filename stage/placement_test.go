@@ -164,6 +164,66 @@ func TestOwnersAreLookedUpInTheImage(t *testing.T) {
 	}
 }
 
+// TestNamesOfOneFileStayThat lays out what has several names and looks at what
+// comes out of a place of it.
+func TestNamesOfOneFileStayThat(t *testing.T) {
+	from := tree(t, "d/", "e/", "f/")
+	for _, pair := range [][2]string{{"d/a", "d/b"}, {"d/a", "d/c"}, {"d/a", "e/b"}, {"d/a", "f/z"}} {
+		first := filepath.Join(from.Dirs()[0], pair[0])
+		if err := os.WriteFile(first, []byte("text"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Link(first, filepath.Join(from.Dirs()[0], pair[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(from.Dirs()[0], "e/a"), []byte("other"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name    string
+		sources []string
+		want    []string
+	}{
+		{"one alone", []string{"d/a"}, []string{"t/", "t/a"}},
+		{"a directory", []string{"d"}, []string{"t/", "t/a", "t/b = t/a", "t/c = t/a"}},
+		{"several sources", []string{"d/c", "f/z"}, []string{"t/", "t/c", "t/z = t/c"}},
+		{"the first is replaced", []string{"d", "e", "f"}, []string{
+			"t/", "t/a", "t/b = t/a", "t/c = t/a", "t/a", "t/b", "t/z = t/b",
+		}},
+	} {
+		in := Copy{Sources: tc.sources, Dest: "/t/", Verb: "COPY"}
+		sel := &selection{in: in}
+		if err := sel.load(context.Background(), fixed{treeFiles{from}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(sel.links) > 0; got != (tc.name != "one alone") || got != sel.needsTree() {
+			t.Errorf("%s: needs a tree: %v", tc.name, sel.needsTree())
+		}
+		var landed []string
+		p, err := newPlacement(in, tree(t), "/t/", func(e *layer.Entry) error {
+			switch e.Type {
+			case tar.TypeDir:
+				landed = append(landed, e.Path+"/")
+			case tar.TypeLink:
+				landed = append(landed, e.Path+" = "+e.Linkname)
+			default:
+				landed = append(landed, e.Path)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.place(context.Background(), sel); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(landed, tc.want) {
+			t.Errorf("%s: landed %q, want %q", tc.name, landed, tc.want)
+		}
+	}
+}
+
 func TestSelectionDigestIgnoresTimesOnly(t *testing.T) {
 	ctx := context.Background()
 	of := func(in Copy, tr *layer.Tree) digest.Digest {
@@ -181,6 +241,19 @@ func TestSelectionDigestIgnoresTimesOnly(t *testing.T) {
 	first := of(in, tree(t, "d/x", "d/y"))
 	if of(in, tree(t, "d/x", "d/y")) != first {
 		t.Error("another checkout of the same files has another digest")
+	}
+	linked := tree(t, "d/")
+	for _, name := range []string{"d/x", "d/y"} {
+		// Both hold the same, so that only their being one file makes a difference.
+		_ = os.WriteFile(filepath.Join(linked.Dirs()[0], name), []byte("text"), 0o644)
+	}
+	apart := of(in, linked)
+	_ = os.Remove(filepath.Join(linked.Dirs()[0], "d/y"))
+	if err := os.Link(filepath.Join(linked.Dirs()[0], "d/x"), filepath.Join(linked.Dirs()[0], "d/y")); err != nil {
+		t.Fatal(err)
+	}
+	if of(in, layer.NewTree(linked.Dirs())) == apart {
+		t.Error("two names of one file have the digest of two files")
 	}
 	for name, other := range map[string]digest.Digest{
 		"another file": of(in, tree(t, "d/x", "d/z")),

@@ -28,6 +28,11 @@ type selection struct {
 	items   []item
 	digests [][]digest.Digest // of items' entries, in their order
 	many    bool              // more than one source, or a pattern that matched more than one
+
+	// first has the first name of each file that has several, links leads from
+	// its further names to it.
+	first map[FileID]*layer.Entry
+	links map[*layer.Entry]*layer.Entry
 }
 
 // item is one source: a file, or a directory with all that is in it.
@@ -99,7 +104,7 @@ func (s *selection) loadSources(ctx context.Context, from Source) error {
 
 func (s *selection) item(ctx context.Context, m Match) (item, error) {
 	it := item{name: m.Name, base: m.Path}
-	err := s.files.Walk(ctx, m.Path, func(e *layer.Entry) error {
+	err := s.files.Walk(ctx, m.Path, func(e *layer.Entry, id FileID) error {
 		if it.top == nil {
 			it.top = e
 			if e.Type == tar.TypeDir {
@@ -108,6 +113,7 @@ func (s *selection) item(ctx context.Context, m Match) (item, error) {
 			it.base = path.Dir("/" + e.Path)[1:]
 		}
 		it.entries = append(it.entries, e)
+		s.link(e, id)
 		return nil
 	})
 	if err != nil {
@@ -122,6 +128,21 @@ func (s *selection) item(ctx context.Context, m Match) (item, error) {
 	return it, err
 }
 
+// link notes that an entry is another name of an earlier one.
+func (s *selection) link(e *layer.Entry, id FileID) {
+	if id == (FileID{}) {
+		return
+	}
+	if s.first == nil {
+		s.first, s.links = map[FileID]*layer.Entry{}, map[*layer.Entry]*layer.Entry{}
+	}
+	if first, ok := s.first[id]; ok {
+		s.links[e] = first
+	} else {
+		s.first[id] = e
+	}
+}
+
 func contentItem(c Content) item {
 	e := &layer.Entry{
 		Path: c.Name, Type: tar.TypeReg, Mode: 0o644, Size: int64(len(c.Data)), ModTime: time.Unix(0, 0),
@@ -130,25 +151,35 @@ func contentItem(c Content) item {
 	return item{name: c.Name, top: e, entries: []*layer.Entry{e}}
 }
 
-func (s *selection) hasArchive() bool {
-	return slices.ContainsFunc(s.items, func(it item) bool { return it.archive })
+// needsTree says whether the entries can't be packed as they come: an archive's
+// aren't at hand, and which name of a file stands first in the layer is found
+// in the tree.
+func (s *selection) needsTree() bool {
+	return len(s.links) > 0 || slices.ContainsFunc(s.items, func(it item) bool { return it.archive })
 }
 
 // digest gives the digest of what the selection holds: for each entry its path
-// below the source, type, mode, owner, link target, xattrs and content. Times
-// are left out, so that two checkouts of the same files are the same.
+// below the source, type, mode, owner, link target, xattrs and content, and
+// which are names of one file. Times are left out, so that two checkouts of the
+// same files are the same.
 func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 	if err := s.readDigests(ctx); err != nil {
 		return "", err
 	}
 	h := sha256.New()
+	place := map[*layer.Entry]int{}
 	for i := range s.items {
 		it := &s.items[i]
 		writeField(h, it.name)
 		writeField(h, string(it.top.Type))
 		for k, e := range it.entries {
+			place[e] = len(place)
+			text := describe(e)
+			if first, ok := s.links[e]; ok {
+				text += fmt.Sprintf(" = %d", place[first])
+			}
 			writeField(h, it.rel(e))
-			writeField(h, describe(e))
+			writeField(h, text)
 			writeField(h, string(s.digests[i][k]))
 		}
 	}
@@ -198,6 +229,9 @@ func (s *selection) inputs(yield func(cache.Input) bool) {
 		it := &s.items[i]
 		for k, e := range it.entries {
 			value := describe(e)
+			if first, ok := s.links[e]; ok {
+				value += fmt.Sprintf(" = %q", first.Path)
+			}
 			if d := s.digests[i][k]; d != "" {
 				value += " " + string(d)
 			}

@@ -86,7 +86,7 @@ func (t treeFiles) descend(dirs []Match, part string) ([]Match, error) {
 }
 
 // Walk gives an entry and all below it.
-func (t treeFiles) Walk(ctx context.Context, name string, fn func(*layer.Entry) error) error {
+func (t treeFiles) Walk(ctx context.Context, name string, fn func(*layer.Entry, FileID) error) error {
 	n, err := t.tree.Lstat(name)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (t treeFiles) Walk(ctx context.Context, name string, fn func(*layer.Entry) 
 	return t.walk(ctx, n, fn)
 }
 
-func (t treeFiles) walk(ctx context.Context, n *layer.Node, fn func(*layer.Entry) error) error {
+func (t treeFiles) walk(ctx context.Context, n *layer.Node, fn func(*layer.Entry, FileID) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (t treeFiles) walk(ctx context.Context, n *layer.Node, fn func(*layer.Entry
 	if e.Type == tar.TypeReg {
 		e.Open = func() (io.ReadCloser, error) { return t.tree.Open(e.Path) }
 	}
-	if err := fn(&e); err != nil || e.Type != tar.TypeDir {
+	if err := fn(&e, FileIDOf(&n.Stat)); err != nil || e.Type != tar.TypeDir {
 		return err
 	}
 	nodes, err := t.tree.ReadDir(e.Path)
