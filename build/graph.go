@@ -155,7 +155,7 @@ func (b *build) defined(ctx context.Context, s *dockerfile.Stage) (*stage.State,
 func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
 	if b.env.Snapshots != nil && !r.DefinesOnly() && b.inImage(s) {
 		packing := *r
-		packing.Made = func(layers []stage.Layer) { b.packer.start(b.ctx, layers) }
+		packing.Made = func(layers []stage.Layer) { b.packer.startEarly(b.ctx, layers) }
 		r = &packing
 	}
 	at := b.at(s, -1)

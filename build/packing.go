@@ -77,6 +77,14 @@ func (p *packer) start(ctx context.Context, layers []stage.Layer) *future[snapsh
 	return f
 }
 
+// startEarly is start where the layer's tree is there. Whether one has to be
+// made, because only a blob in another form is left, is seen at the end.
+func (p *packer) startEarly(ctx context.Context, layers []stage.Layer) {
+	if p.env.Snapshots.HasTree(layers[len(layers)-1].Tree) {
+		p.start(ctx, layers)
+	}
+}
+
 // known gives a layer's packing if there is one whose blob is in the layout.
 func (p *packer) known(l stage.Layer) (snapshot.Packing, bool) {
 	found, ok := p.env.Store.Records().Packing(l.Tree, p.want(l.Written))
