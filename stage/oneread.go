@@ -15,8 +15,9 @@ import (
 )
 
 // inOneRead packs entries straight into a blob and digests their contents as
-// they pass by. The step's key is known only afterwards, which doesn't matter:
-// a miss was certain.
+// they pass by. The step's key is known only afterwards. A miss was certain for
+// this instruction, but another that copies the same may have been executed, or
+// another build may just have done so: then that result counts.
 func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel *selection, selectors []cache.Input, parent cache.Input) error {
 	if err := r.EnsureTree(ctx, st); err != nil {
 		return err
@@ -40,7 +41,16 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 	}
 	st.define("copy", append(selectors, cache.Input{Name: "content", Value: content.String()}))
 	j := in.job(r, st, sel, parent, content)
-	return r.record(st, at, j, keyOf(j.kind, j.inputs), result)
+	key := keyOf(j.kind, j.inputs)
+	unlock, err := r.Cache.LockStep(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if r.adoptKnown(st, at, j) {
+		return r.Records.Remove(result) // its blob is the same, or nobody's
+	}
+	return r.record(st, at, j, key, result)
 }
 
 // Rememberer is a source that keeps digests which others worked out.
