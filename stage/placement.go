@@ -53,17 +53,18 @@ func (p *placement) place(ctx context.Context, sel *selection) error {
 	if err != nil {
 		return err
 	}
-	existing, err := p.lookup(dest)
-	if err != nil {
-		return err
-	}
-	isDir := existing != nil && existing.Type == tar.TypeDir
-	if wantDir && existing != nil && !isDir {
-		return fault.New("choose another destination", "%s: the destination %s is no directory in the image", p.in.Verb, p.dest)
-	}
 	for i := range sel.items {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		// The source before may just have made it.
+		existing, err := p.lookup(dest)
+		if err != nil {
+			return err
+		}
+		isDir := existing != nil && existing.Type == tar.TypeDir
+		if wantDir && existing != nil && !isDir {
+			return fault.New("choose another destination", "%s: the destination %s is no directory in the image", p.in.Verb, p.dest)
 		}
 		if err := p.item(&sel.items[i], dest, wantDir || isDir); err != nil {
 			return err

@@ -76,7 +76,7 @@ func place(t *testing.T, in Copy, from, onto *layer.Tree) ([]string, error) {
 }
 
 func TestWhereEntriesLand(t *testing.T) {
-	from := tree(t, "a", "d/x", "d/sub/y", "l -> d", "dangling -> nowhere")
+	from := tree(t, "a", "d/x", "d/sub/y", "e", "l -> d", "dangling -> nowhere")
 	for _, tc := range []struct {
 		name string
 		in   Copy
@@ -93,6 +93,7 @@ func TestWhereEntriesLand(t *testing.T) {
 		{"links out of the root stay in it", Copy{Sources: []string{"a"}, Dest: "/up/"}, []string{"up -> ../../.."}, []string{"a"}},
 		{"a source link names its target", Copy{Sources: []string{"l"}, Dest: "/t/"}, nil, []string{"t/", "t/sub/", "t/sub/y", "t/x"}},
 		{"wildcards", Copy{Sources: []string{"d/*"}, Dest: "/t/"}, nil, []string{"t/", "t/x", "t/y"}},
+		{"a file after the directory that its pattern names too", Copy{Sources: []string{"[de]*"}, Dest: "/t"}, nil, []string{"t/", "t/e", "t/sub/", "t/sub/y", "t/x"}},
 		{"the root", Copy{Sources: []string{"d"}, Dest: "/"}, nil, []string{"sub/", "sub/y", "x"}},
 		{"several", Copy{Sources: []string{"a", "d/x"}, Dest: "t/"}, nil, []string{"t/", "t/a", "t/x"}},
 		{"here-document", Copy{Contents: []Content{{"EOF", "text"}}, Dest: "/etc/motd"}, nil, []string{"etc/", "etc/motd"}},
