@@ -296,6 +296,7 @@ func TestUnsupportedIsNamedWithItsLine(t *testing.T) {
 		"COPY --parents a b":                           "COPY --parents",
 		"COPY --exclude=*.md a b":                      "COPY --exclude",
 		"COPY --chmod=u+x a b":                         "COPY --chmod with the symbolic mode u+x",
+		"COPY --chmod=${M:-0755} a b":                  "",
 		"ADD --link a b":                               "ADD --link",
 		"ADD --exclude=x a b":                          "ADD --exclude",
 		"ADD --checksum=sha256:0 http://h/f b":         "ADD --checksum",

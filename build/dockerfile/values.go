@@ -75,7 +75,11 @@ func FileMode(chmod string) (uint32, error) {
 	return 0, fault.New("", "--chmod=%s is no octal number from 0 to 7777", chmod)
 }
 
-func isSymbolicMode(chmod string) bool { return strings.ContainsAny(chmod, "+-=") }
+// isSymbolicMode says whether --chmod is of the form u+x. What still holds a
+// variable can't be told.
+func isSymbolicMode(chmod string) bool {
+	return !strings.Contains(chmod, "$") && strings.ContainsAny(chmod, "+-=")
+}
 
 // checkSignal accepts what docker does: a number, or a name with or without
 // SIG, real-time signals counted from their ends.
