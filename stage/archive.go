@@ -11,6 +11,81 @@ import (
 	"github.com/builder-oci/builder/storage/layer"
 )
 
+// archive puts what a tar archive holds below dest. Links that lead to
+// directories are followed, as an unpacking tar would.
+func (p *placement) archive(it *item, dest string) error {
+	if err := p.makeDirs(dest); err != nil {
+		return err
+	}
+	return archiveEntries(it.top, func(e *layer.Entry) error {
+		if e.Path == "" {
+			return nil
+		}
+		target, err := p.beneath(dest, e.Path)
+		if err != nil {
+			return err
+		}
+		if err := p.makeDirs(parentDir(target)); err != nil {
+			return err
+		}
+		if e.Type == tar.TypeLink {
+			if e.Linkname, err = p.beneath(dest, e.Linkname); err != nil {
+				return err
+			}
+		}
+		if keep, err := p.giveWay(target, e); keep || err != nil {
+			return err
+		}
+		return p.put(target, e)
+	})
+}
+
+// beneath is where a name of the archive is, links on its way followed.
+func (p *placement) beneath(dest, name string) (string, error) {
+	dir, err := p.follow(path.Join(dest, parentDir(name)))
+	return path.Join(dir, path.Base(name)), err
+}
+
+// giveWay makes room for an entry of another kind than what stands there, as
+// an unpacking tar does. It says where that is to stay: a link in the place of
+// the directory that it leads to.
+func (p *placement) giveWay(target string, e *layer.Entry) (keep bool, err error) {
+	old, err := p.lookup(target)
+	if err != nil || old == nil || (old.Type == tar.TypeDir) == (e.Type == tar.TypeDir) {
+		return false, err
+	}
+	if old.Type == tar.TypeSymlink {
+		led, err := p.follow(target)
+		if err != nil {
+			return false, err
+		}
+		to, err := p.lookup(led)
+		if err != nil || to != nil && to.Type == tar.TypeDir {
+			return err == nil, err
+		}
+	}
+	for name := range p.written {
+		if name == target || strings.HasPrefix(name, target+"/") {
+			delete(p.written, name)
+		}
+	}
+	if p.gone == nil {
+		p.gone = map[string]bool{}
+	}
+	p.gone[target] = true
+	return false, nil
+}
+
+// isGone says whether what the parent has at a path has been replaced.
+func (p *placement) isGone(name string) bool {
+	for ; len(p.gone) > 0 && name != ""; name = parentDir(name) {
+		if p.gone[name] {
+			return true
+		}
+	}
+	return false
+}
+
 // isArchive says whether a file is a tar archive, plain or compressed: whether
 // a tar header can be read from it.
 func isArchive(e *layer.Entry) (bool, error) {
@@ -65,33 +140,15 @@ func archiveEntries(e *layer.Entry, fn func(*layer.Entry) error) error {
 
 // entryOf turns a header into an entry; nil for what makes no file.
 func entryOf(h *tar.Header, content io.Reader) (*layer.Entry, error) {
-	name := strings.Trim(path.Clean("/"+h.Name), "/")
-	e := &layer.Entry{
-		Path: name, Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid,
-		Size: h.Size, ModTime: h.ModTime, Linkname: h.Linkname,
-		Devmajor: h.Devmajor, Devminor: h.Devminor,
-	}
-	for k, v := range h.PAXRecords {
-		if attr, ok := strings.CutPrefix(k, "SCHILY.xattr."); ok && layer.KeepXattr(attr) {
-			if e.Xattrs == nil {
-				e.Xattrs = map[string]string{}
-			}
-			e.Xattrs[attr] = v
-		}
-	}
-	switch h.Typeflag {
-	case tar.TypeReg, '\x00':
-		e.Type = tar.TypeReg
-		e.Open = func() (io.ReadCloser, error) { return io.NopCloser(content), nil }
-	case tar.TypeLink:
-		e.Size = 0
-		e.Linkname = strings.Trim(path.Clean("/"+h.Linkname), "/")
-	case tar.TypeDir, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
-		e.Size = 0
-	case tar.TypeXGlobalHeader:
+	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil, nil
-	default:
+	}
+	e, ok := layer.FromHeader(strings.Trim(path.Clean("/"+h.Name), "/"), h, content)
+	if !ok {
 		return nil, fault.New("", "the archive's entry %q has the unknown type %q", h.Name, h.Typeflag)
+	}
+	if e.Type == tar.TypeLink {
+		e.Linkname = strings.Trim(path.Clean("/"+h.Linkname), "/")
 	}
 	return e, nil
 }

@@ -26,6 +26,7 @@ type placement struct {
 	landed  map[*layer.Entry]*layer.Entry // what became of first names
 	written map[string]*layer.Entry
 	absent  map[string]bool // directories that the parent doesn't have
+	gone    map[string]bool // directories that an archive has replaced
 }
 
 func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Entry) error) (*placement, error) {
@@ -98,34 +99,6 @@ func (p *placement) item(it *item, dest string, asDir bool) error {
 		}
 		return p.put(dest, it.top)
 	}
-}
-
-// archive puts what a tar archive holds below dest. Links that lead to
-// directories are followed, as an unpacking tar would.
-func (p *placement) archive(it *item, dest string) error {
-	if err := p.makeDirs(dest); err != nil {
-		return err
-	}
-	return archiveEntries(it.top, func(e *layer.Entry) error {
-		if e.Path == "" {
-			return nil
-		}
-		dir, err := p.follow(path.Join(dest, parentDir(e.Path)))
-		if err != nil {
-			return err
-		}
-		if err := p.makeDirs(dir); err != nil {
-			return err
-		}
-		if e.Type == tar.TypeLink {
-			e.Linkname = path.Join(dest, e.Linkname)
-		}
-		target := path.Join(dir, path.Base(e.Path))
-		if old, err := p.lookup(target); err == nil && old != nil && e.Type == tar.TypeDir && old.Type == tar.TypeSymlink {
-			return nil
-		}
-		return p.put(target, e)
-	})
 }
 
 // put gives an entry its place. What stands there must be of a kind that
@@ -209,7 +182,7 @@ func (p *placement) lookup(name string) (*layer.Entry, error) {
 	if e, ok := p.written[name]; ok {
 		return e, nil
 	}
-	if name != "" && p.absent[parentDir(name)] {
+	if name != "" && p.absent[parentDir(name)] || p.isGone(name) {
 		return nil, nil
 	}
 	n, err := p.parent.Lstat(name)

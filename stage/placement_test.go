@@ -3,6 +3,8 @@ package stage
 import (
 	"archive/tar"
 	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -264,6 +266,59 @@ func TestSelectionDigestIgnoresTimesOnly(t *testing.T) {
 	} {
 		if other == first {
 			t.Errorf("%s doesn't change the digest", name)
+		}
+	}
+}
+
+// TestArchiveEntriesMakeRoom unpacks over things of other kinds.
+func TestArchiveEntriesMakeRoom(t *testing.T) {
+	onto := tree(t, "dir/old/f", "file", "link -> real", "real/", "dangling -> nowhere", "lib -> real")
+	file := filepath.Join(t.TempDir(), "a.tar")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(f)
+	for _, h := range []tar.Header{
+		{Name: "dir", Typeflag: tar.TypeReg},
+		{Name: "dir/", Typeflag: tar.TypeDir},
+		{Name: "dir/old", Typeflag: tar.TypeReg},
+		{Name: "file/", Typeflag: tar.TypeDir},
+		{Name: "file/f", Typeflag: tar.TypeReg},
+		{Name: "link/", Typeflag: tar.TypeDir},
+		{Name: "link/f", Typeflag: tar.TypeReg},
+		{Name: "dangling/", Typeflag: tar.TypeDir},
+		{Name: "lib/g", Typeflag: tar.TypeLink, Linkname: "link/f"},
+		{Name: "real", Typeflag: tar.TypeSymlink, Linkname: "elsewhere"},
+	} {
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var landed []string
+	p, err := newPlacement(Copy{Verb: "ADD"}, onto, "/", func(e *layer.Entry) error {
+		landed = append(landed, string(e.Type)+" "+e.Path+" "+e.Linkname)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := &layer.Entry{Path: "a.tar", Type: tar.TypeReg, Open: func() (io.ReadCloser, error) { return os.Open(file) }}
+	if err := p.archive(&item{top: archive}, ""); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"0 dir ", "5 dir ", "0 dir/old ", "5 file ", "0 file/f ", "0 real/f ", "5 dangling ", "1 real/g real/f", "2 real elsewhere",
+	}
+	if !slices.Equal(landed, want) {
+		t.Errorf("landed %q, want %q", landed, want)
+	}
+	for name, there := range map[string]bool{"dir/old": true, "dir/old/f": false, "real/f": false, "file/f": true} {
+		if e, err := p.lookup(name); err != nil || (e != nil) != there {
+			t.Errorf("%s: %v, %v", name, e, err)
 		}
 	}
 }

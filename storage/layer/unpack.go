@@ -159,27 +159,9 @@ func (u *unpacker) describeRoot(h *tar.Header) error {
 
 // entryOf turns a header into an entry whose content is the tar's next.
 func (u *unpacker) entryOf(p string, h *tar.Header) (*Entry, error) {
-	e := &Entry{
-		Path: p, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime,
-		Linkname: h.Linkname, Devmajor: h.Devmajor, Devminor: h.Devminor,
-	}
-	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse, '\x00':
-		e.Type, e.Size, e.Linkname = TypeReg, h.Size, ""
-		e.Open = func() (io.ReadCloser, error) { return io.NopCloser(u), nil }
-	case tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo:
-		e.Type = h.Typeflag
-	default:
+	e, ok := FromHeader(p, h, u)
+	if !ok {
 		return nil, fmt.Errorf("malformed layer: %q has the unknown type %q", h.Name, h.Typeflag)
-	}
-	for key, value := range h.PAXRecords {
-		name, ok := strings.CutPrefix(key, "SCHILY.xattr.")
-		if ok && KeepXattr(name) {
-			if e.Xattrs == nil {
-				e.Xattrs = map[string]string{}
-			}
-			e.Xattrs[name] = value
-		}
 	}
 	return e, nil
 }
