@@ -72,7 +72,11 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) e
 		if err := r.Cache.MarkSeen(seen); err != nil {
 			return err
 		}
-		if in.Last && !sel.needsTree() {
+		needsTree, err := sel.needsTree()
+		if err != nil {
+			return err
+		}
+		if in.Last && !needsTree {
 			return in.inOneRead(ctx, r, st, at, sel, selectors, parent)
 		}
 	}
@@ -148,7 +152,11 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 		return err
 	}
 	defer parent.Close()
-	if in.Last && !sel.needsTree() {
+	needsTree, err := sel.needsTree()
+	if err != nil {
+		return err
+	}
+	if in.Last && !needsTree {
 		return in.pack(ctx, r, st, sel, parent, result)
 	}
 	active, err := r.Snapshots.Prepare(ctx, st.Tree)

@@ -200,8 +200,8 @@ func TestNamesOfOneFileStayThat(t *testing.T) {
 		if err := sel.load(context.Background(), fixed{treeFiles{from}}); err != nil {
 			t.Fatal(err)
 		}
-		if got := len(sel.links) > 0; got != (tc.name != "one alone") || got != sel.needsTree() {
-			t.Errorf("%s: needs a tree: %v", tc.name, sel.needsTree())
+		if needs, err := sel.needsTree(); needs != (tc.name != "one alone") || err != nil {
+			t.Errorf("%s: needs a tree: %v, %v", tc.name, needs, err)
 		}
 		var landed []string
 		p, err := newPlacement(in, tree(t), "/t/", func(e *layer.Entry) error {
@@ -320,5 +320,40 @@ func TestArchiveEntriesMakeRoom(t *testing.T) {
 		if e, err := p.lookup(name); err != nil || (e != nil) != there {
 			t.Errorf("%s: %v, %v", name, e, err)
 		}
+	}
+}
+
+// known is a source of which every digest is known.
+type known struct {
+	treeFiles
+	opened *int
+}
+
+func (k known) Known(context.Context) (*State, error) { return nil, nil }
+func (k known) Files(context.Context) (Files, error)  { return k, nil }
+
+func (k known) Walk(ctx context.Context, name string, fn func(*layer.Entry, FileID) error) error {
+	return k.treeFiles.Walk(ctx, name, func(e *layer.Entry, id FileID) error {
+		open := e.Open
+		e.Open = func() (io.ReadCloser, error) { *k.opened++; return open() }
+		return fn(e, id)
+	})
+}
+
+func (k known) Digests(_ context.Context, entries []*layer.Entry) ([]digest.Digest, error) {
+	return make([]digest.Digest, len(entries)), nil
+}
+
+func TestKeyOfAddNeedsNoContent(t *testing.T) {
+	opened := 0
+	sel := &selection{in: Copy{Verb: "ADD", Sources: []string{"a", "b"}, Dest: "/", Extract: true}}
+	if err := sel.load(context.Background(), known{treeFiles{tree(t, "a", "b")}, &opened}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sel.digest(context.Background()); err != nil || opened > 0 {
+		t.Errorf("%d files were opened, %v", opened, err)
+	}
+	if needs, err := sel.needsTree(); needs || err != nil || opened != 2 {
+		t.Errorf("%d files were looked at, %v, %v", opened, needs, err)
 	}
 }

@@ -25,6 +25,7 @@ type selection struct {
 	in      Copy
 	files   Files
 	loaded  bool
+	looked  bool // for archives
 	items   []item
 	digests [][]digest.Digest // of items' entries, in their order
 	many    bool              // more than one source, or a pattern that matched more than one
@@ -41,7 +42,7 @@ type item struct {
 	top     *layer.Entry   // the source itself
 	entries []*layer.Entry // a directory's content, or the file alone
 	base    string         // what is cut off the entries' paths
-	archive bool           // an archive that ADD unpacks
+	archive bool           // an archive that ADD unpacks, once needsTree was asked
 }
 
 // rel is an entry's path below the item.
@@ -122,10 +123,7 @@ func (s *selection) item(ctx context.Context, m Match) (item, error) {
 	if it.top == nil {
 		return it, fmt.Errorf("%s vanished while it was read", m.Path)
 	}
-	if s.in.Extract && it.top.Type == tar.TypeReg {
-		it.archive, err = isArchive(it.top)
-	}
-	return it, err
+	return it, nil
 }
 
 // link notes that an entry is another name of an earlier one.
@@ -153,10 +151,26 @@ func contentItem(c Content) item {
 
 // needsTree says whether the entries can't be packed as they come: an archive's
 // aren't at hand, and which name of a file stands first in the layer is found
-// in the tree.
-func (s *selection) needsTree() bool {
-	return len(s.links) > 0 || slices.ContainsFunc(s.items, func(it item) bool { return it.archive })
+// in the tree. It reads the beginning of what ADD might unpack, and so is asked
+// only where the instruction is executed.
+func (s *selection) needsTree() (bool, error) {
+	needs := len(s.links) > 0
+	for i := range s.items {
+		it := &s.items[i]
+		if s.in.Extract && !s.looked && it.top.Type == tar.TypeReg && !s.isContent(i) {
+			var err error
+			if it.archive, err = isArchive(it.top); err != nil {
+				return false, err
+			}
+		}
+		needs = needs || it.archive
+	}
+	s.looked = true
+	return needs, nil
 }
+
+// isContent says whether an item is a here-document; those come last.
+func (s *selection) isContent(i int) bool { return i >= len(s.items)-len(s.in.Contents) }
 
 // digest gives the digest of what the selection holds: for each entry its path
 // below the source, type, mode, owner, link target, xattrs and content, and
@@ -192,7 +206,7 @@ func (s *selection) readDigests(ctx context.Context) error {
 	}
 	digests := make([][]digest.Digest, len(s.items))
 	for i, it := range s.items {
-		if i >= len(s.items)-len(s.in.Contents) {
+		if s.isContent(i) {
 			c := s.in.Contents[i-(len(s.items)-len(s.in.Contents))]
 			digests[i] = []digest.Digest{digest.FromString(c.Data)}
 			continue
