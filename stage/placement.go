@@ -37,7 +37,7 @@ func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Ent
 	if in.Chown == "" {
 		return p, nil
 	}
-	o, err := lookupOwner(parent, in.Chown)
+	o, err := lookupOwner(parent, "--chown="+in.Chown, in.Chown)
 	p.owner = &o
 	return p, err
 }

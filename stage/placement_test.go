@@ -154,14 +154,15 @@ func TestOwnersAreLookedUpInTheImage(t *testing.T) {
 	defer tr.Close()
 	for spec, want := range map[string]owner{
 		"www": {33, 44}, "www:staff": {33, 50}, "7": {7, 7}, "7:8": {7, 8}, "www:9": {33, 9}, ":staff": {0, 50},
+		"root": {0, 0}, "33:root": {33, 0}, "33": {33, 33},
 	} {
-		got, err := lookupOwner(tr, spec)
+		got, err := lookupOwner(tr, "USER "+spec, spec)
 		if err != nil || got != want {
 			t.Errorf("lookupOwner(%q) = %v, %v; want %v", spec, got, err, want)
 		}
 	}
 	for _, spec := range []string{"nobody", "www:nogroup"} {
-		if _, err := lookupOwner(tr, spec); err == nil {
+		if _, err := lookupOwner(tr, "--chown="+spec, spec); err == nil || !strings.Contains(err.Error(), "--chown="+spec) {
 			t.Errorf("lookupOwner(%q) finds somebody", spec)
 		}
 	}

@@ -32,42 +32,53 @@ func lookupUser(tree *layer.Tree, spec string) (*user.ExecUser, error) {
 	return u, nil
 }
 
-// owner is what --chown asks for.
+// owner is what --chown asks for, and whom WORKDIR's directories belong to.
 type owner struct{ uid, gid int }
 
-// lookupOwner resolves --chown's USER[:GROUP]. A number without a group
-// stands for the group as well; a name's group is that of its account.
-func lookupOwner(tree *layer.Tree, spec string) (owner, error) {
+// lookupOwner resolves USER[:GROUP]. A number without a group stands for the
+// group as well; a name's group is that of its account. setting is what the
+// user wrote, for errors: "--chown=www".
+func lookupOwner(tree *layer.Tree, setting, spec string) (owner, error) {
 	name, groupName, hasGroup := strings.Cut(spec, ":")
 	var o owner
 	passwd, group, err := accounts(tree)
 	if err != nil {
 		return o, err
 	}
-	if id, err := strconv.ParseUint(name, 10, 31); err == nil {
-		o = owner{uid: int(id), gid: int(id)}
+	if id, ok := numericID(name); ok {
+		o = owner{uid: id, gid: id}
 	} else if name != "" {
 		us, err := user.ParsePasswdFilter(bytes.NewReader(passwd), func(u user.User) bool { return u.Name == name })
 		if err != nil || len(us) == 0 {
-			return o, fault.New("create the account in an earlier RUN, or give --chown numbers",
-				"--chown=%s: no user %q in the image's /etc/passwd", spec, name)
+			return o, fault.New("create the account in an earlier RUN, or give numbers",
+				"%s: no user %q in the image's /etc/passwd", setting, name)
 		}
 		o = owner{uid: us[0].Uid, gid: us[0].Gid}
 	}
 	if !hasGroup {
 		return o, nil
 	}
-	if id, err := strconv.ParseUint(groupName, 10, 31); err == nil {
-		o.gid = int(id)
+	if id, ok := numericID(groupName); ok {
+		o.gid = id
 		return o, nil
 	}
 	gs, err := user.ParseGroupFilter(bytes.NewReader(group), func(g user.Group) bool { return g.Name == groupName })
 	if err != nil || len(gs) == 0 {
-		return o, fault.New("create the group in an earlier RUN, or give --chown numbers",
-			"--chown=%s: no group %q in the image's /etc/group", spec, groupName)
+		return o, fault.New("create the group in an earlier RUN, or give numbers",
+			"%s: no group %q in the image's /etc/group", setting, groupName)
 	}
 	o.gid = gs[0].Gid
 	return o, nil
+}
+
+// numericID reads an id. root needs no account, so that an image without any
+// can name it.
+func numericID(name string) (int, bool) {
+	if name == "root" {
+		return 0, true
+	}
+	id, err := strconv.ParseUint(name, 10, 31)
+	return int(id), err == nil
 }
 
 // accounts reads the image's passwd and group files; a missing one is empty.

@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/builder-oci/builder/storage/cache"
@@ -27,6 +28,7 @@ func (in Workdir) apply(ctx context.Context, r *Runner, st *State, at Step) erro
 	inputs := []cache.Input{
 		{Name: "dir", Value: in.Dir},
 		{Name: "user", Value: st.Config.Config.User},
+		{Name: "owners", Value: strconv.FormatBool(r.ExactOwners)},
 	}
 	st.define("workdir", inputs)
 	return r.solve(ctx, st, at, &job{
@@ -54,11 +56,11 @@ func (in Workdir) execute(ctx context.Context, r *Runner, st *State, result snap
 		return err
 	}
 	if spec := st.Config.Config.User; spec != "" {
-		u, err := lookupUser(active.Parent(), spec)
+		o, err := lookupOwner(active.Parent(), "USER "+spec, spec)
 		if err != nil {
 			return err
 		}
-		p.owner = &owner{uid: u.Uid, gid: u.Gid}
+		p.owner = &o
 	}
 	dir, err := p.parent.Resolve(strings.Trim(path.Clean(in.Dir), "/"), true)
 	if err != nil {
