@@ -40,18 +40,20 @@ type Result struct {
 
 // build is one build in progress.
 type build struct {
-	ctx    context.Context //nolint:containedctx // ends the packing that outlives the step which began it
-	o      Options
-	env    Env
-	r      Reporter
-	file   *dockerfile.File
-	path   string              // the Dockerfile's, "" for standard input
-	order  []*dockerfile.Stage // needed stages, the target last
-	first  map[int]int         // number of a stage's FROM among all steps
-	total  int                 // steps of all needed stages
-	runner *stage.Runner
-	packer *packer
-	files  *contextSource
+	ctx   context.Context //nolint:containedctx // ends the packing that outlives the step which began it
+	o     Options
+	env   Env
+	r     Reporter
+	file  *dockerfile.File
+	path  string              // the Dockerfile's, "" for standard input
+	order []*dockerfile.Stage // needed stages, the target last
+	first map[int]int         // number of a stage's FROM among all steps
+	total int                 // steps of all needed stages
+	// triggered has the stages that the triggers of a stage's base read.
+	triggered map[int][]int
+	runner    *stage.Runner
+	packer    *packer
+	files     *contextSource
 
 	mu     sync.Mutex
 	stages map[int]*future[*stage.State]    // by stage index
@@ -71,6 +73,9 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 	b.ctx = ctx
 	defer b.packer.close(cancel)
 	defer b.files.close()
+	if err := b.settleStages(ctx); err != nil {
+		return Result{}, err
+	}
 	if env.Snapshots == nil {
 		err = b.lookUp(ctx)
 	} else {
@@ -86,7 +91,7 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 func prepare(o Options, env Env, r Reporter) (*build, error) {
 	b := &build{
 		o: o, env: env, r: r,
-		first:  map[int]int{},
+		first: map[int]int{}, triggered: map[int][]int{},
 		stages: map[int]*future[*stage.State]{},
 		bases:  map[string]*future[*stage.State]{},
 		defs:   map[int]*future[*stage.State]{},
@@ -111,7 +116,6 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 			return nil, err
 		}
 	}
-	b.number()
 	b.files = newContextSource(o.ContextDir, b.path, env.Store.Cache())
 	b.packer = newPacker(o, env)
 	b.runner = b.newRunner()

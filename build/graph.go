@@ -100,7 +100,7 @@ func (b *build) plan(ctx context.Context) ([]*dockerfile.Stage, error) {
 	needed := map[int]bool{b.target().Index: true}
 	for _, s := range slices.Backward(b.order) {
 		if needed[s.Index] && !known[s.Index] {
-			for _, i := range s.Needs {
+			for _, i := range slices.Concat(s.Needs, b.triggered[s.Index]) {
 				needed[i] = true
 			}
 		}
@@ -118,7 +118,7 @@ func (b *build) plan(ctx context.Context) ([]*dockerfile.Stage, error) {
 func (b *build) quiet() *build {
 	q := &build{
 		o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
-		file: b.file, path: b.path, order: b.order, first: b.first, total: b.total,
+		file: b.file, path: b.path, order: b.order, first: b.first, total: b.total, triggered: b.triggered,
 		packer: b.packer, files: b.files,
 		stages: map[int]*future[*stage.State]{},
 		bases:  b.bases,

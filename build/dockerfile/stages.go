@@ -16,7 +16,11 @@ import (
 // Needed gives the stages that target needs, itself last, each after those
 // that it reads. target is a stage's name (case doesn't matter) or index; ""
 // is the last stage. An unknown target is a *fault.Error that lists the names.
-func (f *File) Needed(target string) ([]*Stage, error) {
+func (f *File) Needed(target string) ([]*Stage, error) { return f.NeededWith(target, nil) }
+
+// NeededWith is Needed where stages, by their index, read others besides their
+// Needs, as ONBUILD triggers may.
+func (f *File) NeededWith(target string, also map[int][]int) ([]*Stage, error) {
 	last, err := f.target(target)
 	if err != nil {
 		return nil, err
@@ -30,7 +34,7 @@ func (f *File) Needed(target string) ([]*Stage, error) {
 			continue
 		}
 		stages = append(stages, f.Stages[i])
-		for _, n := range f.Stages[i].Needs {
+		for _, n := range slices.Concat(f.Stages[i].Needs, also[i]) {
 			needed[n] = true
 		}
 	}
