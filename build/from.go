@@ -31,6 +31,9 @@ func (b *build) from(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	if err := checkArchitecture(s.Base, base.Config); err != nil {
 		return nil, err
 	}
+	if tellsOfMore(base.History) {
+		r.Report(stage.Warning{Step: b.at(s, -1), Text: "the history of " + s.Base + " tells of more layers than it has"})
+	}
 	st := base.Clone()
 	setPath(st.Config)
 	return &st, nil
@@ -132,27 +135,30 @@ func (b *build) imageState(img layout.Image) (*stage.State, error) {
 		st.Layers = append(st.Layers, stage.Layer{Tree: chain, Blob: manifest.Layers[i], DiffID: diffIDs[i]})
 		st.Tree = chain
 	}
-	st.History, err = importHistory(config)
+	st.History = importHistory(config)
 	config.History = nil
-	return st, err
+	return st, nil
 }
 
 // importHistory takes over a base image's history. An image without one has
-// layers all the same.
-func importHistory(config *layout.ImageConfig) ([]stage.History, error) {
+// layers all the same; where it tells of more layers than there are, the last
+// ones count as empty, as in BuildKit.
+func importHistory(config *layout.ImageConfig) []stage.History {
 	layers := len(config.RootFS.DiffIDs)
 	var history []stage.History
 	n := 0
 	for _, h := range config.History {
 		entry := stage.History{History: h, Layer: -1}
-		if !h.EmptyLayer {
+		if !h.EmptyLayer && n < layers {
 			entry.Layer = n
 			n++
 		}
 		history = append(history, entry)
 	}
-	if n > layers {
-		return nil, fmt.Errorf("the base image's history tells of %d layers, and it has %d", n, layers)
-	}
-	return history, nil
+	return history
+}
+
+// tellsOfMore says whether the history of a base tells of layers that it lacks.
+func tellsOfMore(history []stage.History) bool {
+	return slices.ContainsFunc(history, func(h stage.History) bool { return h.Layer < 0 && !h.EmptyLayer })
 }
