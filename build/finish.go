@@ -42,7 +42,7 @@ func (b *build) finish(ctx context.Context) (Result, error) {
 	if err := b.label(img.config); err != nil {
 		return Result{}, err
 	}
-	if err := b.date(img.config, st); err != nil {
+	if err := b.date(ctx, img.config, st); err != nil {
 		return Result{}, err
 	}
 	if err := b.linkChains(st, packings, img); err != nil {
@@ -152,13 +152,13 @@ func (b *build) label(config *layout.ImageConfig) error {
 // date gives the image its times. Without an epoch it was created when this
 // config was first built: a build that finds everything known repeats it, and
 // so ends with the same id.
-func (b *build) date(config *layout.ImageConfig, st *stage.State) error {
+func (b *build) date(ctx context.Context, config *layout.ImageConfig, st *stage.State) error {
 	var created time.Time
 	if b.o.Epoch != nil {
 		created = b.o.Epoch.UTC()
 	} else {
 		var err error
-		if created, err = b.firstBuilt(config); err != nil {
+		if created, err = b.firstBuilt(ctx, config); err != nil {
 			return err
 		}
 	}
@@ -173,8 +173,8 @@ func (b *build) date(config *layout.ImageConfig, st *stage.State) error {
 }
 
 // firstBuilt looks up when a config without times was first built here, and
-// notes it.
-func (b *build) firstBuilt(config *layout.ImageConfig) (time.Time, error) {
+// notes it. Of builds that make it at once one is the first.
+func (b *build) firstBuilt(ctx context.Context, config *layout.ImageConfig) (time.Time, error) {
 	undated := config.Clone()
 	undated.Created = nil
 	text, err := json.Marshal(struct {
@@ -186,9 +186,24 @@ func (b *build) firstBuilt(config *layout.ImageConfig) (time.Time, error) {
 	}
 	key := digest.FromBytes(text)
 	c := b.env.Store.Cache()
-	if step, err := c.Step(key); err == nil && !b.o.NoCache {
+	if b.o.NoCache {
+		return noteFirst(c, key)
+	}
+	if step, err := c.Step(key); err == nil {
 		return step.Created, nil
 	}
+	unlock, err := c.LockStep(ctx, key)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer unlock()
+	if step, err := c.Step(key); err == nil {
+		return step.Created, nil
+	}
+	return noteFirst(c, key)
+}
+
+func noteFirst(c *cache.Cache, key digest.Digest) (time.Time, error) {
 	now := time.Now().UTC()
 	return now, c.PutStep(&cache.Step{Key: key, Kind: "image", Created: now}, nil)
 }
