@@ -55,6 +55,7 @@ var writes = []struct {
 	{"a hard link to an old file becomes a copy", []*Entry{{Path: "etc/copy", Type: TypeLink, Linkname: "srv/data/a"}}, "i etc/\nf etc/copy\n", false},
 	{"a whiteout", []*Entry{{Path: "srv/data", Whiteout: true}, {Path: "nothing/x", Whiteout: true}}, "i srv/\nw srv/data\n", false},
 	{"a whiteout and a new directory", []*Entry{{Path: "srv/data", Whiteout: true}, file("srv/data/a", "x")}, "i srv/\nd srv/data/\nf srv/data/a\nw srv/data/b\nw srv/data/deep\nw srv/data/h1\nw srv/data/h2\n", false},
+	{"a whiteout and directories of the old names", []*Entry{{Path: "srv/data", Whiteout: true}, file("srv/data/deep/n", "x")}, "i srv/\nd srv/data/\nw srv/data/a\nw srv/data/b\nd srv/data/deep/\nw srv/data/deep/c\nw srv/data/deep/h3\nf srv/data/deep/n\nw srv/data/h1\nw srv/data/h2\n", false},
 	{"a new file and then none", []*Entry{file("srv/x", "x"), {Path: "srv/x", Whiteout: true}, file("srv/d/x", "x"), {Path: "srv/d", Whiteout: true}}, "", false},
 	{"a directory, a file, a directory", []*Entry{directory("keep"), file("keep", "x"), directory("keep"), file("keep/n", "x")}, "d keep/\nw keep/d\nf keep/n\n", false},
 	{"the last of two counts", []*Entry{file("etc/n", "1"), file("etc/n", "22")}, "i etc/\nf etc/n\n", false},

@@ -51,6 +51,8 @@ var steps = []struct {
 	{"a directory is deleted", "rm -r srv/data", "d srv/\nw srv/data\n"},
 	{"made and deleted", "mkdir srv/x; echo x > srv/x/y; rm -r srv/x; touch -d '2001-02-03 04:05:06' srv", ""},
 	{"a directory is replaced by another", "rm -r srv/data; mkdir -p srv/data/new; echo a > srv/data/a; echo z > srv/data/z", "i srv/\nd srv/data/\nf srv/data/a\nw srv/data/b\nw srv/data/deep\nw srv/data/h1\nw srv/data/h2\nd srv/data/new/\nf srv/data/z\n"},
+	{"a directory in a replaced one", "rm -r srv/data; mkdir -p srv/data/deep; echo n > srv/data/deep/n", "i srv/\nd srv/data/\nw srv/data/a\nw srv/data/b\nd srv/data/deep/\nw srv/data/deep/c\nw srv/data/deep/h3\nf srv/data/deep/n\nw srv/data/h1\nw srv/data/h2\n"},
+	{"below a replaced directory nothing is left", "rm -r usr; mkdir -p usr/share/doc", "d usr/\nw usr/bin\n"},
 	{"a directory is replaced by the same", "cp -a srv/data /tmp/s$$; rm -r srv/data; cp -a /tmp/s$$ srv/data; rm -r /tmp/s$$; touch -d '2001-02-03 04:05:06' srv", ""},
 	{"a directory becomes a file", "rm -r srv/data; echo data > srv/data", "i srv/\nf srv/data\n"},
 	{"a file becomes a directory", "rm etc/passwd; mkdir etc/passwd; echo x > etc/passwd/x", "i etc/\nd etc/passwd/\nf etc/passwd/x\n"},

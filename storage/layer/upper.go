@@ -189,7 +189,13 @@ func (w *walker) enter(above *dir, name string, e *Entry, st *unix.Stat_t) error
 	d := &dir{fd: fd, Entry: e, below: above.below.child(name)}
 	defer d.below.close()
 	same := w.base.has(e.Path, st)
-	d.whole = w.base != nil && !same || x.opaque
+	if w.base != nil {
+		d.whole = !same
+	} else {
+		// The kernel marks only the uppermost of the directories that hide
+		// what lies below.
+		d.whole = above.whole || x.opaque
+	}
 	if err := w.list(d); err != nil {
 		return err
 	}
