@@ -32,7 +32,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 	u := &unpacker{
 		sink: s, ctx: ctx, tar: tar.NewReader(bufio.NewReaderSize(r, 128<<10)),
 		implied: map[string]bool{"": true}, dirs: map[string]bool{}, whiteouts: map[string]bool{},
-		deferred: map[string]string{}, made: map[string]bool{}, known: map[string]string{},
+		deferred: map[string]string{}, made: map[string]bool{}, places: map[string]string{},
 	}
 	if err := s.keepTime("", s.root); err != nil {
 		return nil, err
@@ -73,8 +73,10 @@ type unpacker struct {
 	// made has what this layer wrote, with the directories above it. Only a
 	// full copy needs it, where all else is the lower layers'.
 	made map[string]bool
-	// known remembers where the directories named in the tar really are.
-	known map[string]string
+	// places has where the directories named in the tar really are: true for
+	// as long as nothing is removed, which could be a link on the way to one.
+	places   map[string]string
+	placesAt int // removals when places began
 }
 
 // Read gives the content of the tar's current entry. A few bytes of tar can
@@ -185,9 +187,6 @@ func (u *unpacker) entryOf(p string, h *tar.Header) (*Entry, error) {
 }
 
 func (u *unpacker) writeDir(p string, e *Entry) error {
-	if u.o.Flavor == VFS || u.opaque[p] || u.whiteouts[p] {
-		u.known = map[string]string{}
-	}
 	if _, err := u.mkdir(p); err != nil {
 		return err
 	}
@@ -217,7 +216,6 @@ func (u *unpacker) forgetDir(p string) {
 	if !u.dirs[p] && !u.implied[p] {
 		return
 	}
-	u.known = map[string]string{}
 	for _, set := range []map[string]bool{u.implied, u.dirs, u.whiteouts, u.made} {
 		for name := range set {
 			if within(name, p) {
@@ -272,7 +270,6 @@ func (u *unpacker) delete(dir, base, hidden string) error {
 	case err != nil:
 		return err
 	case u.o.Flavor == VFS && !u.made[p]:
-		u.known = map[string]string{}
 		return u.clear(p)
 	case typeOf(st.Mode) == TypeDir:
 		return u.delete(p, whOpaque, "")
@@ -283,7 +280,6 @@ func (u *unpacker) delete(dir, base, hidden string) error {
 // clearLower removes from a directory of a full copy what other layers put
 // there.
 func (u *unpacker) clearLower(dir string) error {
-	u.known = map[string]string{}
 	fd, err := u.open(dir)
 	if err != nil {
 		return err
