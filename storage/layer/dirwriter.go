@@ -2,6 +2,7 @@ package layer
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -126,6 +127,9 @@ func (w *DirWriter) writeDir(path string, e *Entry) error {
 func (w *DirWriter) link(path, target string) error {
 	if path == target {
 		return nil
+	}
+	if within(target, path) {
+		return fmt.Errorf("hard link to /%s, which lies within what it replaces", target)
 	}
 	dir, base := split(path)
 	fd, err := w.s.open(dir)

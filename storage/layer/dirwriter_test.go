@@ -95,7 +95,7 @@ func TestDirWriterWritesTheSameLayerForAllDrivers(t *testing.T) {
 	}
 }
 
-func TestDirWriterRefusesParentsThatAreNone(t *testing.T) {
+func TestDirWriterRefusesWhatCanNotBe(t *testing.T) {
 	for _, flavor := range flavors {
 		s := newStack(t, flavor)
 		s.run(shell(t, base))
@@ -104,6 +104,9 @@ func TestDirWriterRefusesParentsThatAreNone(t *testing.T) {
 			w := NewDirWriter(dir, s.tree(), s.options())
 			if err := w.Write(file(path, "x")); !errors.Is(err, want) {
 				t.Errorf("%s: %s: error %v, want %v", flavor, path, err, want)
+			}
+			if err := w.Write(&Entry{Path: "etc", Type: TypeLink, Linkname: "etc/hosts"}); err == nil || !strings.Contains(err.Error(), "within") {
+				t.Errorf("%s: a hard link to a file in the directory it replaces: error %v", flavor, err)
 			}
 			if err := w.Write(file(".wh.x", "x")); err == nil || !strings.Contains(err.Error(), "deleted files") {
 				t.Errorf("%s: a reserved name: error %v", flavor, err)

@@ -328,6 +328,9 @@ func (u *unpacker) link(p, linkname string) error {
 	if target == p {
 		return nil
 	}
+	if within(target, p) {
+		return fmt.Errorf("malformed layer: hard link to %q, which goes when the link replaces %q", linkname, p)
+	}
 	u.forgetDir(p)
 	if below, ok := u.deferred[target]; ok {
 		target, found = below, false

@@ -184,6 +184,7 @@ func TestUnpackRefusesHostileTars(t *testing.T) {
 		{"is nothing but dots", tarOf(t, dirHeader("..")), text},
 		{"hard link climbs out", tarOf(t, linkHeader("x", "../../etc/passwd")), text},
 		{"hard link to a directory", tarOf(t, dirHeader("d"), linkHeader("x", "d")), text},
+		{"hard link to a file in the directory it replaces", tarOf(t, dirHeader("a"), fileHeader("a/f", "x"), linkHeader("a", "a/f")), text},
 		{"hard link to nothing", tarOf(t, linkHeader("x", "nothing")), text},
 		{"links in a circle", tarOf(t, symlinkHeader("a", "b"), symlinkHeader("b", "a"), fileHeader("a/x", "")), text},
 		{"a file as a directory", tarOf(t, fileHeader("f", ""), fileHeader("f/x", "")), text},
