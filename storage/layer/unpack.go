@@ -53,6 +53,9 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 			return nil, pathError("unpack", h.Name, err)
 		}
 	}
+	if err := u.dropAufsLinks(); err != nil {
+		return nil, err
+	}
 	if err := s.finish(); err != nil {
 		return nil, err
 	}
@@ -100,6 +103,9 @@ func (u *unpacker) entry(h *tar.Header) error {
 		return u.describeRoot(h)
 	}
 	dirName, base := split(name)
+	if passedOver(dirName) {
+		return nil
+	}
 	dir, err := u.parent(dirName)
 	if err != nil {
 		return err
@@ -139,7 +145,7 @@ func safeName(name string) (string, error) {
 	}
 	dir, _ := split(c)
 	for _, part := range strings.Split(dir, "/") {
-		if isReserved(part) {
+		if isReserved(part) && !isAufs(part) {
 			return "", fmt.Errorf("malformed layer: %q lies beneath a deleted name", name)
 		}
 	}
@@ -201,9 +207,14 @@ func (u *unpacker) writeDir(p string, e *Entry) error {
 func (u *unpacker) file(p string, e *Entry) error {
 	u.forgetDir(p)
 	err := u.put(p, e)
-	if e.Type != TypeChar && e.Type != TypeBlock || !errors.Is(err, unix.EPERM) {
-		return err
+	if (e.Type == TypeChar || e.Type == TypeBlock) && errors.Is(err, unix.EPERM) {
+		return u.hide(p)
 	}
+	return err
+}
+
+// hide removes a name here, and hides it where the layers below have it.
+func (u *unpacker) hide(p string) error {
 	if err := u.clear(p); err != nil || u.o.Flavor == VFS {
 		return err
 	}
@@ -244,8 +255,7 @@ func (u *unpacker) delete(dir, base, hidden string) error {
 		}
 		return u.setOpaque(dir)
 	}
-	if strings.HasPrefix(hidden, whPrefix) {
-		// Names of aufs for its own use.
+	if isAufs(base) {
 		return nil
 	}
 	if hidden == "" || hidden == "." || hidden == ".." {

@@ -121,7 +121,8 @@ func TestUnpackOverLowerLayers(t *testing.T) {
 		{"a directory twice keeps its files", []tar.Header{dirHeader("n"), fileHeader("n/x", "5"), dirHeader("n")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d n/ n/x=5"},
 		{"a new directory gives way to a file", []tar.Header{fileHeader("n/x/y", "5"), fileHeader("n", "6")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d n=6"},
 		{"names in other forms", []tar.Header{fileHeader("./x", "5"), fileHeader("/y", "6"), fileHeader("d/../z", "7"), dirHeader("./")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d x=5 y=6 z=7"},
-		{"names of aufs", []tar.Header{dirHeader(".wh..wh.plnk"), fileHeader(".wh..wh.aufs", "")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d"},
+		{"names of aufs", []tar.Header{dirHeader(".wh..wh.plnk"), fileHeader(".wh..wh.plnk/1.2", ""), fileHeader(".wh..wh.aufs", ""), dirHeader(".wh..wh.orph"), fileHeader(".wh..wh.orph/x", ""), linkHeader("d/.wh..wh.x/y/z", "d/a")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d"},
+		{"hard links of aufs", []tar.Header{fileHeader(".wh..wh.plnk/1.2", "5"), linkHeader("d/n", ".wh..wh.plnk/1.2"), linkHeader("n", "/.wh..wh.plnk/1.2"), linkHeader(".wh..wh.plnk/3.4", "d/a")}, "d/ d/a=1 d/b=2 d/n=5 d/sub/ d/sub/c=3 f=4 l->d n=5"},
 		{"a device hides what is below", []tar.Header{{Name: "f", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3, Mode: 0o666}}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 l->d"},
 	} {
 		t.Run(strings.ReplaceAll(tc.name, " ", "_"), func(t *testing.T) {
@@ -189,6 +190,8 @@ func TestUnpackRefusesHostileTars(t *testing.T) {
 		{"links in a circle", tarOf(t, symlinkHeader("a", "b"), symlinkHeader("b", "a"), fileHeader("a/x", "")), text},
 		{"a file as a directory", tarOf(t, fileHeader("f", ""), fileHeader("f/x", "")), text},
 		{"beneath a whiteout", tarOf(t, fileHeader(".wh.x/y", "")), text},
+		{"beneath an opaque marker", tarOf(t, fileHeader(".wh..wh..opq/y", "")), text},
+		{"hard link to what aufs lacks", tarOf(t, linkHeader("x", ".wh..wh.plnk/1.2")), text},
 		{"a whiteout of the directory itself", tarOf(t, fileHeader("d/.wh..", "")), text},
 		{"a root that is a file", tarOf(t, tar.Header{Name: "./", Typeflag: tar.TypeSymlink, Linkname: "x"}), text},
 		{"an unknown type", tarOf(t, tar.Header{Name: "x", Typeflag: 'Z'}), text},
