@@ -203,9 +203,13 @@ func (u *unpacker) writeDir(p string, e *Entry) error {
 }
 
 // file writes what isn't a directory. A device node that may not be made
-// leaves a whiteout, so that it hides what lies below all the same.
+// leaves a whiteout, so that it hides what lies below all the same; and one
+// 0:0 is a whiteout to all who stack directories.
 func (u *unpacker) file(p string, e *Entry) error {
 	u.forgetDir(p)
+	if e.Type == TypeChar && e.Devmajor == 0 && e.Devminor == 0 {
+		return u.hide(p)
+	}
 	err := u.put(p, e)
 	if (e.Type == TypeChar || e.Type == TypeBlock) && errors.Is(err, unix.EPERM) {
 		return u.hide(p)

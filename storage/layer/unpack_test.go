@@ -124,6 +124,7 @@ func TestUnpackOverLowerLayers(t *testing.T) {
 		{"names of aufs", []tar.Header{dirHeader(".wh..wh.plnk"), fileHeader(".wh..wh.plnk/1.2", ""), fileHeader(".wh..wh.aufs", ""), dirHeader(".wh..wh.orph"), fileHeader(".wh..wh.orph/x", ""), linkHeader("d/.wh..wh.x/y/z", "d/a")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d"},
 		{"hard links of aufs", []tar.Header{fileHeader(".wh..wh.plnk/1.2", "5"), linkHeader("d/n", ".wh..wh.plnk/1.2"), linkHeader("n", "/.wh..wh.plnk/1.2"), linkHeader(".wh..wh.plnk/3.4", "d/a")}, "d/ d/a=1 d/b=2 d/n=5 d/sub/ d/sub/c=3 f=4 l->d n=5"},
 		{"a device hides what is below", []tar.Header{{Name: "f", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3, Mode: 0o666}}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 l->d"},
+		{"a device 0:0 is a whiteout", []tar.Header{{Name: "f", Typeflag: tar.TypeChar}, dirHeader("n"), {Name: "n/x", Typeflag: tar.TypeChar}}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 l->d n/"},
 	} {
 		t.Run(strings.ReplaceAll(tc.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
