@@ -108,8 +108,10 @@ func TestDirWriterRefusesWhatCanNotBe(t *testing.T) {
 			if err := w.Write(&Entry{Path: "etc", Type: TypeLink, Linkname: "etc/hosts"}); err == nil || !strings.Contains(err.Error(), "within") {
 				t.Errorf("%s: a hard link to a file in the directory it replaces: error %v", flavor, err)
 			}
-			if err := w.Write(file(".wh.x", "x")); err == nil || !strings.Contains(err.Error(), "deleted files") {
-				t.Errorf("%s: a reserved name: error %v", flavor, err)
+			for _, path := range []string{".wh.x", "new/.wh.d/x"} {
+				if err := w.Write(file(path, "x")); err == nil || !strings.Contains(err.Error(), "deleted files") {
+					t.Errorf("%s: the reserved name %s: error %v", flavor, path, err)
+				}
 			}
 			must(t, w.Close())
 			must(t, removeAll(unix.AT_FDCWD, dir))

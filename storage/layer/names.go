@@ -98,6 +98,14 @@ func (w *walker) compareNames(d *dir) error {
 	return nil
 }
 
+// isReserved tells names that layers keep for deletions.
+func isReserved(base string) bool { return strings.HasPrefix(base, whPrefix) }
+
+// hasReserved tells whether one of a path's names is reserved.
+func hasReserved(path string) bool {
+	return isReserved(path) || strings.Contains(path, "/"+whPrefix)
+}
+
 func reservedName(path string) error {
 	return fault.New("rename the file, or remove it in the same RUN",
 		"/%s can't be in an image: names that begin with %q mean deleted files in a layer", path, whPrefix)

@@ -355,6 +355,17 @@ func TestReservedNamesAreRefused(t *testing.T) {
 			t.Errorf("%s: error %v", flavor, err)
 		}
 	}
+	for _, e := range []*Entry{file(".wh.etc", "x"), file("d/.wh..wh..opq", ""), file("d/.wh.x/y", "x"), directory(".wh."), {Path: ".wh.etc", Whiteout: true}} {
+		src := Differing([]*Entry{e}, NewTree(nil))
+		if e.Whiteout {
+			src = Entries([]*Entry{e})
+		}
+		_, err := Pack(context.Background(), src, io.Discard, PackOptions{Compression: None})
+		if err == nil || !strings.Contains(err.Error(), "can't be in an image") {
+			t.Errorf("straight into the blob, /%s: error %v", e.Path, err)
+		}
+	}
+	packed(t, Entries([]*Entry{file("a.wh.b", ""), file("d/x.wh.", ""), file("wh.x", "")}), TimeRule{})
 }
 
 func TestDecompress(t *testing.T) {
