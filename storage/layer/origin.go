@@ -54,15 +54,12 @@ func stripDir(ctx context.Context, upper, dir string, q *dirQueue) error {
 		return err
 	}
 	for _, d := range names {
-		if d.typ == unix.DT_UNKNOWN {
-			var st unix.Stat_t
-			if err := lstatAt(fd, d.name, &st); err != nil {
-				return err
-			}
-			d.typ = byte(st.Mode & unix.S_IFMT >> 12)
+		typ, err := d.typeIn(fd)
+		if err != nil {
+			return err
 		}
 		p := join(dir, d.name)
-		switch d.typ {
+		switch typ {
 		case unix.DT_DIR:
 			q.add(p)
 		case unix.DT_REG:

@@ -346,28 +346,6 @@ type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errFull }
 
-func TestReservedNamesAreRefused(t *testing.T) {
-	for _, flavor := range []Flavor{Overlay, VFS} {
-		s := newStack(t, flavor)
-		layer := s.run(shell(t, "mkdir d; echo x > d/.wh.x"))
-		_, err := Pack(context.Background(), layer, io.Discard, PackOptions{Compression: None})
-		if err == nil || !strings.Contains(err.Error(), "/d/.wh.x can't be in an image") {
-			t.Errorf("%s: error %v", flavor, err)
-		}
-	}
-	for _, e := range []*Entry{file(".wh.etc", "x"), file("d/.wh..wh..opq", ""), file("d/.wh.x/y", "x"), directory(".wh."), {Path: ".wh.etc", Whiteout: true}} {
-		src := Differing([]*Entry{e}, NewTree(nil))
-		if e.Whiteout {
-			src = Entries([]*Entry{e})
-		}
-		_, err := Pack(context.Background(), src, io.Discard, PackOptions{Compression: None})
-		if err == nil || !strings.Contains(err.Error(), "can't be in an image") {
-			t.Errorf("straight into the blob, /%s: error %v", e.Path, err)
-		}
-	}
-	packed(t, Entries([]*Entry{file("a.wh.b", ""), file("d/x.wh.", ""), file("wh.x", "")}), TimeRule{})
-}
-
 func TestDecompress(t *testing.T) {
 	const text = "content that is long enough to be compressed compressed compressed"
 	for name, tool := range map[string]string{"gzip": "gzip", "zstd": "zstd", "bzip2": "bzip2", "xz": "xz", "none": "cat"} {
