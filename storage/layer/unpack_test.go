@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -252,22 +250,6 @@ func TestUnpackEndsWithItsContext(t *testing.T) {
 	_, err := Unpack(ctx, bytes.NewReader(tarOf(t, fileHeader("x", ""))), t.TempDir(), DirOptions{Flavor: Overlay, ExactOwners: true})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
-	}
-}
-
-func TestOriginsOfAllFilesAreStripped(t *testing.T) {
-	dir := t.TempDir()
-	must(t, exec.Command("/bin/sh", "-ec", `cd "$0"; for d in a a/b c; do mkdir -p $d; for i in $(seq 50); do : > $d/$i; setfattr -n user.fuseoverlayfs.origin -v x $d/$i; done; done; setfattr -n user.kept -v x a/1; ln -s / l`, dir).Run())
-	_, err := stripOrigins(context.Background(), dir)
-	must(t, err)
-	must(t, filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
-		if _, e := unix.Lgetxattr(p, fuseOrigin, nil); e == nil {
-			t.Errorf("%s still has its origin", p)
-		}
-		return err
-	}))
-	if _, err := unix.Lgetxattr(filepath.Join(dir, "a/1"), "user.kept", nil); err != nil {
-		t.Errorf("another attribute is gone: %v", err)
 	}
 }
 
