@@ -87,13 +87,13 @@ func (w *walker) compareNames(d *dir) error {
 		if m != nil {
 			_, was = m.names[n.name]
 		}
-		if was == absent && !w.ignore[join(d.Path, n.name)] {
+		if was == absent {
 			d.moved = true
 			return nil
 		}
 	}
 	for name := range d.deleted {
-		if was, err := d.below.has(name); err != nil || was && !w.ignore[join(d.Path, name)] {
+		if was, err := d.below.has(name); err != nil || was {
 			d.moved = true
 			return err
 		}

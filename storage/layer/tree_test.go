@@ -158,20 +158,6 @@ func TestTreeCacheIsBounded(t *testing.T) {
 	runtime.KeepAlive(tree)
 }
 
-func TestIgnoredPathsDoNotStandInALayer(t *testing.T) {
-	for _, flavor := range flavors {
-		s := newStack(t, flavor)
-		s.run(shell(t, "mkdir -p etc proc; echo x > etc/hosts; touch -d 2001-01-01 etc proc"))
-		parent := s.tree()
-		layer := s.run(shell(t, "echo y > etc/hosts; echo x > etc/resolv.conf; mkdir -p proc/sys dev/pts; rmdir dev/pts; touch -d 2001-01-01 proc")).(*changes)
-		layer.o.Ignore = []string{"/etc/hosts", "etc/resolv.conf", "proc", "dev"}
-		layer.parent = parent
-		if got := listing(t, layer); got != "" {
-			t.Errorf("%s: the layer has\n%s", flavor, got)
-		}
-	}
-}
-
 func TestBaseSurvivesItsFile(t *testing.T) {
 	src, dst := t.TempDir(), t.TempDir()
 	shell(t, base)(src)

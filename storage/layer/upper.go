@@ -13,8 +13,6 @@ import (
 type UpperOptions struct {
 	// Flavor is the driver that wrote the directory.
 	Flavor Flavor
-	// Ignore are paths that don't count, with all beneath them.
-	Ignore []string
 	// ExactOwners says that files bear their true owners. Without it the
 	// owners are told by attributes and by Owners.
 	ExactOwners bool
@@ -46,11 +44,7 @@ func (c *changes) timed(r TimeRule) Source {
 func (c *changes) Walk(ctx context.Context, fn func(*Entry) error) error {
 	w := &walker{
 		changes: c, ctx: ctx, fn: fn,
-		ignore: make(map[string]bool, len(c.o.Ignore)),
-		links:  map[uint64]string{},
-	}
-	for _, p := range c.o.Ignore {
-		w.ignore[clean(p)] = true
+		links: map[uint64]string{},
 	}
 	fd, err := openat(unix.AT_FDCWD, c.dir, openDirFlags&^unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -63,9 +57,8 @@ func (c *changes) Walk(ctx context.Context, fn func(*Entry) error) error {
 // walker is one Walk of changes.
 type walker struct {
 	*changes
-	ctx    context.Context
-	fn     func(*Entry) error
-	ignore map[string]bool
+	ctx context.Context
+	fn  func(*Entry) error
 	// links has, by inode, the first name that stood in the layer of each
 	// file that has several.
 	links map[uint64]string
@@ -115,9 +108,6 @@ func (w *walker) walk(d *dir) error {
 	}
 	for _, n := range d.names {
 		path := join(d.Path, n.name)
-		if w.ignore[path] {
-			continue
-		}
 		var err error
 		if d.deleted[n.name] {
 			err = w.whiteout(path, n.name, d.below)
