@@ -20,7 +20,8 @@ type UpperOptions struct {
 }
 
 // Upper is what stands in the layer whose upper directory is dir and whose
-// parent is parent. The directory must not change during a Walk.
+// parent is parent. The directory must not change during a Walk, at whose end
+// parent is closed: it stays usable, as [Tree.Close] says.
 func Upper(dir string, parent *Tree, o UpperOptions) Source {
 	return &changes{dir: dir, parent: parent, o: o}
 }
@@ -51,6 +52,9 @@ func (c *changes) Walk(ctx context.Context, fn func(*Entry) error) error {
 		return pathError("open", c.dir, err)
 	}
 	defer closeFD(fd)
+	// Packing is often the last that is done with a parent, and nobody else
+	// knows when it ends.
+	defer func() { _ = c.parent.Close() }()
 	return w.root(fd)
 }
 
