@@ -170,22 +170,24 @@ func TestBadArchivesAreRefused(t *testing.T) {
 	img := makeImage(t, from.Layout, []string{"app"}, layout.FormatOCI, "amd64", strings.Repeat("one", 1000))
 	whole := saved(t, []layout.Image{img}, transport.DockerArchive, from)
 	spoilt := bytes.Replace(whole, []byte("\x1f\x8b"), []byte("\x1f\x8c"), 1)
+	other := digest.FromString("another layer").String()
 	tests := map[string]struct {
 		data  []byte
 		cause string
 	}{
-		"nothing":              {nil, "not an archive of images"},
-		"garbage":              {[]byte(strings.Repeat("garbage", 1000)), "not an archive of images"},
-		"a root file system":   {rootTar(t, "x"), "neither an index.json nor a manifest.json"},
-		"cut off":              {whole[:len(whole)/2], "ends in the middle"},
-		"spoilt":               {spoilt, "doesn't have the digest"},
-		"a layer is missing":   {archiveOf(t, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "c is missing"},
-		"links in a circle":    {archiveOf(t, file{name: "c", link: "d"}, file{name: "d", link: "c"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
-		"no JSON":              {archiveOf(t, file{name: "manifest.json", content: `[`}), "manifest.json"},
-		"other layers":         {archiveOf(t, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{"diff_ids":["sha256:x"]}}`}, file{name: "l", content: "l"}, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "doesn't have the digest sha256:x"},
-		"an escaping link":     {archiveOf(t, file{name: "c", link: "../../../../etc/passwd"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
-		"an index of nothing":  {archiveOf(t, file{name: "oci-layout", content: "{}"}, file{name: "index.json", content: `{"manifests":[]}`}), "names no image"},
-		"a bad digest by name": {archiveOf(t, file{name: "blobs/sha256/../../x", content: "x"}, file{name: "manifest.json", content: `[]`}), ""},
+		"nothing":                 {nil, "not an archive of images"},
+		"garbage":                 {[]byte(strings.Repeat("garbage", 1000)), "not an archive of images"},
+		"a root file system":      {rootTar(t, "x"), "neither an index.json nor a manifest.json"},
+		"cut off":                 {whole[:len(whole)/2], "ends in the middle"},
+		"spoilt":                  {spoilt, "doesn't have the digest"},
+		"a layer is missing":      {archiveOf(t, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "c is missing"},
+		"links in a circle":       {archiveOf(t, file{name: "c", link: "d"}, file{name: "d", link: "c"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
+		"no JSON":                 {archiveOf(t, file{name: "manifest.json", content: `[`}), "manifest.json"},
+		"other layers":            {archiveOf(t, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{"diff_ids":["` + other + `"]}}`}, file{name: "l", content: "l"}, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "doesn't have the digest " + other},
+		"a diffID that is a path": {archiveOf(t, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{"diff_ids":["sha256:../../x"]}}`}, file{name: "l", content: "l"}, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "no sha256 digest"},
+		"an escaping link":        {archiveOf(t, file{name: "c", link: "../../../../etc/passwd"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
+		"an index of nothing":     {archiveOf(t, file{name: "oci-layout", content: "{}"}, file{name: "index.json", content: `{"manifests":[]}`}), "names no image"},
+		"a bad digest by name":    {archiveOf(t, file{name: "blobs/sha256/../../x", content: "x"}, file{name: "manifest.json", content: `[]`}), ""},
 	}
 	for what, tt := range tests {
 		t.Run(what, func(t *testing.T) {
