@@ -2,6 +2,7 @@ package gc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -475,5 +476,50 @@ func TestOutsideTheNamespaceTreesAreLeftForLater(t *testing.T) {
 	must(t, b.Tidy(ctx))
 	if _, err := os.Lstat(tree); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the tree is still there")
+	}
+}
+
+// nameByHand puts an image into index.json as another builder may have done.
+func (b *bench) nameByHand(t *testing.T, name, config string, layers ...v1.Descriptor) {
+	t.Helper()
+	ctx := context.Background()
+	put, err := b.Layout.PutBytes(ctx, []byte(config))
+	must(t, err)
+	put.MediaType = v1.MediaTypeImageConfig
+	manifest, err := b.Layout.PutManifest(ctx, put, layers)
+	must(t, err)
+	manifest.Annotations = map[string]string{
+		v1.AnnotationRefName:       name,
+		"io.github.builder-oci.of": manifest.Digest.Encoded()[:12],
+		"io.github.builder-oci.id": put.Digest.String(),
+	}
+	var index v1.Index
+	data, err := os.ReadFile(b.indexPath())
+	must(t, err)
+	must(t, json.Unmarshal(data, &index))
+	index.Manifests = append(index.Manifests, manifest)
+	data, err = json.Marshal(index)
+	must(t, err)
+	must(t, os.WriteFile(b.indexPath(), data, 0o600))
+}
+
+func TestWhatIsNoDigestStopsNoCleanUp(t *testing.T) {
+	b := newBench(t)
+	made := b.build(t, "one")
+	b.nameByHand(t, "evil", `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["foo"]}}`, made.layer)
+	must(t, b.Cache.PutStep(&cache.Step{Key: keyOf("odd"), Result: "foo", Parent: "sha256:../x"}, nil))
+	stray := filepath.Join(b.Records.Dir(), "notes.txt")
+	must(t, os.WriteFile(stray, nil, 0o600))
+	dead := keyOf("nobody's")
+	must(t, b.Records.AddPacking(dead, snapshot.Packing{}))
+	_, done, err := b.FreeUnreferenced(context.Background(), nil)
+	if err != nil || !done {
+		t.Errorf("done %v, %v", done, err)
+	}
+	if _, err := b.Records.Get(dead); !errors.Is(err, snapshot.ErrNotFound) {
+		t.Errorf("a record that nothing needs: %v", err)
+	}
+	if !b.trees.HasTree(made.step) {
+		t.Error("a tree that is needed is gone")
 	}
 }

@@ -55,6 +55,9 @@ var (
 	// ErrAbsent is behind every error about a blob that isn't there or fails
 	// its digest.
 	ErrAbsent = errors.New("blob is missing or damaged")
+	// ErrInvalid is behind every error about a config that is whole, but not
+	// an image's.
+	ErrInvalid = errors.New("image config is not valid")
 )
 
 // A Layout is an image layout on disk. Its methods may be called from several
