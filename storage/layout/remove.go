@@ -124,9 +124,9 @@ func (l *Layout) removeEntries(ix *index, id digest.Digest, goes func(*entry) bo
 // The beginnings of digests in the annotations say which manifests must be
 // read: a few, at ten thousand images too.
 func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []digest.Digest {
-	open := make(map[string]bool, len(candidates))
+	open := make(map[string]int, len(candidates)) // how many that begin so aren't found used
 	for d := range candidates {
-		open[shortBlob(d)] = true
+		open[shortBlob(d)]++
 	}
 	used := map[digest.Digest]bool{}
 	for i := range ix.entries {
@@ -138,9 +138,13 @@ func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []di
 			continue
 		}
 		for d := range l.reach(e.digest) {
-			if candidates[d] {
-				used[d] = true
-				delete(open, shortBlob(d))
+			if !candidates[d] || used[d] {
+				continue
+			}
+			used[d] = true
+			short := shortBlob(d)
+			if open[short]--; open[short] == 0 {
+				delete(open, short)
 			}
 		}
 	}
@@ -155,12 +159,12 @@ func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []di
 }
 
 // mayUse tells whether e leads to a blob whose digest begins as one in open.
-func (e *entry) mayUse(open map[string]bool) bool {
-	if open[shortBlob(e.digest)] {
+func (e *entry) mayUse(open map[string]int) bool {
+	if open[shortBlob(e.digest)] > 0 {
 		return true
 	}
 	for rest := e.blobs; len(rest) >= blobLen; rest = rest[blobLen:] {
-		if open[rest[:blobLen]] {
+		if open[rest[:blobLen]] > 0 {
 			return true
 		}
 	}
