@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -58,11 +59,15 @@ func (l *Layout) OpenBlob(d v1.Descriptor) (*os.File, error) {
 }
 
 // ReadBlob gives the content of a manifest, index or config, checked against
-// its digest. One that fails is ErrAbsent, as is one beyond 4 MiB.
+// its digest. One that fails is ErrAbsent, as is one beyond 4 MiB. Any other
+// error says nothing of the blob: it may be readable in a moment.
 func (l *Layout) ReadBlob(d digest.Digest) ([]byte, error) {
 	f, err := os.Open(l.BlobPath(d))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrAbsent, d)
+	}
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, largestManifest+1))

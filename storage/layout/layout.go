@@ -186,5 +186,9 @@ func damaged(img Image, err error) error {
 	} else {
 		remedy = "fetch it again: builder pull " + name
 	}
+	var unread *fs.PathError
+	if errors.As(err, &unread) {
+		return fmt.Errorf("image %s: %w", name, err)
+	}
 	return &fault.Error{Err: fmt.Errorf("image %s: %w", name, err), Remedy: remedy}
 }

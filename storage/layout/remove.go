@@ -113,14 +113,16 @@ func (l *Layout) removeEntries(ix *index, id digest.Digest, goes func(*entry) bo
 		if e.id != id || !goes(&e) {
 			return false
 		}
-		maps.Copy(candidates, l.reach(e.digest))
+		reached, _ := l.reach(e.digest) // what can't be found now is found by the daily clean-up
+		maps.Copy(candidates, reached)
 		return true
 	})
 	ix.changed = true
 	return l.unreferenced(ix, candidates)
 }
 
-// unreferenced gives those of candidates that nothing in ix leads to, sorted.
+// unreferenced gives those of candidates that nothing in ix leads to, sorted:
+// none where that can't be told.
 // The beginnings of digests in the annotations say which manifests must be
 // read: a few, at ten thousand images too.
 func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []digest.Digest {
@@ -137,7 +139,11 @@ func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []di
 		if e.known() && !e.mayUse(open) {
 			continue
 		}
-		for d := range l.reach(e.digest) {
+		reached, err := l.reach(e.digest)
+		if err != nil {
+			return nil // it may need any of them
+		}
+		for d := range reached {
 			if !candidates[d] || used[d] {
 				continue
 			}

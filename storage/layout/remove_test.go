@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -170,5 +171,34 @@ func TestBlobsWhoseDigestsBeginAlikeAreToldApart(t *testing.T) {
 	must(t, err)
 	if l.HasBlob(digest.FromString(x), -1) || !l.HasBlob(digest.FromString(y), -1) {
 		t.Error("the wrong one of two was deleted")
+	}
+}
+
+func TestAManifestThatCannotBeReadKeepsWhatItMayNeed(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root reads everything")
+	}
+	ctx := context.Background()
+	l := newLayout(t)
+	shared, _ := putLayer(t, l, "shared")
+	commit(t, l, []string{"a"}, "shared", "a")
+	commit(t, l, []string{"b"}, "shared", "b")
+	img, err := l.Find("b")
+	must(t, err)
+	path := l.BlobPath(img.Manifest.Digest)
+	must(t, os.Chmod(path, 0))
+	if _, err := l.Manifest(img); err == nil || errors.Is(err, layout.ErrAbsent) {
+		t.Errorf("Manifest: %v", err)
+	}
+	_, freed, err := l.Remove(ctx, "a", false)
+	must(t, err)
+	_, err = l.DeleteBlobs(ctx, append(freed, shared.Digest))
+	must(t, err)
+	if !l.HasBlob(shared.Digest, -1) {
+		t.Error("a layer of b was deleted with a")
+	}
+	must(t, os.Chmod(path, 0o644))
+	if _, err := l.Manifest(img); err != nil {
+		t.Errorf("Manifest: %v", err)
 	}
 }
