@@ -52,6 +52,10 @@ type Collector struct{ Parts }
 // New makes a Collector of an open store's parts.
 func New(p Parts) *Collector { return &Collector{p} }
 
+// ErrNotHeld is behind an error after which the store lock isn't held any more:
+// nothing that was learnt of the store counts.
+var ErrNotHeld = errors.New("the store lock is lost")
+
 // unreferencedAge is how old a blob gets that nothing refers to and that builder
 // hasn't set free: another tool may be writing an image.
 const unreferencedAge = 24 * time.Hour
@@ -103,10 +107,17 @@ func (c *Collector) Tidy(ctx context.Context) error {
 // use the store.
 func (c *Collector) alone(ctx context.Context, fn func() error) (bool, error) {
 	held, err := c.Use.TryUpgrade(ctx)
-	if err != nil || !held {
-		return false, err
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrNotHeld, err)
 	}
-	return true, errors.Join(fn(), c.Use.Downgrade(ctx))
+	if !held {
+		return false, nil
+	}
+	err = fn()
+	if lost := c.Use.Downgrade(ctx); lost != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %w", ErrNotHeld, lost))
+	}
+	return true, err
 }
 
 // clean removes what nothing needs.

@@ -336,3 +336,25 @@ func killServer(root string) error {
 	}
 	return fmt.Errorf("nobody serves %s", root)
 }
+
+func TestTreeGoesWithItsLinkWhateverItsNameIs(t *testing.T) {
+	for what, name := range map[string]string{
+		"empty": "", "torn": "ABC", "of zeros": strings.Repeat("\x00", 26), "a path": "../../../outside/and/more/",
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := newBench(t, Overlay)
+			kept, key := b.commit(t, "", "kept"), b.commit(t, "", "torn")
+			id := b.id(t, key)
+			must(t, os.WriteFile(filepath.Join(b.home, id, "link"), []byte(name), 0o600))
+			must(t, RemoveTree(b.place.Dir, b.Root(), id))
+			links, err := os.ReadDir(filepath.Join(b.home, linksDir))
+			must(t, err)
+			if len(links) != 1 || !b.HasTree(kept) {
+				t.Errorf("%d links, not the other tree's alone", len(links))
+			}
+			if _, err := os.Lstat(filepath.Join(b.home, id)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the tree: %v", err)
+			}
+		})
+	}
+}
