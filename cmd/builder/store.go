@@ -115,9 +115,6 @@ func openTrees(c *cli.Context) (_ *host, err error) {
 	if err := h.store.Sweep(c.Context, true); err != nil {
 		return nil, err
 	}
-	if err := h.store.Collector(true).Tidy(c.Context); err != nil {
-		return nil, err
-	}
 	h.snapshots, err = h.openSnapshots(c.Context, c.String(flagDriver))
 	return h, err
 }

@@ -457,6 +457,61 @@ func TestNothingIsRemovedWhileOthersUseTheStore(t *testing.T) {
 	}
 }
 
+func TestOnceADayWhatNobodyNeedsGoes(t *testing.T) {
+	for what, inside := range map[string]bool{"inside the namespace": true, "outside": false} {
+		t.Run(what, func(t *testing.T) {
+			ctx := context.Background()
+			b := newBench(t)
+			made := b.build(t, "one")
+			b.Inside = inside
+			must(t, os.RemoveAll(filepath.Join(b.dir, "cache/seen")))
+			old := time.Now().Add(-30 * unreferencedAge)
+			blob, err := b.Layout.PutBlob(ctx, strings.NewReader("nobody's"))
+			must(t, err)
+			rubbish := []string{
+				b.Layout.BlobPath(blob.Digest),
+				filepath.Join(b.blobDir(), ".tmp-dead-1"), filepath.Join(b.Records.Dir(), ".tmp-x"),
+				filepath.Join(b.dir, "cache/files/.tmp-x"), filepath.Join(b.dir, "cache/logs", keyOf("failed").Encoded()+".log"),
+				filepath.Join(b.Locks, "steps", keyOf("x").Encoded()),
+			}
+			session, tree := filepath.Join(b.Sessions, "dead.d"), snapshot.TreePath(b.Snapshots, b.trees.Root(), "orphan")
+			must(t, os.MkdirAll(session, 0o700))
+			must(t, os.MkdirAll(tree, 0o700))
+			for _, path := range rubbish {
+				if !exists(path) {
+					must(t, os.WriteFile(path, nil, 0o600))
+				}
+				must(t, os.Chtimes(path, old, old))
+			}
+			must(t, b.Tidy(ctx))
+			for _, path := range rubbish {
+				if exists(path) {
+					t.Errorf("a month old, and still there: %s", path)
+				}
+			}
+			if exists(session) == inside || exists(tree) == inside {
+				t.Errorf("session: %v, tree: %v", exists(session), exists(tree))
+			}
+			if !b.trees.HasTree(made.step) || !b.Layout.HasBlob(made.layer.Digest, -1) {
+				t.Error("what is needed is gone")
+			}
+
+			// Not twice a day, but what only a command inside can do it does.
+			must(t, os.WriteFile(rubbish[1], nil, 0o600))
+			b.Inside = true
+			must(t, b.Tidy(ctx))
+			if !exists(rubbish[1]) || exists(tree) {
+				t.Errorf("looked through again: %v; tree left: %v", !exists(rubbish[1]), exists(tree))
+			}
+		})
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 func TestOutsideTheNamespaceTreesAreLeftForLater(t *testing.T) {
 	ctx := context.Background()
 	b := newBench(t)
