@@ -120,6 +120,9 @@ func (c *Collector) checkBlobs(ctx context.Context) ([]Problem, error) {
 	if err != nil {
 		return []Problem{{Kind: KindIndex, Path: c.indexPath(), What: err.Error()}}, nil
 	}
+	if cut, err := c.cutShort(images); err != nil || cut {
+		return []Problem{{Kind: KindIndex, Path: c.indexPath(), What: errCutShort.Error()}}, err
+	}
 	n := &needs{byDigest: map[digest.Digest]*need{}, reached: map[digest.Digest]bool{}}
 	for _, img := range images {
 		c.collect(n, img)

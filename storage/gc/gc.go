@@ -25,6 +25,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/lock"
@@ -129,6 +130,9 @@ func (c *Collector) alone(ctx context.Context, fn func() error) (bool, error) {
 
 // clean removes what nothing needs.
 func (c *Collector) clean(ctx context.Context) (int64, error) {
+	if err := c.namesAreKnown(); err != nil {
+		return 0, err
+	}
 	whole := c.dueForWhole()
 	bytes, err := c.freeBlobs(ctx, whole)
 	if err != nil {
@@ -145,6 +149,22 @@ func (c *Collector) clean(ctx context.Context) (int64, error) {
 		}
 	}
 	return bytes, c.noteCleaned(whole)
+}
+
+var errCutShort = errors.New("the list of images was put aside by a repair that was cut short")
+
+// namesAreKnown is an error while images are there that index.json doesn't tell
+// of, because its repair isn't finished.
+func (c *Collector) namesAreKnown() error {
+	images, err := c.Layout.List()
+	if err != nil {
+		return err
+	}
+	cut, err := c.cutShort(images)
+	if err == nil && cut {
+		err = fault.New("builder system check --repair", "%w", errCutShort)
+	}
+	return err
 }
 
 // freeBlobs removes the blobs that were set free, and with whole the old ones

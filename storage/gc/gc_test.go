@@ -302,6 +302,69 @@ func TestDamagedIndexIsBegunAnewWithTheImagesThatAreThere(t *testing.T) {
 	want(t, "check", b.check(t))
 }
 
+func TestARepairOfTheIndexThatWasCutShortLosesNoImage(t *testing.T) {
+	ctx := context.Background()
+	for what, cut := range map[string]func(b *bench) error{
+		"the index is gone":    func(b *bench) error { return os.Remove(b.indexPath()) },
+		"the index is empty":   func(b *bench) error { return errors.Join(os.Remove(b.indexPath()), b.Layout.Create()) },
+		"both names are there": func(*bench) error { return nil },
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := newBench(t)
+			one, two := b.build(t, "one"), b.build(t, "two")
+			must(t, os.WriteFile(b.indexPath(), []byte(`{"manifests":[`), 0o600))
+			must(t, os.Link(b.indexPath(), b.Layout.DamagedPath()))
+			must(t, cut(b))
+			want(t, "check", b.check(t), "index")
+			if _, _, err := b.FreeUnreferenced(ctx, []digest.Digest{one.layer.Digest}); err == nil {
+				t.Error("blobs were freed though nobody knows what is needed")
+			}
+			must(t, os.Remove(filepath.Join(b.Locks, freedFile)))
+			_, err := b.Repair(ctx, nil)
+			must(t, err)
+			for _, id := range []digest.Digest{one.id, two.id} {
+				if _, err := b.Layout.Find(id.String()); err != nil {
+					t.Errorf("image: %v", err)
+				}
+			}
+			if old, err := os.ReadFile(b.Layout.DamagedPath()); err != nil || string(old) != `{"manifests":[` {
+				t.Errorf("what was put aside: %q, %v", old, err)
+			}
+			want(t, "check", b.check(t))
+
+			// Without any image the list is rightly empty.
+			for _, id := range []digest.Digest{one.id, two.id} {
+				_, freed, err := b.Layout.Remove(ctx, id.String(), false)
+				must(t, err)
+				_, _, err = b.FreeUnreferenced(ctx, freed)
+				must(t, err)
+			}
+			want(t, "check", b.check(t))
+		})
+	}
+}
+
+func TestARepairOfTheIndexPassesOverWhatIsNoImage(t *testing.T) {
+	b := newBench(t)
+	made := b.build(t, "one")
+	config, err := b.Layout.PutBytes(context.Background(), []byte("{}"))
+	must(t, err)
+	_, err = b.Layout.PutManifest(context.Background(), config, nil)
+	must(t, err)
+	must(t, os.WriteFile(b.indexPath(), nil, 0o600))
+	_, err = b.Repair(context.Background(), nil)
+	must(t, err)
+	images, err := b.Layout.List()
+	if err != nil || len(images) != 1 || images[0].ID != made.id {
+		t.Errorf("images %v, %v", images, err)
+	}
+	_, freed, err := b.Layout.Remove(context.Background(), made.id.String(), false)
+	must(t, err)
+	_, _, err = b.FreeUnreferenced(context.Background(), freed)
+	must(t, err)
+	want(t, "check of a list that is rightly empty", b.check(t), "(leftover)", "(leftover)")
+}
+
 func TestLeftoversAreHarmlessAndRemoved(t *testing.T) {
 	b := newBench(t)
 	b.build(t, "one")
