@@ -166,6 +166,7 @@ const (
 	indexLock     = "locks/index"
 	recordsLock   = "locks/records"
 	stepLocks     = "locks/steps"
+	freedFile     = "locks/freed"
 	versionFile   = "version"
 	readmeFile    = "README"
 	lostAndFound  = "lost+found" // where the store is a file system of its own
@@ -320,7 +321,7 @@ func refuseForeign(root string) error {
 }
 
 func openLayout(root string) *layout.Layout {
-	return layout.Open(filepath.Join(root, imagesDir), filepath.Join(root, indexLock))
+	return layout.Open(filepath.Join(root, imagesDir), filepath.Join(root, indexLock)).WithFreed(filepath.Join(root, freedFile))
 }
 
 // Sync puts the records of what an image is made of on stable storage: the

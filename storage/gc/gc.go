@@ -81,7 +81,7 @@ const (
 // more. Where others use the store it leaves that to a later command and reports
 // false. It gives the bytes of the blobs that it has removed.
 func (c *Collector) FreeUnreferenced(ctx context.Context, freed []digest.Digest) (bytes int64, done bool, err error) {
-	if err := c.noteFreed(freed); err != nil {
+	if err := c.Layout.NoteFree(freed); err != nil {
 		return 0, false, err
 	}
 	done, err = c.alone(ctx, func() error {
@@ -197,21 +197,6 @@ func (c *Collector) noteCleaned(whole bool) error {
 		return ignoreAbsent(os.Remove(freed))
 	}
 	return os.WriteFile(freed, nil, 0o600)
-}
-
-// noteFreed appends digests to the list of those that are free. Appending of
-// few bytes is atomic, so no lock is needed.
-func (c *Collector) noteFreed(freed []digest.Digest) error {
-	f, err := os.OpenFile(filepath.Join(c.Locks, freedFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return fmt.Errorf("note what is free: %w", err)
-	}
-	var text strings.Builder
-	for _, d := range freed {
-		fmt.Fprintln(&text, d)
-	}
-	_, err = f.WriteString(text.String())
-	return errors.Join(err, f.Close())
 }
 
 func (c *Collector) readFreed() ([]digest.Digest, error) {

@@ -65,7 +65,7 @@ func newBench(t *testing.T) *bench {
 		must(t, os.MkdirAll(d, 0o700))
 	}
 	b := &bench{dir: dir, Collector: New(Parts{
-		Layout:    layout.Open(at("images"), at("locks/index")),
+		Layout:    layout.Open(at("images"), at("locks/index")).WithFreed(at("locks/freed")),
 		Records:   snapshot.OpenRecords(at("snapshots/records"), at("locks/records")),
 		Cache:     steps,
 		Snapshots: at("snapshots"), Sessions: at("sessions"), Locks: at("locks"), Session: "mine", Inside: true,

@@ -63,10 +63,11 @@ var (
 // A Layout is an image layout on disk. Its methods may be called from several
 // goroutines and processes at once.
 type Layout struct {
-	dir      string
-	lockFile string
-	session  string
-	written  *sync.Map // digests of blobs that this process has written and not synced yet
+	dir       string
+	lockFile  string
+	freedFile string
+	session   string
+	written   *sync.Map // digests of blobs that this process has written and not synced yet
 }
 
 // Open gives the layout in dir, whose index.json is changed under lockFile.
@@ -81,6 +82,13 @@ func (l *Layout) WithSession(id string) *Layout {
 	named := *l
 	named.session = id
 	return &named
+}
+
+// WithFreed gives the same layout with a file in which NoteFree notes blobs.
+func (l *Layout) WithFreed(file string) *Layout {
+	noting := *l
+	noting.freedFile = file
+	return &noting
 }
 
 // Dir is the directory of the layout.

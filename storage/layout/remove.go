@@ -177,17 +177,48 @@ func (e *entry) mayUse(open map[string]int) bool {
 	return false
 }
 
+// Unreferenced gives those of digests that are there though nothing in
+// index.json leads to them, sorted.
+func (l *Layout) Unreferenced(digests []digest.Digest) ([]digest.Digest, error) {
+	ix, err := l.read()
+	if err != nil {
+		return nil, err
+	}
+	return l.unreferenced(ix, setOf(digests)), nil
+}
+
+// NoteFree appends digests to the list of blobs that nobody needs, as far as the
+// caller knows: others may be about to name them, so that they are left to
+// whoever is alone with the layout. A few bytes are appended in one piece; no
+// lock is needed.
+func (l *Layout) NoteFree(digests []digest.Digest) error {
+	f, err := os.OpenFile(l.freedFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("note what is free: %w", err)
+	}
+	var text strings.Builder
+	for _, d := range digests {
+		fmt.Fprintln(&text, d)
+	}
+	_, err = f.WriteString(text.String())
+	return errors.Join(err, f.Close())
+}
+
+func setOf(digests []digest.Digest) map[digest.Digest]bool {
+	set := make(map[digest.Digest]bool, len(digests))
+	for _, d := range digests {
+		set[d] = true
+	}
+	return set
+}
+
 // DeleteBlobs removes those of digests that nothing in index.json leads to at
 // this moment: another process may have named one of them since Remove. It
 // gives the bytes that were set free.
 func (l *Layout) DeleteBlobs(ctx context.Context, digests []digest.Digest) (int64, error) {
 	var freed int64
 	err := l.change(ctx, func(ix *index) error {
-		candidates := map[digest.Digest]bool{}
-		for _, d := range digests {
-			candidates[d] = true
-		}
-		for _, d := range l.unreferenced(ix, candidates) {
+		for _, d := range l.unreferenced(ix, setOf(digests)) {
 			size, err := removeFile(l.BlobPath(d))
 			if err != nil {
 				return err

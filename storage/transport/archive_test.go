@@ -199,10 +199,53 @@ func TestBadArchivesAreRefused(t *testing.T) {
 			if strings.HasPrefix(tt.cause, "not an") && fault.Remedy(err) == "" {
 				t.Error("no remedy")
 			}
-			if blobs, err := filepath.Glob(o.Layout.Dir() + "/blobs/sha256/*"); err != nil || len(blobs) != 0 {
-				t.Errorf("left behind: %q", blobs)
+			free := noted(t, o.Layout)
+			blobs, err := filepath.Glob(o.Layout.Dir() + "/blobs/sha256/*")
+			must(t, err)
+			for _, path := range blobs {
+				if !slices.Contains(free, "sha256:"+filepath.Base(path)) {
+					t.Errorf("left behind: %s", path)
+				}
 			}
 		})
+	}
+}
+
+func TestAFailedLoadTakesNothingFromOthers(t *testing.T) {
+	from, o := newOptions(t), newOptions(t)
+	img := makeImage(t, from.Layout, []string{"app"}, layout.FormatOCI, "amd64", strings.Repeat("one", 1000))
+	whole := saved(t, []layout.Image{img}, transport.OCIArchive, from)
+	m, err := from.Layout.Manifest(img)
+	must(t, err)
+
+	// While the load goes on, another command finds the layer there; the load
+	// fails, and the other goes on to name an image of it.
+	spoilt := bytes.Replace(whole, []byte(`"manifests":`), []byte(`"manifestz":`), 1)
+	if _, err := transport.Load(ctx, bytes.NewReader(spoilt), o); err == nil {
+		t.Fatal("a spoilt archive was loaded")
+	}
+	if !o.Layout.HasBlob(m.Layers[0].Digest, m.Layers[0].Size) {
+		t.Error("a blob was taken away under the hands of another command")
+	}
+	if free := noted(t, o.Layout); !slices.Contains(free, m.Layers[0].Digest.String()) {
+		t.Errorf("it stays for good: %q", free)
+	}
+}
+
+func TestALoadNotesWhatNoImageNeeds(t *testing.T) {
+	from, o := newOptions(t), newOptions(t)
+	img := makeImage(t, from.Layout, []string{"app"}, layout.FormatOCI, "amd64", "one")
+	_, err := transport.Load(ctx, bytes.NewReader(saved(t, []layout.Image{img}, transport.OCIArchive, from)), o)
+	must(t, err)
+	if free := noted(t, o.Layout); len(free) > 0 {
+		t.Errorf("noted as free: %q", free)
+	}
+	more := archiveOf(t, file{name: "VERSION", content: "1.0"}, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{}}`},
+		file{name: "manifest.json", content: `[{"Config":"c"}]`})
+	_, err = transport.Load(ctx, bytes.NewReader(more), o)
+	must(t, err)
+	if free := noted(t, o.Layout); len(free) != 1 || free[0] != digest.FromString("1.0").String() {
+		t.Errorf("noted as free: %q", free)
 	}
 }
 
