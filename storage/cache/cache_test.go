@@ -215,14 +215,19 @@ func TestFileThatMayChangeUnnoticedIsNotRemembered(t *testing.T) {
 	f := openFiles(t, c)
 	racy := unix.NsecToTimespec(f.opened)
 	before := unix.NsecToTimespec(f.opened - 1)
+	second, earlier := unix.NsecToTimespec(f.opened), unix.NsecToTimespec(f.opened-1e9)
+	second.Nsec, earlier.Nsec = 0, 0
 	for name, c := range map[string]struct {
 		mtime, ctime unix.Timespec
 		want         bool
 	}{
-		"changed before":                   {before, before, true},
-		"written in the tick of opening":   {racy, before, false},
-		"attributes changed in that tick":  {before, racy, false},
-		"written since, with an old mtime": {old, unix.NsecToTimespec(f.opened + 1e9), false},
+		"changed before":                    {before, before, true},
+		"written in the tick of opening":    {racy, before, false},
+		"attributes changed in that tick":   {before, racy, false},
+		"in whole seconds, in that second":  {second, second, false},
+		"in whole seconds, old but for one": {earlier, second, false},
+		"in whole seconds, earlier":         {earlier, earlier, true},
+		"written since, with an old mtime":  {old, unix.NsecToTimespec(f.opened + 1e9), false},
 	} {
 		st := stat(1)
 		st.Mtim, st.Ctim = c.mtime, c.ctime
