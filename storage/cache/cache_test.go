@@ -150,10 +150,36 @@ func TestOldLogsAreThoseOfFailedInstructions(t *testing.T) {
 	}
 }
 
-func TestSyncPassesOverWhatIsNotThere(t *testing.T) {
-	c := newCache(t)
-	must(t, c.PutStep(&Step{Key: keyOf("k")}, nil))
-	must(t, c.Sync(context.Background(), keyOf("k"), keyOf("unknown"), ""))
+func TestSyncTakesEveryRecordThatWasFoundOrMade(t *testing.T) {
+	ctx := context.Background()
+	killed := newCache(t) // it made records, and synced none
+	for _, name := range []string{"found", "gone", "nobody's"} {
+		must(t, killed.PutStep(&Step{Key: keyOf(name)}, nil))
+		must(t, killed.MarkSeen(keyOf(name)))
+	}
+	c := Open(killed.dir, killed.locks)
+	for _, name := range []string{"found", "gone"} {
+		_, err := c.Step(keyOf(name))
+		if err != nil || !c.Seen(keyOf(name)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	must(t, os.Remove(c.StepPath(keyOf("gone"))))
+	must(t, c.PutStep(&Step{Key: keyOf("made"), Kind: "image"}, nil))
+	must(t, c.MarkSeen(keyOf("made")))
+	must(t, c.Sync(ctx))
+	for name, synced := range map[string]bool{"found": true, "made": true, "nobody's": false} {
+		for _, path := range []string{c.StepPath(keyOf(name)), c.path(seenDir, keyOf(name))} {
+			st, err := os.Lstat(path)
+			must(t, err)
+			if (st.Mode().Perm() == 0o400) != synced {
+				t.Errorf("%s: %v", name, st.Mode())
+			}
+		}
+	}
+	must(t, c.MarkSeen(keyOf("made")))
+	must(t, c.PutStep(&Step{Key: keyOf("made"), Kind: "again"}, nil))
+	must(t, c.Sync(ctx))
 }
 
 // old is a time before any test.

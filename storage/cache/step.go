@@ -64,6 +64,7 @@ func (c *Cache) Step(key Key) (*Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.used.Store(c.path(stepsDir, key), nil)
 	return step, f.Close()
 }
 
@@ -112,6 +113,7 @@ func (c *Cache) PutStep(step *Step, inputs iter.Seq[Input]) error {
 	if err != nil {
 		return fmt.Errorf("record the step: %w", err)
 	}
+	c.used.Store(c.path(stepsDir, step.Key), nil)
 	return nil
 }
 

@@ -203,7 +203,7 @@ func (r *Records) Sync(ctx context.Context, keys ...Key) error {
 			paths = append(paths, r.Path(key))
 		}
 	}
-	if err := atomicfile.SyncYoung(ctx, r.dir, paths); err != nil {
+	if err := atomicfile.Sync(ctx, paths); err != nil {
 		return fmt.Errorf("sync records: %w", err)
 	}
 	return nil
