@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -356,5 +357,56 @@ func TestTreeGoesWithItsLinkWhateverItsNameIs(t *testing.T) {
 				t.Errorf("the tree: %v", err)
 			}
 		})
+	}
+}
+
+func TestFinishedTreesHoldNoDescriptors(t *testing.T) {
+	ctx := context.Background()
+	b := newBench(t, Overlay)
+	key := Key("")
+	for i := range 10 {
+		key = b.commit(t, key, fmt.Sprint(i), dir("d", 0o755), file("d/f", fmt.Sprint(i)))
+	}
+	above := b.commit(t, key, "above", file("d/g", ""))
+	open := func() int {
+		fds, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(fds)
+	}
+	for what, use := range map[string]func(a *Active) error{
+		"discarded":               func(a *Active) error { return a.Discard() },
+		"committed":               func(a *Active) error { return a.Commit(keyOf("new")) },
+		"committed a second time": func(a *Active) error { return a.Commit(above) },
+	} {
+		before := open()
+		a, err := b.Prepare(ctx, key)
+		must(t, err)
+		if _, err := a.Parent().Lstat("d/f"); err != nil {
+			t.Error(err)
+		}
+		must(t, use(a))
+		if n := open() - before; n > 0 {
+			t.Errorf("%s: %d descriptors are still open", what, n)
+		}
+	}
+
+	walk := func() {
+		src, err := b.Changes(above)
+		wantNames(t, "layer", layerOf(t, src, err), "d/g")
+	}
+	before := open()
+	for range runtime.GOMAXPROCS(0) {
+		walk()
+	}
+	most := open()
+	for range 10 {
+		walk()
+	}
+	if open() > most {
+		t.Errorf("%d descriptors are open after a few walks, and %d after more", most, open())
+	}
+	must(t, b.Close())
+	if n := open() - before; n > 0 {
+		t.Errorf("%d descriptors are open after Close", n)
 	}
 }

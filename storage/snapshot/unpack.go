@@ -243,11 +243,12 @@ func (u *unpacking) complete(ctx context.Context, i int) error {
 		return err
 	}
 	top := s.driver.top(t.id)
-	if err := layer.FixImplied(ctx, top, lower, t.pending, s.dirOptions(t.owners)); err != nil {
+	err = layer.FixImplied(ctx, top, lower, t.pending, s.dirOptions(t.owners))
+	if err = errors.Join(err, lower.Close()); err != nil {
 		return fmt.Errorf("complete layer %s: %w", u.layers[i].DiffID, err)
 	}
-	if err := lower.Close(); err != nil || s.exact {
-		return err
+	if s.exact {
+		return nil
 	}
 	return s.saveOwners(t.id, t.owners)
 }
