@@ -112,23 +112,6 @@ func TestStepIsMadeByOneAtATime(t *testing.T) {
 	unlock()
 }
 
-func TestRemovedStepLeavesNoLog(t *testing.T) {
-	c := newCache(t)
-	path, w, err := c.LogFile(keyOf("result"))
-	must(t, err)
-	must(t, w.Close())
-	must(t, c.PutStep(&Step{Key: keyOf("k"), Log: path}, nil))
-	must(t, c.RemoveStep(keyOf("k")))
-	must(t, c.RemoveStep(keyOf("k")))
-	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("log: %v", err)
-	}
-	keys, err := c.Keys()
-	if err != nil || len(keys) != 0 {
-		t.Errorf("keys: %v, %v", keys, err)
-	}
-}
-
 func TestOldLogsAreThoseOfFailedInstructions(t *testing.T) {
 	c := newCache(t)
 	old := time.Now().Add(-time.Hour)

@@ -372,12 +372,7 @@ func (c *Collector) stepDamage(key digest.Digest) string {
 	if err != nil {
 		return "unreadable"
 	}
-	if step.Alias != "" {
-		if _, err := c.Cache.Step(step.Alias); err != nil {
-			return "its result is that of " + step.Alias.String() + ", of which nothing is known"
-		}
-	}
-	if step.Result != "" && !step.Empty {
+	if step.Result != "" {
 		if _, err := c.Records.Get(step.Result); err != nil {
 			return "nothing is known of its result " + step.Result.String()
 		}

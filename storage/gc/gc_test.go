@@ -455,7 +455,7 @@ func TestRemovedImageTakesItsBlobsAndTreesUnlessOthersNeedThem(t *testing.T) {
 	b := newBench(t)
 	one, two := b.build(t, "one"), b.build(t, "two")
 	treeOne, treeTwo := b.treePath(t, one.step), b.treePath(t, two.step)
-	must(t, b.Cache.RemoveStep(keyOf("key one")))
+	must(t, os.Remove(b.Cache.StepPath(keyOf("key one"))))
 	_, freed, err := b.Layout.Remove(ctx, "one", false)
 	must(t, err)
 	bytes, done, err := b.FreeUnreferenced(ctx, freed)
@@ -580,7 +580,7 @@ func TestOutsideTheNamespaceTreesAreLeftForLater(t *testing.T) {
 	b := newBench(t)
 	made := b.build(t, "one")
 	tree := b.treePath(t, made.step)
-	must(t, b.Cache.RemoveStep(keyOf("key one")))
+	must(t, os.Remove(b.Cache.StepPath(keyOf("key one"))))
 	b.Inside = false
 	_, freed, err := b.Layout.Remove(ctx, "one", false)
 	must(t, err)

@@ -29,7 +29,7 @@ type Repaired struct {
 func (r Repaired) String() string { return r.Problem.String() + ": " + r.Did }
 
 // rounds bounds how often Repair looks again: a record that is dropped can
-// leave steps behind that lead nowhere, but nothing leads to a step's alias.
+// leave others and steps behind that lead nowhere.
 const rounds = 4
 
 // Repair drops or makes again what Check finds fault with. A layer whose tree

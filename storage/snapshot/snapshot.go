@@ -181,7 +181,7 @@ func (s *Store) usable(rec *Record) string {
 	return s.present(ref)
 }
 
-// counts reports whether a tree is of this boot or was synced.
+// counts reports whether a tree is of this boot.
 func (s *Store) counts(ref TreeRef) bool { return ref.Counts(s.boot) }
 
 // present gives the id of a tree whose directories are there, else "".
