@@ -120,8 +120,8 @@ func (c *Cache) OldLogs(age time.Duration) ([]string, error) {
 	}
 	named := map[string]bool{}
 	for _, key := range keys {
-		if step, err := c.Step(key); err == nil {
-			named[step.Log] = true
+		if step, err := c.Step(key); err == nil && step.Log != "" {
+			named[c.LogPath(step)] = true
 		}
 	}
 	logs, err := os.ReadDir(filepath.Join(c.dir, logsDir))
@@ -136,6 +136,12 @@ func (c *Cache) OldLogs(age time.Duration) ([]string, error) {
 		}
 	}
 	return old, nil
+}
+
+// LogPath is where the output of a step is that has some. The store may have
+// been moved since the step was recorded.
+func (c *Cache) LogPath(step *Step) string {
+	return filepath.Join(c.dir, logsDir, filepath.Base(step.Log))
 }
 
 // Keys gives the key of every recorded step, readable or not.

@@ -19,6 +19,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -333,7 +334,7 @@ func (c *Collector) checkTrees(rec *snapshot.Record, boot string) []Problem {
 		p := Problem{
 			Kind: KindTree, Path: snapshot.TreePath(c.Snapshots, root, id), key: rec.Key, tree: tree{root, id},
 		}
-		if _, err := snapshot.Stack(c.Snapshots, root, id); err != nil {
+		if err := snapshot.Whole(c.Snapshots, root, id); err != nil {
 			p.What = "tree isn't whole: " + err.Error()
 			problems = append(problems, p)
 			continue
@@ -372,10 +373,21 @@ func (c *Collector) stepDamage(key digest.Digest) string {
 	if err != nil {
 		return "unreadable"
 	}
-	if step.Result != "" {
-		if _, err := c.Records.Get(step.Result); err != nil {
-			return "nothing is known of its result " + step.Result.String()
-		}
+	if what := c.resultDamage(step); what != "" || step.Log == "" {
+		return what
+	}
+	if _, err := os.Lstat(c.Cache.LogPath(step)); err != nil {
+		return "its output is missing: " + err.Error()
+	}
+	return ""
+}
+
+func (c *Collector) resultDamage(step *cache.Step) string {
+	if step.Result == "" {
+		return ""
+	}
+	if _, err := c.Records.Get(step.Result); err != nil {
+		return "nothing is known of its result " + step.Result.String()
 	}
 	return ""
 }

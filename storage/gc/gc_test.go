@@ -182,6 +182,14 @@ func (b *bench) treePath(t *testing.T, key digest.Digest) string {
 	return snapshot.TreePath(b.Snapshots, b.trees.Root(), rec.Trees[b.trees.Root()].ID)
 }
 
+// sidePath is a file that lies beside a tree.
+func (b *bench) sidePath(t *testing.T, key digest.Digest, ending string) string {
+	t.Helper()
+	rec, err := b.Records.Get(key)
+	must(t, err)
+	return filepath.Join(b.Snapshots, b.trees.Root(), rec.Trees[b.trees.Root()].ID+ending)
+}
+
 func TestSoundStoreHasNoProblems(t *testing.T) {
 	b := newBench(t)
 	b.build(t, "one")
@@ -199,6 +207,7 @@ func TestEachDamageIsFoundAndMended(t *testing.T) {
 		found  []string
 		image  bool // survives
 		tree   bool // survives
+		step   bool // survives, though it was damaged
 	}{
 		"layer missing": {
 			damage: func(t *testing.T, b *bench, made built) { must(t, os.Remove(b.Layout.BlobPath(made.layer.Digest))) },
@@ -232,6 +241,29 @@ func TestEachDamageIsFoundAndMended(t *testing.T) {
 		"tree missing": {
 			damage: func(t *testing.T, b *bench, made built) { must(t, os.RemoveAll(b.treePath(t, made.step))) },
 			found:  []string{"tree"}, image: true,
+		},
+		"note of what was copied missing": {
+			damage: func(t *testing.T, b *bench, made built) { must(t, os.Remove(b.sidePath(t, made.step, ".base"))) },
+			found:  []string{"tree"}, image: true,
+		},
+		"note of what was copied torn": {
+			damage: func(t *testing.T, b *bench, made built) { must(t, os.Truncate(b.sidePath(t, made.step, ".base"), 5)) },
+			found:  []string{"tree"}, image: true,
+		},
+		"owners torn": {
+			damage: func(t *testing.T, b *bench, made built) {
+				must(t, os.WriteFile(b.sidePath(t, made.step, ".owners"), []byte(`{"a"`), 0o600))
+			},
+			found: []string{"tree"}, image: true,
+		},
+		"output missing": {
+			damage: func(t *testing.T, b *bench, _ built) {
+				step, err := b.Cache.Step(keyOf("key one"))
+				must(t, err)
+				step.Log = "/somewhere/else/gone.log"
+				must(t, b.Cache.PutStep(step, slices.Values([]cache.Input{{Name: "env:A", Value: "b"}})))
+			},
+			found: []string{"step"}, image: true, tree: true, step: true,
 		},
 		"record torn": {
 			damage: func(t *testing.T, b *bench, made built) { must(t, os.Truncate(b.Records.Path(made.step), 9)) },
@@ -269,6 +301,9 @@ func TestEachDamageIsFoundAndMended(t *testing.T) {
 			}
 			if b.trees.HasTree(made.step) && !c.tree {
 				t.Error("the tree is still known")
+			}
+			if inputs, err := b.Cache.Inputs(keyOf("key one")); c.step && (err != nil || len(inputs) != 1) {
+				t.Errorf("the step: inputs %v, %v", inputs, err)
 			}
 			if !c.image && !strings.Contains(fmt.Sprint(done), "pull or build it again") {
 				t.Errorf("the lost image isn't told: %v", done)

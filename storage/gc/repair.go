@@ -84,11 +84,29 @@ func (c *Collector) mend(ctx context.Context, p Problem, trees *snapshot.Store) 
 		}
 		return "dropped: it is made again when it is needed", nil
 	case KindStep:
+		if did, err := c.forgetLog(p.key); did || err != nil {
+			return "the step is kept without it", err
+		}
 		return "forgotten: it is made again when it is needed", os.Remove(p.Path)
 	case KindLeftover:
 		return c.mendLeftover(p)
 	}
 	return "", nil
+}
+
+// forgetLog records a step again that lacks nothing but its output, and reports
+// whether that is so.
+func (c *Collector) forgetLog(key digest.Digest) (bool, error) {
+	step, err := c.Cache.Step(key)
+	if err != nil || c.resultDamage(step) != "" {
+		return false, nil //nolint:nilerr // an unreadable step is forgotten whole
+	}
+	inputs, err := c.Cache.Inputs(key)
+	if err != nil {
+		return false, nil //nolint:nilerr // likewise
+	}
+	step.Log = ""
+	return true, c.Cache.PutStep(step, slices.Values(inputs))
 }
 
 // mendIndex puts a damaged index.json aside, and begins one with the images that

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/builder-oci/builder/storage/layer"
 )
 
 // What clean-up and checks need to know of driver roots is below: it works
@@ -83,6 +85,24 @@ func Stack(dir, root, id string) ([]string, error) {
 		}
 	}
 	return ids, nil
+}
+
+// Whole is an error where a tree lacks something: its own directory, one that it
+// stands on, or what lies beside it under its name. That a tree of single-id mode
+// has no side record can't be told from one that needs none.
+func Whole(dir, root, id string) error {
+	if _, err := Stack(dir, root, id); err != nil {
+		return err
+	}
+	home := filepath.Join(dir, root)
+	if _, err := readOwners(home, id); err != nil {
+		return err
+	}
+	if !isVFS(root) {
+		return nil
+	}
+	_, err := layer.LoadBase(filepath.Join(home, id+baseFile))
+	return err
 }
 
 // TreePath is the directory that holds what a tree changes; with vfs, the whole

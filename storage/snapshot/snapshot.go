@@ -269,10 +269,12 @@ const (
 	baseFile   = ".base"   // vfs: inodes and times of what was copied
 )
 
-// owners reads the side record of a tree.
-func (s *Store) owners(id string) (layer.Owners, error) {
+func (s *Store) owners(id string) (layer.Owners, error) { return readOwners(s.home, id) }
+
+// readOwners reads the side record of a tree.
+func readOwners(home, id string) (layer.Owners, error) {
 	owners := layer.Owners{}
-	data, err := os.ReadFile(filepath.Join(s.home, id+ownersFile))
+	data, err := os.ReadFile(filepath.Join(home, id+ownersFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return owners, nil
 	}
