@@ -59,6 +59,7 @@ test-e2e: build ## run the end-to-end tests of bin/builder
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## check style, vet and which room imports which
 	$(GOLANGCI_LINT) run ./...
+	go mod tidy -diff
 	@# Another compressor gives other bytes: the packer's version has to tell.
 	@for m in compress pgzip; do \
 		v=$$(sed -n "s|.*klauspost/$$m v||p" go.mod); \

@@ -24,8 +24,7 @@ const emptyTar = digest.Digest("sha256:5f70bf18a086007016e948b04aed3b82103a36bea
 type image struct {
 	config *layout.ImageConfig
 	layers []v1.Descriptor
-	steps  []cache.Key    // whose records the image's names depend on
-	trees  []snapshot.Key // likewise
+	trees  []snapshot.Key // whose records the image's names depend on
 }
 
 // finish writes the target's config and manifest and names them.
@@ -53,7 +52,7 @@ func (b *build) finish(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if err := b.env.Store.Sync(ctx, img.steps, img.trees); err != nil {
+	if err := b.env.Store.Sync(ctx, img.trees); err != nil {
 		return Result{}, err
 	}
 	if err := l.Commit(ctx, b.o.Tags, manifest, nil); err != nil {

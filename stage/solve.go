@@ -188,7 +188,7 @@ func (r *Runner) packed(tree snapshot.Key) (snapshot.Packing, error) {
 	}
 	var found *snapshot.Packing
 	for _, p := range rec.Packings {
-		if r.Layout.HasBlob(p.Blob.Digest, p.Blob.Size) && (found == nil || p.Time.Mode == "") {
+		if p.Exact == r.ExactOwners && r.Layout.HasBlob(p.Blob.Digest, p.Blob.Size) && (found == nil || p.Time.Mode == "") {
 			found = &p
 		}
 	}

@@ -10,13 +10,14 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/fault"
@@ -146,7 +147,9 @@ func (s *Store) Snapshots(ctx context.Context, o snapshot.Options) (*snapshot.St
 // the user namespace, where trees can be removed.
 func (s *Store) Collector(inside bool) *gc.Collector {
 	return gc.New(gc.Parts{
-		Layout: s.layout, Records: s.records, Cache: s.cache, Use: s.use,
+		Layout: s.layout, Records: s.records, Use: s.use,
+		// One of its own: it reads all records, which needn't be synced for that.
+		Cache:     cache.Open(s.Dir(cacheDir), s.Dir(stepLocks)),
 		Snapshots: s.Dir(snapshotsDir), Sessions: s.Dir(sessionsDir), Locks: s.Dir(locksDir),
 		Session: s.sessionID, Inside: inside,
 	})
@@ -166,6 +169,7 @@ const (
 	indexLock     = "locks/index"
 	recordsLock   = "locks/records"
 	stepLocks     = "locks/steps"
+	freedFile     = "locks/freed"
 	versionFile   = "version"
 	readmeFile    = "README"
 	lostAndFound  = "lost+found" // where the store is a file system of its own
@@ -320,18 +324,15 @@ func refuseForeign(root string) error {
 }
 
 func openLayout(root string) *layout.Layout {
-	return layout.Open(filepath.Join(root, imagesDir), filepath.Join(root, indexLock))
+	return layout.Open(filepath.Join(root, imagesDir), filepath.Join(root, indexLock)).WithFreed(filepath.Join(root, freedFile))
 }
 
-// Sync puts the records of what an image is made of on stable storage: the
-// steps and the trees with these keys. It is called before index.json names the
-// image.
-func (s *Store) Sync(ctx context.Context, steps []cache.Key, trees []snapshot.Key) error {
-	if err := s.cache.Sync(ctx, steps...); err != nil {
-		return Explain(s.root, err)
-	}
-	if err := s.records.Sync(ctx, trees...); err != nil {
-		return Explain(s.root, fmt.Errorf("sync: %w", err))
-	}
-	return nil
+// Sync puts the records of what an image is made of on stable storage: those of
+// steps that were found or made through Cache, and of the trees with these keys.
+// It is called before index.json names the image.
+func (s *Store) Sync(ctx context.Context, trees []snapshot.Key) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.cache.Sync(ctx) })
+	g.Go(func() error { return s.records.Sync(ctx, trees...) })
+	return Explain(s.root, g.Wait())
 }

@@ -2,10 +2,12 @@ package storage
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -306,6 +308,7 @@ func start(t *testing.T, act, root string) (*exec.Cmd, string) {
 func TestSweepRemovesWhatAKilledCommandLeft(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "store")
 	s := open(t, root)
+	must(t, os.WriteFile(s.Dir("locks/cleaned"), nil, 0o600)) // no image needs the recorded tree
 	cmd, id := start(t, "die", root)
 	rubbish := func() []string {
 		blobs, err := filepath.Glob(s.Dir("images/blobs/sha256/.tmp-*"))
@@ -346,6 +349,32 @@ func TestSweepRemovesASessionThatNeverBegan(t *testing.T) {
 	must(t, s.Sweep(context.Background(), false))
 	if exists(aside) {
 		t.Error("still there")
+	}
+}
+
+func TestWhatCannotBeCleanedUpIsAWarning(t *testing.T) {
+	var log bytes.Buffer
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	must(t, os.WriteFile(s.Dir("locks/freed"), []byte("x\n"), 0o600))
+	must(t, os.WriteFile(s.Dir("images/index.json"), []byte("{"), 0o600))
+	stuck := s.Dir("sessions/0123.d/tmp/stuck/file")
+	must(t, os.MkdirAll(stuck, 0o700))
+	must(t, os.WriteFile(s.Dir("sessions/0123"), nil, 0o600))
+	must(t, os.Chmod(filepath.Dir(stuck), 0))
+	defer func() { _ = os.Chmod(filepath.Dir(stuck), 0o700) }()
+
+	must(t, s.Sweep(context.Background(), true))
+	for _, told := range []string{"images/index.json is damaged", "stuck: permission denied"} {
+		if os.Getuid() != 0 && !strings.Contains(log.String(), told) {
+			t.Errorf("no warning with %q: %s", told, &log)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Sweep(ctx, true); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended by its caller: %v", err)
 	}
 }
 

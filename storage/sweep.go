@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/storage/gc"
 	"github.com/builder-oci/builder/storage/lock"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -19,23 +21,38 @@ import (
 // remove because others were using the store. It is cheap where there is
 // nothing: one read of sessions/. Outside the user namespace files of subordinate ids
 // can't be removed: what such a session left stays for a command inside.
+//
+// What stands in the way of clean-up stands in the way of nothing else: it is
+// told as a warning. An error means that ctx has ended, or that the store isn't
+// held any more.
 func (s *Store) Sweep(ctx context.Context, inside bool) error {
-	names, err := os.ReadDir(s.Dir(sessionsDir))
-	if err != nil {
+	if err := s.sweepSessions(ctx, inside); err != nil {
+		s.warn(err)
+	}
+	err := s.Collector(inside).Tidy(ctx)
+	if errors.Is(err, gc.ErrNotHeld) {
 		return err
 	}
-	var errs []error
+	if err != nil && ctx.Err() == nil {
+		s.warn(err)
+	}
+	return ctx.Err()
+}
+
+func (s *Store) warn(err error) {
+	slog.Warn("something couldn't be cleaned up, and is left to a later command", "store", s.root, "error", err)
+}
+
+func (s *Store) sweepSessions(ctx context.Context, inside bool) error {
+	names, err := os.ReadDir(s.Dir(sessionsDir))
+	errs := []error{err}
 	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		n := name.Name()
-		if n == s.sessionID || name.IsDir() {
+		if ctx.Err() != nil || n == s.sessionID || name.IsDir() {
 			continue
 		}
 		errs = append(errs, s.sweepSession(n, inside))
 	}
-	errs = append(errs, s.Collector(inside).Tidy(ctx))
 	return errors.Join(errs...)
 }
 

@@ -81,11 +81,14 @@ type host struct {
 	sandbox   sandbox.Sandbox
 }
 
-// openHost gives all of it.
+// openHost gives all of it, cleared of what killed commands have left.
 func openHost(c *cli.Context) (*host, error) {
 	h, err := openTrees(c)
 	if err != nil {
 		return nil, err
+	}
+	if err := h.store.Sweep(c.Context, true); err != nil {
+		return nil, errors.Join(err, h.Close())
 	}
 	if h.runtime, err = sandbox.FindRuntime(c.String(flagRuntime)); err != nil {
 		return nil, errors.Join(err, h.Close())
@@ -95,7 +98,8 @@ func openHost(c *cli.Context) (*host, error) {
 	return h, nil
 }
 
-// openTrees gives store and trees, cleared of what killed commands have left.
+// openTrees gives store and trees as they are: a repair has to see them so, and
+// clean-up may need it first.
 func openTrees(c *cli.Context) (_ *host, err error) {
 	h := &host{}
 	if h.mapping, err = userns.Current(); err != nil {
@@ -112,12 +116,6 @@ func openTrees(c *cli.Context) (_ *host, err error) {
 			err = errors.Join(err, h.Close())
 		}
 	}()
-	if err := h.store.Sweep(c.Context, true); err != nil {
-		return nil, err
-	}
-	if err := h.store.Collector(true).Tidy(c.Context); err != nil {
-		return nil, err
-	}
 	h.snapshots, err = h.openSnapshots(c.Context, c.String(flagDriver))
 	return h, err
 }

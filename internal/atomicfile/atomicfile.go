@@ -22,7 +22,7 @@ func Write(path string, data []byte, perm os.FileMode) error {
 }
 
 // WriteUnsynced replaces path by data without waiting for the disk: after a
-// power failure the file may be old, new, or empty.
+// power failure the file may be old, new, or empty. Sync waits for it.
 func WriteUnsynced(path string, data []byte, perm os.FileMode) error {
 	return write(path, data, perm, false)
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 
@@ -36,6 +37,7 @@ const (
 type Cache struct {
 	dir   string
 	locks string
+	used  sync.Map // paths of the records that were found or made
 }
 
 // Open gives the cache in dir, whose Dirs are there; locks is where the steps'
@@ -59,8 +61,12 @@ func (c *Cache) Seen(def Key) bool {
 	if def.Validate() != nil {
 		return false
 	}
-	_, err := os.Lstat(c.path(seenDir, def))
-	return err == nil
+	path := c.path(seenDir, def)
+	if _, err := os.Lstat(path); err != nil {
+		return false
+	}
+	c.used.Store(path, nil)
+	return true
 }
 
 // MarkSeen notes that a step with this parent and instruction is recorded. It
@@ -69,10 +75,13 @@ func (c *Cache) MarkSeen(def Key) error {
 	if err := def.Validate(); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(c.path(seenDir, def), os.O_WRONLY|os.O_CREATE, 0o600)
+	path := c.path(seenDir, def)
+	// Not for writing: one that is there may be read-only, since it was synced.
+	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("note the instruction: %w", err)
 	}
+	c.used.Store(path, nil)
 	return f.Close()
 }
 
@@ -101,17 +110,17 @@ func (c *Cache) LogFile(key Key) (path string, w *os.File, err error) {
 	return path, w, err
 }
 
-// Sync puts the records of these steps on stable storage, as must be before
-// index.json names an image made of them. Keys without a record are passed
-// over.
-func (c *Cache) Sync(ctx context.Context, keys ...Key) error {
-	paths := make([]string, 0, len(keys))
-	for _, key := range keys {
-		if key.Validate() == nil {
-			paths = append(paths, c.path(stepsDir, key))
-		}
-	}
-	if err := atomicfile.SyncYoung(ctx, filepath.Join(c.dir, stepsDir), paths); err != nil {
+// Sync puts the records that were found or made through c on stable storage, as
+// must be before index.json names an image made of them: not only those of its
+// steps, for whatever a cached build looks up decides whether it finds the rest.
+// It is cheap where all of them have been synced before.
+func (c *Cache) Sync(ctx context.Context) error {
+	var paths []string
+	c.used.Range(func(path, _ any) bool {
+		paths = append(paths, path.(string))
+		return true
+	})
+	if err := atomicfile.Sync(ctx, paths); err != nil {
 		return fmt.Errorf("sync records: %w", err)
 	}
 	return nil

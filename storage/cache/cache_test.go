@@ -112,23 +112,6 @@ func TestStepIsMadeByOneAtATime(t *testing.T) {
 	unlock()
 }
 
-func TestRemovedStepLeavesNoLog(t *testing.T) {
-	c := newCache(t)
-	path, w, err := c.LogFile(keyOf("result"))
-	must(t, err)
-	must(t, w.Close())
-	must(t, c.PutStep(&Step{Key: keyOf("k"), Log: path}, nil))
-	must(t, c.RemoveStep(keyOf("k")))
-	must(t, c.RemoveStep(keyOf("k")))
-	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("log: %v", err)
-	}
-	keys, err := c.Keys()
-	if err != nil || len(keys) != 0 {
-		t.Errorf("keys: %v, %v", keys, err)
-	}
-}
-
 func TestOldLogsAreThoseOfFailedInstructions(t *testing.T) {
 	c := newCache(t)
 	old := time.Now().Add(-time.Hour)
@@ -142,7 +125,8 @@ func TestOldLogsAreThoseOfFailedInstructions(t *testing.T) {
 			must(t, os.Chtimes(path, old, old))
 		}
 	}
-	must(t, c.PutStep(&Step{Key: keyOf("k"), Log: paths[0]}, nil))
+	// The store has been moved since.
+	must(t, c.PutStep(&Step{Key: keyOf("k"), Log: "/before" + paths[0]}, nil))
 	got, err := c.OldLogs(time.Minute)
 	must(t, err)
 	if len(got) != 1 || got[0] != paths[1] {
@@ -150,10 +134,36 @@ func TestOldLogsAreThoseOfFailedInstructions(t *testing.T) {
 	}
 }
 
-func TestSyncPassesOverWhatIsNotThere(t *testing.T) {
-	c := newCache(t)
-	must(t, c.PutStep(&Step{Key: keyOf("k")}, nil))
-	must(t, c.Sync(context.Background(), keyOf("k"), keyOf("unknown"), ""))
+func TestSyncTakesEveryRecordThatWasFoundOrMade(t *testing.T) {
+	ctx := context.Background()
+	killed := newCache(t) // it made records, and synced none
+	for _, name := range []string{"found", "gone", "nobody's"} {
+		must(t, killed.PutStep(&Step{Key: keyOf(name)}, nil))
+		must(t, killed.MarkSeen(keyOf(name)))
+	}
+	c := Open(killed.dir, killed.locks)
+	for _, name := range []string{"found", "gone"} {
+		_, err := c.Step(keyOf(name))
+		if err != nil || !c.Seen(keyOf(name)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	must(t, os.Remove(c.StepPath(keyOf("gone"))))
+	must(t, c.PutStep(&Step{Key: keyOf("made"), Kind: "image"}, nil))
+	must(t, c.MarkSeen(keyOf("made")))
+	must(t, c.Sync(ctx))
+	for name, synced := range map[string]bool{"found": true, "made": true, "nobody's": false} {
+		for _, path := range []string{c.StepPath(keyOf(name)), c.path(seenDir, keyOf(name))} {
+			st, err := os.Lstat(path)
+			must(t, err)
+			if (st.Mode().Perm() == 0o400) != synced {
+				t.Errorf("%s: %v", name, st.Mode())
+			}
+		}
+	}
+	must(t, c.MarkSeen(keyOf("made")))
+	must(t, c.PutStep(&Step{Key: keyOf("made"), Kind: "again"}, nil))
+	must(t, c.Sync(ctx))
 }
 
 // old is a time before any test.
@@ -215,14 +225,19 @@ func TestFileThatMayChangeUnnoticedIsNotRemembered(t *testing.T) {
 	f := openFiles(t, c)
 	racy := unix.NsecToTimespec(f.opened)
 	before := unix.NsecToTimespec(f.opened - 1)
+	second, earlier := unix.NsecToTimespec(f.opened), unix.NsecToTimespec(f.opened-1e9)
+	second.Nsec, earlier.Nsec = 0, 0
 	for name, c := range map[string]struct {
 		mtime, ctime unix.Timespec
 		want         bool
 	}{
-		"changed before":                   {before, before, true},
-		"written in the tick of opening":   {racy, before, false},
-		"attributes changed in that tick":  {before, racy, false},
-		"written since, with an old mtime": {old, unix.NsecToTimespec(f.opened + 1e9), false},
+		"changed before":                    {before, before, true},
+		"written in the tick of opening":    {racy, before, false},
+		"attributes changed in that tick":   {before, racy, false},
+		"in whole seconds, in that second":  {second, second, false},
+		"in whole seconds, old but for one": {earlier, second, false},
+		"in whole seconds, earlier":         {earlier, earlier, true},
+		"written since, with an old mtime":  {old, unix.NsecToTimespec(f.opened + 1e9), false},
 	} {
 		st := stat(1)
 		st.Mtim, st.Ctim = c.mtime, c.ctime

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -28,7 +29,8 @@ import (
 // moment at which Files was opened, by the clock that file systems stamp with.
 // Whatever changes the file after it was looked at gets a later ctime, and so
 // can't pass for what was read. (A file that changed in the very tick of being
-// looked at could; git calls that racily clean.)
+// looked at could; git calls that racily clean. The tick is a second where times
+// have no fraction.)
 type Files struct {
 	path   string
 	opened int64 // nanoseconds
@@ -124,7 +126,7 @@ func (f *Files) Put(rel string, st *unix.Stat_t, d digest.Digest) {
 	if err != nil || d.Algorithm() != digest.SHA256 || copy(e.sum[:], sum) != sha256.Size {
 		return
 	}
-	if max(e.stat.Mtime, e.stat.Ctime) >= f.opened {
+	if !f.before(e.stat.Mtime) || !f.before(e.stat.Ctime) {
 		return
 	}
 	f.mu.Lock()
@@ -138,6 +140,17 @@ func (f *Files) Put(rel string, st *unix.Stat_t, d digest.Digest) {
 	delete(f.saved, rel)
 	f.fresh[rel] = e
 	f.changed = true
+}
+
+// before reports whether a file with this time was last changed before Files
+// was opened. Where the file system keeps whole seconds, the time is that of
+// any moment in its second.
+func (f *Files) before(t int64) bool {
+	const second = int64(time.Second)
+	if t%second == 0 {
+		return t < f.opened-f.opened%second
+	}
+	return t < f.opened
 }
 
 // Save writes the memory for the next time, if anything was added. Another

@@ -18,8 +18,8 @@ import (
 	"github.com/builder-oci/builder/internal/atomicfile"
 )
 
-// Step is the record of one instruction that changed files, or found nothing
-// to change.
+// Step is the record of one instruction that changes files, and of what else a
+// cached build has to find again: docs/format.md tells the kinds.
 type Step struct {
 	// Key names the step, Parent the tree that it started from: a step's key, a
 	// chain ID, or "" for scratch.
@@ -31,22 +31,16 @@ type Step struct {
 	Result Key `json:"result,omitempty"`
 	// Version is that of the rules by which the key was made.
 	Version int `json:"version"`
-	// Kind is the instruction's name in lower case; Instruction its text as the
+	// Kind is the instruction's name in lower case, "alias" or "image"; Instruction its text as the
 	// Dockerfile has it, CreatedBy as the image's history will.
 	Kind        string `json:"kind"`
 	Instruction string `json:"instruction"`
 	CreatedBy   string `json:"createdBy,omitempty"`
 	// Created is when the step was first made: a cached build repeats it.
 	Created time.Time `json:"created"`
-	// Empty says that nothing changed: the tree is the parent's, and the image
-	// gets no layer.
-	Empty bool `json:"empty,omitempty"`
-	// Alias says that this is a definition key, and which content key has the
-	// result.
-	Alias Key `json:"alias,omitempty"`
 	// Log is the file with the step's output, "" where there was none.
 	Log string `json:"log,omitempty"`
-	// Digest is of the entries that a COPY or ADD made.
+	// Digest is, of an alias, that of the entries which a COPY --from makes.
 	Digest string `json:"digest,omitempty"`
 }
 
@@ -64,6 +58,7 @@ func (c *Cache) Step(key Key) (*Step, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.used.Store(c.path(stepsDir, key), nil)
 	return step, f.Close()
 }
 
@@ -112,20 +107,8 @@ func (c *Cache) PutStep(step *Step, inputs iter.Seq[Input]) error {
 	if err != nil {
 		return fmt.Errorf("record the step: %w", err)
 	}
+	c.used.Store(c.path(stepsDir, step.Key), nil)
 	return nil
-}
-
-// RemoveStep forgets a step and removes its log.
-func (c *Cache) RemoveStep(key Key) error {
-	if err := key.Validate(); err != nil {
-		return err
-	}
-	var errs []error
-	if step, err := c.Step(key); err == nil && filepath.Dir(step.Log) == filepath.Join(c.dir, logsDir) {
-		errs = append(errs, os.Remove(step.Log))
-	}
-	errs = append(errs, os.Remove(c.path(stepsDir, key)))
-	return ignoreAbsent(errors.Join(errs...))
 }
 
 // OldLogs gives the paths of logs that no step names and that are older than
@@ -137,8 +120,8 @@ func (c *Cache) OldLogs(age time.Duration) ([]string, error) {
 	}
 	named := map[string]bool{}
 	for _, key := range keys {
-		if step, err := c.Step(key); err == nil {
-			named[step.Log] = true
+		if step, err := c.Step(key); err == nil && step.Log != "" {
+			named[c.LogPath(step)] = true
 		}
 	}
 	logs, err := os.ReadDir(filepath.Join(c.dir, logsDir))
@@ -153,6 +136,12 @@ func (c *Cache) OldLogs(age time.Duration) ([]string, error) {
 		}
 	}
 	return old, nil
+}
+
+// LogPath is where the output of a step is that has some. The store may have
+// been moved since the step was recorded.
+func (c *Cache) LogPath(step *Step) string {
+	return filepath.Join(c.dir, logsDir, filepath.Base(step.Log))
 }
 
 // Keys gives the key of every recorded step, readable or not.
@@ -194,19 +183,4 @@ func (c *Cache) openStep(key Key) (step *Step, f *os.File, r *bufio.Reader, err 
 		return nil, nil, nil, errors.Join(fmt.Errorf("%s is unreadable: %w", key, ErrNotFound), f.Close())
 	}
 	return step, f, r, nil
-}
-
-// ignoreAbsent drops from joined errors those that say a file isn't there.
-func ignoreAbsent(err error) error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return err
-	}
-	var kept []error
-	for _, e := range joined.Unwrap() {
-		if !errors.Is(e, fs.ErrNotExist) {
-			kept = append(kept, e)
-		}
-	}
-	return errors.Join(kept...)
 }

@@ -18,12 +18,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/lock"
@@ -52,6 +54,10 @@ type Collector struct{ Parts }
 // New makes a Collector of an open store's parts.
 func New(p Parts) *Collector { return &Collector{p} }
 
+// ErrNotHeld is behind an error after which the store lock isn't held any more:
+// nothing that was learnt of the store counts.
+var ErrNotHeld = errors.New("the store lock is lost")
+
 // unreferencedAge is how old a blob gets that nothing refers to and that builder
 // hasn't set free: another tool may be writing an image.
 const unreferencedAge = 24 * time.Hour
@@ -75,7 +81,7 @@ const (
 // more. Where others use the store it leaves that to a later command and reports
 // false. It gives the bytes of the blobs that it has removed.
 func (c *Collector) FreeUnreferenced(ctx context.Context, freed []digest.Digest) (bytes int64, done bool, err error) {
-	if err := c.noteFreed(freed); err != nil {
+	if err := c.Layout.NoteFree(freed); err != nil {
 		return 0, false, err
 	}
 	done, err = c.alone(ctx, func() error {
@@ -85,79 +91,112 @@ func (c *Collector) FreeUnreferenced(ctx context.Context, freed []digest.Digest)
 	return bytes, done, err
 }
 
-// Tidy does what earlier commands have left to do, if there is any and the
-// store is used by nobody else. It is cheap otherwise.
+// Tidy does what earlier commands have left to do, and once a day looks through
+// the whole store, if it is used by nobody else. It is cheap otherwise.
 func (c *Collector) Tidy(ctx context.Context) error {
-	st, err := os.Lstat(filepath.Join(c.Locks, freedFile))
-	if err != nil || st.Size() == 0 && !c.Inside {
-		return nil // there is nothing to do
+	if !c.asked() && !c.dueForWhole() {
+		return nil
 	}
-	_, err = c.alone(ctx, func() error {
+	_, err := c.alone(ctx, func() error {
 		_, err := c.clean(ctx)
 		return err
 	})
 	return err
 }
 
+// asked reports whether removals have left something that this process can
+// free.
+func (c *Collector) asked() bool {
+	st, err := os.Lstat(filepath.Join(c.Locks, freedFile))
+	return err == nil && (c.Inside || st.Size() > 0)
+}
+
 // alone calls fn under the exclusive store lock, or reports false where others
 // use the store.
 func (c *Collector) alone(ctx context.Context, fn func() error) (bool, error) {
 	held, err := c.Use.TryUpgrade(ctx)
-	if err != nil || !held {
-		return false, err
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrNotHeld, err)
 	}
-	return true, errors.Join(fn(), c.Use.Downgrade(ctx))
+	if !held {
+		return false, nil
+	}
+	err = fn()
+	if lost := c.Use.Downgrade(ctx); lost != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %w", ErrNotHeld, lost))
+	}
+	return true, err
 }
 
 // clean removes what nothing needs.
 func (c *Collector) clean(ctx context.Context) (int64, error) {
-	freed, err := c.readFreed()
-	if err != nil {
+	if err := c.namesAreKnown(); err != nil {
 		return 0, err
 	}
 	whole := c.dueForWhole()
-	if whole {
-		old, err := c.oldBlobs()
-		if err != nil {
-			return 0, err
-		}
-		freed = append(freed, old...)
-	}
-	bytes, err := c.Layout.DeleteBlobs(ctx, freed)
+	bytes, err := c.freeBlobs(ctx, whole)
 	if err != nil {
 		return bytes, err
 	}
-	if !c.Inside {
-		// Trees are left to a command inside: the file stays for it, empty.
-		return bytes, os.Truncate(filepath.Join(c.Locks, freedFile), 0)
-	}
-	if err := c.freeTrees(ctx); err != nil {
-		return bytes, err
+	if c.Inside {
+		if err := c.freeTrees(ctx); err != nil {
+			return bytes, err
+		}
 	}
 	if whole {
 		if err := c.removeRubbish(); err != nil {
 			return bytes, err
 		}
-		if err := os.WriteFile(filepath.Join(c.Locks, cleanedFile), nil, 0o600); err != nil {
-			return bytes, err
-		}
 	}
-	return bytes, ignoreAbsent(os.Remove(filepath.Join(c.Locks, freedFile)))
+	return bytes, c.noteCleaned(whole)
 }
 
-// noteFreed appends digests to the list of those that are free. Appending of
-// few bytes is atomic, so no lock is needed.
-func (c *Collector) noteFreed(freed []digest.Digest) error {
-	f, err := os.OpenFile(filepath.Join(c.Locks, freedFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+var errCutShort = errors.New("the list of images was put aside by a repair that was cut short")
+
+// namesAreKnown is an error while images are there that index.json doesn't tell
+// of, because its repair isn't finished.
+func (c *Collector) namesAreKnown() error {
+	images, err := c.Layout.List()
 	if err != nil {
-		return fmt.Errorf("note what is free: %w", err)
+		return err
 	}
-	var text strings.Builder
-	for _, d := range freed {
-		fmt.Fprintln(&text, d)
+	cut, err := c.cutShort(images)
+	if err == nil && cut {
+		err = fault.New("builder system check --repair", "%w", errCutShort)
 	}
-	_, err = f.WriteString(text.String())
-	return errors.Join(err, f.Close())
+	return err
+}
+
+// freeBlobs removes the blobs that were set free, and with whole the old ones
+// that nothing refers to.
+func (c *Collector) freeBlobs(ctx context.Context, whole bool) (int64, error) {
+	free, err := c.readFreed()
+	if err != nil {
+		return 0, err
+	}
+	if whole {
+		old, err := c.oldBlobs()
+		if err != nil {
+			return 0, err
+		}
+		free = append(free, old...)
+	}
+	return c.Layout.DeleteBlobs(ctx, free)
+}
+
+// noteCleaned notes what clean has done. Outside the namespace the list of what
+// is free stays, empty, and asks a command inside to look through the trees.
+func (c *Collector) noteCleaned(whole bool) error {
+	if whole {
+		if err := os.WriteFile(filepath.Join(c.Locks, cleanedFile), nil, 0o600); err != nil {
+			return err
+		}
+	}
+	freed := filepath.Join(c.Locks, freedFile)
+	if c.Inside {
+		return ignoreAbsent(os.Remove(freed))
+	}
+	return os.WriteFile(freed, nil, 0o600)
 }
 
 func (c *Collector) readFreed() ([]digest.Digest, error) {
@@ -220,59 +259,66 @@ func (c *Collector) blobDir() string {
 }
 
 // rubbish gives the paths that nobody can need under the exclusive store lock:
-// files that were being written, dead sessions, locks of steps.
+// files that were being written, and dead sessions.
 func (c *Collector) rubbish() ([]string, error) {
+	paths, err := c.temporaries()
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := list(c.Sessions, func(name string) bool { return strings.TrimSuffix(name, ".d") != c.Session })
+	return append(paths, sessions...), err
+}
+
+func (c *Collector) temporaries() ([]string, error) {
 	var paths []string
-	places := []struct {
-		dir  string
-		mine func(name string) bool
-	}{
-		{c.blobDir(), temporary},
-		{c.Layout.Dir(), temporary},
-		{c.Records.Dir(), temporary},
-		{c.Sessions, func(name string) bool { return strings.TrimSuffix(name, ".d") != c.Session }},
-	}
-	for _, dir := range c.Cache.Dirs() {
-		places = append(places, struct {
-			dir  string
-			mine func(name string) bool
-		}{dir, temporary})
-	}
-	for _, p := range places {
-		names, err := os.ReadDir(p.dir)
+	for _, dir := range append(c.Cache.Dirs(), c.blobDir(), c.Layout.Dir(), c.Records.Dir()) {
+		found, err := list(dir, func(name string) bool { return strings.HasPrefix(name, atomicfile.Prefix) })
 		if err != nil {
-			return nil, ignoreAbsent(err)
+			return nil, err
 		}
-		for _, name := range names {
-			if p.mine(name.Name()) {
-				paths = append(paths, filepath.Join(p.dir, name.Name()))
-			}
+		paths = append(paths, found...)
+	}
+	return paths, nil
+}
+
+// list gives the paths of those names in dir that suit: none where there is no
+// dir.
+func list(dir string, suits func(name string) bool) ([]string, error) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, ignoreAbsent(err)
+	}
+	var paths []string
+	for _, name := range names {
+		if suits(name.Name()) {
+			paths = append(paths, filepath.Join(dir, name.Name()))
 		}
 	}
 	return paths, nil
 }
 
-func temporary(name string) bool { return strings.HasPrefix(name, atomicfile.Prefix) }
-
+// removeRubbish removes rubbish, the locks of steps, and old logs of
+// instructions that failed. Outside the namespace it leaves dead sessions to
+// Sweep, which knows what they hold.
 func (c *Collector) removeRubbish() error {
-	paths, err := c.rubbish()
+	find := c.rubbish
+	if !c.Inside {
+		find = c.temporaries
+	}
+	paths, err := find()
 	if err != nil {
 		return err
 	}
-	locks, err := os.ReadDir(filepath.Join(c.Locks, stepsDir))
+	locks, err := list(filepath.Join(c.Locks, stepsDir), func(string) bool { return true })
 	if err != nil {
 		return err
 	}
 	logs, err := c.Cache.OldLogs(logAge)
-	if err != nil {
+	if ignoreAbsent(err) != nil {
 		return err
 	}
-	paths = append(paths, logs...)
-	for _, l := range locks {
-		paths = append(paths, filepath.Join(c.Locks, stepsDir, l.Name()))
-	}
 	var errs []error
-	for _, path := range paths {
+	for _, path := range slices.Concat(paths, locks, logs) {
 		errs = append(errs, os.RemoveAll(path))
 	}
 	return errors.Join(errs...)

@@ -26,7 +26,7 @@ func (c *Collector) freeTrees(ctx context.Context) error {
 		return err
 	}
 	for _, key := range keys {
-		if live[key] == nil {
+		if live[key] == nil && key.Validate() == nil {
 			if err := c.Records.Remove(key); err != nil {
 				return err
 			}
@@ -58,8 +58,8 @@ func (c *Collector) liveRecords() (map[snapshot.Key]*snapshot.Record, error) {
 	for len(todo) > 0 {
 		key := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if key == "" || live[key] != nil {
-			continue
+		if key == "" || live[key] != nil || key.Validate() != nil {
+			continue // nothing can be recorded of what isn't a key
 		}
 		rec, err := c.Records.Get(key)
 		if errors.Is(err, snapshot.ErrNotFound) {
@@ -94,8 +94,8 @@ func (c *Collector) roots() ([]snapshot.Key, error) {
 	var keys []snapshot.Key
 	for _, img := range images {
 		config, err := c.Layout.Config(img)
-		if errors.Is(err, layout.ErrAbsent) {
-			continue
+		if errors.Is(err, layout.ErrAbsent) || errors.Is(err, layout.ErrInvalid) {
+			continue // it has no trees
 		}
 		if err != nil {
 			return nil, err

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -28,7 +29,7 @@ type Repaired struct {
 func (r Repaired) String() string { return r.Problem.String() + ": " + r.Did }
 
 // rounds bounds how often Repair looks again: a record that is dropped can
-// leave steps behind that lead nowhere, but nothing leads to a step's alias.
+// leave others and steps behind that lead nowhere.
 const rounds = 4
 
 // Repair drops or makes again what Check finds fault with. A layer whose tree
@@ -83,6 +84,9 @@ func (c *Collector) mend(ctx context.Context, p Problem, trees *snapshot.Store) 
 		}
 		return "dropped: it is made again when it is needed", nil
 	case KindStep:
+		if did, err := c.forgetLog(p.key); did || err != nil {
+			return "the step is kept without it", err
+		}
 		return "forgotten: it is made again when it is needed", os.Remove(p.Path)
 	case KindLeftover:
 		return c.mendLeftover(p)
@@ -90,50 +94,82 @@ func (c *Collector) mend(ctx context.Context, p Problem, trees *snapshot.Store) 
 	return "", nil
 }
 
-// mendIndex puts a damaged index.json aside, and begins one with the images whose
-// manifests are still there. Their names are lost.
+// forgetLog records a step again that lacks nothing but its output, and reports
+// whether that is so.
+func (c *Collector) forgetLog(key digest.Digest) (bool, error) {
+	step, err := c.Cache.Step(key)
+	if err != nil || c.resultDamage(step) != "" {
+		return false, nil //nolint:nilerr // an unreadable step is forgotten whole
+	}
+	inputs, err := c.Cache.Inputs(key)
+	if err != nil {
+		return false, nil //nolint:nilerr // likewise
+	}
+	step.Log = ""
+	return true, c.Cache.PutStep(step, slices.Values(inputs))
+}
+
+// mendIndex puts a damaged index.json aside, and begins one with the images that
+// are still there. Their names are lost.
 func (c *Collector) mendIndex(ctx context.Context) (string, error) {
-	if err := os.Rename(c.indexPath(), c.indexPath()+".damaged"); err != nil {
-		return "", err
-	}
-	if err := c.Layout.Create(); err != nil {
-		return "", err
-	}
-	var found []v1.Descriptor
-	err := c.eachBlob(func(d digest.Digest, st fs.FileInfo) {
-		if m, ok := c.manifest(d); ok {
-			found = append(found, v1.Descriptor{MediaType: m.MediaType, Digest: d, Size: st.Size()})
-		}
-	})
+	found, err := c.manifests()
 	if err != nil {
 		return "", err
 	}
-	images := 0
-	for _, m := range found {
-		err := c.Layout.Commit(ctx, nil, m, nil)
-		switch {
-		case err == nil:
-			images++
-		case !errors.Is(err, layout.ErrAbsent):
-			return "", err
-		}
+	images, err := c.Layout.Rebuild(ctx, found)
+	return fmt.Sprintf("put aside, and begun anew with %d images, whose names are lost", images), err
+}
+
+// cutShort reports whether an earlier repair has put index.json aside, and not
+// come to listing the images that are there.
+func (c *Collector) cutShort(images []layout.Image) (bool, error) {
+	if _, err := os.Lstat(c.Layout.DamagedPath()); err != nil || len(images) > 0 {
+		return false, ignoreAbsent(err)
 	}
-	return fmt.Sprintf("put aside, and begun anew with %d images, whose names are lost", images), nil
+	found, err := c.manifests()
+	if err != nil {
+		return false, err
+	}
+	freed, err := c.readFreed()
+	return slices.ContainsFunc(found, func(m v1.Descriptor) bool { return !slices.Contains(freed, m.Digest) }), err
 }
 
 func (c *Collector) indexPath() string { return filepath.Join(c.Layout.Dir(), v1.ImageIndexFile) }
 
-// manifest gives the blob d if it is an image's manifest.
-func (c *Collector) manifest(d digest.Digest) (v1.Manifest, bool) {
-	var m v1.Manifest
-	data, err := c.Layout.ReadBlob(d)
-	if err != nil || json.Unmarshal(data, &m) != nil || m.Config.Digest == "" {
-		return m, false
+// manifests gives those of all images whose blobs are there, whether index.json
+// leads to them or not.
+func (c *Collector) manifests() ([]v1.Descriptor, error) {
+	var found []v1.Descriptor
+	var unread error
+	err := c.eachBlob(func(d digest.Digest, st fs.FileInfo) {
+		m := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: d, Size: st.Size()}
+		ok, err := c.isImage(&m)
+		if ok {
+			found = append(found, m)
+		}
+		unread = errors.Join(unread, err)
+	})
+	return found, errors.Join(err, unread)
+}
+
+// isImage reports whether m is the manifest of an image that is whole, and
+// gives it the media type that it tells itself.
+func (c *Collector) isImage(m *v1.Descriptor) (bool, error) {
+	data, err := c.Layout.ReadBlob(m.Digest)
+	if errors.Is(err, layout.ErrAbsent) {
+		return false, nil
 	}
-	if m.MediaType == "" {
-		m.MediaType = v1.MediaTypeImageManifest
+	var told struct {
+		MediaType string        `json:"mediaType"`
+		Config    v1.Descriptor `json:"config"`
 	}
-	return m, true
+	if err != nil || json.Unmarshal(data, &told) != nil || told.Config.Digest == "" {
+		return false, err
+	}
+	if told.MediaType != "" {
+		m.MediaType = told.MediaType
+	}
+	return c.Layout.IsWhole(*m)
 }
 
 // mendLeftover leaves blobs alone: another tool may be writing an image.

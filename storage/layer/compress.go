@@ -100,8 +100,9 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// maxWindow is the largest window that a zstd stream may ask for: what the
-// strongest levels use. It keeps a stranger's blob from taking all memory.
+// maxWindow is the largest window that a zstd stream may ask for, and the
+// largest dictionary of an xz stream: what the strongest levels use. It keeps a
+// stranger's blob from taking all memory.
 const maxWindow = 128 << 20
 
 // Decompress finds out by its first bytes how a stream is compressed, and
@@ -126,7 +127,7 @@ func Decompress(r io.Reader) (io.ReadCloser, string, error) {
 	case bytes.HasPrefix(head, []byte("BZh")):
 		return io.NopCloser(bzip2.NewReader(b)), "bzip2", nil
 	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
-		z, err := xz.NewReader(b)
+		z, err := xz.NewReader(newXZGuard(b))
 		return io.NopCloser(z), "xz", err
 	}
 	return io.NopCloser(b), "none", nil

@@ -12,7 +12,9 @@ import (
 // Differing makes a Source of entries that are to be put over the parent's
 // tree, in any order: what stands there already in the same form is left out,
 // and the directories that lead to an entry come along. It gives what [Upper]
-// would give if the entries had been written by a [DirWriter].
+// would give if the entries had been written by a [DirWriter], but for the time
+// of a directory that is below as well: here it counts even where the step was
+// running at it.
 func Differing(entries []*Entry, parent *Tree) Source {
 	sorted := slices.Clone(entries)
 	slices.SortFunc(sorted, func(a, b *Entry) int { return comparePaths(a.Path, b.Path) })

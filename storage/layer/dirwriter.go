@@ -2,6 +2,7 @@ package layer
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -86,10 +87,10 @@ func (w *DirWriter) begin() error {
 }
 
 func (w *DirWriter) write(path string, e *Entry) error {
-	dir, base := split(path)
-	if isReserved(base) {
+	if hasReserved(path) {
 		return reservedName(path)
 	}
+	dir, _ := split(path)
 	if _, err := w.ensure(dir); err != nil {
 		return err
 	}
@@ -126,6 +127,9 @@ func (w *DirWriter) writeDir(path string, e *Entry) error {
 func (w *DirWriter) link(path, target string) error {
 	if path == target {
 		return nil
+	}
+	if within(target, path) {
+		return fmt.Errorf("hard link to /%s, which lies within what it replaces", target)
 	}
 	dir, base := split(path)
 	fd, err := w.s.open(dir)
@@ -268,11 +272,6 @@ func impliedDir(path string, t time.Time) *Entry {
 		t = time.Unix(0, 0)
 	}
 	return &Entry{Path: path, Type: TypeDir, Mode: 0o755, ModTime: t}
-}
-
-// isReserved tells names that layers keep for deletions.
-func isReserved(base string) bool {
-	return len(base) >= len(whPrefix) && base[:len(whPrefix)] == whPrefix
 }
 
 // InitRoot gives an upper directory's root the mode, owner, attributes and

@@ -55,6 +55,7 @@ var writes = []struct {
 	{"a hard link to an old file becomes a copy", []*Entry{{Path: "etc/copy", Type: TypeLink, Linkname: "srv/data/a"}}, "i etc/\nf etc/copy\n", false},
 	{"a whiteout", []*Entry{{Path: "srv/data", Whiteout: true}, {Path: "nothing/x", Whiteout: true}}, "i srv/\nw srv/data\n", false},
 	{"a whiteout and a new directory", []*Entry{{Path: "srv/data", Whiteout: true}, file("srv/data/a", "x")}, "i srv/\nd srv/data/\nf srv/data/a\nw srv/data/b\nw srv/data/deep\nw srv/data/h1\nw srv/data/h2\n", false},
+	{"a whiteout and directories of the old names", []*Entry{{Path: "srv/data", Whiteout: true}, file("srv/data/deep/n", "x")}, "i srv/\nd srv/data/\nw srv/data/a\nw srv/data/b\nd srv/data/deep/\nw srv/data/deep/c\nw srv/data/deep/h3\nf srv/data/deep/n\nw srv/data/h1\nw srv/data/h2\n", false},
 	{"a new file and then none", []*Entry{file("srv/x", "x"), {Path: "srv/x", Whiteout: true}, file("srv/d/x", "x"), {Path: "srv/d", Whiteout: true}}, "", false},
 	{"a directory, a file, a directory", []*Entry{directory("keep"), file("keep", "x"), directory("keep"), file("keep/n", "x")}, "d keep/\nw keep/d\nf keep/n\n", false},
 	{"the last of two counts", []*Entry{file("etc/n", "1"), file("etc/n", "22")}, "i etc/\nf etc/n\n", false},
@@ -94,7 +95,7 @@ func TestDirWriterWritesTheSameLayerForAllDrivers(t *testing.T) {
 	}
 }
 
-func TestDirWriterRefusesParentsThatAreNone(t *testing.T) {
+func TestDirWriterRefusesWhatCanNotBe(t *testing.T) {
 	for _, flavor := range flavors {
 		s := newStack(t, flavor)
 		s.run(shell(t, base))
@@ -104,8 +105,13 @@ func TestDirWriterRefusesParentsThatAreNone(t *testing.T) {
 			if err := w.Write(file(path, "x")); !errors.Is(err, want) {
 				t.Errorf("%s: %s: error %v, want %v", flavor, path, err, want)
 			}
-			if err := w.Write(file(".wh.x", "x")); err == nil || !strings.Contains(err.Error(), "deleted files") {
-				t.Errorf("%s: a reserved name: error %v", flavor, err)
+			if err := w.Write(&Entry{Path: "etc", Type: TypeLink, Linkname: "etc/hosts"}); err == nil || !strings.Contains(err.Error(), "within") {
+				t.Errorf("%s: a hard link to a file in the directory it replaces: error %v", flavor, err)
+			}
+			for _, path := range []string{".wh.x", "new/.wh.d/x"} {
+				if err := w.Write(file(path, "x")); err == nil || !strings.Contains(err.Error(), "deleted files") {
+					t.Errorf("%s: the reserved name %s: error %v", flavor, path, err)
+				}
 			}
 			must(t, w.Close())
 			must(t, removeAll(unix.AT_FDCWD, dir))

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // flavors are all drivers that layers must be the same under.
@@ -51,6 +53,8 @@ var steps = []struct {
 	{"a directory is deleted", "rm -r srv/data", "d srv/\nw srv/data\n"},
 	{"made and deleted", "mkdir srv/x; echo x > srv/x/y; rm -r srv/x; touch -d '2001-02-03 04:05:06' srv", ""},
 	{"a directory is replaced by another", "rm -r srv/data; mkdir -p srv/data/new; echo a > srv/data/a; echo z > srv/data/z", "i srv/\nd srv/data/\nf srv/data/a\nw srv/data/b\nw srv/data/deep\nw srv/data/h1\nw srv/data/h2\nd srv/data/new/\nf srv/data/z\n"},
+	{"a directory in a replaced one", "rm -r srv/data; mkdir -p srv/data/deep; echo n > srv/data/deep/n", "i srv/\nd srv/data/\nw srv/data/a\nw srv/data/b\nd srv/data/deep/\nw srv/data/deep/c\nw srv/data/deep/h3\nf srv/data/deep/n\nw srv/data/h1\nw srv/data/h2\n"},
+	{"below a replaced directory nothing is left", "rm -r usr; mkdir -p usr/share/doc", "d usr/\nw usr/bin\n"},
 	{"a directory is replaced by the same", "cp -a srv/data /tmp/s$$; rm -r srv/data; cp -a /tmp/s$$ srv/data; rm -r /tmp/s$$; touch -d '2001-02-03 04:05:06' srv", ""},
 	{"a directory becomes a file", "rm -r srv/data; echo data > srv/data", "i srv/\nf srv/data\n"},
 	{"a file becomes a directory", "rm etc/passwd; mkdir etc/passwd; echo x > etc/passwd/x", "i etc/\nd etc/passwd/\nf etc/passwd/x\n"},
@@ -60,6 +64,7 @@ var steps = []struct {
 	{"new hard links", "echo l > etc/l1; ln etc/l1 etc/l2; ln etc/l1 usr/l3", "d etc/\nf etc/l1\nh etc/l2 -> etc/l1\nd usr/\nh usr/l3 -> etc/l1\n"},
 	{"renamed in its directory", "mv etc/passwd etc/group", "d etc/\nf etc/group\nw etc/passwd\n"},
 	{"a directory is renamed", "mv keep etc/kept", "d etc/\nd etc/kept/\nf etc/kept/d\nw keep\n"},
+	{"a directory's time is set", "touch -d 2000-01-01 srv/data; touch -d 2040-01-01 keep; touch etc", "d keep/\ni srv/\nd srv/data/\n"},
 	{"mode of the root", "chmod 711 .", "d /\n"},
 	{"time of the root", "mkdir gone; rmdir gone", ""},
 	{"attributes", "setfattr -n user.mime -v text etc/passwd; setfattr -n user.d -v 1 srv/data", "i etc/\nf etc/passwd user.mime\ni srv/\nd srv/data/ user.d\n"},
@@ -91,6 +96,25 @@ func TestLayersAreTheSameUnderAllDrivers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSetTimesCountWithoutTimesOfBirth works on a file system that keeps none.
+func TestSetTimesCountWithoutTimesOfBirth(t *testing.T) {
+	dir := t.TempDir()
+	must(t, unix.Mount("ramfs", dir, "ramfs", 0, "mode=755"))
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	var x unix.Statx_t
+	must(t, unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_BTIME, &x))
+	if x.Mask&unix.STATX_BTIME != 0 {
+		t.Skip("ramfs keeps times of birth here")
+	}
+	shell(t, `umask 022; mkdir -p lower/set lower/same lower/late lower/moved; touch -d 2001-01-01 lower/*
+		mkdir -p upper/set upper/same upper/late upper/moved
+		touch -d 2000-01-01 upper/set; touch -d 2001-01-01 upper/same; touch -d 2040-01-01 upper/late`)(dir)
+	got := listing(t, Upper(dir+"/upper", NewTree([]string{dir + "/lower"}), UpperOptions{Flavor: Overlay, ExactOwners: true}))
+	if got != "d late/\nd set/\n" {
+		t.Errorf("the layer has\n%s", got)
 	}
 }
 

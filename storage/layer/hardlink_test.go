@@ -10,7 +10,9 @@ import (
 // the layer as in the instruction's eyes.
 var hardLinkCases = []struct {
 	name, script string
-	parted, kept string // what stands in the layer
+	// What stands in the layer. Where kept is empty, FUSE decides in what form
+	// the names of parted stand in it.
+	parted, kept string
 	after        string // what the next instruction must find
 }{
 	{
@@ -25,7 +27,7 @@ var hardLinkCases = []struct {
 	},
 	{
 		"all get another owner", "chown -R 5:6 h1 h2 h3 d",
-		// FUSE may have copied it up twice.
+		// FUSE may have copied the file up more than once.
 		"d d/\nf d/h4\nf h1\nf h2\nf h3\n", "",
 		"test \"$(stat -c %u:%g h1 h2 h3 d/h4 | sort -u)\" = 5:6",
 	},
@@ -50,10 +52,12 @@ func TestHardLinksOfLowerLayers(t *testing.T) {
 				s.run(shell(t, "mkdir d; echo old > h1; ln h1 h2; ln h1 h3; ln h1 d/h4; touch -d 2001-01-01 h1 d"))
 				got := listing(t, s.run(shell(t, tc.script)))
 				want := tc.parted
-				if flavor == Fuse {
+				if flavor == Fuse && tc.kept == "" {
+					got, want = pathsOf(got), pathsOf(want)
+				} else if flavor == Fuse {
 					want = tc.kept
 				}
-				if want != "" && got != want {
+				if got != want {
 					t.Errorf("%s: the layer has\n%swant\n%s", flavor, got, want)
 				}
 				agree(t, s)
@@ -61,6 +65,15 @@ func TestHardLinksOfLowerLayers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// pathsOf leaves of a listing the names alone.
+func pathsOf(listing string) string {
+	var paths []string
+	for line := range strings.Lines(listing) {
+		paths = append(paths, strings.Fields(line)[1])
+	}
+	return strings.Join(paths, " ") + "\n"
 }
 
 // agree holds the next mount against the merged view.

@@ -12,10 +12,14 @@
 // All drivers agree on what stands in a layer: an entry does if and only if
 // it is new, or differs from the parent's tree in type, mode, owner, extended
 // attributes, link target, device, time of change in whole seconds, or content.
-// Deleted names stand in it as whiteouts. A directory's time counts only where
-// names in it came or went or where it was set on purpose, because drivers
-// differ in what moves it, and the root's doesn't count at all, because mount
-// points that a sandbox makes in it move it.
+// Deleted names stand in it as whiteouts. The time of a directory that is below
+// as well counts only where names in it came or went or where it was set to one
+// at which the step wasn't running, because drivers differ in what moves it.
+// That it was set to a time before the step is told by the directory's time of
+// birth; where the file system keeps none, only a time before the last change of
+// the directory below counts, so that there a time in between is lost. The root's
+// time doesn't count at all, because mount points that a sandbox makes in it move
+// it.
 package layer
 
 import (

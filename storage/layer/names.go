@@ -1,8 +1,11 @@
 package layer
 
 import (
+	"context"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 )
@@ -84,14 +87,71 @@ func (w *walker) compareNames(d *dir) error {
 		if m != nil {
 			_, was = m.names[n.name]
 		}
-		if was == absent && !w.ignore[join(d.Path, n.name)] {
+		if was == absent {
 			d.moved = true
 			return nil
 		}
 	}
 	for name := range d.deleted {
-		if was, err := d.below.has(name); err != nil || was && !w.ignore[join(d.Path, name)] {
+		if was, err := d.below.has(name); err != nil || was {
 			d.moved = true
+			return err
+		}
+	}
+	return nil
+}
+
+// isReserved tells names that layers keep for deletions.
+func isReserved(base string) bool { return strings.HasPrefix(base, whPrefix) }
+
+// hasReserved tells whether one of a path's names is reserved.
+func hasReserved(path string) bool {
+	return isReserved(path) || strings.Contains(path, "/"+whPrefix)
+}
+
+// CheckNames is an error where a step left a name in its directory that no
+// layer can hold, as packing would find it. It only lists directories, so that
+// it can be asked before the step counts as done. FUSE lets nobody make such a
+// name.
+func CheckNames(ctx context.Context, dir string, flavor Flavor) error {
+	if flavor == Fuse {
+		return nil
+	}
+	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags&^unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return pathError("open", dir, err)
+	}
+	defer closeFD(fd)
+	return checkNames(ctx, fd, "")
+}
+
+func checkNames(ctx context.Context, fd int, dir string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	names, err := listNames(fd)
+	if err != nil {
+		return pathError("readdir", dir, err)
+	}
+	for _, d := range names {
+		if isReserved(d.name) {
+			return reservedName(join(dir, d.name))
+		}
+		typ, err := d.typeIn(fd)
+		if err != nil {
+			return pathError("lstat", join(dir, d.name), err)
+		}
+		if typ != unix.DT_DIR {
+			continue
+		}
+		path := join(dir, d.name)
+		sub, err := openDir(fd, d.name)
+		if err != nil {
+			return pathError("open", path, err)
+		}
+		err = checkNames(ctx, sub, path)
+		closeFD(sub)
+		if err != nil {
 			return err
 		}
 	}

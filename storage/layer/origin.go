@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -17,56 +18,61 @@ type copiedUp struct{ path, origin string }
 // stripOrigins takes fuse-overlayfs's marks off a whole directory and tells what
 // bore one; see [Settle].
 func stripOrigins(ctx context.Context, upper string) ([]copiedUp, error) {
-	g, ctx := errgroup.WithContext(ctx)
-	q := &dirQueue{todo: []string{""}, open: 1}
+	fd, err := openat(unix.AT_FDCWD, upper, openDirFlags, 0)
+	if err != nil {
+		return nil, err
+	}
+	q := &dirQueue{}
 	q.more.L = &q.mu
+	q.add(queuedDir{above: newHeldDir(fd), name: "."})
+	defer q.close()
+	g, ctx := errgroup.WithContext(ctx)
 	for range max(2, runtime.GOMAXPROCS(0)) {
 		g.Go(func() error {
 			for {
-				dir, ok := q.take()
+				d, ok := q.take()
 				if !ok {
 					return nil
 				}
-				err := stripDir(ctx, upper, dir, q)
+				err := stripDir(ctx, d, q)
 				q.done(err)
 				if err != nil {
-					return pathError("removexattr", dir, err)
+					return pathError("removexattr", d.path, err)
 				}
 			}
 		})
 	}
-	err := g.Wait()
+	err = g.Wait()
 	return q.copied, err
 }
 
 // stripDir strips the files of one directory and queues those in it.
-func stripDir(ctx context.Context, upper, dir string, q *dirQueue) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	fd, err := openat(unix.AT_FDCWD, upper+"/"+dir, openDirFlags, 0)
+func stripDir(ctx context.Context, d queuedDir, q *dirQueue) error {
+	fd, err := openDir(d.above.fd, d.name)
+	d.above.release()
 	if err != nil {
 		return err
 	}
-	defer closeFD(fd)
+	here := newHeldDir(fd)
+	defer here.release()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	names, err := readNames(fd)
 	if err != nil {
 		return err
 	}
-	for _, d := range names {
-		if d.typ == unix.DT_UNKNOWN {
-			var st unix.Stat_t
-			if err := lstatAt(fd, d.name, &st); err != nil {
-				return err
-			}
-			d.typ = byte(st.Mode & unix.S_IFMT >> 12)
+	for _, n := range names {
+		typ, err := n.typeIn(fd)
+		if err != nil {
+			return err
 		}
-		p := join(dir, d.name)
-		switch d.typ {
+		p := join(d.path, n.name)
+		switch typ {
 		case unix.DT_DIR:
-			q.add(p)
+			q.add(queuedDir{here.hold(), n.name, p})
 		case unix.DT_REG:
-			origin, err := stripFile(upper + "/" + p)
+			origin, err := stripFile(procPath(fd, n.name))
 			if err != nil {
 				return err
 			}
@@ -91,11 +97,42 @@ func stripFile(path string) (origin string, err error) {
 	return strings.TrimRight(string(value), "\x00"), unix.Lremovexattr(path, fuseOrigin)
 }
 
-// dirQueue hands out directories until none is left or being worked on.
+// queuedDir is a directory that waits to be stripped. It is opened from the one
+// above, as its path may be longer than the kernel takes.
+type queuedDir struct {
+	above      *heldDir
+	name, path string
+}
+
+// heldDir is a directory that stays open while one in it waits.
+type heldDir struct {
+	fd    int
+	users atomic.Int64
+}
+
+// newHeldDir has the caller as its only user.
+func newHeldDir(fd int) *heldDir {
+	h := &heldDir{fd: fd}
+	return h.hold()
+}
+
+func (h *heldDir) hold() *heldDir {
+	h.users.Add(1)
+	return h
+}
+
+func (h *heldDir) release() {
+	if h.users.Add(-1) == 0 {
+		closeFD(h.fd)
+	}
+}
+
+// dirQueue hands out directories until none is left or being worked on: the
+// newest first, so that few are open at a time.
 type dirQueue struct {
 	mu     sync.Mutex
 	more   sync.Cond
-	todo   []string
+	todo   []queuedDir
 	open   int // queued or being worked on
 	failed bool
 	copied []copiedUp
@@ -107,28 +144,28 @@ func (q *dirQueue) found(c copiedUp) {
 	q.copied = append(q.copied, c)
 }
 
-func (q *dirQueue) add(dir string) {
+func (q *dirQueue) add(d queuedDir) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.todo = append(q.todo, dir)
+	q.todo = append(q.todo, d)
 	q.open++
 	q.more.Signal()
 }
 
 // take waits for a directory; false means that there will be none.
-func (q *dirQueue) take() (string, bool) {
+func (q *dirQueue) take() (queuedDir, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.todo) == 0 && q.open > 0 && !q.failed {
 		q.more.Wait()
 	}
 	if len(q.todo) == 0 || q.failed {
-		return "", false
+		return queuedDir{}, false
 	}
 	last := len(q.todo) - 1
-	dir := q.todo[last]
+	d := q.todo[last]
 	q.todo = q.todo[:last]
-	return dir, true
+	return d, true
 }
 
 func (q *dirQueue) done(err error) {
@@ -138,5 +175,12 @@ func (q *dirQueue) done(err error) {
 	q.failed = q.failed || err != nil
 	if q.open == 0 || q.failed {
 		q.more.Broadcast()
+	}
+}
+
+// close frees what an error has left in the queue.
+func (q *dirQueue) close() {
+	for _, d := range q.todo {
+		d.above.release()
 	}
 }

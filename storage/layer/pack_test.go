@@ -346,17 +346,6 @@ type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errFull }
 
-func TestReservedNamesAreRefused(t *testing.T) {
-	for _, flavor := range []Flavor{Overlay, VFS} {
-		s := newStack(t, flavor)
-		layer := s.run(shell(t, "mkdir d; echo x > d/.wh.x"))
-		_, err := Pack(context.Background(), layer, io.Discard, PackOptions{Compression: None})
-		if err == nil || !strings.Contains(err.Error(), "/d/.wh.x can't be in an image") {
-			t.Errorf("%s: error %v", flavor, err)
-		}
-	}
-}
-
 func TestDecompress(t *testing.T) {
 	const text = "content that is long enough to be compressed compressed compressed"
 	for name, tool := range map[string]string{"gzip": "gzip", "zstd": "zstd", "bzip2": "bzip2", "xz": "xz", "none": "cat"} {

@@ -11,16 +11,16 @@ import (
 )
 
 // sameDir tells whether a directory is itself as it was below. Its time counts
-// where names in it came or went, and where it was set on purpose. Otherwise
-// it is the old one: fuse-overlayfs moves it whenever it copies a file up,
-// the kernel doesn't, and nobody can tell afterwards.
+// where names in it came or went, and where it was set to one at which the step
+// wasn't running. Otherwise it is the old one: fuse-overlayfs moves it whenever
+// it copies a file up, the kernel doesn't, and nobody can tell afterwards.
 func (w *walker) sameDir(d *dir, name string, above *lower, st *unix.Stat_t) (bool, error) {
 	old, err := above.node(name, d.Path)
 	if err != nil || old == nil || old.Type != TypeDir {
 		return false, err
 	}
 	if !d.moved {
-		set, err := timeWasSet(d.fd, st)
+		set, err := timeWasSet(d.fd, st, old)
 		if err != nil {
 			return false, err
 		}
@@ -32,15 +32,20 @@ func (w *walker) sameDir(d *dir, name string, above *lower, st *unix.Stat_t) (bo
 }
 
 // timeWasSet tells whether a directory's time was given to it, rather than
-// moved by what happened in it since the directory was made here.
-func timeWasSet(fd int, st *unix.Stat_t) (bool, error) {
+// moved by what happened in it since the directory was made here. Where the
+// file system doesn't keep when that was, it was certainly after the last change
+// of the directory below.
+func timeWasSet(fd int, st *unix.Stat_t, old *Node) (bool, error) {
 	var x unix.Statx_t
-	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &x)
-	if err != nil || x.Mask&unix.STATX_BTIME == 0 {
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BTIME, &x); err != nil {
 		return false, err
 	}
+	made := time.Unix(old.Stat.Ctim.Unix())
+	if x.Mask&unix.STATX_BTIME != 0 {
+		made = time.Unix(x.Btime.Sec, int64(x.Btime.Nsec))
+	}
 	mtime := time.Unix(st.Mtim.Unix())
-	return mtime.Before(time.Unix(x.Btime.Sec, int64(x.Btime.Nsec))) || mtime.After(time.Unix(st.Ctim.Unix())), nil
+	return mtime.Before(made) || mtime.After(time.Unix(st.Ctim.Unix())), nil
 }
 
 // complete adds to e what stat doesn't tell.

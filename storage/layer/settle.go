@@ -14,7 +14,7 @@ import (
 // Settle makes an upper directory good for packing and for layers above it,
 // after fuse-overlayfs was unmounted from it; parent is the tree below. For
 // other flavors there is nothing to do. Nothing may be running in the mount any
-// more.
+// more. parent is closed, and stays usable.
 //
 // It strips the marks by which fuse-overlayfs remembers the lower file that one
 // was copied up from. By them version 1.10 takes names that were hard links
@@ -33,6 +33,7 @@ func Settle(ctx context.Context, upper string, parent *Tree, o DirOptions) (err 
 	if o.Flavor != Fuse {
 		return nil
 	}
+	defer func() { err = errors.Join(err, parent.Close()) }()
 	touched, err := touchesLower(ctx, upper, parent)
 	if err != nil || !touched {
 		return err

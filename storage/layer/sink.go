@@ -30,6 +30,7 @@ type sink struct {
 	fds      map[string]int // open directories, by path
 	late     map[string]lateDir
 	opaque   map[string]bool // made opaque here
+	removals int             // names removed so far
 	buf      []byte
 }
 
@@ -124,6 +125,7 @@ func (s *sink) mkdir(path string) (made bool, err error) {
 	if err := unix.Unlinkat(above, base, 0); err != nil {
 		return false, err
 	}
+	s.removals++
 	if err := unix.Mkdirat(above, base, 0o700); err != nil {
 		return false, err
 	}
@@ -189,6 +191,7 @@ func (s *sink) clear(path string) error {
 	if err == unix.ENOENT {
 		return nil
 	}
+	s.removals++
 	return err
 }
 

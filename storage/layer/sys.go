@@ -27,6 +27,16 @@ type dirent struct {
 	typ  byte
 }
 
+// typeIn gives the DT_ type of a name in the directory fd.
+func (d dirent) typeIn(fd int) (byte, error) {
+	if d.typ != unix.DT_UNKNOWN {
+		return d.typ, nil
+	}
+	var st unix.Stat_t
+	err := lstatAt(fd, d.name, &st)
+	return byte(st.Mode & unix.S_IFMT >> 12), err
+}
+
 // openDir opens a directory inside another one, never through a link.
 func openDir(dirfd int, name string) (int, error) { return openat(dirfd, name, openDirFlags, 0) }
 
@@ -46,6 +56,13 @@ func lstatAt(dirfd int, name string, st *unix.Stat_t) error {
 
 // readNames lists an open directory from its beginning, sorted by name.
 func readNames(fd int) ([]dirent, error) {
+	list, err := listNames(fd)
+	slices.SortFunc(list, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
+	return list, err
+}
+
+// listNames is readNames in the directory's own order.
+func listNames(fd int) ([]dirent, error) {
 	if _, err := unix.Seek(fd, 0, io.SeekStart); err != nil {
 		return nil, err
 	}
@@ -64,7 +81,6 @@ func readNames(fd int) ([]dirent, error) {
 		}
 		list = appendNames(list, buf[:n])
 	}
-	slices.SortFunc(list, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
 	return list, nil
 }
 

@@ -56,6 +56,9 @@ func (t *tarWriter) add(e *Entry) error {
 func (t *tarWriter) end() error { return t.w.zeros(2 * blockSize) }
 
 func (t *tarWriter) header(e *Entry) error {
+	if hasReserved(e.Path) {
+		return reservedName(e.Path)
+	}
 	name := tarName(e)
 	h := ustar{
 		name: name, link: e.Linkname, typ: e.Type, mode: e.Mode,

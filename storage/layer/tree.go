@@ -76,7 +76,8 @@ func (t *Tree) under(dir string, owners Owners) *Tree {
 // Dirs gives the stacked directories, the top one first.
 func (t *Tree) Dirs() []string { return t.dirs }
 
-// Close frees the descriptors that the tree has cached. The tree stays usable.
+// Close frees the descriptors that the tree has cached. The tree stays usable,
+// also by others at the same moment.
 func (t *Tree) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -138,37 +138,47 @@ func TestTreeCacheIsBounded(t *testing.T) {
 	for i := range 400 {
 		must(t, os.MkdirAll(filepath.Join(dir, fmt.Sprint(i), "sub"), 0o755))
 	}
-	fds := func() int {
-		list, err := os.ReadDir("/proc/self/fd")
-		must(t, err)
-		return len(list)
-	}
-	before := fds()
+	before := openFDs(t)
 	tree := NewTree([]string{dir})
 	for range 2 {
 		must(t, tree.Walk("", func(*Node) error { return nil }))
 	}
-	if n := fds() - before; n > maxTreeFDs+8 {
+	if n := openFDs(t) - before; n > maxTreeFDs+8 {
 		t.Errorf("the tree holds %d descriptors", n)
 	}
 	must(t, tree.Close())
-	if n := fds() - before; n > 8 {
+	if n := openFDs(t) - before; n > 8 {
 		t.Errorf("%d descriptors are left after Close", n)
 	}
 	runtime.KeepAlive(tree)
 }
 
-func TestIgnoredPathsDoNotStandInALayer(t *testing.T) {
+// TestWalksLeaveNothingOfTheParentOpen keeps the parent's tree in use.
+func TestWalksLeaveNothingOfTheParentOpen(t *testing.T) {
 	for _, flavor := range flavors {
 		s := newStack(t, flavor)
-		s.run(shell(t, "mkdir -p etc proc; echo x > etc/hosts; touch -d 2001-01-01 etc proc"))
+		s.run(shell(t, base))
 		parent := s.tree()
-		layer := s.run(shell(t, "echo y > etc/hosts; echo x > etc/resolv.conf; mkdir -p proc/sys dev/pts; rmdir dev/pts; touch -d 2001-01-01 proc")).(*changes)
-		layer.o.Ignore = []string{"/etc/hosts", "etc/resolv.conf", "proc", "dev"}
-		layer.parent = parent
-		if got := listing(t, layer); got != "" {
-			t.Errorf("%s: the layer has\n%s", flavor, got)
+		_ = s.run(shell(t, "echo more >> srv/data/deep/c; rm -r keep; echo x > etc/new"))
+		src := Upper(s.layers[0], parent, s.upperOptions())
+		if flavor == VFS {
+			src = Compare(s.layers[0], &Base{}, parent, s.upperOptions())
 		}
+		before := openFDs(t)
+		_, err := parent.ReadDir("srv/data/deep")
+		must(t, err)
+		want := listing(t, src)
+		if n := openFDs(t) - before; n > 0 {
+			t.Errorf("%s: %d descriptors are left after a walk", flavor, n)
+		}
+		must(t, Settle(t.Context(), s.layers[0], parent, s.options()))
+		if n := openFDs(t) - before; n > 0 {
+			t.Errorf("%s: %d descriptors are left after settling", flavor, n)
+		}
+		if again := listing(t, src); again != want {
+			t.Errorf("%s: another walk gives\n%safter\n%s", flavor, again, want)
+		}
+		runtime.KeepAlive(parent)
 	}
 }
 

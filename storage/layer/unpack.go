@@ -32,7 +32,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 	u := &unpacker{
 		sink: s, ctx: ctx, tar: tar.NewReader(bufio.NewReaderSize(r, 128<<10)),
 		implied: map[string]bool{"": true}, dirs: map[string]bool{}, whiteouts: map[string]bool{},
-		deferred: map[string]string{}, made: map[string]bool{}, known: map[string]string{},
+		deferred: map[string]string{}, made: map[string]bool{}, places: map[string]string{},
 	}
 	if err := s.keepTime("", s.root); err != nil {
 		return nil, err
@@ -52,6 +52,9 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 		if err := u.entry(h); err != nil {
 			return nil, pathError("unpack", h.Name, err)
 		}
+	}
+	if err := u.dropAufsLinks(); err != nil {
+		return nil, err
 	}
 	if err := s.finish(); err != nil {
 		return nil, err
@@ -73,8 +76,10 @@ type unpacker struct {
 	// made has what this layer wrote, with the directories above it. Only a
 	// full copy needs it, where all else is the lower layers'.
 	made map[string]bool
-	// known remembers where the directories named in the tar really are.
-	known map[string]string
+	// places has where the directories named in the tar really are: true for
+	// as long as nothing is removed, which could be a link on the way to one.
+	places   map[string]string
+	placesAt int // removals when places began
 }
 
 // Read gives the content of the tar's current entry. A few bytes of tar can
@@ -98,6 +103,9 @@ func (u *unpacker) entry(h *tar.Header) error {
 		return u.describeRoot(h)
 	}
 	dirName, base := split(name)
+	if passedOver(dirName) {
+		return nil
+	}
 	dir, err := u.parent(dirName)
 	if err != nil {
 		return err
@@ -137,7 +145,7 @@ func safeName(name string) (string, error) {
 	}
 	dir, _ := split(c)
 	for _, part := range strings.Split(dir, "/") {
-		if isReserved(part) {
+		if isReserved(part) && !isAufs(part) {
 			return "", fmt.Errorf("malformed layer: %q lies beneath a deleted name", name)
 		}
 	}
@@ -167,9 +175,6 @@ func (u *unpacker) entryOf(p string, h *tar.Header) (*Entry, error) {
 }
 
 func (u *unpacker) writeDir(p string, e *Entry) error {
-	if u.o.Flavor == VFS || u.opaque[p] || u.whiteouts[p] {
-		u.known = map[string]string{}
-	}
 	if _, err := u.mkdir(p); err != nil {
 		return err
 	}
@@ -180,13 +185,22 @@ func (u *unpacker) writeDir(p string, e *Entry) error {
 }
 
 // file writes what isn't a directory. A device node that may not be made
-// leaves a whiteout, so that it hides what lies below all the same.
+// leaves a whiteout, so that it hides what lies below all the same; and one
+// 0:0 is a whiteout to all who stack directories.
 func (u *unpacker) file(p string, e *Entry) error {
 	u.forgetDir(p)
-	err := u.put(p, e)
-	if e.Type != TypeChar && e.Type != TypeBlock || !errors.Is(err, unix.EPERM) {
-		return err
+	if e.Type == TypeChar && e.Devmajor == 0 && e.Devminor == 0 {
+		return u.hide(p)
 	}
+	err := u.put(p, e)
+	if (e.Type == TypeChar || e.Type == TypeBlock) && errors.Is(err, unix.EPERM) {
+		return u.hide(p)
+	}
+	return err
+}
+
+// hide removes a name here, and hides it where the layers below have it.
+func (u *unpacker) hide(p string) error {
 	if err := u.clear(p); err != nil || u.o.Flavor == VFS {
 		return err
 	}
@@ -199,7 +213,6 @@ func (u *unpacker) forgetDir(p string) {
 	if !u.dirs[p] && !u.implied[p] {
 		return
 	}
-	u.known = map[string]string{}
 	for _, set := range []map[string]bool{u.implied, u.dirs, u.whiteouts, u.made} {
 		for name := range set {
 			if within(name, p) {
@@ -228,8 +241,7 @@ func (u *unpacker) delete(dir, base, hidden string) error {
 		}
 		return u.setOpaque(dir)
 	}
-	if strings.HasPrefix(hidden, whPrefix) {
-		// Names of aufs for its own use.
+	if isAufs(base) {
 		return nil
 	}
 	if hidden == "" || hidden == "." || hidden == ".." {
@@ -254,7 +266,6 @@ func (u *unpacker) delete(dir, base, hidden string) error {
 	case err != nil:
 		return err
 	case u.o.Flavor == VFS && !u.made[p]:
-		u.known = map[string]string{}
 		return u.clear(p)
 	case typeOf(st.Mode) == TypeDir:
 		return u.delete(p, whOpaque, "")
@@ -265,7 +276,6 @@ func (u *unpacker) delete(dir, base, hidden string) error {
 // clearLower removes from a directory of a full copy what other layers put
 // there.
 func (u *unpacker) clearLower(dir string) error {
-	u.known = map[string]string{}
 	fd, err := u.open(dir)
 	if err != nil {
 		return err
@@ -313,6 +323,9 @@ func (u *unpacker) link(p, linkname string) error {
 	target := join(targetDir, targetBase)
 	if target == p {
 		return nil
+	}
+	if within(target, p) {
+		return fmt.Errorf("malformed layer: hard link to %q, which goes when the link replaces %q", linkname, p)
 	}
 	u.forgetDir(p)
 	if below, ok := u.deferred[target]; ok {

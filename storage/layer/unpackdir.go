@@ -26,7 +26,7 @@ func (u *unpacker) locate(dir string, create bool) (string, bool, error) {
 	if dir == "" {
 		return "", true, nil
 	}
-	if place, ok := u.known[dir]; ok {
+	if place, ok := u.place(dir); ok {
 		return place, true, nil
 	}
 	at, links, found := "", 0, true
@@ -58,10 +58,22 @@ func (u *unpacker) locate(dir string, create bool) (string, bool, error) {
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}
-	if found {
-		u.known[dir] = at
+	if create {
+		// Not what was only looked for: that may be through a lower link,
+		// which the first file to be written there replaces.
+		u.places[dir] = at
 	}
 	return at, found, nil
+}
+
+// place is where a directory was found before.
+func (u *unpacker) place(dir string) (string, bool) {
+	if u.placesAt != u.removals {
+		u.placesAt = u.removals
+		clear(u.places)
+	}
+	at, ok := u.places[dir]
+	return at, ok
 }
 
 type stepState int

@@ -13,8 +13,6 @@ import (
 type UpperOptions struct {
 	// Flavor is the driver that wrote the directory.
 	Flavor Flavor
-	// Ignore are paths that don't count, with all beneath them.
-	Ignore []string
 	// ExactOwners says that files bear their true owners. Without it the
 	// owners are told by attributes and by Owners.
 	ExactOwners bool
@@ -22,7 +20,8 @@ type UpperOptions struct {
 }
 
 // Upper is what stands in the layer whose upper directory is dir and whose
-// parent is parent. The directory must not change during a Walk.
+// parent is parent. The directory must not change during a Walk, at whose end
+// parent is closed: it stays usable, as [Tree.Close] says.
 func Upper(dir string, parent *Tree, o UpperOptions) Source {
 	return &changes{dir: dir, parent: parent, o: o}
 }
@@ -46,26 +45,24 @@ func (c *changes) timed(r TimeRule) Source {
 func (c *changes) Walk(ctx context.Context, fn func(*Entry) error) error {
 	w := &walker{
 		changes: c, ctx: ctx, fn: fn,
-		ignore: make(map[string]bool, len(c.o.Ignore)),
-		links:  map[uint64]string{},
-	}
-	for _, p := range c.o.Ignore {
-		w.ignore[clean(p)] = true
+		links: map[uint64]string{},
 	}
 	fd, err := openat(unix.AT_FDCWD, c.dir, openDirFlags&^unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return pathError("open", c.dir, err)
 	}
 	defer closeFD(fd)
+	// Packing is often the last that is done with a parent, and nobody else
+	// knows when it ends.
+	defer func() { _ = c.parent.Close() }()
 	return w.root(fd)
 }
 
 // walker is one Walk of changes.
 type walker struct {
 	*changes
-	ctx    context.Context
-	fn     func(*Entry) error
-	ignore map[string]bool
+	ctx context.Context
+	fn  func(*Entry) error
 	// links has, by inode, the first name that stood in the layer of each
 	// file that has several.
 	links map[uint64]string
@@ -115,9 +112,6 @@ func (w *walker) walk(d *dir) error {
 	}
 	for _, n := range d.names {
 		path := join(d.Path, n.name)
-		if w.ignore[path] {
-			continue
-		}
 		var err error
 		if d.deleted[n.name] {
 			err = w.whiteout(path, n.name, d.below)
@@ -189,7 +183,13 @@ func (w *walker) enter(above *dir, name string, e *Entry, st *unix.Stat_t) error
 	d := &dir{fd: fd, Entry: e, below: above.below.child(name)}
 	defer d.below.close()
 	same := w.base.has(e.Path, st)
-	d.whole = w.base != nil && !same || x.opaque
+	if w.base != nil {
+		d.whole = !same
+	} else {
+		// The kernel marks only the uppermost of the directories that hide
+		// what lies below.
+		d.whole = above.whole || x.opaque
+	}
 	if err := w.list(d); err != nil {
 		return err
 	}

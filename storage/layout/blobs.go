@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -58,11 +59,15 @@ func (l *Layout) OpenBlob(d v1.Descriptor) (*os.File, error) {
 }
 
 // ReadBlob gives the content of a manifest, index or config, checked against
-// its digest. One that fails is ErrAbsent, as is one beyond 4 MiB.
+// its digest. One that fails is ErrAbsent, as is one beyond 4 MiB. Any other
+// error says nothing of the blob: it may be readable in a moment.
 func (l *Layout) ReadBlob(d digest.Digest) ([]byte, error) {
 	f, err := os.Open(l.BlobPath(d))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrAbsent, d)
+	}
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, largestManifest+1))
@@ -129,7 +134,8 @@ func (w *BlobWriter) Write(p []byte) (int, error) {
 func (w *BlobWriter) Size() int64 { return w.size }
 
 // Commit makes what was written the blob d. The caller vouches for the digest:
-// he has hashed the bytes on their way. The blob isn't synced.
+// he has hashed the bytes on their way. The blob isn't synced. One that is there
+// already and whole stays: it may be synced, and an image count on that.
 func (w *BlobWriter) Commit(d digest.Digest) error {
 	if !validDigest(d) {
 		return errors.Join(fmt.Errorf("blob digest %q is not a sha256 one", d), w.Cancel())
@@ -142,11 +148,25 @@ func (w *BlobWriter) Commit(d digest.Digest) error {
 	if err := w.file.Close(); err != nil {
 		return errors.Join(err, os.Remove(w.file.Name()))
 	}
+	if w.layout.verified(v1.Descriptor{Digest: d, Size: w.size}) {
+		return os.Remove(w.file.Name())
+	}
 	if err := os.Rename(w.file.Name(), w.layout.BlobPath(d)); err != nil {
 		return errors.Join(err, os.Remove(w.file.Name()))
 	}
 	w.layout.written.Store(d, nil)
 	return nil
+}
+
+// verified reads a blob, and reports whether it is what its name says.
+func (l *Layout) verified(d v1.Descriptor) bool {
+	f, err := l.OpenBlob(d)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	got, err := digest.SHA256.FromReader(f)
+	return err == nil && got == d.Digest
 }
 
 // Cancel throws away what was written.

@@ -68,14 +68,22 @@ type Healthcheck struct {
 	Retries       int           `json:"Retries,omitempty"`
 }
 
-// ParseConfig reads the config of an image in either form.
+// ParseConfig reads the config of an image in either form, or gives ErrInvalid.
+// Its diffIDs are sha256 digests.
 func ParseConfig(data []byte) (*ImageConfig, error) {
 	var c ImageConfig
 	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, fmt.Errorf("image config: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if c.RootFS.Type != "" && c.RootFS.Type != "layers" {
-		return nil, fmt.Errorf("image config: root file system of type %q", c.RootFS.Type)
+		return nil, fmt.Errorf("%w: root file system of type %q", ErrInvalid, c.RootFS.Type)
+	}
+	// Trees and locks are called by chain IDs, and the first one is a diffID as
+	// it stands: anything else would be a path that a stranger has chosen.
+	for _, d := range c.RootFS.DiffIDs {
+		if !validDigest(d) {
+			return nil, fmt.Errorf("%w: diffID %q is no sha256 digest", ErrInvalid, d)
+		}
 	}
 	return &c, nil
 }

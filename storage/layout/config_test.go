@@ -77,6 +77,9 @@ func TestStrangeConfigs(t *testing.T) {
 		`{"os":"linux","architecture":"amd64","config":null,"rootfs":{"type":"layers","diff_ids":null}}`:                       true,
 		`{"os":"linux","architecture":"amd64","config":{"Env":null,"Image":"x","Tty":false},"container_config":{"Cmd":["x"]}}`: true,
 		`{"os":"linux","architecture":"amd64","rootfs":{"type":"layers+base"}}`:                                                false,
+		`{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":["foo"]}}`:                                                  false,
+		`{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":["sha256:../../evil"]}}`:                                    false,
+		`{"os":"linux","architecture":"amd64","rootfs":{"diff_ids":["` + someDigest + `",""]}}`:                                false,
 		`[]`: false,
 	} {
 		c, err := layout.ParseConfig([]byte(text))

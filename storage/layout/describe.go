@@ -116,8 +116,12 @@ func (l *Layout) describe(target, manifest v1.Descriptor) (details, error) {
 	if target.Digest != manifest.Digest {
 		known.manifest = formatPlatformManifest(manifest)
 	}
+	reached, err := l.reach(target.Digest)
+	if err != nil {
+		return details{}, err
+	}
 	var blobs strings.Builder
-	for _, d := range slices.Sorted(maps.Keys(l.reach(target.Digest))) {
+	for _, d := range slices.Sorted(maps.Keys(reached)) {
 		if d != target.Digest {
 			blobs.WriteString(shortBlob(d))
 		}
@@ -182,31 +186,34 @@ type links struct {
 }
 
 // reach gives the digest of every blob that d leads to, d included. A manifest
-// that is missing or damaged leads nowhere.
-func (l *Layout) reach(d digest.Digest) map[digest.Digest]bool {
+// that is missing or damaged leads nowhere. Of one that can't be read at the
+// moment nobody knows: then it gives those that it found, and the error.
+func (l *Layout) reach(d digest.Digest) (map[digest.Digest]bool, error) {
 	seen := map[digest.Digest]bool{}
-	l.follow(d, seen)
-	return seen
+	return seen, l.follow(d, seen)
 }
 
-func (l *Layout) follow(d digest.Digest, seen map[digest.Digest]bool) {
+func (l *Layout) follow(d digest.Digest, seen map[digest.Digest]bool) error {
 	if seen[d] {
-		return
+		return nil
 	}
 	seen[d] = true
 	data, err := l.ReadBlob(d)
+	if errors.Is(err, ErrAbsent) {
+		return nil
+	}
 	if err != nil {
-		return
+		return err
 	}
 	var to links
 	if json.Unmarshal(data, &to) != nil {
-		return // a small blob of another kind
+		return nil // a small blob of another kind
 	}
 	for _, m := range to.Manifests {
-		l.follow(m.Digest, seen)
+		err = errors.Join(err, l.follow(m.Digest, seen))
 	}
 	if to.Subject != nil {
-		l.follow(to.Subject.Digest, seen)
+		err = errors.Join(err, l.follow(to.Subject.Digest, seen))
 	}
 	if to.Config != nil {
 		seen[to.Config.Digest] = true
@@ -216,4 +223,5 @@ func (l *Layout) follow(d digest.Digest, seen map[digest.Digest]bool) {
 			seen[layer.Digest] = true
 		}
 	}
+	return err
 }

@@ -55,15 +55,19 @@ var (
 	// ErrAbsent is behind every error about a blob that isn't there or fails
 	// its digest.
 	ErrAbsent = errors.New("blob is missing or damaged")
+	// ErrInvalid is behind every error about a config that is whole, but not
+	// an image's.
+	ErrInvalid = errors.New("image config is not valid")
 )
 
 // A Layout is an image layout on disk. Its methods may be called from several
 // goroutines and processes at once.
 type Layout struct {
-	dir      string
-	lockFile string
-	session  string
-	written  *sync.Map // digests of blobs that this process has written and not synced yet
+	dir       string
+	lockFile  string
+	freedFile string
+	session   string
+	written   *sync.Map // digests of blobs that this process has written and not synced yet
 }
 
 // Open gives the layout in dir, whose index.json is changed under lockFile.
@@ -78,6 +82,13 @@ func (l *Layout) WithSession(id string) *Layout {
 	named := *l
 	named.session = id
 	return &named
+}
+
+// WithFreed gives the same layout with a file in which NoteFree notes blobs.
+func (l *Layout) WithFreed(file string) *Layout {
+	noting := *l
+	noting.freedFile = file
+	return &noting
 }
 
 // Dir is the directory of the layout.
@@ -182,6 +193,10 @@ func damaged(img Image, err error) error {
 		name = img.ID.String()
 	} else {
 		remedy = "fetch it again: builder pull " + name
+	}
+	var unread *fs.PathError
+	if errors.As(err, &unread) {
+		return fmt.Errorf("image %s: %w", name, err)
 	}
 	return &fault.Error{Err: fmt.Errorf("image %s: %w", name, err), Remedy: remedy}
 }

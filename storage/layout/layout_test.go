@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -221,6 +222,34 @@ func TestADamagedManifestCountsAsAbsentAndIsReplaced(t *testing.T) {
 	}
 	if _, err := l.Config(img); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAWholeBlobIsNotReplaced(t *testing.T) {
+	ctx := context.Background()
+	l := newLayout(t)
+	put := func() os.FileInfo {
+		d, err := l.PutBlob(ctx, strings.NewReader("content"))
+		must(t, err)
+		st, err := os.Stat(l.BlobPath(d.Digest))
+		must(t, err)
+		return st
+	}
+	first := put()
+	if again := put(); !os.SameFile(first, again) {
+		t.Error("the synced bytes of an image may have been replaced by others that aren't")
+	}
+	for _, content := range []string{"CONTENT", "cont"} {
+		path := l.BlobPath(digest.FromString("content"))
+		must(t, os.WriteFile(path, []byte(content), 0o644))
+		put()
+		if got, err := os.ReadFile(path); err != nil || string(got) != "content" {
+			t.Errorf("a damaged blob stays: %q, %v", got, err)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(l.Dir(), "blobs/sha256/.tmp-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
 	}
 }
 

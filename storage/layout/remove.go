@@ -113,20 +113,22 @@ func (l *Layout) removeEntries(ix *index, id digest.Digest, goes func(*entry) bo
 		if e.id != id || !goes(&e) {
 			return false
 		}
-		maps.Copy(candidates, l.reach(e.digest))
+		reached, _ := l.reach(e.digest) // what can't be found now is found by the daily clean-up
+		maps.Copy(candidates, reached)
 		return true
 	})
 	ix.changed = true
 	return l.unreferenced(ix, candidates)
 }
 
-// unreferenced gives those of candidates that nothing in ix leads to, sorted.
+// unreferenced gives those of candidates that nothing in ix leads to, sorted:
+// none where that can't be told.
 // The beginnings of digests in the annotations say which manifests must be
 // read: a few, at ten thousand images too.
 func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []digest.Digest {
-	open := make(map[string]bool, len(candidates))
+	open := make(map[string]int, len(candidates)) // how many that begin so aren't found used
 	for d := range candidates {
-		open[shortBlob(d)] = true
+		open[shortBlob(d)]++
 	}
 	used := map[digest.Digest]bool{}
 	for i := range ix.entries {
@@ -137,10 +139,18 @@ func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []di
 		if e.known() && !e.mayUse(open) {
 			continue
 		}
-		for d := range l.reach(e.digest) {
-			if candidates[d] {
-				used[d] = true
-				delete(open, shortBlob(d))
+		reached, err := l.reach(e.digest)
+		if err != nil {
+			return nil // it may need any of them
+		}
+		for d := range reached {
+			if !candidates[d] || used[d] {
+				continue
+			}
+			used[d] = true
+			short := shortBlob(d)
+			if open[short]--; open[short] == 0 {
+				delete(open, short)
 			}
 		}
 	}
@@ -155,16 +165,51 @@ func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []di
 }
 
 // mayUse tells whether e leads to a blob whose digest begins as one in open.
-func (e *entry) mayUse(open map[string]bool) bool {
-	if open[shortBlob(e.digest)] {
+func (e *entry) mayUse(open map[string]int) bool {
+	if open[shortBlob(e.digest)] > 0 {
 		return true
 	}
 	for rest := e.blobs; len(rest) >= blobLen; rest = rest[blobLen:] {
-		if open[rest[:blobLen]] {
+		if open[rest[:blobLen]] > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// Unreferenced gives those of digests that are there though nothing in
+// index.json leads to them, sorted.
+func (l *Layout) Unreferenced(digests []digest.Digest) ([]digest.Digest, error) {
+	ix, err := l.read()
+	if err != nil {
+		return nil, err
+	}
+	return l.unreferenced(ix, setOf(digests)), nil
+}
+
+// NoteFree appends digests to the list of blobs that nobody needs, as far as the
+// caller knows: others may be about to name them, so that they are left to
+// whoever is alone with the layout. A few bytes are appended in one piece; no
+// lock is needed.
+func (l *Layout) NoteFree(digests []digest.Digest) error {
+	f, err := os.OpenFile(l.freedFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("note what is free: %w", err)
+	}
+	var text strings.Builder
+	for _, d := range digests {
+		fmt.Fprintln(&text, d)
+	}
+	_, err = f.WriteString(text.String())
+	return errors.Join(err, f.Close())
+}
+
+func setOf(digests []digest.Digest) map[digest.Digest]bool {
+	set := make(map[digest.Digest]bool, len(digests))
+	for _, d := range digests {
+		set[d] = true
+	}
+	return set
 }
 
 // DeleteBlobs removes those of digests that nothing in index.json leads to at
@@ -173,11 +218,7 @@ func (e *entry) mayUse(open map[string]bool) bool {
 func (l *Layout) DeleteBlobs(ctx context.Context, digests []digest.Digest) (int64, error) {
 	var freed int64
 	err := l.change(ctx, func(ix *index) error {
-		candidates := map[digest.Digest]bool{}
-		for _, d := range digests {
-			candidates[d] = true
-		}
-		for _, d := range l.unreferenced(ix, candidates) {
+		for _, d := range l.unreferenced(ix, setOf(digests)) {
 			size, err := removeFile(l.BlobPath(d))
 			if err != nil {
 				return err

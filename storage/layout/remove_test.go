@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/layout"
@@ -106,5 +110,95 @@ func TestOnlyBlobsThatNothingUsesAreSetFree(t *testing.T) {
 	}
 	if err := l.Commit(ctx, []string{"again"}, img.Manifest, nil); !errors.Is(err, layout.ErrAbsent) {
 		t.Errorf("Commit of a deleted image: %v", err)
+	}
+}
+
+// alike gives two contents whose digests begin with the same digits, as many as
+// index.json keeps of them.
+func alike(t *testing.T) (a, b string) {
+	t.Helper()
+	seen := map[string]string{}
+	for i := range 1 << 20 {
+		content := fmt.Sprint("content ", i)
+		short := digest.FromString(content).Encoded()[:8]
+		if other, ok := seen[short]; ok {
+			return other, content
+		}
+		seen[short] = content
+	}
+	t.Fatal("no two digests begin alike")
+	return "", ""
+}
+
+// nameBlobs names an image whose layers have just these contents.
+func nameBlobs(t *testing.T, l *layout.Layout, name string, contents ...string) {
+	t.Helper()
+	ctx := context.Background()
+	cfg := &layout.ImageConfig{OS: "linux", Architecture: "amd64"}
+	var layers []v1.Descriptor
+	for _, c := range contents {
+		d, err := l.PutBytes(ctx, []byte(c))
+		must(t, err)
+		d.MediaType = v1.MediaTypeImageLayer
+		layers = append(layers, d)
+		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, d.Digest)
+	}
+	m, _, err := layout.WriteImage(ctx, l, cfg, layers, layout.FormatOCI, nil)
+	must(t, err)
+	must(t, l.Commit(ctx, []string{name}, m, nil))
+}
+
+func TestBlobsWhoseDigestsBeginAlikeAreToldApart(t *testing.T) {
+	ctx := context.Background()
+	l := newLayout(t)
+	x, y := alike(t)
+	nameBlobs(t, l, "first", y)
+	nameBlobs(t, l, "second", x, "own")
+	nameBlobs(t, l, "both", x, y)
+	_, freed, err := l.Remove(ctx, "both", false)
+	must(t, err)
+	all := append(freed, digest.FromString(x), digest.FromString(y))
+	_, err = l.DeleteBlobs(ctx, all)
+	must(t, err)
+	for _, content := range []string{x, y, "own"} {
+		if !l.HasBlob(digest.FromString(content), -1) {
+			t.Errorf("the layer %q of an image with a name was deleted", content)
+		}
+	}
+	_, freed, err = l.Remove(ctx, "second", false)
+	must(t, err)
+	_, err = l.DeleteBlobs(ctx, freed)
+	must(t, err)
+	if l.HasBlob(digest.FromString(x), -1) || !l.HasBlob(digest.FromString(y), -1) {
+		t.Error("the wrong one of two was deleted")
+	}
+}
+
+func TestAManifestThatCannotBeReadKeepsWhatItMayNeed(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root reads everything")
+	}
+	ctx := context.Background()
+	l := newLayout(t)
+	shared, _ := putLayer(t, l, "shared")
+	commit(t, l, []string{"a"}, "shared", "a")
+	commit(t, l, []string{"b"}, "shared", "b")
+	img, err := l.Find("b")
+	must(t, err)
+	path := l.BlobPath(img.Manifest.Digest)
+	must(t, os.Chmod(path, 0))
+	if _, err := l.Manifest(img); err == nil || errors.Is(err, layout.ErrAbsent) {
+		t.Errorf("Manifest: %v", err)
+	}
+	_, freed, err := l.Remove(ctx, "a", false)
+	must(t, err)
+	_, err = l.DeleteBlobs(ctx, append(freed, shared.Digest))
+	must(t, err)
+	if !l.HasBlob(shared.Digest, -1) {
+		t.Error("a layer of b was deleted with a")
+	}
+	must(t, os.Chmod(path, 0o644))
+	if _, err := l.Manifest(img); err != nil {
+		t.Errorf("Manifest: %v", err)
 	}
 }

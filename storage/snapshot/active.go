@@ -68,7 +68,8 @@ func (s *Store) make(ctx context.Context, parentID string) (string, error) {
 // tree. It must not be written to while the tree is mounted.
 func (a *Active) Upper() string { return a.store.driver.top(a.id) }
 
-// Parent is the merged view of the tree below.
+// Parent is the merged view of the tree below. Commit and Discard free the
+// descriptors that it has cached.
 func (a *Active) Parent() *layer.Tree { return a.parent }
 
 // View is the merged view of the tree as it is now. It must not be used after
@@ -159,10 +160,11 @@ func (a *Active) Commit(key Key) error {
 		return fmt.Errorf("commit tree: %w", err)
 	}
 	a.finished = true
+	err = a.parent.Close()
 	if published == a.id {
-		return nil
+		return err
 	}
-	err = a.store.remove(a.id)
+	err = errors.Join(err, a.store.remove(a.id))
 	a.id = published
 	return err
 }
@@ -176,7 +178,7 @@ func (a *Active) Discard() error {
 	a.finished = true
 	// Cleaning up goes on where the caller's context has ended.
 	err := a.Unmount(context.Background())
-	return errors.Join(err, a.store.remove(a.id))
+	return errors.Join(err, a.parent.Close(), a.store.remove(a.id))
 }
 
 // saveOwners writes the side record that the writers have filled.

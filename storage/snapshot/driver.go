@@ -160,7 +160,12 @@ func (d *vfsDriver) top(id string) string { return filepath.Join(d.home, "dir", 
 
 func (d *vfsDriver) idOf(top string) string { return filepath.Base(top) }
 
-func (d *vfsDriver) stack(id string) ([]string, error) { return []string{d.top(id)}, nil }
+// stack doesn't know a tree without the note of what was copied: what it changes
+// can't be told any more.
+func (d *vfsDriver) stack(id string) ([]string, error) {
+	_, err := os.Lstat(filepath.Join(d.home, id+baseFile))
+	return []string{d.top(id)}, err
+}
 
 func (d *vfsDriver) mount(id string) (string, error) {
 	return d.storage.Get(id, graphdriver.MountOpts{})

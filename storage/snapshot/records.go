@@ -48,16 +48,15 @@ type Record struct {
 type TreeRef struct {
 	// ID is the driver's name of the layer.
 	ID string `json:"id"`
-	// Boot is the kernel's boot id when the tree was made. Unless Synced, the
-	// tree counts in that boot only: a power failure may have torn it.
-	Boot   string `json:"boot"`
-	Synced bool   `json:"synced,omitempty"`
+	// Boot is the kernel's boot id when the tree was made. It counts in that boot
+	// only: a power failure may have torn it.
+	Boot string `json:"boot"`
 	// Created is when the tree was recorded.
 	Created time.Time `json:"created"`
 }
 
 // Counts reports whether the tree can be relied on in the boot with this id.
-func (t TreeRef) Counts(boot string) bool { return t.Synced || t.Boot == boot }
+func (t TreeRef) Counts(boot string) bool { return t.Boot == boot }
 
 // Packing is a blob that a layer was packed into. The fields before DiffID
 // decide its bytes.
@@ -203,7 +202,7 @@ func (r *Records) Sync(ctx context.Context, keys ...Key) error {
 			paths = append(paths, r.Path(key))
 		}
 	}
-	if err := atomicfile.SyncYoung(ctx, r.dir, paths); err != nil {
+	if err := atomicfile.Sync(ctx, paths); err != nil {
 		return fmt.Errorf("sync records: %w", err)
 	}
 	return nil

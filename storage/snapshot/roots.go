@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/builder-oci/builder/storage/layer"
 )
 
 // What clean-up and checks need to know of driver roots is below: it works
@@ -85,6 +87,24 @@ func Stack(dir, root, id string) ([]string, error) {
 	return ids, nil
 }
 
+// Whole is an error where a tree lacks something: its own directory, one that it
+// stands on, or what lies beside it under its name. That a tree of single-id mode
+// has no side record can't be told from one that needs none.
+func Whole(dir, root, id string) error {
+	if _, err := Stack(dir, root, id); err != nil {
+		return err
+	}
+	home := filepath.Join(dir, root)
+	if _, err := readOwners(home, id); err != nil {
+		return err
+	}
+	if !isVFS(root) {
+		return nil
+	}
+	_, err := layer.LoadBase(filepath.Join(home, id+baseFile))
+	return err
+}
+
 // TreePath is the directory that holds what a tree changes; with vfs, the whole
 // tree.
 func TreePath(dir, root, id string) string {
@@ -98,17 +118,47 @@ func TreePath(dir, root, id string) string {
 // a driver root below dir.
 func RemoveTree(dir, root, id string) error {
 	home := filepath.Join(dir, root)
-	if link, err := os.ReadFile(filepath.Join(home, id, "link")); err == nil {
-		name := filepath.Base(string(link))
-		if err := os.Remove(filepath.Join(home, linksDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	var errs []error
+	errs := []error{removeLinks(home, id)}
 	for _, path := range []string{id, filepath.Join(vfsDir, id), id + ownersFile, id + baseFile} {
 		errs = append(errs, os.RemoveAll(filepath.Join(home, path)))
 	}
 	return errors.Join(errs...)
+}
+
+// removeLinks removes the overlay driver's short name of a tree. The driver
+// writes down the name without syncing it: after a power failure it may be
+// empty or anything, and the link has to be looked for.
+func removeLinks(home, id string) error {
+	name, err := os.ReadFile(filepath.Join(home, id, "link"))
+	if err != nil {
+		return nil //nolint:nilerr // a tree without a name, or none at all
+	}
+	links := filepath.Join(home, linksDir)
+	if isShortName(string(name)) {
+		return ignoreAbsent(os.Remove(filepath.Join(links, string(name))))
+	}
+	names, err := os.ReadDir(links)
+	errs := []error{ignoreAbsent(err)}
+	for _, name := range names {
+		link := filepath.Join(links, name.Name())
+		if target, err := os.Readlink(link); err == nil && target == filepath.Join("..", id, "diff") {
+			errs = append(errs, ignoreAbsent(os.Remove(link)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// isShortName reports whether s is a name such as the overlay driver makes.
+func isShortName(s string) bool {
+	const length = 26
+	return len(s) == length && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // overlayStack reads the overlay driver's own list of the trees below one:

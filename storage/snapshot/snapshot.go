@@ -90,6 +90,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	stacks map[string][]string // a tree's directories by its id, the top one first
+	lent   []*layer.Tree       // parents of what Changes gave last
 }
 
 // Open gives the trees of a driver and mapping. It must be called inside the
@@ -121,8 +122,15 @@ func Open(ctx context.Context, p Place, o Options) (*Store, error) {
 	return s, err
 }
 
-// Close waits until every mount that was ended is gone.
-func (s *Store) Close() error { return s.driver.close() }
+// Close waits until every mount that was ended is gone, and frees what Changes
+// has cached.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := closeAll(s.lent)
+	s.lent = nil
+	return errors.Join(err, s.driver.close())
+}
 
 // Root is the name of the driver root, by which records refer to it.
 func (s *Store) Root() string { return s.name }
@@ -144,36 +152,6 @@ func (s *Store) Tree(key Key) (*layer.Tree, error) {
 		return nil, err
 	}
 	return s.view(id)
-}
-
-// Changes gives what stands in the layer of a committed tree, or ErrNotFound.
-// It can be packed for as long as the tree is there.
-func (s *Store) Changes(key Key) (layer.Source, error) {
-	for rec := range s.records.aliases(key) {
-		id := s.usable(rec)
-		if id == "" {
-			continue
-		}
-		parent, err := s.Tree(rec.Parent)
-		if err != nil {
-			return nil, fmt.Errorf("parent of %s: %w", key, err)
-		}
-		return s.changes(id, parent)
-	}
-	return nil, fmt.Errorf("tree %s: %w", key, ErrNotFound)
-}
-
-// changes gives what a tree changes of its parent.
-func (s *Store) changes(id string, parent *layer.Tree) (layer.Source, error) {
-	o := layer.UpperOptions{Flavor: s.flavor, ExactOwners: s.exact}
-	if !s.exact {
-		owners, err := s.owners(id)
-		if err != nil {
-			return nil, err
-		}
-		o.Owners = owners
-	}
-	return s.driver.changes(id, parent, o)
 }
 
 // locate gives the id of key's tree, "" for scratch, or ErrNotFound.
@@ -203,7 +181,7 @@ func (s *Store) usable(rec *Record) string {
 	return s.present(ref)
 }
 
-// counts reports whether a tree is of this boot or was synced.
+// counts reports whether a tree is of this boot.
 func (s *Store) counts(ref TreeRef) bool { return ref.Counts(s.boot) }
 
 // present gives the id of a tree whose directories are there, else "".
@@ -291,10 +269,12 @@ const (
 	baseFile   = ".base"   // vfs: inodes and times of what was copied
 )
 
-// owners reads the side record of a tree.
-func (s *Store) owners(id string) (layer.Owners, error) {
+func (s *Store) owners(id string) (layer.Owners, error) { return readOwners(s.home, id) }
+
+// readOwners reads the side record of a tree.
+func readOwners(home, id string) (layer.Owners, error) {
 	owners := layer.Owners{}
-	data, err := os.ReadFile(filepath.Join(s.home, id+ownersFile))
+	data, err := os.ReadFile(filepath.Join(home, id+ownersFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return owners, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -171,20 +172,18 @@ func (b *bench) files(t *testing.T) []string {
 	return names
 }
 
-func TestTreeOfAnotherBootIsAbsentUnlessSynced(t *testing.T) {
+func TestTreeOfAnotherBootIsAbsent(t *testing.T) {
 	forEachDriver(t, func(t *testing.T, b *bench) {
 		lost := b.commit(t, "", "lost", file("f", ""))
 		kept := b.commit(t, "", "kept", file("f", ""))
-		for _, key := range []Key{lost, kept} {
-			must(t, b.records.update(key, func(rec *Record) error {
-				ref := rec.Trees[b.Root()]
-				ref.Boot, ref.Synced = "another", key == kept
-				rec.Trees[b.Root()] = ref
-				return nil
-			}))
-		}
+		must(t, b.records.update(lost, func(rec *Record) error {
+			ref := rec.Trees[b.Root()]
+			ref.Boot = "another"
+			rec.Trees[b.Root()] = ref
+			return nil
+		}))
 		if b.HasTree(lost) || !b.HasTree(kept) {
-			t.Fatalf("unsynced tree: %v, synced tree: %v", b.HasTree(lost), b.HasTree(kept))
+			t.Fatalf("of another boot: %v, of this one: %v", b.HasTree(lost), b.HasTree(kept))
 		}
 		rec, err := b.records.Get(lost)
 		must(t, err)
@@ -335,4 +334,77 @@ func killServer(root string) error {
 		return errors.New("the mount is still served")
 	}
 	return fmt.Errorf("nobody serves %s", root)
+}
+
+func TestTreeGoesWithItsLinkWhateverItsNameIs(t *testing.T) {
+	for what, name := range map[string]string{
+		"empty": "", "torn": "ABC", "of zeros": strings.Repeat("\x00", 26), "a path": "../../../outside/and/more/",
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := newBench(t, Overlay)
+			kept, key := b.commit(t, "", "kept"), b.commit(t, "", "torn")
+			id := b.id(t, key)
+			must(t, os.WriteFile(filepath.Join(b.home, id, "link"), []byte(name), 0o600))
+			must(t, RemoveTree(b.place.Dir, b.Root(), id))
+			links, err := os.ReadDir(filepath.Join(b.home, linksDir))
+			must(t, err)
+			if len(links) != 1 || !b.HasTree(kept) {
+				t.Errorf("%d links, not the other tree's alone", len(links))
+			}
+			if _, err := os.Lstat(filepath.Join(b.home, id)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the tree: %v", err)
+			}
+		})
+	}
+}
+
+func TestFinishedTreesHoldNoDescriptors(t *testing.T) {
+	ctx := context.Background()
+	b := newBench(t, Overlay)
+	key := Key("")
+	for i := range 10 {
+		key = b.commit(t, key, fmt.Sprint(i), dir("d", 0o755), file("d/f", fmt.Sprint(i)))
+	}
+	above := b.commit(t, key, "above", file("d/g", ""))
+	open := func() int {
+		fds, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(fds)
+	}
+	for what, use := range map[string]func(a *Active) error{
+		"discarded":               func(a *Active) error { return a.Discard() },
+		"committed":               func(a *Active) error { return a.Commit(keyOf("new")) },
+		"committed a second time": func(a *Active) error { return a.Commit(above) },
+	} {
+		before := open()
+		a, err := b.Prepare(ctx, key)
+		must(t, err)
+		if _, err := a.Parent().Lstat("d/f"); err != nil {
+			t.Error(err)
+		}
+		must(t, use(a))
+		if n := open() - before; n > 0 {
+			t.Errorf("%s: %d descriptors are still open", what, n)
+		}
+	}
+
+	walk := func() {
+		src, err := b.Changes(above)
+		wantNames(t, "layer", layerOf(t, src, err), "d/g")
+	}
+	before := open()
+	for range runtime.GOMAXPROCS(0) {
+		walk()
+	}
+	most := open()
+	for range 10 {
+		walk()
+	}
+	if open() > most {
+		t.Errorf("%d descriptors are open after a few walks, and %d after more", most, open())
+	}
+	must(t, b.Close())
+	if n := open() - before; n > 0 {
+		t.Errorf("%d descriptors are open after Close", n)
+	}
 }

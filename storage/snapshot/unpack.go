@@ -40,6 +40,11 @@ type Progress struct {
 // several goroutines. Of two processes that unpack the same layers one waits
 // and takes what the other has made. After an error nothing half-made is left.
 func (s *Store) Unpack(ctx context.Context, layers []UnpackLayer, progress func(Progress)) error {
+	for _, l := range layers {
+		if err := l.validate(); err != nil {
+			return err
+		}
+	}
 	for {
 		first := s.missing(layers)
 		if first == len(layers) {
@@ -49,6 +54,21 @@ func (s *Store) Unpack(ctx context.Context, layers []UnpackLayer, progress func(
 			return err
 		}
 	}
+}
+
+// validate is an error where a digest isn't one: both come from an image, and
+// files are called by them. A layer whose tree is there needs no DiffID.
+func (l UnpackLayer) validate() error {
+	if err := l.Key.Validate(); err != nil {
+		return fmt.Errorf("layer %q: %w", l.Key, err)
+	}
+	if l.DiffID == "" {
+		return nil
+	}
+	if err := l.DiffID.Validate(); err != nil {
+		return fmt.Errorf("layer with diffID %q: %w", l.DiffID, err)
+	}
+	return nil
 }
 
 // missing gives the place of the layer above the topmost one that has a tree.
@@ -223,11 +243,12 @@ func (u *unpacking) complete(ctx context.Context, i int) error {
 		return err
 	}
 	top := s.driver.top(t.id)
-	if err := layer.FixImplied(ctx, top, lower, t.pending, s.dirOptions(t.owners)); err != nil {
+	err = layer.FixImplied(ctx, top, lower, t.pending, s.dirOptions(t.owners))
+	if err = errors.Join(err, lower.Close()); err != nil {
 		return fmt.Errorf("complete layer %s: %w", u.layers[i].DiffID, err)
 	}
-	if err := lower.Close(); err != nil || s.exact {
-		return err
+	if s.exact {
+		return nil
 	}
 	return s.saveOwners(t.id, t.owners)
 }

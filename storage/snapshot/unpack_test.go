@@ -77,6 +77,26 @@ func TestDamagedLayerLeavesNothing(t *testing.T) {
 	})
 }
 
+func TestUnpackRefusesWhatIsNoDigest(t *testing.T) {
+	b := newBench(t, Overlay)
+	outside := filepath.Join(filepath.Dir(filepath.Dir(b.place.StepLocks)), "outside")
+	for _, bad := range []digest.Digest{"foo", "sha256:../../outside", "sha256:", "md5:" + digest.Digest(strings.Repeat("0", 32))} {
+		keyed, named := packed(t, "one", file("a", "")), packed(t, "one", file("a", ""))
+		keyed.Key, named.DiffID = bad, bad
+		for _, l := range []UnpackLayer{keyed, named} {
+			if err := b.Unpack(context.Background(), []UnpackLayer{l}, nil); err == nil || !strings.Contains(err.Error(), string(bad)) {
+				t.Errorf("key %q, diffID %q: %v", l.Key, l.DiffID, err)
+			}
+		}
+	}
+	if _, err := os.Lstat(outside); err == nil {
+		t.Error("a lock was made outside the directory of locks")
+	}
+	if b.HasTree(keyOf("one")) {
+		t.Error("a tree was made")
+	}
+}
+
 func TestUnpackReportsProgressUpToTheSize(t *testing.T) {
 	b := newBench(t, Overlay)
 	l := packed(t, "one", file("a", strings.Repeat("x", 1<<16)))

@@ -170,22 +170,24 @@ func TestBadArchivesAreRefused(t *testing.T) {
 	img := makeImage(t, from.Layout, []string{"app"}, layout.FormatOCI, "amd64", strings.Repeat("one", 1000))
 	whole := saved(t, []layout.Image{img}, transport.DockerArchive, from)
 	spoilt := bytes.Replace(whole, []byte("\x1f\x8b"), []byte("\x1f\x8c"), 1)
+	other := digest.FromString("another layer").String()
 	tests := map[string]struct {
 		data  []byte
 		cause string
 	}{
-		"nothing":              {nil, "not an archive of images"},
-		"garbage":              {[]byte(strings.Repeat("garbage", 1000)), "not an archive of images"},
-		"a root file system":   {rootTar(t, "x"), "neither an index.json nor a manifest.json"},
-		"cut off":              {whole[:len(whole)/2], "ends in the middle"},
-		"spoilt":               {spoilt, "doesn't have the digest"},
-		"a layer is missing":   {archiveOf(t, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "c is missing"},
-		"links in a circle":    {archiveOf(t, file{name: "c", link: "d"}, file{name: "d", link: "c"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
-		"no JSON":              {archiveOf(t, file{name: "manifest.json", content: `[`}), "manifest.json"},
-		"other layers":         {archiveOf(t, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{"diff_ids":["sha256:x"]}}`}, file{name: "l", content: "l"}, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "doesn't have the digest sha256:x"},
-		"an escaping link":     {archiveOf(t, file{name: "c", link: "../../../../etc/passwd"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
-		"an index of nothing":  {archiveOf(t, file{name: "oci-layout", content: "{}"}, file{name: "index.json", content: `{"manifests":[]}`}), "names no image"},
-		"a bad digest by name": {archiveOf(t, file{name: "blobs/sha256/../../x", content: "x"}, file{name: "manifest.json", content: `[]`}), ""},
+		"nothing":                 {nil, "not an archive of images"},
+		"garbage":                 {[]byte(strings.Repeat("garbage", 1000)), "not an archive of images"},
+		"a root file system":      {rootTar(t, "x"), "neither an index.json nor a manifest.json"},
+		"cut off":                 {whole[:len(whole)/2], "ends in the middle"},
+		"spoilt":                  {spoilt, "doesn't have the digest"},
+		"a layer is missing":      {archiveOf(t, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "c is missing"},
+		"links in a circle":       {archiveOf(t, file{name: "c", link: "d"}, file{name: "d", link: "c"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
+		"no JSON":                 {archiveOf(t, file{name: "manifest.json", content: `[`}), "manifest.json"},
+		"other layers":            {archiveOf(t, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{"diff_ids":["` + other + `"]}}`}, file{name: "l", content: "l"}, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "doesn't have the digest " + other},
+		"a diffID that is a path": {archiveOf(t, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{"diff_ids":["sha256:../../x"]}}`}, file{name: "l", content: "l"}, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "no sha256 digest"},
+		"an escaping link":        {archiveOf(t, file{name: "c", link: "../../../../etc/passwd"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
+		"an index of nothing":     {archiveOf(t, file{name: "oci-layout", content: "{}"}, file{name: "index.json", content: `{"manifests":[]}`}), "names no image"},
+		"a bad digest by name":    {archiveOf(t, file{name: "blobs/sha256/../../x", content: "x"}, file{name: "manifest.json", content: `[]`}), ""},
 	}
 	for what, tt := range tests {
 		t.Run(what, func(t *testing.T) {
@@ -197,10 +199,53 @@ func TestBadArchivesAreRefused(t *testing.T) {
 			if strings.HasPrefix(tt.cause, "not an") && fault.Remedy(err) == "" {
 				t.Error("no remedy")
 			}
-			if blobs, err := filepath.Glob(o.Layout.Dir() + "/blobs/sha256/*"); err != nil || len(blobs) != 0 {
-				t.Errorf("left behind: %q", blobs)
+			free := noted(t, o.Layout)
+			blobs, err := filepath.Glob(o.Layout.Dir() + "/blobs/sha256/*")
+			must(t, err)
+			for _, path := range blobs {
+				if !slices.Contains(free, "sha256:"+filepath.Base(path)) {
+					t.Errorf("left behind: %s", path)
+				}
 			}
 		})
+	}
+}
+
+func TestAFailedLoadTakesNothingFromOthers(t *testing.T) {
+	from, o := newOptions(t), newOptions(t)
+	img := makeImage(t, from.Layout, []string{"app"}, layout.FormatOCI, "amd64", strings.Repeat("one", 1000))
+	whole := saved(t, []layout.Image{img}, transport.OCIArchive, from)
+	m, err := from.Layout.Manifest(img)
+	must(t, err)
+
+	// While the load goes on, another command finds the layer there; the load
+	// fails, and the other goes on to name an image of it.
+	spoilt := bytes.Replace(whole, []byte(`"manifests":`), []byte(`"manifestz":`), 1)
+	if _, err := transport.Load(ctx, bytes.NewReader(spoilt), o); err == nil {
+		t.Fatal("a spoilt archive was loaded")
+	}
+	if !o.Layout.HasBlob(m.Layers[0].Digest, m.Layers[0].Size) {
+		t.Error("a blob was taken away under the hands of another command")
+	}
+	if free := noted(t, o.Layout); !slices.Contains(free, m.Layers[0].Digest.String()) {
+		t.Errorf("it stays for good: %q", free)
+	}
+}
+
+func TestALoadNotesWhatNoImageNeeds(t *testing.T) {
+	from, o := newOptions(t), newOptions(t)
+	img := makeImage(t, from.Layout, []string{"app"}, layout.FormatOCI, "amd64", "one")
+	_, err := transport.Load(ctx, bytes.NewReader(saved(t, []layout.Image{img}, transport.OCIArchive, from)), o)
+	must(t, err)
+	if free := noted(t, o.Layout); len(free) > 0 {
+		t.Errorf("noted as free: %q", free)
+	}
+	more := archiveOf(t, file{name: "VERSION", content: "1.0"}, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{}}`},
+		file{name: "manifest.json", content: `[{"Config":"c"}]`})
+	_, err = transport.Load(ctx, bytes.NewReader(more), o)
+	must(t, err)
+	if free := noted(t, o.Layout); len(free) != 1 || free[0] != digest.FromString("1.0").String() {
+		t.Errorf("noted as free: %q", free)
 	}
 }
 

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -29,7 +31,7 @@ const (
 // explain makes what a registry or the way to it said into what the user reads.
 func (o Options) explain(err error, r *remote) error {
 	var known *fault.Error
-	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) {
+	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || isOfDisk(err) {
 		return err
 	}
 	name := layout.Familiar(r.name)
@@ -93,10 +95,21 @@ func isTLS(err error) bool {
 		errors.Is(err, http.ErrSchemeMismatch)
 }
 
+// isOfDisk tells errors of this machine's files, which are explained where those
+// of all commands are.
+func isOfDisk(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path) ||
+		errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+}
+
+// isUnreachable doesn't ask for net.Error: every error number of the system is
+// one.
 func isUnreachable(err error) bool {
-	var network net.Error
 	var op *net.OpError
-	return errors.As(err, &network) || errors.As(err, &op) || isCutOff(err)
+	var dns *net.DNSError
+	var request *url.Error
+	return errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &request) || isCutOff(err)
 }
 
 // isCutOff tells whether a connection ended in the middle.

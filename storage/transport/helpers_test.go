@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -26,12 +28,22 @@ import (
 func newOptions(t *testing.T) transport.Options {
 	t.Helper()
 	dir := t.TempDir()
-	l := layout.Open(filepath.Join(dir, "images"), filepath.Join(dir, "index.lock"))
+	l := layout.Open(filepath.Join(dir, "images"), filepath.Join(dir, "index.lock")).WithFreed(filepath.Join(dir, "freed"))
 	must(t, l.Create())
 	temp := filepath.Join(dir, "temp")
 	must(t, os.Mkdir(temp, 0o700))
 	t.Cleanup(func() { nothingIsLeft(t, l, temp) })
 	return transport.Options{Layout: l, Session: "test", TempDir: temp}
+}
+
+// noted gives the blobs that were noted as free.
+func noted(t *testing.T, l *layout.Layout) []string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(l.Dir(), "../freed"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(data))
 }
 
 // nothingIsLeft holds a transport to cleaning up after itself.

@@ -36,11 +36,7 @@ func Load(ctx context.Context, r io.Reader, o Options) (_ []layout.Image, err er
 	}
 	defer plain.Close()
 	a := &archive{ctx: ctx, options: o, layout: o.layout(), files: map[string]v1.Descriptor{}, links: map[string]string{}, meta: map[string][]byte{}}
-	// What no image turned out to need is removed again.
-	defer func() {
-		_, cleanErr := o.Layout.DeleteBlobs(context.WithoutCancel(ctx), a.added)
-		err = errors.Join(err, cleanErr)
-	}()
+	defer func() { err = errors.Join(err, a.noteUnneeded()) }()
 	if err := a.read(plain); err != nil {
 		return nil, err
 	}
@@ -58,6 +54,16 @@ func notArchive(err error) error {
 
 func cutShort(err error) error {
 	return fault.New("transfer it again", "the archive ends in the middle: %w", err)
+}
+
+// noteUnneeded notes the blobs that no image turned out to need. They stay for
+// now: another command may have found them there, and be about to name them.
+func (a *archive) noteUnneeded() error {
+	free, err := a.layout.Unreferenced(a.added)
+	if err != nil || len(free) == 0 {
+		return err
+	}
+	return a.layout.NoteFree(free)
 }
 
 // archive is what has been read of an archive.

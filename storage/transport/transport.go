@@ -5,7 +5,8 @@
 // Blobs travel as they are. Nothing is packed or compressed again, so an image
 // keeps its digest wherever it goes; what comes in is checked against its
 // digest on the way. An image appears in the layout by one Commit at the end:
-// what fails before leaves no name, only blobs that clean-up finds.
+// what fails before leaves no name, only blobs that clean-up finds, for nothing
+// is removed under the hands of another command that may have found it there.
 package transport
 
 import (
@@ -19,7 +20,8 @@ import (
 
 // Options is what all transports share.
 type Options struct {
-	// Layout is where images come from or go to.
+	// Layout is where images come from or go to. Load needs one that can note
+	// what is free.
 	Layout *layout.Layout
 	// Session names temporary files.
 	Session string

@@ -115,7 +115,7 @@ func cachedContext(r *rig, f *figure) error {
 	if err := writeFiles(filepath.Join(context, "tree"), 20000, 1<<10); err != nil {
 		return err
 	}
-	return r.rebuild(f, context, min(1, r.peerRuns))
+	return r.rebuild(f, context, r.peerRuns)
 }
 
 // rebuild builds once, and then times builds of the same.
@@ -145,9 +145,9 @@ func coldCopy(r *rig, f *figure) error {
 	if err := writeFiles(tree, 50000, 10<<10); err != nil {
 		return err
 	}
-	for column := range eachColumn(min(1, r.peerRuns)) {
+	for column := range eachColumn(r.peerRuns) {
 		_, ours := drivers[column]
-		for i := range r.times(ours, 1) {
+		for i := range r.times(ours, r.peerRuns) {
 			s, err := r.newStore(column)
 			if err != nil {
 				return err

@@ -28,7 +28,7 @@ func run(ctx context.Context) error {
 	report := flag.String("report", "", "write the tables into this `file`, between its marks")
 	dir := flag.String("dir", "/dev/shm", "work below this `directory`: on a tmpfs or a fresh file system")
 	runs := flag.Int("runs", 5, "measure each figure `n` times")
-	peerRuns := flag.Int("peer-runs", 3, "measure the peers' slow figures `n` times; 0 leaves them out")
+	peerRuns := flag.Int("peer-runs", 5, "measure the peers' slow figures `n` times; 0 leaves them out")
 	only := flag.String("only", "", "measure only what matches this `expression`")
 	flag.Parse()
 
