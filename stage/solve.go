@@ -79,7 +79,7 @@ func (r *Runner) solve(ctx context.Context, st *State, at Step, j *job) error {
 // record notes what was executed, so that it is found the next time.
 func (r *Runner) record(st *State, at Step, j *job, key digest.Digest, result snapshot.Key) error {
 	step := &cache.Step{
-		Key: key, Result: result, Parent: st.Key, Version: rules, Kind: j.kind,
+		Key: key, Result: result, Parent: st.Key, Follows: st.Key == st.Tree, Version: rules, Kind: j.kind,
 		Instruction: j.instruction, CreatedBy: j.createdBy,
 		Created: time.Now().UTC(), Log: j.log,
 	}

@@ -29,10 +29,14 @@ type Step struct {
 	// key, and what the keys of the steps that follow are made from. Two
 	// executions of one step have two results.
 	Result Key `json:"result,omitempty"`
+	// Follows says that Parent is another step's Result, and not a base image or
+	// nothing.
+	Follows bool `json:"follows,omitempty"`
 	// Version is that of the rules by which the key was made.
 	Version int `json:"version"`
-	// Kind is the instruction's name in lower case, "alias" or "image"; Instruction its text as the
-	// Dockerfile has it, CreatedBy as the image's history will.
+	// Kind is the instruction's name in lower case, "alias" or "image";
+	// Instruction its text as the Dockerfile has it, CreatedBy as the image's
+	// history will.
 	Kind        string `json:"kind"`
 	Instruction string `json:"instruction"`
 	CreatedBy   string `json:"createdBy,omitempty"`
@@ -108,6 +112,21 @@ func (c *Cache) PutStep(step *Step, inputs iter.Seq[Input]) error {
 		return fmt.Errorf("record the step: %w", err)
 	}
 	c.used.Store(c.path(stepsDir, step.Key), nil)
+	return nil
+}
+
+// RemoveStep forgets a step and removes its log.
+func (c *Cache) RemoveStep(step *Step) error {
+	var errs []error
+	if step.Log != "" {
+		errs = append(errs, os.Remove(c.LogPath(step)))
+	}
+	errs = append(errs, os.Remove(c.path(stepsDir, step.Key)))
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	return nil
 }
 

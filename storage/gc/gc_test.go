@@ -420,3 +420,42 @@ func TestWhatIsNoDigestStopsNoCleanUp(t *testing.T) {
 		t.Error("a tree that is needed is gone")
 	}
 }
+
+// TestStepsThatNoBuildCanComeToGo executes the first of three steps again: what
+// followed its former result is found by nobody any more.
+func TestStepsThatNoBuildCanComeToGo(t *testing.T) {
+	b := newBench(t)
+	step := func(name, parent, result string, follows bool) *cache.Step {
+		a, err := b.trees.Prepare(context.Background(), "")
+		must(t, err)
+		must(t, a.Commit(keyOf(result)))
+		s := &cache.Step{Key: keyOf(name), Parent: keyOf(parent), Follows: follows, Result: keyOf(result)}
+		must(t, b.Cache.PutStep(s, nil))
+		return s
+	}
+	step("first", "an image's id", "result 1", false)
+	second := step("second", "result 1", "result 2", true)
+	third := step("third", "result 2", "result 3", true)
+	if _, done, err := b.FreeUnreferenced(context.Background(), nil); err != nil || !done {
+		t.Fatal(done, err)
+	}
+	if _, err := b.Cache.Step(third.Key); err != nil || !b.trees.HasTree(third.Result) {
+		t.Errorf("a step that can be come to is gone: %v", err)
+	}
+
+	again := step("first", "an image's id", "result 1 anew", false)
+	if _, _, err := b.FreeUnreferenced(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*cache.Step{second, third} {
+		if _, err := b.Cache.Step(s.Key); !errors.Is(err, cache.ErrNotFound) || b.trees.HasTree(s.Result) {
+			t.Errorf("%s: record %v, its tree is there: %v", s.Key, err, b.trees.HasTree(s.Result))
+		}
+	}
+	if b.trees.HasTree(keyOf("result 1")) {
+		t.Error("the former result's tree is there still")
+	}
+	if _, err := b.Cache.Step(again.Key); err != nil || !b.trees.HasTree(again.Result) {
+		t.Errorf("the new result is gone: %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -17,6 +18,9 @@ type tree struct{ root, id string }
 // freeTrees removes records that neither an image nor a cached step leads to,
 // and trees that no record names or stands on.
 func (c *Collector) freeTrees(ctx context.Context) error {
+	if err := c.forgetLost(); err != nil {
+		return err
+	}
 	live, err := c.liveRecords()
 	if err != nil {
 		return err
@@ -102,18 +106,57 @@ func (c *Collector) roots() ([]snapshot.Key, error) {
 		}
 		keys = append(keys, chainIDs(config.RootFS.DiffIDs)...)
 	}
-	steps, err := c.Cache.Keys()
+	steps, _, err := c.steps()
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range steps {
-		step, err := c.Cache.Step(key)
-		if err != nil {
-			continue
-		}
+	for _, step := range steps {
 		keys = append(keys, step.Key, step.Result, step.Parent)
 	}
 	return keys, nil
+}
+
+// steps parts the recorded steps into those that a build can still come to, and
+// those that stand on a result which no record has any more: the step that had
+// it was executed again.
+func (c *Collector) steps() (live, lost []*cache.Step, err error) {
+	keys, err := c.Cache.Keys()
+	if err != nil {
+		return nil, nil, err
+	}
+	above := map[digest.Digest][]*cache.Step{}
+	for _, key := range keys {
+		step, err := c.Cache.Step(key)
+		switch {
+		case err != nil: // as good as not there
+		case step.Follows:
+			above[step.Parent] = append(above[step.Parent], step)
+		default:
+			live = append(live, step)
+		}
+	}
+	for i := 0; i < len(live); i++ {
+		live = append(live, above[live[i].Result]...)
+		delete(above, live[i].Result)
+	}
+	for _, steps := range above {
+		lost = append(lost, steps...)
+	}
+	return live, lost, nil
+}
+
+// forgetLost removes the records of steps that no build can come to.
+func (c *Collector) forgetLost() error {
+	_, lost, err := c.steps()
+	if err != nil {
+		return err
+	}
+	for _, step := range lost {
+		if err := c.Cache.RemoveStep(step); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // chainIDs gives the chain ID of each layer, as the OCI image specification
