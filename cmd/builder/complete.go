@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -33,6 +34,14 @@ fish:  builder completion fish > ~/.config/fish/completions/builder.fish`,
 		})
 	}
 	return c
+}
+
+// completesArgument tells whether a shell asks how a word behind "--" goes on.
+// There is nothing to offer, and the library, which knows no completion there,
+// would execute the half-written line.
+func completesArgument(argv []string) bool {
+	last := len(argv) - 1
+	return last > 0 && argv[last] == completing && slices.Contains(argv[:last], "--")
 }
 
 // completeImages offers flags, and then the images' names.

@@ -42,6 +42,9 @@ func main() {
 
 // run executes a command line and gives the exit code.
 func run(argv []string) int {
+	if completesArgument(argv) {
+		return 0
+	}
 	ctx, stop := signalled(context.Background())
 	defer stop()
 	if userns.Inside() {
