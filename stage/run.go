@@ -117,8 +117,18 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 	if err != nil {
 		return err
 	}
-	defer func() { _ = release() }()
+	err = in.logged(ctx, r, active, spec, at, j, result)
+	if broken := release(); broken != nil && ctx.Err() == nil {
+		err = withoutNetwork(broken, err, j.log)
+	}
+	if err != nil {
+		return err
+	}
+	return active.Commit(result)
+}
 
+// logged runs the command and keeps what it prints.
+func (in Run) logged(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox.Spec, at Step, j *job, result snapshot.Key) error {
 	path, file, err := r.Cache.LogFile(result)
 	if err != nil {
 		return err
@@ -136,7 +146,7 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 	if exit.Code != 0 {
 		return exitError(exit, path, out.tail())
 	}
-	return active.Commit(result)
+	return nil
 }
 
 // runIn mounts the snapshot, runs the command over it, and leaves in its upper
@@ -280,6 +290,20 @@ func exitError(exit sandbox.Exit, log string, tail []string) error {
 		e.Err = fmt.Errorf("the command ended with exit code %d", exit.Code)
 	}
 	return e
+}
+
+// withoutNetwork makes an error of a network that broke while the command ran.
+// A command may take that for an answer, and its result must not be kept.
+func withoutNetwork(broken, err error, log string) error {
+	if err != nil {
+		return &fault.Error{
+			Err:  fmt.Errorf("%w; its network had broken down: %w", err, broken),
+			Code: fault.Code(err), Detail: fault.Detail(err),
+			Remedy: fault.Remedy(broken) + "\n" + fault.Remedy(err),
+		}
+	}
+	return fault.New(fault.Remedy(broken)+"\nthe whole output of this step: "+log,
+		"the command's network broke down, so that what it made isn't kept: %w", broken)
 }
 
 func describeOOM(o *sandbox.OOM) string {

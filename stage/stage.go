@@ -73,7 +73,7 @@ func (r *Runner) Definer() *Runner {
 }
 
 // Networks gives each RUN that wants a private network the namespace of its
-// job slot.
+// job slot. Release tells if the network broke while the RUN had it.
 type Networks interface {
 	Acquire(ctx context.Context) (*network.Namespace, error)
 	Release(*network.Namespace) error

@@ -46,6 +46,17 @@ func (n *Namespace) Network() Network {
 	return Network{Mode: ModePrivate, NSPath: n.Path, Resolv: n.Resolv, HostsIP: n.IP}
 }
 
+// Lost tells that the helper has ended by itself, or was killed, and what it
+// said last; nil as long as it runs. Without it there is but a loopback
+// interface left.
+func (n *Namespace) Lost() error {
+	if n.carry == nil || n.carry.running() {
+		return nil
+	}
+	return fault.New("sudo dmesg | tail    # tells whether the kernel killed it for want of memory\ntry again, or use --network host",
+		"%s, which carries the private network, has ended: %w", n.Helper, n.carry.failure())
+}
+
 // Close ends the helper and lets go of the namespace, which vanishes when its
 // last process has ended.
 func (n *Namespace) Close() error {

@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -45,23 +46,44 @@ func (p *Pool) Prepare(n int) {
 }
 
 // Acquire gives a namespace that nobody else uses: an idle one, else one that
-// is being prepared, else a new one.
+// is being prepared, else a new one. Those whose helper has died meanwhile are
+// passed over and removed.
 func (p *Pool) Acquire(ctx context.Context) (*Namespace, error) {
+	for {
+		ns, isNew, err := p.next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		lost := ns.Lost()
+		if lost == nil {
+			return ns, nil
+		}
+		err = p.remove(ns)
+		if isNew { // another would fare no better
+			return nil, errors.Join(lost, err)
+		}
+	}
+}
+
+// next gives the next namespace in Acquire's order, and tells whether it was
+// made for this call.
+func (p *Pool) next(ctx context.Context) (ns *Namespace, isNew bool, err error) {
 	p.mu.Lock()
 	if last := len(p.idle) - 1; last >= 0 {
 		ns := p.idle[last]
 		p.idle = p.idle[:last]
 		p.mu.Unlock()
-		return ns, nil
+		return ns, false, nil
 	}
-	var next chan made
-	if len(p.coming) > 0 {
-		next, p.coming = p.coming[0], p.coming[1:]
+	var coming chan made
+	if isNew = len(p.coming) == 0; isNew {
+		coming = p.make()
 	} else {
-		next = p.make()
+		coming, p.coming = p.coming[0], p.coming[1:]
 	}
 	p.mu.Unlock()
-	return p.take(ctx, next)
+	ns, err = p.take(ctx, coming)
+	return ns, isNew, err
 }
 
 // AcquireFresh gives a namespace that no other sandbox has used or will use,
@@ -77,20 +99,25 @@ func (p *Pool) AcquireFresh(ctx context.Context) (*Namespace, error) {
 	return ns, err
 }
 
-// Release gives a namespace back. All processes in it must have ended.
+// Release gives a namespace back. All processes in it must have ended. The
+// error tells, as [Namespace.Lost] does, that its helper has ended before: then
+// whoever was in it was without a network for some time.
 func (p *Pool) Release(ns *Namespace) error {
+	lost := ns.Lost()
+	if lost != nil || ns.fresh {
+		return errors.Join(lost, p.remove(ns))
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !ns.fresh {
-		p.idle = append(p.idle, ns)
-		return nil
-	}
-	for i, have := range p.all {
-		if have == ns {
-			p.all = append(p.all[:i], p.all[i+1:]...)
-			break
-		}
-	}
+	p.idle = append(p.idle, ns)
+	return nil
+}
+
+// remove closes a namespace that nobody uses.
+func (p *Pool) remove(ns *Namespace) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = slices.DeleteFunc(p.all, func(have *Namespace) bool { return have == ns })
 	return ns.Close()
 }
 

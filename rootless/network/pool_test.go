@@ -1,7 +1,10 @@
 package network
 
 import (
+	"strings"
 	"testing"
+
+	"github.com/builder-oci/builder/internal/fault"
 )
 
 func TestPoolUsesNamespacesAgain(t *testing.T) {
@@ -72,4 +75,41 @@ func TestPoolClosedWhilePreparingLeavesNothing(t *testing.T) {
 		t.Error(err)
 	}
 	leftovers(t, dir)
+}
+
+func TestPoolGivesNoNamespaceWhoseHelperHasDied(t *testing.T) {
+	needHost(t)
+	dir := t.TempDir()
+	pool := NewPool(dir, DNS{})
+	pool.Prepare(1)
+	kill := func(ns *Namespace) {
+		if err := ns.carry.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-ns.carry.ended
+	}
+	first, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.Release(first); err != nil {
+		t.Fatal(err)
+	}
+	kill(first) // while it is idle: the next doesn't get it
+	second, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second == first || second.Lost() != nil {
+		t.Error("a namespace without its helper was given away")
+	}
+	kill(second) // while it is used: the user is told
+	err = pool.Release(second)
+	if err == nil || !strings.Contains(err.Error(), second.Helper) || !strings.Contains(err.Error(), "killed") || fault.Remedy(err) == "" {
+		t.Errorf("%v (remedy %q)", err, fault.Remedy(err))
+	}
+	leftovers(t, dir)
+	if err := pool.Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -73,12 +73,20 @@ func (p *process) await(ctx context.Context, ready *os.File) error {
 	return p.failure()
 }
 
-// stop ends the helper and returns when it is gone.
-func (p *process) stop() {
+// running tells whether the helper hasn't ended.
+func (p *process) running() bool {
 	select {
 	case <-p.ended:
-		return
+		return false
 	default:
+		return true
+	}
+}
+
+// stop ends the helper and returns when it is gone.
+func (p *process) stop() {
+	if !p.running() {
+		return
 	}
 	_ = p.cmd.Process.Kill() // it keeps nothing that a milder signal could save
 	<-p.ended
