@@ -16,8 +16,9 @@ import (
 	"github.com/builder-oci/builder/internal/fault"
 )
 
-// Namespace explains err, the kernel's refusal to make a user namespace or to
-// let its root mount in it. The result is a *fault.Error.
+// Namespace explains err, the kernel's refusal to make a user namespace, or to
+// let its root do what root may: it is called on both sides. The result is a
+// *fault.Error.
 func Namespace(err error) error {
 	return explainNamespace(err, examine())
 }

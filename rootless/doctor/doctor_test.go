@@ -38,6 +38,9 @@ func TestRefusalOfANamespaceHasItsCauseAndRemedy(t *testing.T) {
 		{"docker on Ubuntu", unix.EPERM, func(f *facts) { f.seccomp, f.container, f.apparmorRestricts = true, "docker", "1" }, "seccomp filter of this container", "seccomp=unconfined"},
 		{"Ubuntu", unix.EPERM, func(f *facts) { f.apparmorRestricts = "1" }, "kernel.apparmor_restrict_unprivileged_userns is 1", "profile builder /usr/bin/builder flags=(unconfined)"},
 		{"Ubuntu, the other way", unix.EACCES, func(f *facts) { f.apparmorRestricts = "1" }, "AppArmor", "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"},
+		{"Ubuntu, from inside", unix.EPERM, func(f *facts) {
+			f.initial, f.apparmorRestricts, f.appArmorLabel = false, "1", "unprivileged_userns (enforce)"
+		}, "kernel.apparmor_restrict_unprivileged_userns is 1", "profile builder /usr/bin/builder flags=(unconfined)"},
 		{"filter of a service", unix.EPERM, func(f *facts) { f.seccomp = true }, "a seccomp filter on this process", "SystemCallFilter"},
 		{"profile of a program", unix.EACCES, func(f *facts) { f.appArmorLabel = "ci-runner (enforce)" }, `"ci-runner (enforce)" confines`, "aa-complain ci-runner"},
 		{"unknown", unix.EPERM, func(*facts) {}, "making a user namespace: operation not permitted", ""},

@@ -3,6 +3,7 @@ package userns
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -31,7 +32,7 @@ func Setup() error {
 	if pidNS {
 		// The change of credentials has disarmed it.
 		if err := onAllThreads(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL)); err != nil {
-			return fault.New("", "arming the parent-death signal: %w", err)
+			return refused("arming the parent-death signal", err)
 		}
 	} else if err := becomeSubreaper(); err != nil {
 		return err
@@ -85,17 +86,18 @@ func answer(control int, reason string) {
 // those that outlast an exec by being ambient, which came with this process,
 // would go to programs that run as other users.
 func becomeRoot() error {
+	const doing = "becoming root of the user namespace: "
 	if err := syscall.Setresgid(0, 0, 0); err != nil {
-		return fault.New("", "becoming root of the user namespace: setting the group: %w", err)
+		return refused(doing+"setting the group", err)
 	}
 	setgroups, err := os.ReadFile("/proc/self/setgroups")
 	if err != nil || strings.TrimSpace(string(setgroups)) != "deny" {
 		if err := syscall.Setgroups([]int{}); err != nil {
-			return fault.New("", "becoming root of the user namespace: dropping groups: %w", err)
+			return refused(doing+"dropping groups", err)
 		}
 	}
 	if err := syscall.Setresuid(0, 0, 0); err != nil {
-		return fault.New("", "becoming root of the user namespace: setting the user: %w", err)
+		return refused(doing+"setting the user", err)
 	}
 	return dropInheritable()
 }
@@ -106,13 +108,23 @@ func dropInheritable() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
-		return fault.New("", "reading capabilities: %w", err)
+		return refused("reading capabilities", err)
 	}
 	data[0].Inheritable, data[1].Inheritable = 0, 0
 	if err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0]))); err != nil {
-		return fault.New("", "dropping inheritable capabilities: %w", err)
+		return refused("dropping inheritable capabilities", err)
 	}
 	return nil
+}
+
+// refused explains why root of the namespace can't do what root may. Ubuntu's
+// AppArmor lets anyone make a user namespace, and have its ids mapped, but
+// denies every capability in it.
+func refused(doing string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return doctor.Namespace(fmt.Errorf("%s: %w", doing, err))
+	}
+	return fault.New("", "%s: %w", doing, err)
 }
 
 // onAllThreads makes a system call whose effect is a thread's own. The

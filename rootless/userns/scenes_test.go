@@ -25,7 +25,7 @@ func scenes(name string) func(args []string) int {
 		"state": state, "exit": exit, "signals": signals, "interrupts": interrupts,
 		"sleep": sleep, "daemon": daemon, "family": family, "orphans": orphans,
 		"nested": nested, "covered": covered, "limited": limited, "filtered": filtered,
-		"no-new-privs": noNewPrivs,
+		"powerless": powerless, "no-new-privs": noNewPrivs,
 	}[name]
 }
 
@@ -198,27 +198,52 @@ func limited(args []string) int {
 }
 
 // filtered enters a namespace under a filter like those of container engines.
-func filtered(args []string) int {
+func filtered(args []string) int { return denied(args, denyUserNamespaces) }
+
+// powerless enters a namespace whose root has no power, as AppArmor has it on
+// Ubuntu: making and mapping it succeeds.
+func powerless(args []string) int { return denied(args, denySetgroups) }
+
+func denied(args []string, deny []unix.SockFilter) int {
 	runtime.LockOSThread()
-	if err := denyUserNamespaces(); err != nil {
+	if err := install(deny); err != nil {
 		fmt.Println("installing the filter:", err)
 		return 1
 	}
 	return nested(args)
 }
 
+const (
+	allow       = unix.SECCOMP_RET_ALLOW
+	denial      = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
+	load        = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+	jumpIfEqual = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+	giveBack    = unix.BPF_RET | unix.BPF_K
+	// Offsets in struct seccomp_data.
+	callNumber, firstArgument = 0, 16
+)
+
 // denyUserNamespaces makes clone and unshare with CLONE_NEWUSER give EPERM.
-func denyUserNamespaces() error {
-	const firstArgument = 16 // its offset in struct seccomp_data
-	filter := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the call's number
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_CLONE, Jt: 1},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_UNSHARE, Jf: 3},
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: firstArgument},
-		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: unix.CLONE_NEWUSER, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-	}
+var denyUserNamespaces = []unix.SockFilter{
+	{Code: load, K: callNumber},
+	{Code: jumpIfEqual, K: unix.SYS_CLONE, Jt: 1},
+	{Code: jumpIfEqual, K: unix.SYS_UNSHARE, Jf: 3},
+	{Code: load, K: firstArgument},
+	{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: unix.CLONE_NEWUSER, Jf: 1},
+	{Code: giveBack, K: denial},
+	{Code: giveBack, K: allow},
+}
+
+// denySetgroups makes setgroups give EPERM.
+var denySetgroups = []unix.SockFilter{
+	{Code: load, K: callNumber},
+	{Code: jumpIfEqual, K: unix.SYS_SETGROUPS, Jf: 1},
+	{Code: giveBack, K: denial},
+	{Code: giveBack, K: allow},
+}
+
+// install puts a filter on all threads of this process, and what it starts.
+func install(filter []unix.SockFilter) error {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
 		unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))

@@ -227,9 +227,12 @@ func TestOrphansAreReapedAndChildrenAreNot(t *testing.T) {
 }
 
 func TestRefusalsNameTheirCause(t *testing.T) {
+	const filter = "the seccomp filter of this container denies them|a seccomp filter on this process denies them"
+	const lift = "securityContext|seccomp=unconfined|without that filter|without its seccomp"
 	for _, tc := range []struct{ scene, cause, remedy string }{
 		{"limited", "the sysctl user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces="},
-		{"filtered", "the seccomp filter of this container denies them|a seccomp filter on this process denies them", "securityContext|seccomp=unconfined|without that filter|without its seccomp"},
+		{"filtered", filter, lift},
+		{"powerless", filter, lift},
 	} {
 		t.Run(tc.scene, func(t *testing.T) {
 			out, code := play(t, "enter", tc.scene, "state")
