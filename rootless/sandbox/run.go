@@ -3,16 +3,10 @@ package sandbox
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,10 +14,6 @@ import (
 // runtimeEnv is all that a runtime sees of our environment: nothing that would
 // make it look for state, sockets or descriptors of ours.
 var runtimeEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-
-// patience is how long a runtime that is to be killed may take to tell the
-// program's process id, before it is killed itself.
-const patience = 2 * time.Second
 
 // command makes the runtime's command line.
 func (o *OCI) command(b *bundle, args ...string) *exec.Cmd {
@@ -58,17 +48,20 @@ func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 		streams.wait()
 		return 0, err
 	}
-	p := &program{runtime: cmd.Process, pidFile: b.path("pid")}
-	if !o.pidNS {
-		p.ipc, _ = os.Readlink(fmt.Sprintf("/proc/%d/ns/ipc", cmd.Process.Pid))
-	}
-	over := make(chan struct{})
-	var watching sync.WaitGroup
+	p := newProgram(cmd.Process, b.path("pid"), o.pidNS)
+	defer p.close()
+	ended, over := make(chan struct{}), make(chan struct{})
+	var holding, watching sync.WaitGroup
+	holding.Go(func() { p.hold(ended) })
 	watching.Go(func() { p.watch(ctx, s.Signals, over) })
 	if p.ipc != "" {
-		watching.Go(func() { p.endRest(over) })
+		watching.Go(func() { p.endRest() })
 	}
 	err = cmd.Wait()
+	close(ended)
+	holding.Wait()
+	// Whatever ended the runtime, the program doesn't run on without it.
+	p.end()
 	close(over)
 	watching.Wait()
 	p.killRest()
@@ -98,136 +91,4 @@ func exitCode(cmd *exec.Cmd, err error) (int, error) {
 		return 128 + int(ws.Signal()), nil
 	}
 	return cmd.ProcessState.ExitCode(), nil
-}
-
-// program is the first process of a sandbox, as seen from outside.
-type program struct {
-	runtime *os.Process
-	pidFile string
-	ipc     string // its ipc namespace, where that must stand in for a pid namespace
-}
-
-// watch passes signals on, and kills the program when ctx ends, until over is
-// closed. Signals go to the program directly: a runtime has moments in which
-// one would kill it and orphan what it started.
-func (p *program) watch(ctx context.Context, signals <-chan os.Signal, over <-chan struct{}) {
-	for {
-		select {
-		case <-over:
-			return
-		case <-ctx.Done():
-			p.kill(over)
-			return
-		case sig, ok := <-signals:
-			if !ok {
-				signals = nil
-				continue
-			}
-			if number, ok := sig.(unix.Signal); ok {
-				p.signal(number, over)
-			}
-		}
-	}
-}
-
-// signal sends a signal as soon as the program is there.
-func (p *program) signal(sig unix.Signal, over <-chan struct{}) bool {
-	for began := time.Now(); time.Since(began) < patience; {
-		if pid := p.pid(); pid > 0 {
-			return unix.Kill(pid, sig) == nil
-		}
-		select {
-		case <-over:
-			return true
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return false
-}
-
-// kill ends the program, and with it its pid namespace.
-func (p *program) kill(over <-chan struct{}) {
-	if !p.signal(unix.SIGKILL, over) {
-		_ = p.runtime.Kill()
-	}
-}
-
-// pid gives the program's process id: 0 as long as the runtime hasn't told it,
-// and when the program has ended. (A child of another than the runtime has
-// taken over the number.)
-func (p *program) pid() int {
-	pid := p.told()
-	if pid == 0 || parent(pid) != p.runtime.Pid {
-		return 0
-	}
-	return pid
-}
-
-// told gives the process id that the runtime has written down, or 0.
-func (p *program) told() int {
-	data, err := os.ReadFile(p.pidFile)
-	if err != nil {
-		return 0
-	}
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
-	return pid
-}
-
-// parent gives a process's parent, 0 where it doesn't exist.
-func parent(pid int) int {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	// The second field is a name that may contain anything, in parentheses.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	if len(fields) < 2 {
-		return 0
-	}
-	ppid, _ := strconv.Atoi(fields[1])
-	return ppid
-}
-
-// endRest kills what the program left behind as soon as it has ended, where no
-// pid namespace does it. crun waits for all of it.
-func (p *program) endRest(over <-chan struct{}) {
-	for p.told() == 0 {
-		select {
-		case <-over:
-			return
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	if pid := p.pid(); pid != 0 {
-		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
-			// Readable at its end; the runtime can't end before.
-			for errors.Is(pollIn(fd), unix.EINTR) {
-			}
-			_ = unix.Close(fd)
-		}
-	}
-	p.killRest()
-}
-
-func pollIn(fd int) error {
-	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
-	return err
-}
-
-// killRest kills every process in the program's ipc namespace but the runtime,
-// until there is none.
-func (p *program) killRest() {
-	for found := p.ipc != ""; found; {
-		found = false
-		links, _ := filepath.Glob("/proc/[0-9]*/ns/ipc")
-		for _, link := range links {
-			if ns, err := os.Readlink(link); err != nil || ns != p.ipc {
-				continue
-			}
-			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-			if pid != p.runtime.Pid {
-				found = unix.Kill(pid, unix.SIGKILL) == nil || found
-			}
-		}
-	}
 }

@@ -1,0 +1,245 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// patience is how long a runtime that is to be killed may take to tell the
+	// program's process id, before it is killed itself.
+	patience = 2 * time.Second
+	// pause lies between two looks at what can't be waited for.
+	pause = 5 * time.Millisecond
+)
+
+// program is the first process of a sandbox, as seen from outside. As soon as
+// the runtime has told its process id it is held by a pidfd: so it can be ended
+// when the runtime is dead, and the number another's.
+type program struct {
+	runtime *os.Process
+	pidFile string
+	pidNS   bool
+	ipc     string // its ipc namespace, where that must stand in for a pid namespace
+
+	told chan struct{} // closed when fd is settled
+	fd   int           // -1 where the program has ended, or the kernel has no pidfds
+}
+
+// newProgram is for the program that a runtime which was just started will
+// start.
+func newProgram(runtime *os.Process, pidFile string, pidNS bool) *program {
+	p := &program{runtime: runtime, pidFile: pidFile, pidNS: pidNS, told: make(chan struct{}), fd: -1}
+	if !pidNS {
+		p.ipc, _ = os.Readlink(fmt.Sprintf("/proc/%d/ns/ipc", runtime.Pid))
+	}
+	return p
+}
+
+func (p *program) close() {
+	if p.fd >= 0 {
+		_ = unix.Close(p.fd)
+	}
+}
+
+// hold takes hold of the program when the runtime has told its process id. Of a
+// runtime that ended before, the program is sought: runc tells only when that
+// runs already.
+func (p *program) hold(ended <-chan struct{}) {
+	defer close(p.told)
+	for {
+		if pid := p.number(); pid > 0 {
+			p.fd = p.open(pid)
+			return
+		}
+		select {
+		case <-ended:
+			p.fd = p.seek()
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// open gives a pidfd of the program, -1 where it has ended: then another
+// process may have taken over the number.
+func (p *program) open(pid int) int {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1
+	}
+	if parent(pid) != p.runtime.Pid && !p.isOrphan(pid) {
+		_ = unix.Close(fd)
+		return -1
+	}
+	return fd
+}
+
+// seek gives a pidfd of a program whose runtime has ended, -1 where there is
+// none.
+func (p *program) seek() int {
+	if pid := p.number(); pid > 0 {
+		return p.open(pid)
+	}
+	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
+	for _, link := range links {
+		pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
+		if p.isOrphan(pid) {
+			return p.open(pid)
+		}
+	}
+	return -1
+}
+
+// isOrphan tells whether a process is a program whose runtime has died: it is
+// our child then, and the only kind in a pid namespace of its own. (Where there
+// is none, killRest finds it.) One of another sandbox that runs beside this one
+// is to be killed just the same.
+func (p *program) isOrphan(pid int) bool {
+	if !p.pidNS || parent(pid) != os.Getpid() {
+		return false
+	}
+	ours, err := os.Readlink("/proc/self/ns/pid")
+	theirs, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	return err == nil && err2 == nil && ours != theirs
+}
+
+// watch passes signals on, and kills the program when ctx ends, until over is
+// closed. Signals go to the program directly: a runtime has moments in which
+// one would kill it and orphan what it started.
+func (p *program) watch(ctx context.Context, signals <-chan os.Signal, over <-chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		case <-ctx.Done():
+			p.kill()
+			return
+		case sig, ok := <-signals:
+			if !ok {
+				signals = nil
+				continue
+			}
+			if number, ok := sig.(unix.Signal); ok {
+				p.signal(number)
+			}
+		}
+	}
+}
+
+// signal sends a signal as soon as the program is there.
+func (p *program) signal(sig unix.Signal) bool {
+	select {
+	case <-p.told:
+	case <-time.After(patience):
+		return false
+	}
+	if p.fd >= 0 {
+		return unix.PidfdSendSignal(p.fd, sig, nil, 0) == nil
+	}
+	pid := p.pid()
+	return pid > 0 && unix.Kill(pid, sig) == nil
+}
+
+// kill ends the program, and with it its pid namespace.
+func (p *program) kill() {
+	if !p.signal(unix.SIGKILL) {
+		_ = p.runtime.Kill()
+	}
+}
+
+// end kills the program where it has outlived the runtime, and returns when it
+// has ended.
+func (p *program) end() {
+	if p.fd >= 0 {
+		_ = unix.PidfdSendSignal(p.fd, unix.SIGKILL, nil, 0)
+		p.wait()
+	}
+}
+
+// wait returns when the program has ended.
+func (p *program) wait() {
+	if p.fd < 0 {
+		for p.pid() > 0 {
+			time.Sleep(pause)
+		}
+		return
+	}
+	for errors.Is(pollIn(p.fd), unix.EINTR) { // readable at its end
+	}
+}
+
+func pollIn(fd int) error {
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+	return err
+}
+
+// pid gives the program's process id: 0 as long as the runtime hasn't told it,
+// and when either has ended. (A child of another than the runtime has taken over
+// the number.)
+func (p *program) pid() int {
+	pid := p.number()
+	if pid == 0 || parent(pid) != p.runtime.Pid {
+		return 0
+	}
+	return pid
+}
+
+// number gives the process id that the runtime has written down, or 0.
+func (p *program) number() int {
+	data, err := os.ReadFile(p.pidFile)
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+	return pid
+}
+
+// parent gives a process's parent, 0 where it doesn't exist.
+func parent(pid int) int {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The second field is a name that may contain anything, in parentheses.
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	if len(fields) < 2 {
+		return 0
+	}
+	ppid, _ := strconv.Atoi(fields[1])
+	return ppid
+}
+
+// endRest kills what the program left behind as soon as it has ended, where no
+// pid namespace does it. crun waits for all of it.
+func (p *program) endRest() {
+	<-p.told
+	p.wait()
+	p.killRest()
+}
+
+// killRest kills every process in the program's ipc namespace but the runtime,
+// until there is none.
+func (p *program) killRest() {
+	for found := p.ipc != ""; found; {
+		found = false
+		links, _ := filepath.Glob("/proc/[0-9]*/ns/ipc")
+		for _, link := range links {
+			if ns, err := os.Readlink(link); err != nil || ns != p.ipc {
+				continue
+			}
+			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
+			if pid != p.runtime.Pid {
+				found = unix.Kill(pid, unix.SIGKILL) == nil || found
+			}
+		}
+	}
+}
