@@ -55,6 +55,11 @@ type build struct {
 	packer    *packer
 	files     *contextSource
 
+	// work counts the futures that are being worked out. A step in progress
+	// uses the networks, the session and the packer, so all of it is waited for
+	// before any of them is closed.
+	work *sync.WaitGroup
+
 	mu     sync.Mutex
 	stages map[int]*future[*stage.State]    // by stage index
 	bases  map[string]*future[*stage.State] // by image name
@@ -62,7 +67,8 @@ type build struct {
 	result Result
 }
 
-// Build makes the image that o asks for and gives it its names.
+// Build makes the image that o asks for and gives it its names. When it
+// returns, nothing that it began goes on; the end of ctx ends what it is doing.
 func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) {
 	b, err := prepare(o, env, r)
 	if err != nil {
@@ -73,6 +79,7 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 	b.ctx = ctx
 	defer b.packer.close(cancel)
 	defer b.files.close()
+	defer func() { cancel(); b.work.Wait() }()
 	if err := b.settleStages(ctx); err != nil {
 		return Result{}, err
 	}
@@ -91,6 +98,7 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 func prepare(o Options, env Env, r Reporter) (*build, error) {
 	b := &build{
 		o: o, env: env, r: r,
+		work:  &sync.WaitGroup{},
 		first: map[int]int{}, triggered: map[int][]int{},
 		stages: map[int]*future[*stage.State]{},
 		bases:  map[string]*future[*stage.State]{},

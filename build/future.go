@@ -46,7 +46,11 @@ func once[K comparable, T any](b *build, m map[K]*future[T], key K, work func() 
 	defer b.mu.Unlock()
 	f, ok := m[key]
 	if !ok {
-		f = start(work)
+		b.work.Add(1)
+		f = start(func() (T, error) {
+			defer b.work.Done()
+			return work()
+		})
 		m[key] = f
 	}
 	return f

@@ -40,6 +40,8 @@ func (b *build) execute(ctx context.Context) error {
 	if b.runner.Networks != nil {
 		defer b.runner.Networks.(*network.Pool).Close() //nolint:errcheck // its helpers end with this process at the latest
 	}
+	// The first error ends the group's context, and so the other steps.
+	defer b.work.Wait()
 	slots := make(chan struct{}, b.jobs())
 	b.runner.Slots = slots
 	g, ctx := errgroup.WithContext(ctx)
@@ -119,7 +121,7 @@ func (b *build) quiet() *build {
 	q := &build{
 		o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
 		file: b.file, path: b.path, order: b.order, first: b.first, total: b.total, triggered: b.triggered,
-		packer: b.packer, files: b.files,
+		packer: b.packer, files: b.files, work: b.work,
 		stages: map[int]*future[*stage.State]{},
 		bases:  b.bases,
 		defs:   b.defs,

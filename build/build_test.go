@@ -1,0 +1,57 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+// env is an environment outside of a user namespace, with an empty store.
+func env(t *testing.T) Env {
+	t.Helper()
+	dir := t.TempDir()
+	store, err := storage.Open(t.Context(), storage.Options{Root: filepath.Join(dir, "store"), RunDir: filepath.Join(dir, "run")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return Env{Store: store}
+}
+
+// options asks for an image of the Dockerfile text.
+func options(t *testing.T, text string) Options {
+	t.Helper()
+	return Options{ContextDir: t.TempDir(), Dockerfile: "Dockerfile", Source: []byte(text), Network: network.ModeNone}
+}
+
+func TestBuildReturnsWhenNothingOfItGoesOn(t *testing.T) {
+	e := env(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("the user has had enough")
+	var ended atomic.Bool
+	e.Pull = func(ctx context.Context, _ string) (layout.Image, error) {
+		cancel(cause)
+		<-ctx.Done()
+		time.Sleep(50 * time.Millisecond) // as long as a step needs to clean up
+		ended.Store(true)
+		return layout.Image{}, context.Cause(ctx)
+	}
+	_, err := Build(ctx, options(t, "FROM base\n"), e, ReporterFunc(func(Event) {}))
+	if !errors.Is(err, cause) {
+		t.Errorf("error %v, want %v", err, cause)
+	}
+	if !ended.Load() {
+		t.Error("Build returned while the base was being pulled")
+	}
+}
