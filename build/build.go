@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	digest "github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -119,28 +120,38 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 	if b.order, err = b.file.Needed(o.Target); err != nil {
 		return nil, err
 	}
+	b.files = newContextSource(o.ContextDir, b.path, env.Store.Cache())
+	b.packer = newPacker(o, env)
+	b.runner = b.newRunner()
 	for _, s := range b.order {
 		if err := b.checkSupported(s); err != nil {
 			return nil, err
 		}
 	}
-	b.files = newContextSource(o.ContextDir, b.path, env.Store.Cache())
-	b.packer = newPacker(o, env)
-	b.runner = b.newRunner()
 	return b, nil
 }
 
-// checkSupported refuses what isn't there yet before anything is built.
+// checkSupported refuses what isn't there yet, or isn't permitted, before
+// anything is built.
 func (b *build) checkSupported(s *dockerfile.Stage) error {
 	if err := s.CheckSupported(b.file.Name); err != nil {
 		return err
 	}
 	for _, in := range s.Instructions {
-		if err := in.CheckSupported(b.file.Name, nil); err != nil {
+		if err := b.check(in, nil); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// check refuses an instruction, before anything is executed and once more when
+// it is expanded, that can't or may not be executed.
+func (b *build) check(in dockerfile.Instruction, expanded instructions.Command) error {
+	if err := in.CheckSupported(b.file.Name, expanded); err != nil {
+		return err
+	}
+	return b.checkNetwork(in)
 }
 
 // number counts the steps of the needed stages in the order of the file.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
@@ -53,5 +55,31 @@ func TestBuildReturnsWhenNothingOfItGoesOn(t *testing.T) {
 	}
 	if !ended.Load() {
 		t.Error("Build returned while the base was being pulled")
+	}
+}
+
+func TestDockerfileTakesNoMoreNetworkThanTheBuildHas(t *testing.T) {
+	e := env(t)
+	build := func(text string, mode network.Mode) error {
+		o := options(t, text)
+		o.Network = mode
+		_, err := Build(t.Context(), o, e, ReporterFunc(func(Event) {}))
+		return err
+	}
+	const text = "FROM scratch\nRUN true\nRUN --network=host true\n"
+	for _, mode := range []network.Mode{network.ModeNone, network.ModePrivate} {
+		err := build(text, mode)
+		if err == nil || !strings.HasPrefix(err.Error(), "Dockerfile:3: ") || !strings.Contains(fault.Remedy(err), "--network host") {
+			t.Errorf("%s: %v (remedy %q)", mode, err, fault.Remedy(err))
+		}
+	}
+	for _, allowed := range []error{
+		build(text, network.ModeHost),
+		build("FROM scratch\nRUN --network=none true\n", network.ModePrivate),
+		build("FROM scratch\nRUN --network=default true\n", network.ModeNone),
+	} {
+		if !errors.Is(allowed, ErrNamespace) {
+			t.Error(allowed)
+		}
 	}
 }

@@ -199,7 +199,7 @@ func (b *build) inImage(s *dockerfile.Stage) bool {
 
 // step executes one instruction.
 func (b *build) step(ctx context.Context, s *dockerfile.Stage, st *stage.State, r *stage.Runner, in dockerfile.Instruction, at stage.Step, trigger bool) error {
-	if err := in.CheckSupported(b.file.Name, nil); err != nil {
+	if err := b.check(in, nil); err != nil {
 		return err
 	}
 	if !trigger {
