@@ -53,6 +53,9 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 	if ctx.Err() != nil {
 		return Exit{}, context.Cause(ctx)
 	}
+	if err := o.host.checkIDs(s); err != nil {
+		return Exit{}, err
+	}
 	b, err := o.newBundle(s)
 	if err != nil {
 		return Exit{}, err

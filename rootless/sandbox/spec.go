@@ -132,8 +132,8 @@ func (o *OCI) setMounts(g *generate.Generator, s Spec, bundle string) {
 	}
 	add("tmpfs", "tmpfs", "/dev", "nosuid", "strictatime", "mode=755", "size=65536k")
 	pts := []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}
-	if o.host.ttyGroup {
-		pts = append(pts, "gid=5")
+	if o.host.gids.has(ttyGroup) {
+		pts = append(pts, fmt.Sprintf("gid=%d", ttyGroup))
 	}
 	add("devpts", "devpts", "/dev/pts", pts...)
 	size := s.ShmSize

@@ -42,6 +42,8 @@ type Mapping struct {
 	// Notice, where it isn't nil, says why the mapping is less than it could
 	// be, and what the user can do about it. It stays outside.
 	Notice *fault.Error `json:"-"`
+	// More is the notice's remedy, known inside too: what gives more ids.
+	More string `json:"more,omitempty"`
 }
 
 // Exact tells whether files can have the owners that images give them.
@@ -60,11 +62,19 @@ func (m Mapping) Key() string {
 // falls short of what the user was given has a Notice.
 func Detect() (Mapping, error) { return detect(false) }
 
+func detect(single bool) (Mapping, error) {
+	m, err := choose(single)
+	if m.Notice != nil {
+		m.More = m.Notice.Remedy
+	}
+	return m, err
+}
+
 // subordinateIDs is how many ids besides root images may use: 1 to 65535,
 // rounded up to what useradd gives.
 const subordinateIDs = 65536
 
-func detect(single bool) (Mapping, error) {
+func choose(single bool) (Mapping, error) {
 	uid, gid := os.Geteuid(), os.Getegid()
 	root := uid == 0
 	if root && !doctor.InitialNamespace() {
