@@ -71,13 +71,12 @@ func notice(w io.Writer, m userns.Mapping) {
 }
 
 // host is what commands have that work on file systems: the store with its
-// trees open, and a sandbox to run programs over them. It is had only inside
-// the user namespace.
+// trees open, and a sandbox to run programs over them, whose runtime is looked
+// for when there is one to run. It is had only inside the user namespace.
 type host struct {
 	store     *storage.Store
 	mapping   userns.Mapping
 	snapshots *snapshot.Store
-	runtime   sandbox.Runtime
 	sandbox   sandbox.Sandbox
 }
 
@@ -90,11 +89,14 @@ func openHost(c *cli.Context) (*host, error) {
 	if err := h.store.Sweep(c.Context, true); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	if h.runtime, err = sandbox.FindRuntime(c.String(flagRuntime)); err != nil {
-		return nil, errors.Join(err, h.Close())
-	}
-	filters := filepath.Join(h.store.Dir("cache"), "seccomp")
-	h.sandbox = sandbox.NewOCI(h.runtime, filters, userns.PIDNamespace())
+	name, filters := c.String(flagRuntime), filepath.Join(h.store.Dir("cache"), "seccomp")
+	h.sandbox = sandbox.Lazy(func() (sandbox.Sandbox, error) {
+		runtime, err := sandbox.FindRuntime(name)
+		if err != nil {
+			return nil, err
+		}
+		return sandbox.NewOCI(runtime, filters, userns.PIDNamespace()), nil
+	})
 	return h, nil
 }
 
