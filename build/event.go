@@ -29,5 +29,7 @@ type Built struct{ ID digest.Digest }
 // Tagged says that a name now means the image. Name is in its familiar form.
 type Tagged struct{ Name string }
 
-// Notice is a line for the user that belongs to no step.
-type Notice struct{ Text string }
+// Notice is something that the user should know and that belongs to no step,
+// such as what the build goes on without. It is told as errors are, with the
+// remedy.
+type Notice struct{ Err error }

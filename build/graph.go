@@ -71,17 +71,22 @@ func (b *build) prepareSandbox(todo []*dockerfile.Stage) error {
 	if b.runner.Settings.StateDir, err = session.TempDir(); err != nil {
 		return err
 	}
-	if b.runner.Settings.Network != network.ModePrivate {
-		return nil
-	}
-	pool := network.NewPool(b.runner.Settings.StateDir, b.o.DNS)
-	b.runner.Networks = pool
 	slots := 0
 	for _, s := range todo {
 		if slices.ContainsFunc(s.Instructions, isRun) {
 			slots++
 		}
 	}
+	if slots > 0 && b.o.Network == "" {
+		if less := network.StepDown(); less != nil {
+			b.report(Notice{Err: less})
+		}
+	}
+	if b.runner.Settings.Network != network.ModePrivate {
+		return nil
+	}
+	pool := network.NewPool(b.runner.Settings.StateDir, b.o.DNS)
+	b.runner.Networks = pool
 	pool.Prepare(min(slots, b.jobs()))
 	return nil
 }

@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -135,55 +132,29 @@ func driverChoice(c *cli.Context, store *storage.Store, forbidden error) choice 
 	if forbidden != nil {
 		return choice{Value: "none", Why: "nothing can be mounted outside a user namespace"}
 	}
-	drivers, _, err := candidates(c.String(flagDriver))
+	tried, err := candidates(store, c.String(flagDriver))
 	if err != nil {
 		return missing(err)
 	}
 	native := probeNative(store)
-	chosen := choice{Value: string(drivers[0])}
+	chosen := choice{Value: string(tried.drivers[0])}
 	switch named := c.IsSet(flagDriver); {
 	case named:
 		chosen.Why = "asked for by --" + flagDriver + " or BUILDER_STORAGE_DRIVER"
-	case drivers[0] == snapshot.Fuse:
+	case tried.lack == nil:
 		chosen.Why = "the default: it works on every kernel that has FUSE"
 	case native != nil:
 		chosen = choice{Value: string(snapshot.VFS), Why: "there is neither FUSE nor native overlay"}
 	default:
-		chosen.Why = "fuse-overlayfs can't be had"
+		chosen.Why = tried.lack.Error()
 	}
-	_, noFuse := doctor.Fuse()
 	switch {
 	case native == nil && chosen.Value != string(snapshot.Overlay):
 		chosen.Better = "native overlay works here and is faster: --" + flagDriver + " overlay"
-	case chosen.Value == string(snapshot.VFS) && noFuse != nil:
-		chosen.Better = remedyLine(noFuse)
+	case chosen.Value == string(snapshot.VFS) && tried.lack != nil:
+		chosen.Better = remedyLine(tried.lack)
 	}
 	return chosen
-}
-
-// probeNative tells why the kernel doesn't let overlay be mounted in the store;
-// nil where it does.
-func probeNative(store *storage.Store) error {
-	session, err := store.Session()
-	if err != nil {
-		return err
-	}
-	temp, err := session.TempDir()
-	if err != nil {
-		return err
-	}
-	dirs := map[string]string{}
-	for _, name := range []string{"lower", "upper", "work", "merged"} {
-		dirs[name] = filepath.Join(temp, name)
-		if err := os.Mkdir(dirs[name], 0o700); err != nil {
-			return err
-		}
-	}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,userxattr", dirs["lower"], dirs["upper"], dirs["work"])
-	if err := unix.Mount("overlay", dirs["merged"], "overlay", 0, options); err != nil {
-		return os.NewSyscallError("mount", err)
-	}
-	return os.NewSyscallError("umount", unix.Unmount(dirs["merged"], 0))
 }
 
 func isolationChoice(forbidden error) choice {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/builder-oci/builder/build"
@@ -43,7 +44,7 @@ func (p *progress) Report(e build.Event) {
 	case build.Tagged:
 		p.line(p.out, "Successfully tagged %s", e.Name)
 	case build.Notice:
-		p.line(p.notes, "%s: %s", programName, e.Text)
+		p.line(p.notes, "%s", strings.TrimSpace(render(e.Err)))
 	}
 }
 

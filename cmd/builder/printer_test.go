@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/stage"
 )
 
@@ -38,7 +39,7 @@ Successfully tagged nginx:v2
 		stage.Cached{Step: run},
 		stage.Warning{Step: run, Text: "careful"},
 		stage.Done{Step: run, ID: "4242424242ab"},
-		build.Notice{Text: "by the way"},
+		build.Notice{Err: fault.New("do better", "by the way")},
 		build.Built{ID: anID},
 		build.Tagged{Name: "nginx:v2"},
 	} {
@@ -47,7 +48,7 @@ Successfully tagged nginx:v2
 	if out.String() != want {
 		t.Errorf("printed:\n%s\nnot:\n%s", &out, want)
 	}
-	if notes.String() != "builder: by the way\n" {
+	if notes.String() != "builder: by the way\n  do better\n" {
 		t.Errorf("noted: %q", &notes)
 	}
 }

@@ -124,6 +124,11 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	if err := makeWorkdir(rootfs, cfg.Spec.Cwd); err != nil {
 		return err
 	}
+	if c.String("network") == "" {
+		if less := network.StepDown(); less != nil {
+			tell(c.App.ErrWriter, less)
+		}
+	}
 	ns, err := h.connect(c.Context, o, &cfg)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -67,8 +64,11 @@ func notice(w io.Writer, m userns.Mapping) {
 	if m.Kind == userns.KindSingle {
 		why.Err = fmt.Errorf("going on with a single id, so that a RUN can't change owners: %w", why.Err)
 	}
-	_, _ = io.WriteString(w, render(&why))
+	tell(w, &why)
 }
+
+// tell prints what was found out, as an error is, and goes on.
+func tell(w io.Writer, err error) { _, _ = io.WriteString(w, render(err)) }
 
 // host is what commands have that work on file systems: the store with its
 // trees open, and a sandbox to run programs over them, whose runtime is looked
@@ -118,52 +118,12 @@ func openTrees(c *cli.Context) (_ *host, err error) {
 			err = errors.Join(err, h.Close())
 		}
 	}()
-	h.snapshots, err = h.openSnapshots(c.Context, c.String(flagDriver))
+	h.snapshots, err = h.openSnapshots(c)
 	return h, err
 }
 
 // Close ends the session and lets go of the store.
 func (h *host) Close() error { return h.store.Close() }
-
-// openSnapshots opens the trees of the driver that the user names, or else of
-// the best that can be had.
-func (h *host) openSnapshots(ctx context.Context, name string) (*snapshot.Store, error) {
-	drivers, fuse, err := candidates(name)
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, driver := range drivers {
-		trees, err := h.store.Snapshots(ctx, snapshot.Options{
-			Driver: driver, MountProgram: fuse,
-			MappingKey: h.mapping.Key(), ExactOwners: h.mapping.Exact(),
-		})
-		if err == nil {
-			return trees, nil
-		}
-		errs = append(errs, err)
-	}
-	return nil, errors.Join(errs...)
-}
-
-// candidates gives the drivers to try, best first, and the path of
-// fuse-overlayfs where that is one of them.
-func candidates(name string) (drivers []snapshot.Driver, fuse string, err error) {
-	fuse, missing := doctor.Fuse()
-	switch driver := snapshot.Driver(name); driver {
-	case "":
-		if missing == nil {
-			return []snapshot.Driver{snapshot.Fuse}, fuse, nil
-		}
-		return []snapshot.Driver{snapshot.Overlay, snapshot.VFS}, "", nil
-	case snapshot.Fuse, "fuse":
-		return []snapshot.Driver{snapshot.Fuse}, fuse, missing
-	case snapshot.Overlay, snapshot.VFS:
-		return []snapshot.Driver{driver}, "", nil
-	default:
-		return nil, "", fault.New("choose fuse-overlayfs, overlay or vfs", "unknown storage driver %q", name)
-	}
-}
 
 // restoreStdin makes data, which was read from the standard input, the standard
 // input again, for the same command in the user namespace. Nil leaves it.

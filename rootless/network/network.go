@@ -69,6 +69,16 @@ func Default() Mode {
 	return ModeHost
 }
 
+// StepDown tells, with the remedy, why Default isn't a private network; nil where
+// it is.
+func StepDown() error {
+	if Default() == ModePrivate {
+		return nil
+	}
+	lack := errNoHelper()
+	return fault.New(fault.Remedy(lack), "going on with the host's network: %w", lack)
+}
+
 // Available names the program that would carry a private network ("pasta" or
 // "slirp4netns") and its path; both are empty where there is none, or where
 // /dev/net/tun can't be opened, without which neither can work.

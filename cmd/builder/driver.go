@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// openSnapshots opens the trees of the driver that the user names, or else of
+// the best that can be had, and tells if that isn't the default.
+func (h *host) openSnapshots(c *cli.Context) (*snapshot.Store, error) {
+	tried, err := candidates(h.store, c.String(flagDriver))
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, driver := range tried.drivers {
+		trees, err := h.store.Snapshots(c.Context, snapshot.Options{
+			Driver: driver, MountProgram: tried.fuse,
+			MappingKey: h.mapping.Key(), ExactOwners: h.mapping.Exact(),
+		})
+		if err == nil {
+			if tried.lack != nil {
+				tell(c.App.ErrWriter, driverNotice(driver, tried.lack))
+			}
+			return trees, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// driverNotice tells that a build goes on with another driver than the default.
+func driverNotice(driver snapshot.Driver, lack error) error {
+	return fault.New(fmt.Sprintf("%s\nor choose it, and this isn't told: --%s %s", fault.Remedy(lack), flagDriver, driver),
+		"going on with the storage driver %s: %w", driver, lack)
+}
+
+// drivers are those to try.
+type drivers struct {
+	drivers []snapshot.Driver // best first
+	fuse    string            // path of fuse-overlayfs where that is one of them
+	lack    error             // why the default, which is fuse-overlayfs, isn't
+}
+
+// candidates gives the drivers to try for what the user has named, "" for
+// nothing.
+func candidates(store *storage.Store, name string) (drivers, error) {
+	fuse, missing := doctor.Fuse()
+	switch driver := snapshot.Driver(name); driver {
+	case "":
+		if missing == nil {
+			missing = probeFuse(store)
+		}
+		if missing == nil {
+			return drivers{drivers: []snapshot.Driver{snapshot.Fuse}, fuse: fuse}, nil
+		}
+		return drivers{drivers: []snapshot.Driver{snapshot.Overlay, snapshot.VFS}, lack: missing}, nil
+	case snapshot.Fuse, "fuse":
+		return drivers{drivers: []snapshot.Driver{snapshot.Fuse}, fuse: fuse}, missing
+	case snapshot.Overlay, snapshot.VFS:
+		return drivers{drivers: []snapshot.Driver{driver}}, nil
+	default:
+		return drivers{}, fault.New("choose fuse-overlayfs, overlay or vfs", "unknown storage driver %q", name)
+	}
+}
+
+// probeFuse tells why the kernel doesn't let FUSE be mounted, though there is
+// /dev/fuse; nil where it does. Nobody serves the mount, which takes a fraction
+// of a millisecond.
+func probeFuse(store *storage.Store) error {
+	dirs, err := probeDirs(store, "fuse")
+	if err != nil {
+		return err
+	}
+	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device.Fd())
+	if err := unix.Mount("fuse", dirs[0], "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return fault.New("uname -r    # Linux 4.18 is the first that lets FUSE be mounted in a user namespace",
+			"FUSE can't be mounted here: %w", err)
+	}
+	return os.NewSyscallError("umount", unix.Unmount(dirs[0], unix.MNT_DETACH))
+}
+
+// probeNative tells why the kernel doesn't let overlay be mounted in the store;
+// nil where it does.
+func probeNative(store *storage.Store) error {
+	dirs, err := probeDirs(store, "lower", "upper", "work", "merged")
+	if err != nil {
+		return err
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,userxattr", dirs[0], dirs[1], dirs[2])
+	if err := unix.Mount("overlay", dirs[3], "overlay", 0, options); err != nil {
+		return os.NewSyscallError("mount", err)
+	}
+	return os.NewSyscallError("umount", unix.Unmount(dirs[3], 0))
+}
+
+// probeDirs makes directories that end with the session.
+func probeDirs(store *storage.Store, names ...string) ([]string, error) {
+	session, err := store.Session()
+	if err != nil {
+		return nil, err
+	}
+	temp, err := session.TempDir()
+	if err != nil {
+		return nil, err
+	}
+	dirs := make([]string, len(names))
+	for i, name := range names {
+		dirs[i] = filepath.Join(temp, "probe-"+name)
+		if err := os.Mkdir(dirs[i], 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return dirs, nil
+}
