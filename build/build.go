@@ -169,7 +169,7 @@ func (b *build) number() {
 }
 
 func (b *build) newRunner() *stage.Runner {
-	mode := b.o.Network
+	mode := b.o.Network.Mode
 	if mode == "" {
 		mode = network.Default()
 	}

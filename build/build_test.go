@@ -34,7 +34,7 @@ func env(t *testing.T) Env {
 // options asks for an image of the Dockerfile text.
 func options(t *testing.T, text string) Options {
 	t.Helper()
-	return Options{ContextDir: t.TempDir(), Dockerfile: "Dockerfile", Source: []byte(text), Network: network.ModeNone}
+	return Options{ContextDir: t.TempDir(), Dockerfile: "Dockerfile", Source: []byte(text), Network: network.Choice{Mode: network.ModeNone}}
 }
 
 func TestBuildReturnsWhenNothingOfItGoesOn(t *testing.T) {
@@ -62,7 +62,7 @@ func TestDockerfileTakesNoMoreNetworkThanTheBuildHas(t *testing.T) {
 	e := env(t)
 	build := func(text string, mode network.Mode) error {
 		o := options(t, text)
-		o.Network = mode
+		o.Network.Mode = mode
 		_, err := Build(t.Context(), o, e, ReporterFunc(func(Event) {}))
 		return err
 	}

@@ -77,7 +77,7 @@ func (b *build) prepareSandbox(todo []*dockerfile.Stage) error {
 			slots++
 		}
 	}
-	if slots > 0 && b.o.Network == "" {
+	if slots > 0 && b.o.Network.Mode == "" {
 		if less := network.StepDown(); less != nil {
 			b.report(Notice{Err: less})
 		}
@@ -85,7 +85,7 @@ func (b *build) prepareSandbox(todo []*dockerfile.Stage) error {
 	if b.runner.Settings.Network != network.ModePrivate {
 		return nil
 	}
-	pool := network.NewPool(b.runner.Settings.StateDir, b.o.DNS)
+	pool := network.NewPool(b.runner.Settings.StateDir, b.o.Network.Helper, b.o.DNS)
 	b.runner.Networks = pool
 	pool.Prepare(min(slots, b.jobs()))
 	return nil

@@ -42,8 +42,9 @@ type Options struct {
 	// Epoch, where set, is the time of everything in the image
 	// (SOURCE_DATE_EPOCH, --timestamp).
 	Epoch *time.Time
-	// Network is the network of RUN: "" is the best that the machine has.
-	Network network.Mode
+	// Network is the network of RUN; without a mode, the best that the machine
+	// has.
+	Network network.Choice
 	// Ulimits, ShmSize (bytes; 0 is the default), AddHosts (lines of
 	// /etc/hosts), DNS and Proxy (NAME=VALUE) are settings of every RUN.
 	Ulimits  []sandbox.Ulimit

@@ -62,7 +62,7 @@ func budFlags() []cli.Flag {
 // sandboxFlags are those that bud and run have in common.
 func sandboxFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: private, host or none"},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: private (or by what: pasta, slirp4netns), host or none"},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "resource limit `NAME=SOFT[:HARD]`"},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},
@@ -72,7 +72,7 @@ func sandboxFlags() []cli.Flag {
 
 // sandboxOptions are the values of sandboxFlags.
 type sandboxOptions struct {
-	network  network.Mode // "" where none is named
+	network  network.Choice
 	ulimits  []sandbox.Ulimit
 	shmSize  int64
 	addHosts []string // lines of /etc/hosts
@@ -82,10 +82,8 @@ type sandboxOptions struct {
 func readSandboxFlags(c *cli.Context) (sandboxOptions, error) {
 	o := sandboxOptions{dns: network.DNS{Servers: c.StringSlice("dns")}}
 	var err error
-	if name := c.String("network"); name != "" {
-		if o.network, err = network.ParseMode(name); err != nil {
-			return o, err
-		}
+	if o.network, err = network.ParseChoice(c.String("network")); err != nil {
+		return o, err
 	}
 	for _, text := range c.StringSlice("ulimit") {
 		limit, err := sandbox.ParseUlimit(text)

@@ -52,7 +52,7 @@ func TestBudReadsItsFlags(t *testing.T) {
 	if !slices.Equal(o.Labels, []string{"a,b=c"}) {
 		t.Errorf("labels %q", o.Labels)
 	}
-	if o.ShmSize != 64<<20 || len(o.Ulimits) != 1 || o.Network != network.ModeNone {
+	if o.ShmSize != 64<<20 || len(o.Ulimits) != 1 || o.Network.Mode != network.ModeNone {
 		t.Errorf("shm %d, ulimits %v, network %q", o.ShmSize, o.Ulimits, o.Network)
 	}
 	if !slices.Equal(o.AddHosts, []string{"10.0.0.5\tdb"}) || !slices.Equal(o.DNS.Servers, []string{"192.0.2.1"}) {

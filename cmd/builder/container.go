@@ -43,6 +43,7 @@ type containerOptions struct {
 	ports       []network.Port
 	remove      bool
 	interactive bool
+	lesser      error // why the network isn't private, where it is left to us
 }
 
 func readContainerOptions(c *cli.Context) (containerOptions, error) {
@@ -58,8 +59,8 @@ func readContainerOptions(c *cli.Context) (containerOptions, error) {
 	if o.sandboxOptions, err = readSandboxFlags(c); err != nil {
 		return o, err
 	}
-	if o.network == "" {
-		o.network = network.Default()
+	if o.network.Mode == "" {
+		o.network.Mode, o.lesser = network.Default(), network.StepDown()
 	}
 	for _, text := range c.StringSlice("publish") {
 		ports, err := network.ParsePort(text)
@@ -68,8 +69,8 @@ func readContainerOptions(c *cli.Context) (containerOptions, error) {
 		}
 		o.ports = append(o.ports, ports...)
 	}
-	if len(o.ports) > 0 && o.network != network.ModePrivate {
-		return o, fault.New("leave out -p, or use --network private", "ports can't be published with --network %s", o.network)
+	if len(o.ports) > 0 && o.network.Mode != network.ModePrivate {
+		return o, fault.New("leave out -p, or use --network private", "ports can't be published with --network %s", o.network.Mode)
 	}
 	if c.IsSet("entrypoint") {
 		entrypoint := c.String("entrypoint")
@@ -127,7 +128,7 @@ func (o containerOptions) config(img layout.Image, image layout.RunConfig, tree 
 	spec := sandbox.Spec{
 		ID: id, Args: args, Cwd: path.Join("/", image.WorkingDir, o.workdir),
 		UID: uint32(account.Uid), GID: uint32(account.Gid),
-		Network: o.network, Hostname: o.hostname, Ulimits: o.ulimits, ShmSize: o.shmSize,
+		Network: o.network.Mode, Hostname: o.hostname, Ulimits: o.ulimits, ShmSize: o.shmSize,
 	}
 	if path.IsAbs(o.workdir) {
 		spec.Cwd = path.Clean(o.workdir)

@@ -124,10 +124,8 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	if err := makeWorkdir(rootfs, cfg.Spec.Cwd); err != nil {
 		return err
 	}
-	if c.String("network") == "" {
-		if less := network.StepDown(); less != nil {
-			tell(c.App.ErrWriter, less)
-		}
+	if o.lesser != nil {
+		tell(c.App.ErrWriter, o.lesser)
 	}
 	ns, err := h.connect(c.Context, o, &cfg)
 	if err != nil {
@@ -184,7 +182,7 @@ func (h *host) connect(ctx context.Context, o containerOptions, cfg *container.C
 	var done closer
 	switch spec.Network {
 	case network.ModePrivate:
-		ns, err := network.Create(ctx, h.store.RunDir(), o.dns, o.ports)
+		ns, err := network.Create(ctx, h.store.RunDir(), o.network.Helper, o.dns, o.ports)
 		if err != nil {
 			return closer{}, err
 		}

@@ -42,18 +42,20 @@ type attachment struct {
 	ports   []Port
 }
 
-// helpers lists what is installed, best first. For published ports an old
-// pasta comes last.
-func helpers(publish bool) []helper {
+// helpers lists what is installed of the wanted helper, or else of all, best
+// first. For published ports an old pasta comes last.
+func helpers(wanted string, publish bool) []helper {
 	if tunError() != nil {
 		return nil
 	}
 	var list []helper
-	if path, err := exec.LookPath(pasta); err == nil {
-		list = append(list, pastaAt(path))
-	}
-	if path, err := exec.LookPath(slirp4netns); err == nil {
-		list = append(list, slirpAt(path))
+	for _, known := range []struct {
+		name string
+		at   func(path string) helper
+	}{{pasta, pastaAt}, {slirp4netns, slirpAt}} {
+		if path, err := exec.LookPath(known.name); err == nil && (wanted == "" || wanted == known.name) {
+			list = append(list, known.at(path))
+		}
 	}
 	if publish && len(list) > 1 && isOldPasta(list[0].path) {
 		slices.Reverse(list)

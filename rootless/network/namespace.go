@@ -36,9 +36,14 @@ type Namespace struct {
 }
 
 // Create makes a private network namespace with ports published. dir is a
-// private run-time directory.
-func Create(ctx context.Context, dir string, dns DNS, ports []Port) (*Namespace, error) {
-	return create(ctx, dir, dns, ports, helpers(len(ports) > 0))
+// private run-time directory; helper names the program that is to carry the
+// traffic, "" for the best.
+func Create(ctx context.Context, dir, helper string, dns DNS, ports []Port) (*Namespace, error) {
+	usable := helpers(helper, len(ports) > 0)
+	if len(usable) == 0 {
+		return nil, errNoHelper(helper)
+	}
+	return create(ctx, dir, dns, ports, usable)
 }
 
 // Network gives what a sandbox needs to know of the namespace.
@@ -71,9 +76,6 @@ func (n *Namespace) Close() error {
 }
 
 func create(ctx context.Context, dir string, dns DNS, ports []Port, helpers []helper) (_ *Namespace, err error) {
-	if len(helpers) == 0 {
-		return nil, errNoHelper()
-	}
 	if ports, err = claim(ports); err != nil {
 		return nil, err
 	}

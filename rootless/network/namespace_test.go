@@ -267,7 +267,7 @@ func dialUDP(p Port) (n int, err error) {
 func TestPortInUseIsToldWithRemedy(t *testing.T) {
 	needHost(t)
 	port := greeter(t, "127.0.0.1:0", "first")
-	_, err := Create(t.Context(), t.TempDir(), DNS{}, []Port{{HostIP: "127.0.0.1", HostPort: uint16(port), ContainerPort: 80, Proto: "tcp"}})
+	_, err := Create(t.Context(), t.TempDir(), "", DNS{}, []Port{{HostIP: "127.0.0.1", HostPort: uint16(port), ContainerPort: 80, Proto: "tcp"}})
 	if !strings.Contains(fmt.Sprint(err), "in use") || fault.Remedy(err) == "" {
 		t.Errorf("error %v with remedy %q", err, fault.Remedy(err))
 	}
@@ -420,7 +420,7 @@ const ownerMarker = "NETWORK_TEST_OWNER"
 // own makes a namespace for every helper in the directory that the marker
 // names, says so and waits to be killed.
 func own(dir string) int {
-	for _, h := range helpers(false) {
+	for _, h := range helpers("", false) {
 		if _, err := create(context.Background(), dir, DNS{}, nil, []helper{h}); err != nil {
 			fmt.Println(err)
 			return 1
@@ -455,5 +455,25 @@ func TestHelpersDieWithTheirOwner(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("helpers live on: %s", running(t, dir))
 		}
+	}
+}
+
+func TestOnlyTheWantedHelperIsTried(t *testing.T) {
+	needHost(t)
+	for _, wanted := range []string{pasta, slirp4netns} {
+		ns, err := Create(t.Context(), t.TempDir(), wanted, DNS{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ns.Helper != wanted {
+			t.Errorf("%s was wanted, and %s carries the network", wanted, ns.Helper)
+		}
+		if err := ns.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := Create(t.Context(), t.TempDir(), "nosuchhelper", DNS{}, nil)
+	if err == nil || !strings.Contains(err.Error(), "nosuchhelper isn't installed") || fault.Remedy(err) == "" {
+		t.Errorf("%v (remedy %q)", err, fault.Remedy(err))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,21 +45,30 @@ const (
 	slirp4netns = "slirp4netns"
 )
 
-// ParseMode reads what users write after --network. "" and "default" are
-// [Default]; "bridge", docker's word for its private network, is
-// ModePrivate.
-func ParseMode(s string) (Mode, error) {
+// Choice is the network that a user asks for.
+type Choice struct {
+	// Mode is "" where it is left to Default.
+	Mode Mode
+	// Helper is the program that is to carry a private network, "" for the best.
+	Helper string
+}
+
+// ParseChoice reads what users write after --network: a mode, "bridge", which
+// is docker's word for its private network, or the helper of a private one.
+func ParseChoice(s string) (Choice, error) {
 	switch s {
 	case "", "default":
-		return Default(), nil
-	case "bridge", "private", "pasta", "slirp4netns":
-		return ModePrivate, nil
+		return Choice{}, nil
+	case "bridge", "private":
+		return Choice{Mode: ModePrivate}, nil
+	case pasta, slirp4netns:
+		return Choice{Mode: ModePrivate, Helper: s}, nil
 	case "host":
-		return ModeHost, nil
+		return Choice{Mode: ModeHost}, nil
 	case "none":
-		return ModeNone, nil
+		return Choice{Mode: ModeNone}, nil
 	}
-	return "", fault.New("use one of: default, private, host, none", "network %q isn't known", s)
+	return Choice{}, fault.New("use one of: default, private, pasta, slirp4netns, host, none", "network %q isn't known", s)
 }
 
 // Default is ModePrivate where something can carry it, else ModeHost.
@@ -75,7 +85,7 @@ func StepDown() error {
 	if Default() == ModePrivate {
 		return nil
 	}
-	lack := errNoHelper()
+	lack := errNoHelper("")
 	return fault.New(fault.Remedy(lack), "going on with the host's network: %w", lack)
 }
 
@@ -114,11 +124,15 @@ func tunError() error {
 	return unix.Close(fd)
 }
 
-// errNoHelper says why there is no private network, and what to do.
-func errNoHelper() error {
+// errNoHelper says why there is no private network, carried by the wanted helper
+// or by any, and what to do.
+func errNoHelper(wanted string) error {
 	if err := tunError(); err != nil {
 		return fault.New("sudo modprobe tun; sudo chmod 0666 /dev/net/tun\nor use --network host",
 			"a private network can't be made: %w", err)
+	}
+	if wanted != "" {
+		return fault.New(doctor.Install(wanted)+"\nor use --network private, which takes what there is", "%s isn't installed", wanted)
 	}
 	return fault.New("sudo apt-get install passt    # or slirp4netns\nor use --network host",
 		"a private network needs pasta or slirp4netns, and neither is installed")

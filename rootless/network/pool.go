@@ -11,8 +11,8 @@ import (
 // that runs at the same time, used again by the next when its processes have
 // ended. It is safe for concurrent use.
 type Pool struct {
-	dir string
-	dns DNS
+	dir, helper string
+	dns         DNS
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -29,10 +29,10 @@ type made struct {
 	err error
 }
 
-// NewPool makes an empty pool. dir is a private run-time directory.
-func NewPool(dir string, dns DNS) *Pool {
+// NewPool makes an empty pool. Its arguments are those of [Create].
+func NewPool(dir, helper string, dns DNS) *Pool {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Pool{dir: dir, dns: dns, ctx: ctx, cancel: cancel}
+	return &Pool{dir: dir, helper: helper, dns: dns, ctx: ctx, cancel: cancel}
 }
 
 // Prepare begins to make n namespaces and returns at once. An error is told by
@@ -147,7 +147,7 @@ func (p *Pool) make() chan made {
 	p.making.Add(1)
 	go func() {
 		defer p.making.Done()
-		ns, err := Create(p.ctx, p.dir, p.dns, nil)
+		ns, err := Create(p.ctx, p.dir, p.helper, p.dns, nil)
 		if err == nil {
 			p.mu.Lock()
 			p.all = append(p.all, ns)

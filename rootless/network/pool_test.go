@@ -10,7 +10,7 @@ import (
 func TestPoolUsesNamespacesAgain(t *testing.T) {
 	needHost(t)
 	dir := t.TempDir()
-	pool := NewPool(dir, DNS{})
+	pool := NewPool(dir, "", DNS{})
 	pool.Prepare(2)
 	first, err := pool.Acquire(t.Context())
 	if err != nil {
@@ -49,7 +49,7 @@ func TestPoolUsesNamespacesAgain(t *testing.T) {
 func TestPoolGivesFreshNamespaceToNoOther(t *testing.T) {
 	needHost(t)
 	dir := t.TempDir()
-	pool := NewPool(dir, DNS{})
+	pool := NewPool(dir, "", DNS{})
 	fresh, err := pool.AcquireFresh(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestPoolGivesFreshNamespaceToNoOther(t *testing.T) {
 func TestPoolClosedWhilePreparingLeavesNothing(t *testing.T) {
 	needHost(t)
 	dir := t.TempDir()
-	pool := NewPool(dir, DNS{})
+	pool := NewPool(dir, "", DNS{})
 	pool.Prepare(3)
 	if err := pool.Close(); err != nil {
 		t.Error(err)
@@ -80,7 +80,7 @@ func TestPoolClosedWhilePreparingLeavesNothing(t *testing.T) {
 func TestPoolGivesNoNamespaceWhoseHelperHasDied(t *testing.T) {
 	needHost(t)
 	dir := t.TempDir()
-	pool := NewPool(dir, DNS{})
+	pool := NewPool(dir, "", DNS{})
 	pool.Prepare(1)
 	kill := func(ns *Namespace) {
 		if err := ns.carry.cmd.Process.Kill(); err != nil {
