@@ -25,7 +25,7 @@ func runCommand() *cli.Command {
 		Usage:     "Run a command in a new container",
 		ArgsUsage: "IMAGE [COMMAND [ARGUMENT...]]",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.BoolFlag{Name: "rm", Usage: "leave nothing of the container"},
+			&cli.BoolFlag{Name: "rm", Usage: "leave nothing of the container; needed as yet"},
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "pass the standard input on"},
 			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME[=VALUE]`, else as it is here"},
 			&cli.StringSliceFlag{Name: "env-file", Usage: "set what stands in `FILE`, one NAME=VALUE a line"},
@@ -56,6 +56,10 @@ func runImage(c *cli.Context) error {
 	o, err := readContainerOptions(c)
 	if err != nil {
 		return err
+	}
+	if !o.remove {
+		// There is no ps and no rm for what it would leave.
+		return fault.New("add --rm, and nothing is left of the container when it ends", "run without --rm is not supported yet")
 	}
 	if userns.Inside() {
 		return monitor(c, o)
