@@ -80,6 +80,9 @@ func runImage(c *cli.Context) error {
 	return enter(c, nil, storeEnv(store)...)
 }
 
+// containersDir is where containers have their directories.
+func containersDir(store *storage.Store) string { return store.Dir("containers") }
+
 // presentImage finds an image, or pulls it, telling so where it doesn't mix
 // with the program's output.
 func presentImage(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
@@ -104,10 +107,6 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	dir := h.store.Dir("containers")
-	if err := container.Sweep(dir); err != nil {
-		return err
-	}
 	img, err := presentImage(c, h.store, o.image)
 	if err != nil {
 		return err
@@ -137,7 +136,7 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, ns.Close()) }()
 	// Signals are for the program from here on: they don't end the context.
-	exit, err := container.Run(context.WithoutCancel(c.Context), dir, cfg, h.sandbox, rootfs, o.streams())
+	exit, err := container.Run(context.WithoutCancel(c.Context), containersDir(h.store), cfg, h.sandbox, rootfs, o.streams())
 	switch {
 	case err != nil:
 		return err

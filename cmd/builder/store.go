@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -86,7 +87,7 @@ func openHost(c *cli.Context) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := h.store.Sweep(c.Context, true); err != nil {
+	if err := errors.Join(h.store.Sweep(c.Context, true), container.Sweep(containersDir(h.store))); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	name, filters := c.String(flagRuntime), filepath.Join(h.store.Dir("cache"), "seccomp")

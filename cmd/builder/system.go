@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/gc"
@@ -57,6 +58,11 @@ func check(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		dead, err := deadContainers(store)
+		if err != nil {
+			return err
+		}
+		problems = append(problems, dead...)
 		var found error
 		for _, p := range problems {
 			note := ""
@@ -83,6 +89,15 @@ func check(c *cli.Context) error {
 	})
 }
 
+// deadContainers lists what containers left that were killed.
+func deadContainers(store *storage.Store) (problems []gc.Problem, err error) {
+	dirs, err := container.Dead(containersDir(store))
+	for _, dir := range dirs {
+		problems = append(problems, gc.Problem{Kind: gc.KindLeftover, Path: dir, What: "left by a container that was killed", Harmless: true})
+	}
+	return problems, err
+}
+
 func repair(c *cli.Context) error {
 	if !userns.Inside() {
 		return enterWithout(c)
@@ -92,6 +107,7 @@ func repair(c *cli.Context) error {
 		return err
 	}
 	done, err := h.store.Collector(true).Repair(c.Context, h.snapshots)
+	err = errors.Join(err, container.Sweep(containersDir(h.store)))
 	for _, r := range done {
 		err = errors.Join(err, printRepaired(c.App.Writer, r))
 	}

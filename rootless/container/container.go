@@ -8,16 +8,16 @@
 //	<id>/config.json  what was asked for; written once
 //	<id>/state.json   how far it has come; replaced at each change
 //	<id>/lock         locked by the living monitor
+//
+// It is made under another name, and has its own when it is whole and locked.
 package container
 
 import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -93,56 +93,11 @@ func Load(dir, id string) (Config, State, error) {
 	return c, s, nil
 }
 
-// Sweep removes the directories of containers that were to be removed, or
-// weren't yet whole, when their monitor was killed. dir may be missing.
-func Sweep(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, entry := range entries {
-		own := filepath.Join(dir, entry.Name())
-		lock, err := lockDir(own)
-		if err != nil {
-			continue // it lives, or isn't a container
-		}
-		var c Config
-		var s State
-		if readJSON(filepath.Join(own, configFile), &c) != nil || c.Remove ||
-			readJSON(filepath.Join(own, stateFile), &s) != nil {
-			errs = append(errs, os.RemoveAll(own))
-		}
-		_ = lock.Close()
-	}
-	return errors.Join(errs...)
-}
-
 const (
 	configFile = "config.json"
 	stateFile  = "state.json"
 	lockFile   = "lock"
 )
-
-// errLocked says that a container has a living monitor.
-var errLocked = errors.New("the container has a monitor")
-
-// lockDir takes the lock of a container's directory, for as long as the file
-// is open; it fails with errLocked where another process has it.
-func lockDir(own string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(own, lockFile), os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, errLocked
-	}
-	return f, nil
-}
 
 func readJSON(path string, v any) error {
 	data, err := os.ReadFile(path)

@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -225,16 +227,61 @@ func TestSweepRemovesWhatKilledMonitorsLeave(t *testing.T) {
 	removed := dead(t, dir, true, true)
 	half := dead(t, dir, false, false)
 	kept := dead(t, dir, false, true)
+	lockless, aside := NewID(), atomicfile.Prefix+"1"
+	for _, name := range []string{lockless, aside} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := Dead(dir)
+	if err != nil || len(found) != 4 {
+		t.Errorf("of four to be swept, found: %v (%v)", found, err)
+	}
 	if err := Sweep(dir); err != nil {
 		t.Error(err)
 	}
-	for _, id := range []string{removed, half} {
+	for _, id := range []string{removed, half, lockless, aside} {
 		if _, err := os.Stat(filepath.Join(dir, id)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("still there: %v", err)
 		}
 	}
 	if _, state, err := Load(dir, kept); err != nil || state.Status != StatusExited || state.ExitCode != 137 {
 		t.Errorf("state %+v, error %v; want exited with 137", state, err)
+	}
+}
+
+func TestSweepDoesNotTakeWhatIsBeingMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "containers")
+	done := make(chan struct{})
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				if err := Sweep(dir); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	for range 300 {
+		m, err := newMonitor(dir, Config{ID: NewID(), Remove: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(m.dir, configFile)); err != nil {
+			t.Error(err)
+		}
+		if err := m.finish(sandbox.Exit{}, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	sweeping.Wait()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v (%v)", left, err)
 	}
 }
 

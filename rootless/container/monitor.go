@@ -55,27 +55,13 @@ func newMonitor(dir string, c Config) (_ *monitor, err error) {
 		return nil, errors.New("it has no id")
 	}
 	m := &monitor{dir: filepath.Join(dir, c.ID), config: c, state: State{Status: StatusCreated}}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := os.Mkdir(m.dir, 0o700); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.RemoveAll(m.dir)
+	m.lock, err = makeDir(m.dir, func(aside string) error {
+		if err := writeJSON(filepath.Join(aside, configFile), c); err != nil {
+			return err
 		}
-	}()
-	if err := os.WriteFile(filepath.Join(m.dir, lockFile), nil, 0o600); err != nil {
-		return nil, err
-	}
-	if m.lock, err = lockDir(m.dir); err != nil {
-		return nil, err
-	}
-	if err := writeJSON(filepath.Join(m.dir, configFile), c); err != nil {
-		return nil, err
-	}
-	return m, m.save()
+		return writeJSON(filepath.Join(aside, stateFile), m.state)
+	})
+	return m, err
 }
 
 func (m *monitor) save() error { return writeJSON(filepath.Join(m.dir, stateFile), m.state) }
@@ -143,7 +129,7 @@ func forward(received <-chan os.Signal, passed chan<- os.Signal, done <-chan str
 func (m *monitor) finish(exit sandbox.Exit, runErr error) error {
 	defer func() { _ = m.lock.Close() }()
 	if m.config.Remove {
-		return os.RemoveAll(m.dir)
+		return removeDir(m.dir)
 	}
 	m.state.Status, m.state.FinishedAt = StatusExited, time.Now().UTC()
 	m.state.ExitCode, m.state.OOMKilled = exit.Code, exit.OOM != nil
