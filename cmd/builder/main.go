@@ -66,12 +66,13 @@ func run(argv []string) int {
 }
 
 // signalled gives a context that a signal to end ends, with stopped as its
-// cause. What the caller ignores (nohup, jobs in a script's background) stays
+// cause. QUIT is one of them: Go's answer, the stacks of all goroutines, is
+// nothing for users, and comes from a process that cleans nothing up. What the caller ignores (nohup, jobs in a script's background) stays
 // ignored, here and in what we start.
 func signalled(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 8)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
 		if !signal.Ignored(s) {
 			signal.Notify(signals, s)
 		}
