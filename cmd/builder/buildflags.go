@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -84,6 +85,11 @@ func readSandboxFlags(c *cli.Context) (sandboxOptions, error) {
 	var err error
 	if o.network, err = network.ParseChoice(c.String("network")); err != nil {
 		return o, err
+	}
+	for _, server := range o.dns.Servers {
+		if _, err := netip.ParseAddr(server); err != nil {
+			return o, usageError(c.Command.HelpName, "--dns %q is no IP address", server)
+		}
 	}
 	for _, text := range c.StringSlice("ulimit") {
 		limit, err := sandbox.ParseUlimit(text)

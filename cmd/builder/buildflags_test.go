@@ -100,6 +100,7 @@ func TestBudRefusesWhatItCannotDo(t *testing.T) {
 		{"--compression-level 10 .", "levels from 1 to 9"},
 		{"--shm-size big .", "is no size"},
 		{"--network nonsense .", "nonsense"},
+		{"--dns 10.0.0.300 .", `--dns "10.0.0.300" is no IP address`},
 		{"--add-host db .", "db"},
 		{"--jobs many .", "many"},
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -89,8 +88,9 @@ func environment(files, given []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
-			if line := strings.TrimLeft(lines.Text(), " \t"); line != "" && line[0] != '#' {
+		for line := range strings.Lines(string(data)) {
+			line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+			if line = strings.TrimLeft(line, " \t"); line != "" && line[0] != '#' {
 				words = append(words, line)
 			}
 		}

@@ -107,6 +107,13 @@ func TestRunReadsEnvironmentFiles(t *testing.T) {
 	if want := []string{"A=from file", "OURS=mine", "B=x # y", "A=flag"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%q, %v", got, err)
 	}
+	long := "LONG=" + strings.Repeat("x", 1<<17)
+	if err := os.WriteFile(file, []byte("A=1\r\n"+long+"\nB=2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if lines, err := environment([]string{file}, nil); err != nil || !slices.Equal(lines, []string{"A=1", long, "B=2"}) {
+		t.Errorf("around a long line: %d variables, %v", len(lines), err)
+	}
 	if got = mergeEnv(got); !slices.Equal(got, []string{"A=flag", "OURS=mine", "B=x # y"}) {
 		t.Errorf("merged: %q", got)
 	}
@@ -121,6 +128,7 @@ func TestRunRefusesWhatItCannotDo(t *testing.T) {
 		"-p 80:70000 img":          "70000",
 		"-p 80 --network host img": "can't be published with --network host",
 		"--network nonsense img":   "nonsense",
+		"--dns nonsense img":       `--dns "nonsense" is no IP address`,
 	} {
 		if _, err := readRun(strings.Fields(line)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: the error is %v, which doesn't tell %q", line, err, want)
