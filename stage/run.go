@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/docker/go-units"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
@@ -140,6 +142,9 @@ func (in Run) logged(ctx context.Context, r *Runner, active *snapshot.Active, sp
 	if cerr := out.Close(); err == nil {
 		err = cerr
 	}
+	if errors.Is(err, unix.ENOTCONN) {
+		return fuseError(err, path, out.tail())
+	}
 	if err != nil {
 		return err
 	}
@@ -166,7 +171,8 @@ func runIn(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox
 	}
 	spec.Stdout, spec.Stderr = out.stdout(), out.stderr()
 	exit, err := r.Sandbox.Run(ctx, spec)
-	if uerr := active.Unmount(ctx); err == nil {
+	// Without its file system the command failed, too, or couldn't be run.
+	if uerr := active.Unmount(ctx); err == nil || errors.Is(uerr, unix.ENOTCONN) {
 		err = uerr
 	}
 	if err != nil {
@@ -304,6 +310,15 @@ func withoutNetwork(broken, err error, log string) error {
 	}
 	return fault.New(fault.Remedy(broken)+"\nthe whole output of this step: "+log,
 		"the command's network broke down, so that what it made isn't kept: %w", broken)
+}
+
+// fuseError tells that the tree's file system broke down under the command.
+func fuseError(err error, log string, tail []string) error {
+	return &fault.Error{
+		Err:    fmt.Errorf("fuse-overlayfs has ended while the command ran: %w", err),
+		Detail: tail,
+		Remedy: "sudo dmesg | tail    # tells whether the kernel killed it for want of memory\nthe whole output of this step: " + log,
+	}
 }
 
 func describeOOM(o *sandbox.OOM) string {
