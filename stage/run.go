@@ -290,6 +290,9 @@ func exitError(exit sandbox.Exit, log string, tail []string) error {
 		}
 		e.Err = fmt.Errorf("%s (exit code %d) by the kernel's out-of-memory killer: %s", what, exit.Code, describeOOM(exit.OOM))
 		e.Remedy = "give the build more memory, or let the step use less (fewer parallel jobs)\n" + e.Remedy
+	case exit.Signal != 0 && exit.OOMUnknown:
+		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); whether by the kernel's out-of-memory killer is unknown, since no memory cgroup can be read here", exit.Signal, exit.Code)
+		e.Remedy = "sudo dmesg | tail    # tells whether it was for want of memory\n" + e.Remedy
 	case exit.Signal != 0:
 		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); not by the kernel's out-of-memory killer, as far as its cgroup tells", exit.Signal, exit.Code)
 	default:

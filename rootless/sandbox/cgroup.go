@@ -96,11 +96,14 @@ func (c *cgroup) oomKills() int64 {
 }
 
 // oomSince tells of a kill since the count was before; nil where there was
-// none. Of sandboxes that run side by side, all are in the one cgroup: then it
-// may have been another's process.
-func (c *cgroup) oomSince(before int64) *OOM {
-	if c == nil || c.oomKills() <= before {
-		return nil
+// none, or where that is unknown. Of sandboxes that run side by side, all are in
+// the one cgroup: then it may have been another's process.
+func (c *cgroup) oomSince(before int64) (killed *OOM, unknown bool) {
+	if c == nil {
+		return nil, true
+	}
+	if now, ok := c.kills(); !ok || now <= before {
+		return nil, !ok
 	}
 	o := &OOM{Cgroup: c.path}
 	if c.v2 {
@@ -108,7 +111,7 @@ func (c *cgroup) oomSince(before int64) *OOM {
 	} else {
 		o.Limit, o.Peak = c.limit("memory.limit_in_bytes"), c.number("memory.max_usage_in_bytes")
 	}
-	return o
+	return o, false
 }
 
 // limit gives the smallest of the limits of the cgroup and those above it.

@@ -85,7 +85,7 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 		exit.Signal = code - 128
 	}
 	if code != 0 {
-		exit.OOM = o.cgroup.oomSince(before)
+		exit.OOM, exit.OOMUnknown = o.cgroup.oomSince(before)
 	}
 	return exit, nil
 }

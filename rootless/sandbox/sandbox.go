@@ -98,6 +98,8 @@ type Exit struct {
 	// OOM is set where Code isn't 0 and the kernel's out-of-memory killer has
 	// killed the program or one that it started.
 	OOM *OOM
+	// OOMUnknown says that no cgroup could be asked for that.
+	OOMUnknown bool
 }
 
 // MountPoint is a name that must exist in the root file system.
