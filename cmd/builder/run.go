@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -135,6 +136,7 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, ns.Close()) }()
+	tellPorts(c.App.ErrWriter, o.ports, cfg.Ports)
 	// Signals are for the program from here on: they don't end the context.
 	exit, err := container.Run(context.WithoutCancel(c.Context), containersDir(h.store), cfg, h.sandbox, rootfs, o.streams())
 	switch {
@@ -146,6 +148,15 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 		return exitStatus(exit.Code)
 	}
 	return nil
+}
+
+// tellPorts tells which ports of the host were chosen where the user named none.
+func tellPorts(w io.Writer, asked, given []network.Port) {
+	for i, port := range given {
+		if asked[i].HostPort == 0 {
+			_, _ = fmt.Fprintf(w, "%s: publishing %s\n", programName, port)
+		}
+	}
 }
 
 // outOfMemory tells as much as the cgroup does.
