@@ -82,7 +82,7 @@ func info(c *cli.Context) error {
 	}
 	mapping, err := userns.Detect()
 	if err == nil {
-		err = enterWithout(c, writeNotice(mapping.Notice)...)
+		err = enterQuietly(c, writeNotice(mapping.Notice)...)
 	}
 	var status exitStatus
 	if err == nil || errors.As(err, &status) {

@@ -68,6 +68,14 @@ func notice(w io.Writer, m userns.Mapping) {
 	tell(w, &why)
 }
 
+// noticeMapping is notice for a command that has no other use for the mapping.
+// That there is none will be the error of entering the namespace.
+func noticeMapping(c *cli.Context) {
+	if mapping, err := userns.Detect(); err == nil {
+		notice(c.App.ErrWriter, mapping)
+	}
+}
+
 // tell prints what was found out, as an error is, and goes on.
 func tell(w io.Writer, err error) { _, _ = io.WriteString(w, render(err)) }
 

@@ -124,7 +124,13 @@ func printRepaired(w io.Writer, r gc.Repaired) error {
 
 // enterWithout goes on inside the user namespace where the store can't be, or
 // isn't to be, opened before.
-func enterWithout(c *cli.Context, env ...string) error {
+func enterWithout(c *cli.Context) error {
+	noticeMapping(c)
+	return enterQuietly(c)
+}
+
+// enterQuietly is enterWithout for who tells of the mapping himself.
+func enterQuietly(c *cli.Context, env ...string) error {
 	root, err := storeRoot(c)
 	if err != nil {
 		return err

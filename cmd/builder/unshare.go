@@ -25,6 +25,9 @@ func unshare(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if !userns.Inside() {
+		noticeMapping(c)
+	}
 	// A builder that the command starts has another home there.
 	code, err := userns.Unshare(c.Context, c.Args().Slice(), storage.RootEnv+"="+root)
 	if err == nil && code != 0 {
