@@ -32,6 +32,7 @@ const (
 // helper is a program that can carry the traffic of a network namespace.
 type helper struct {
 	name, path string
+	ipv6       func() bool // whether it carries that here
 	attach     func(ctx context.Context, a attachment) (*process, error)
 }
 
@@ -71,13 +72,13 @@ func isOldPasta(path string) bool {
 }
 
 func pastaAt(path string) helper {
-	return helper{name: pasta, path: path, attach: func(ctx context.Context, a attachment) (*process, error) {
+	return helper{name: pasta, path: path, ipv6: routesIPv6, attach: func(ctx context.Context, a attachment) (*process, error) {
 		return attachPasta(ctx, path, a)
 	}}
 }
 
 func slirpAt(path string) helper {
-	return helper{name: slirp4netns, path: path, attach: func(ctx context.Context, a attachment) (*process, error) {
+	return helper{name: slirp4netns, path: path, ipv6: func() bool { return false }, attach: func(ctx context.Context, a attachment) (*process, error) {
 		return attachSlirp(ctx, path, a)
 	}}
 }

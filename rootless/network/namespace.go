@@ -92,17 +92,18 @@ func create(ctx context.Context, dir string, dns DNS, ports []Port, helpers []he
 		return nil, fmt.Errorf("making a network namespace: %w", err)
 	}
 	n.Path = n.file.Name()
-	host := hostResolvConf()
-	n.Resolv = dns.resolvConf(host, true)
-	return n, n.start(ctx, helpers, attachment{netns: n.Path, forward: forwardAddress(host), ports: ports})
+	return n, n.start(ctx, helpers, dns)
 }
 
 // start tries the helpers in turn. A host that has no route to anywhere isn't
 // an error: a build that needs no network goes on there.
-func (n *Namespace) start(ctx context.Context, helpers []helper, a attachment) error {
+func (n *Namespace) start(ctx context.Context, helpers []helper, dns DNS) error {
+	host := hostResolvConf()
 	var errs []error
 	for _, h := range helpers {
-		p, err := h.attach(ctx, a)
+		reached := reach{ipv6: h.ipv6()}
+		n.Resolv = dns.resolvConf(host, reached)
+		p, err := h.attach(ctx, attachment{netns: n.Path, forward: reached.forwarder(host), ports: n.Ports})
 		if err == nil {
 			n.carry, n.Helper = p, h.name
 			return nil

@@ -172,11 +172,16 @@ func TestNamesAreResolvedWhereverTheHostsResolverListens(t *testing.T) {
 		{"loopback", "127.0.0.53", "127.0.0.53:53"},
 		{"own address", hostIP, hostIP + ":53"},
 		{"IPv6 loopback", "::1", "[::1]:53"},
+		{"IPv4 behind IPv6", "::1\nnameserver 127.0.0.53", "127.0.0.53:53"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			forEachHelper(t, func(t *testing.T, h helper) {
 				if h.name == slirp4netns && tc.server == "::1" {
 					t.Skip("slirp4netns is used without IPv6")
+				}
+				if tc.name == "IPv4 behind IPv6" {
+					shell(t, "ip -6 route del default")
+					defer shell(t, "ip -6 route add default via fd00:1::1")
 				}
 				want := [4]byte{10, 1, 1, byte(i)}
 				answerDNS(t, tc.listen, want)

@@ -107,7 +107,7 @@ func Available() (helper, path string) {
 // ForHost is the host's own network, with its resolver unless dns names
 // others.
 func ForHost(dns DNS) Network {
-	return Network{Mode: ModeHost, Resolv: dns.resolvConf(hostResolvConf(), false), HostsIP: "127.0.1.1"}
+	return Network{Mode: ModeHost, Resolv: dns.resolvConf(hostResolvConf(), reach{loopback: true, ipv6: true}), HostsIP: "127.0.1.1"}
 }
 
 // ForNone is no network: a loopback interface and no resolver.

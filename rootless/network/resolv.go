@@ -15,12 +15,18 @@ type DNS struct {
 }
 
 // forward and forward6 are where a private network answers queries by the
-// host's first resolver, when that listens on the host's loopback. They are
-// slirp4netns's own.
+// host's first resolver of the same family, when that listens on the host's
+// loopback. They are slirp4netns's own.
 const (
 	forward  = "10.0.2.3"
 	forward6 = "fd00::3"
 )
+
+// reach is what of the host's resolvers a network reaches.
+type reach struct {
+	loopback bool // the host's own
+	ipv6     bool // IPv6 addresses
+}
 
 const resolvConfPath = "/etc/resolv.conf"
 
@@ -35,36 +41,25 @@ func hostResolvConf() []byte {
 }
 
 // resolvConf makes the sandbox's file from the host's, which is returned as it
-// is where nothing needs to change. In a private network, which doesn't reach
-// the host's loopback, a first server there is replaced by the address that
-// forwards to it; further ones are left out, for only the first is forwarded.
-func (d DNS) resolvConf(host []byte, private bool) []byte {
-	var servers, search, options, out []string
-	changed := len(d.Servers)+len(d.Search)+len(d.Options) > 0
+// is where nothing needs to change.
+func (d DNS) resolvConf(host []byte, r reach) []byte {
+	servers, changed := r.servers(host)
+	changed = changed || len(d.Servers)+len(d.Search)+len(d.Options) > 0
+	if !changed {
+		return host
+	}
+	var search, options, out []string
 	for line := range strings.Lines(string(host)) {
 		fields := strings.Fields(line)
 		if len(fields) < 2 {
 			continue
 		}
 		switch fields[0] {
-		case "nameserver":
-			server := fields[1]
-			if private && isLoopback(server) {
-				changed = true
-				if len(servers) > 0 {
-					continue
-				}
-				server = forwardAddress(host)
-			}
-			servers = append(servers, server)
 		case "search", "domain":
 			search = fields[1:]
 		case "options":
 			options = append(options, fields[1:]...)
 		}
-	}
-	if !changed {
-		return host
 	}
 	for _, s := range override(servers, d.Servers) {
 		out = append(out, "nameserver "+s)
@@ -78,25 +73,79 @@ func (d DNS) resolvConf(host []byte, private bool) []byte {
 	return []byte(strings.Join(out, "\n") + "\n")
 }
 
-// forwardAddress gives the address that must forward to the host's first
-// resolver, "" where that can be reached without. pasta must be told only
-// then: the answers that the same resolver gives to direct queries would bear
-// the forwarding address.
-func forwardAddress(host []byte) string {
-	for line := range strings.Lines(string(host)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 || fields[0] != "nameserver" {
-			continue
-		}
+// servers gives the name servers for a sandbox, and whether they aren't simply
+// the host's. Those that it doesn't reach are left out. A first one on the
+// host's loopback is replaced by the address that forwards to it, further ones
+// there are left out, for only the first is forwarded.
+func (r reach) servers(host []byte) (servers []string, changed bool) {
+	for _, server := range nameservers(host) {
 		switch {
-		case !isLoopback(fields[1]):
-			return ""
-		case strings.Contains(fields[1], ":"):
-			return forward6
+		case !r.ipv6 && isIPv6(server):
+			changed = true
+		case r.loopback || !isLoopback(server):
+			servers = append(servers, server)
+		default:
+			changed = true
+			if len(servers) > 0 {
+				continue
+			}
+			if isIPv6(server) {
+				servers = append(servers, forward6)
+			} else {
+				servers = append(servers, forward)
+			}
 		}
-		return forward
+	}
+	if changed && len(servers) == 0 {
+		servers = []string{forward} // no resolver at all would mean the loopback
+	}
+	return servers, changed
+}
+
+// forwarder gives the address that must forward to the host's first resolver,
+// "" where that can be reached without. pasta must be told only then: the
+// answers that the same resolver gives to direct queries would bear the
+// forwarding address.
+func (r reach) forwarder(host []byte) string {
+	servers, _ := r.servers(host)
+	if len(servers) > 0 && (servers[0] == forward || servers[0] == forward6) {
+		return servers[0]
 	}
 	return ""
+}
+
+// nameservers gives the servers of a resolv.conf.
+func nameservers(conf []byte) (servers []string) {
+	for line := range strings.Lines(string(conf)) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "nameserver" {
+			servers = append(servers, fields[1])
+		}
+	}
+	return servers
+}
+
+func isIPv6(s string) bool {
+	addr, err := netip.ParseAddr(s)
+	return err == nil && addr.Is6() && !addr.Is4In6()
+}
+
+// routesIPv6 tells whether the host has an IPv6 route to anywhere, without which
+// pasta leaves IPv6 out.
+func routesIPv6() bool {
+	// The process's main thread may have gone into a namespace, see bindNew.
+	data, err := os.ReadFile("/proc/thread-self/net/ipv6_route")
+	if err != nil {
+		return false
+	}
+	const anywhere = "00000000000000000000000000000000"
+	for line := range strings.Lines(string(data)) {
+		// Destination, its prefix's length, source, the same, …, interface.
+		fields := strings.Fields(line)
+		if len(fields) == 10 && fields[0] == anywhere && fields[1] == "00" && fields[9] != "lo" {
+			return true
+		}
+	}
+	return false
 }
 
 func isLoopback(s string) bool {
