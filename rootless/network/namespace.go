@@ -129,12 +129,11 @@ const prefix = "builder-net-"
 // newFile makes the file that a namespace is to be bound to, locked for as
 // long as it is open. It goes where AppArmor's profile for pasta, as
 // distributions ship it, lets that read: /run/user/<uid>/netns; only where
-// there is no such directory, into dir.
+// that can't be, into dir.
 func newFile(dir string) (*os.File, error) {
 	if runtimeDir := os.Getenv("XDG_RUNTIME_DIR"); runtimeDir != "" {
-		f, err := newFileIn(filepath.Join(runtimeDir, "netns"))
-		if err == nil || !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) {
-			return f, err
+		if f, err := newFileIn(filepath.Join(runtimeDir, "netns")); err == nil {
+			return f, nil
 		}
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {

@@ -340,15 +340,20 @@ func TestNamespacesAreBoundWhereProfilesLetPastaReadThem(t *testing.T) {
 	if !strings.HasPrefix(f.Name(), runtimeDir+"/netns/") {
 		t.Errorf("bound to %s", f.Name())
 	}
-	t.Setenv("XDG_RUNTIME_DIR", runtimeDir+"/missing")
-	dir := t.TempDir() + "/run/net"
-	other, err := newFile(dir)
-	if err != nil {
+	if err := os.WriteFile(runtimeDir+"/file", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = other.Close() }()
-	if !strings.HasPrefix(other.Name(), dir+"/") {
-		t.Errorf("bound to %s", other.Name())
+	for _, unusable := range []string{"/missing", "/file"} {
+		t.Setenv("XDG_RUNTIME_DIR", runtimeDir+unusable)
+		dir := t.TempDir() + "/run/net"
+		other, err := newFile(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = other.Close() }()
+		if !strings.HasPrefix(other.Name(), dir+"/") {
+			t.Errorf("bound to %s", other.Name())
+		}
 	}
 }
 
