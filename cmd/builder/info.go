@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -183,25 +184,22 @@ func runtimeChoice(name string) choice {
 	case name != "":
 		chosen.Why = "asked for by --" + flagRuntime
 	case found.Name != "crun":
-		chosen.Why, chosen.Better = "crun isn't installed", "crun starts in half the time: sudo apt-get install crun"
+		chosen.Why, chosen.Better = "crun isn't installed", "crun starts in half the time: "+doctor.Install("crun")
 	}
 	return chosen
 }
 
 func networkChoice() choice {
+	if lack := network.Lack(); lack != nil {
+		return choice{Value: "host", Why: lack.Error(), Better: remedyLine(lack)}
+	}
 	helper, path := network.Available()
-	switch helper {
-	case "":
-		return choice{
-			Value: "host", Why: "there is neither pasta nor slirp4netns, or no /dev/net/tun for them",
-			Better: "a private network: sudo apt-get install passt",
-		}
-	case "pasta":
+	if helper == "pasta" {
 		return choice{Value: fmt.Sprintf("private, by pasta (%s)", path), Why: "pasta is the fastest helper"}
 	}
 	return choice{
 		Value: fmt.Sprintf("private, by %s (%s)", helper, path), Why: "pasta isn't installed",
-		Better: "pasta is faster: sudo apt-get install passt",
+		Better: "pasta is faster: " + doctor.Install("pasta"),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
 	"golang.org/x/sys/unix"
 )
 
@@ -116,7 +117,7 @@ func (n *Namespace) start(ctx context.Context, helpers []helper, dns DNS) error 
 	if err := errors.Join(errs...); len(n.Ports) > 0 || !strings.Contains(err.Error(), "routable interface") {
 		remedy := "use --network host, or look into the helper's message"
 		if strings.Contains(err.Error(), "ermission denied") {
-			remedy = "sudo journalctl -k | grep apparmor    # tells whether a profile forbids it\nsudo apt-get install slirp4netns    # has none; or use --network host"
+			remedy = "sudo journalctl -k | grep apparmor    # tells whether a profile forbids it\n" + doctor.Install(slirp4netns) + "    # has none; or use --network host"
 		}
 		return fault.New(remedy, "a private network can't be set up: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}

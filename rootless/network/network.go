@@ -79,13 +79,21 @@ func Default() Mode {
 	return ModeHost
 }
 
-// StepDown tells, with the remedy, why Default isn't a private network; nil where
-// it is.
-func StepDown() error {
+// Lack tells, with the remedy, why there can be no private network; nil where
+// there can.
+func Lack() error {
 	if Default() == ModePrivate {
 		return nil
 	}
-	lack := errNoHelper("")
+	return errNoHelper("")
+}
+
+// StepDown is Lack for who goes on with the host's network.
+func StepDown() error {
+	lack := Lack()
+	if lack == nil {
+		return nil
+	}
 	return fault.New(fault.Remedy(lack), "going on with the host's network: %w", lack)
 }
 
@@ -128,12 +136,12 @@ func tunError() error {
 // or by any, and what to do.
 func errNoHelper(wanted string) error {
 	if err := tunError(); err != nil {
-		return fault.New("sudo modprobe tun; sudo chmod 0666 /dev/net/tun\nor use --network host",
+		return fault.New("sudo modprobe tun && sudo chmod 0666 /dev/net/tun\nor use --network host",
 			"a private network can't be made: %w", err)
 	}
 	if wanted != "" {
 		return fault.New(doctor.Install(wanted)+"\nor use --network private, which takes what there is", "%s isn't installed", wanted)
 	}
-	return fault.New("sudo apt-get install passt    # or slirp4netns\nor use --network host",
+	return fault.New(doctor.Install(pasta)+"    # or slirp4netns\nor use --network host",
 		"a private network needs pasta or slirp4netns, and neither is installed")
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
 )
 
 // Runtime is an OCI runtime that is installed.
@@ -31,16 +32,16 @@ func FindRuntime(prefer string) (Runtime, error) {
 		}
 	}
 	if prefer != "" {
-		return Runtime{}, fault.New("sudo apt-get install crun", "the runtime %q isn't installed", prefer)
+		return Runtime{}, fault.New(doctor.Install("crun"), "the runtime %q isn't installed", prefer)
 	}
-	return Runtime{}, fault.New("sudo apt-get install crun", "no OCI runtime is installed (crun or runc)")
+	return Runtime{}, fault.New(doctor.Install("crun"), "no OCI runtime is installed (crun or runc)")
 }
 
 // WithVersion asks the runtime for its version.
 func (r Runtime) WithVersion() (Runtime, error) {
 	out, err := exec.Command(r.Path, "--version").Output()
 	if err != nil {
-		return r, fault.New("sudo apt-get install --reinstall "+r.Name, "%s --version: %w", r.Path, err)
+		return r, fault.New("install "+r.Name+" again, or choose another by --runtime", "%s --version: %w", r.Path, err)
 	}
 	first, _, _ := strings.Cut(string(out), "\n")
 	fields := strings.Fields(first)
