@@ -138,7 +138,14 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	defer func() { err = errors.Join(err, ns.Close()) }()
 	tellPorts(c.App.ErrWriter, o.ports, cfg.Ports)
 	// Signals are for the program from here on: they don't end the context.
-	exit, err := container.Run(context.WithoutCancel(c.Context), containersDir(h.store), cfg, h.sandbox, rootfs, o.streams())
+	streams := o.streams()
+	var stop func()
+	streams.Signals, stop = container.Catch()
+	defer stop()
+	if err := context.Cause(c.Context); err != nil {
+		return err
+	}
+	exit, err := container.Run(context.WithoutCancel(c.Context), containersDir(h.store), cfg, h.sandbox, rootfs, streams)
 	switch {
 	case err != nil:
 		return err

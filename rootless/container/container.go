@@ -63,6 +63,9 @@ type State struct {
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+	// Signals are passed on to the program; see Catch. Where it is nil, Run
+	// takes this process's for its time.
+	Signals <-chan os.Signal
 }
 
 // NewID makes an identifier that no other container has.

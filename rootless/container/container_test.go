@@ -182,6 +182,32 @@ func TestSignalsAreForwarded(t *testing.T) {
 	}
 }
 
+// awaitingSignal is a sandbox whose program ends by the first signal.
+type awaitingSignal struct{}
+
+func (awaitingSignal) Run(ctx context.Context, s sandbox.Spec) (sandbox.Exit, error) {
+	select {
+	case sig := <-s.Signals:
+		return sandbox.Exit{Code: 128 + int(sig.(unix.Signal))}, nil
+	case <-ctx.Done():
+		return sandbox.Exit{}, context.Cause(ctx)
+	}
+}
+
+func TestSignalThatWasCaughtBeforeIsForwarded(t *testing.T) {
+	caught, stop := Catch()
+	defer stop()
+	if err := unix.Kill(os.Getpid(), unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	exit, err := Run(ctx, t.TempDir(), Config{ID: NewID()}, awaitingSignal{}, "", Streams{Signals: caught})
+	if err != nil || exit.Code != 143 {
+		t.Errorf("exit %+v, error %v", exit, err)
+	}
+}
+
 func TestEndOfContextKills(t *testing.T) {
 	f := newFixture(t, "echo up; exec busybox sleep 600")
 	f.config.Remove = true

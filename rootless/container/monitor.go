@@ -27,9 +27,9 @@ const insistence = 3
 // program in sb on the root file system rootfs, and records its end. It is the
 // monitor, and returns when the container has ended.
 //
-// Until then Run has this process's signals: they go to the program, but the
-// third SIGINT or SIGTERM kills it. So does the end of ctx, which therefore
-// mustn't come from a signal. With c.Remove nothing is left of the container.
+// Until then the signals go to the program, but the third SIGINT or SIGTERM
+// kills it. So does the end of ctx, which therefore mustn't come from a signal.
+// With c.Remove nothing is left of the container.
 func Run(ctx context.Context, dir string, c Config, sb sandbox.Sandbox, rootfs string, streams Streams) (sandbox.Exit, error) {
 	m, err := newMonitor(dir, c)
 	if err != nil {
@@ -73,9 +73,12 @@ func (m *monitor) run(ctx context.Context, sb sandbox.Sandbox, rootfs string, st
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	received := make(chan os.Signal, 16)
-	signal.Notify(received, forwarded...)
-	defer signal.Stop(received)
+	received := streams.Signals
+	if received == nil {
+		caught, stop := Catch()
+		defer stop()
+		received = caught
+	}
 	passed := make(chan os.Signal, 16)
 	done := make(chan struct{})
 	ended := make(chan struct{})
@@ -96,6 +99,15 @@ func (m *monitor) run(ctx context.Context, sb sandbox.Sandbox, rootfs string, st
 		return sandbox.Exit{Code: 128 + int(unix.SIGKILL), Signal: int(unix.SIGKILL)}, nil
 	}
 	return exit, err
+}
+
+// Catch has this process's signals come to a channel, for Streams, until stop is
+// called. Who ends on signals before he calls Run catches them first, and looks
+// then whether one has come: so none is lost in between.
+func Catch() (signals <-chan os.Signal, stop func()) {
+	caught := make(chan os.Signal, 16)
+	signal.Notify(caught, forwarded...)
+	return caught, func() { signal.Stop(caught) }
 }
 
 // errInsisted is the reason of a kill that the user asked for by repeating
