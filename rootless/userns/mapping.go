@@ -89,9 +89,8 @@ func choose(single bool) (Mapping, error) {
 		return Mapping{}, err
 	}
 	if len(ids.uids) == 0 || len(ids.gids) == 0 {
-		lack := fault.New(addRanges(me.name), "%s has no subordinate ids in /etc/subuid and /etc/subgid", me)
+		lack := noRanges(me, root)
 		if root {
-			lack.Err = fmt.Errorf("root needs subordinate ids as well, so that no container's root is the machine's: %w", lack.Err)
 			return Mapping{}, lack
 		}
 		return singleMapping(uid, gid, lack), nil
@@ -106,6 +105,17 @@ func choose(single bool) (Mapping, error) {
 		m.Notice = fault.New(addRanges(me.name), "%s has only %d subordinate ids; images may use up to %d", me, n-1, subordinateIDs-1)
 	}
 	return m, nil
+}
+
+// noRanges complains of missing subordinate ids. Root could map all of the
+// machine's, but then every user of an image would be the machine's of that
+// number; an image's root is the caller in any case.
+func noRanges(me account, root bool) *fault.Error {
+	lack := fault.New(addRanges(me.name), "%s has no subordinate ids in /etc/subuid and /etc/subgid", me)
+	if root {
+		lack.Err = fmt.Errorf("root needs subordinate ids as well, so that an image's other users aren't this machine's: %w", lack.Err)
+	}
+	return lack
 }
 
 // maxExtents is how many lines the kernel takes in an id map.

@@ -149,3 +149,14 @@ func TestMappingIsWrittenAsJSON(t *testing.T) {
 		t.Errorf("%s, %v; want %s", data, err, want)
 	}
 }
+
+func TestRootIsToldWhatRangesAreFor(t *testing.T) {
+	lack := noRanges(account{name: "root"}, true)
+	want := "root needs subordinate ids as well, so that an image's other users aren't this machine's: root has no subordinate ids"
+	if !strings.HasPrefix(lack.Error(), want) || !strings.Contains(lack.Remedy, "usermod --add-subuids") {
+		t.Errorf("%v (remedy %q)", lack, lack.Remedy)
+	}
+	if other := noRanges(account{name: "ann"}, false); !strings.HasPrefix(other.Error(), "ann has no subordinate ids") {
+		t.Error(other)
+	}
+}
