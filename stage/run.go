@@ -126,6 +126,9 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 	if err != nil {
 		return err
 	}
+	if err := active.CheckNames(ctx); err != nil {
+		return err
+	}
 	return active.Commit(result)
 }
 

@@ -144,6 +144,12 @@ func (a *Active) Changes(ctx context.Context) (layer.Source, error) {
 	return a.store.changes(a.id, a.parent)
 }
 
+// CheckNames finds names that no layer can hold, before the tree is recorded: a
+// file called .wh.NAME means, in a layer, that NAME is deleted.
+func (a *Active) CheckNames(ctx context.Context) error {
+	return layer.CheckNames(ctx, a.Upper(), a.store.flavor)
+}
+
 // Commit records the tree under key, and ends it. Where another process has
 // recorded a tree of that key meanwhile, this one is removed and the other
 // counts: what was made of this one's Changes can't be read any more, but
