@@ -17,7 +17,6 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/stage"
@@ -45,7 +44,6 @@ type build struct {
 	env   Env
 	r     Reporter
 	file  *dockerfile.File
-	path  string              // the Dockerfile's, "" for standard input
 	order []*dockerfile.Stage // needed stages, the target last
 	first map[int]int         // number of a stage's FROM among all steps
 	total int                 // steps of all needed stages
@@ -53,6 +51,7 @@ type build struct {
 	triggered map[int][]int
 	runner    *stage.Runner
 	packer    *packer
+	context   contextPlace
 	files     *contextSource
 
 	mu     sync.Mutex
@@ -64,7 +63,7 @@ type build struct {
 
 // Build makes the image that o asks for and gives it its names.
 func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) {
-	b, err := prepare(o, env, r)
+	b, err := prepare(ctx, o, env, r)
 	if err != nil {
 		return Result{}, err
 	}
@@ -88,7 +87,7 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 }
 
 // prepare reads the Dockerfile and settles which stages are needed.
-func prepare(o Options, env Env, r Reporter) (*build, error) {
+func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error) {
 	b := &build{
 		o: o, env: env, r: r,
 		first: map[int]int{}, triggered: map[int][]int{},
@@ -96,15 +95,7 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 		bases:  map[string]*future[*stage.State]{},
 		defs:   map[int]*future[*stage.State]{},
 	}
-	name, src := o.Dockerfile, o.Source
-	if src == nil {
-		var err error
-		if b.path, src, name, err = buildcontext.FindDockerfile(o.ContextDir, o.Dockerfile); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	b.file, err = dockerfile.Parse(name, src, dockerfile.Options{BuildArgs: o.BuildArgs, Target: o.Target})
+	err := b.read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +107,7 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 			return nil, err
 		}
 	}
-	b.files = newContextSource(o.ContextDir, b.path, env.Store.Cache())
+	b.files = newContextSource(func() (*contextFiles, error) { return b.openContext(b.context) })
 	b.packer = newPacker(o, env)
 	b.runner = b.newRunner()
 	return b, nil

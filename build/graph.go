@@ -118,7 +118,7 @@ func (b *build) plan(ctx context.Context) ([]*dockerfile.Stage, error) {
 func (b *build) quiet() *build {
 	q := &build{
 		o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
-		file: b.file, path: b.path, order: b.order, first: b.first, total: b.total, triggered: b.triggered,
+		file: b.file, context: b.context, order: b.order, first: b.first, total: b.total, triggered: b.triggered,
 		packer: b.packer, files: b.files,
 		stages: map[int]*future[*stage.State]{},
 		bases:  b.bases,

@@ -2,6 +2,8 @@ package build
 
 import (
 	"context"
+	"io"
+	"os/exec"
 	"time"
 
 	"github.com/builder-oci/builder/rootless/network"
@@ -14,8 +16,11 @@ import (
 
 // Options is what the user asked for.
 type Options struct {
-	// ContextDir is the build context's directory.
+	// ContextDir is the build context: a directory, or what has to be fetched,
+	// as context.IsRemote tells. "" is an empty one.
 	ContextDir string
+	// Stdin is the archive where ContextDir is "-".
+	Stdin io.Reader
 	// Dockerfile is the file's path as given by -f, or "" for the default
 	// names in the context. Where Source is set it is only a name for errors.
 	Dockerfile string
@@ -69,4 +74,7 @@ type Env struct {
 	// Pull brings an image into the store.
 	// It is nil outside a namespace as well.
 	Pull func(ctx context.Context, name string) (layout.Image, error)
+	// AsCaller prepares a program that wants to know the user who called, such
+	// as ssh for a git repository. It may be nil.
+	AsCaller func(*exec.Cmd)
 }

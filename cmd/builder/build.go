@@ -20,7 +20,7 @@ func budCommand() *cli.Command {
 		Aliases:   []string{"build"},
 		Category:  categoryBuild,
 		Usage:     "Build an image from a Dockerfile",
-		ArgsUsage: "DIRECTORY",
+		ArgsUsage: "DIRECTORY|URL|-",
 		Flags:     budFlags(),
 		Action:    bud,
 	}
@@ -77,7 +77,7 @@ func buildOutside(c *cli.Context, o build.Options) (digest.Digest, error) {
 		if err := errors.Join(store.Sweep(c.Context, false), store.Close()); err != nil {
 			return "", err
 		}
-		if err := restoreStdin(o.Source); err != nil {
+		if err := passStdin(o); err != nil {
 			return "", err
 		}
 		notice(c.App.ErrWriter, mapping)
@@ -105,6 +105,7 @@ func buildInside(c *cli.Context, o build.Options) (_ digest.Digest, err error) {
 		Snapshots:   h.snapshots,
 		Sandbox:     h.sandbox,
 		Pull:        puller(c, h.store, lines.out),
+		AsCaller:    userns.AsCaller,
 	}
 	result, err := build.Build(ctx, o, env, lines)
 	// A build that nobody listens to ends for that.

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -113,24 +111,18 @@ func readSandboxFlags(c *cli.Context) (sandboxOptions, error) {
 // be meant.
 func buildOptions(c *cli.Context) (build.Options, error) {
 	var o build.Options
-	dir, err := contextDir(c)
-	if err != nil {
-		return o, err
-	}
 	s, err := readSandboxFlags(c)
 	if err != nil {
 		return o, err
 	}
 	o = build.Options{
-		ContextDir: dir,
-		Dockerfile: c.String("file"),
-		Target:     c.String("target"),
-		BuildArgs:  buildArgs(c.StringSlice("build-arg")),
-		Labels:     c.StringSlice("label"),
-		NoCache:    c.Bool("no-cache"),
-		Pull:       c.Bool("pull"),
-		Jobs:       c.Int("jobs"),
-		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
+		Target:    c.String("target"),
+		BuildArgs: buildArgs(c.StringSlice("build-arg")),
+		Labels:    c.StringSlice("label"),
+		NoCache:   c.Bool("no-cache"),
+		Pull:      c.Bool("pull"),
+		Jobs:      c.Int("jobs"),
+		Network:   s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
 	}
 	o.Proxy = proxies(o.BuildArgs)
 	for _, name := range c.StringSlice("tag") {
@@ -145,39 +137,19 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 	if err := packing(c, &o); err != nil {
 		return o, err
 	}
-	if o.Dockerfile == "-" {
-		if o.Source, err = io.ReadAll(os.Stdin); err != nil {
-			return o, fmt.Errorf("reading the Dockerfile from standard input: %w", err)
-		}
-		o.Dockerfile = "stdin" // what errors call it
-	}
-	return o, nil
+	return o, readContext(c, &o)
 }
 
-// contextDir is the build context; anything but a directory is for later.
-func contextDir(c *cli.Context) (string, error) {
+// contextArgument is the one argument that there has to be.
+func contextArgument(c *cli.Context) (string, error) {
 	if c.NArg() > 1 {
 		return "", usageError(c.Command.HelpName, "%s takes one build context, not %d: %s",
 			c.Command.HelpName, c.NArg(), strings.Join(c.Args().Slice(), " "))
 	}
-	dir := c.Args().First()
-	switch {
-	case dir == "":
+	if c.Args().First() == "" {
 		return "", usageError(c.Command.HelpName, "%s needs a build context, such as . for this directory", c.Command.HelpName)
-	case dir == "-":
-		return "", notYet("a build context from standard input")
-	case isRemote(dir):
-		return "", notYet("the remote build context " + dir)
 	}
-	st, err := os.Stat(dir)
-	if err != nil {
-		return "", fault.New("", "the build context can't be read: %w", err)
-	}
-	if !st.IsDir() {
-		return "", fault.New("name the directory that holds what COPY takes, and the Dockerfile by -f",
-			"the build context %s is not a directory", dir)
-	}
-	return dir, nil
+	return c.Args().First(), nil
 }
 
 // isRemote tells what docker takes for a URL or a git repository.
