@@ -52,6 +52,7 @@ type build struct {
 	runner    *stage.Runner
 	packer    *packer
 	context   contextPlace
+	contexts  map[string]*namedContext // by ContextName
 	files     *contextSource
 
 	mu     sync.Mutex
@@ -63,15 +64,14 @@ type build struct {
 
 // Build makes the image that o asks for and gives it its names.
 func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	b, err := prepare(ctx, o, env, r)
 	if err != nil {
 		return Result{}, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	b.ctx = ctx
 	defer b.packer.close(cancel)
-	defer b.files.close()
+	defer b.closeContexts()
 	if err := b.settleStages(ctx); err != nil {
 		return Result{}, err
 	}
@@ -89,7 +89,7 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 // prepare reads the Dockerfile and settles which stages are needed.
 func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error) {
 	b := &build{
-		o: o, env: env, r: r,
+		ctx: ctx, o: o, env: env, r: r,
 		first: map[int]int{}, triggered: map[int][]int{},
 		stages: map[int]*future[*stage.State]{},
 		bases:  map[string]*future[*stage.State]{},

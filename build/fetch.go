@@ -22,7 +22,11 @@ func (b *build) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.file, err = dockerfile.Parse(name, src, dockerfile.Options{BuildArgs: b.o.BuildArgs, Target: b.o.Target})
+	contexts, err := b.nameContexts()
+	if err != nil {
+		return err
+	}
+	b.file, err = dockerfile.Parse(name, src, dockerfile.Options{BuildArgs: b.o.BuildArgs, Target: b.o.Target, Contexts: contexts})
 	return err
 }
 

@@ -117,8 +117,8 @@ func (b *build) plan(ctx context.Context) ([]*dockerfile.Stage, error) {
 // quiet gives a build of the same that executes and reports nothing.
 func (b *build) quiet() *build {
 	q := &build{
-		o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
-		file: b.file, context: b.context, order: b.order, first: b.first, total: b.total, triggered: b.triggered,
+		ctx: b.ctx, o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
+		file: b.file, context: b.context, contexts: b.contexts, order: b.order, first: b.first, total: b.total, triggered: b.triggered,
 		packer: b.packer, files: b.files,
 		stages: map[int]*future[*stage.State]{},
 		bases:  b.bases,

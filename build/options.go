@@ -21,6 +21,11 @@ type Options struct {
 	ContextDir string
 	// Stdin is the archive where ContextDir is "-".
 	Stdin io.Reader
+	// Contexts are further contexts by their names: directories, addresses to
+	// fetch from, docker-image://NAME, oci-layout://DIR[:TAG|@DIGEST] or
+	// target:STAGE. FROM, COPY --from and mounts can name them, and they go
+	// before stages and images.
+	Contexts map[string]string
 	// Dockerfile is the file's path as given by -f, or "" for the default
 	// names in the context. Where Source is set it is only a name for errors.
 	Dockerfile string
@@ -74,6 +79,9 @@ type Env struct {
 	// Pull brings an image into the store.
 	// It is nil outside a namespace as well.
 	Pull func(ctx context.Context, name string) (layout.Image, error)
+	// Adopt brings an image of another OCI layout into the store, by DIR,
+	// DIR:TAG or DIR@DIGEST. It is nil outside a namespace as well.
+	Adopt func(ctx context.Context, ref string) (layout.Image, error)
 	// AsCaller prepares a program that wants to know the user who called, such
 	// as ssh for a git repository. It may be nil.
 	AsCaller func(*exec.Cmd)

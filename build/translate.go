@@ -82,7 +82,7 @@ func (b *build) source(in dockerfile.Instruction) stage.Source {
 	case in.FromStage >= 0:
 		return stageSource{b, b.file.Stages[in.FromStage]}
 	case in.FromImage != "":
-		return imageSource{b, in.FromImage}
+		return b.sourceNamed(in.FromImage)
 	default:
 		return b.files
 	}

@@ -105,6 +105,7 @@ func buildInside(c *cli.Context, o build.Options) (_ digest.Digest, err error) {
 		Snapshots:   h.snapshots,
 		Sandbox:     h.sandbox,
 		Pull:        puller(c, h.store, lines.out),
+		Adopt:       adopter(c, h.store),
 		AsCaller:    userns.AsCaller,
 	}
 	result, err := build.Build(ctx, o, env, lines)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -22,6 +23,14 @@ func readContext(c *cli.Context, o *build.Options) error {
 		return err
 	}
 	o.ContextDir, o.Dockerfile = ref, c.String("file")
+	o.Contexts = map[string]string{}
+	for _, text := range c.StringSlice("build-context") {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" || value == "" {
+			return usageError(c.Command.HelpName, "--build-context %q is not NAME=VALUE", text)
+		}
+		o.Contexts[name] = value
+	}
 	switch {
 	case ref == buildcontext.Stdin:
 		return stdinContext(c, o)

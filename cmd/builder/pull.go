@@ -74,6 +74,17 @@ func puller(c *cli.Context, store *storage.Store, out io.Writer) func(context.Co
 	}
 }
 
+// adopter gives a function that takes up images of other OCI layouts.
+func adopter(c *cli.Context, store *storage.Store) func(context.Context, string) (layout.Image, error) {
+	return func(ctx context.Context, ref string) (layout.Image, error) {
+		o, err := transportOptions(c, store)
+		if err != nil {
+			return layout.Image{}, err
+		}
+		return transport.Adopt(ctx, ref, o)
+	}
+}
+
 // pullImage pulls an image into store and prints its way as docker does.
 func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, platform string, out io.Writer) (layout.Image, error) {
 	canonical, err := layout.ParseName(name)
