@@ -28,10 +28,11 @@ var ErrNamespace = stage.ErrNamespace
 
 // Result is what a build made.
 type Result struct {
-	// ID is the image's id, the digest of its config.
+	// ID is the image's id, the digest of its config; "" where none was asked
+	// for.
 	ID digest.Digest
-	// Manifest is the digest of the image's manifest.
-	Manifest digest.Digest
+	// Manifest is the image's manifest.
+	Manifest v1.Descriptor
 	// Steps counts the steps that change files, Cached those among them whose
 	// result was known.
 	Steps, Cached int
@@ -66,6 +67,9 @@ type build struct {
 func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if env.Snapshots == nil && len(o.Trees) > 0 {
+		return Result{}, ErrNamespace
+	}
 	b, err := prepare(ctx, o, env, r)
 	if err != nil {
 		return Result{}, err

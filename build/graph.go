@@ -153,7 +153,7 @@ func (b *build) defined(ctx context.Context, s *dockerfile.Stage) (*stage.State,
 
 // walk takes a stage from its base through all its instructions.
 func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
-	if b.env.Snapshots != nil && !r.DefinesOnly() && b.inImage(s) {
+	if b.env.Snapshots != nil && !r.DefinesOnly() && !b.o.NoImage && b.inImage(s) {
 		packing := *r
 		packing.Made = func(layers []stage.Layer) { b.packer.startEarly(b.ctx, layers) }
 		r = &packing

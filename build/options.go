@@ -37,6 +37,12 @@ type Options struct {
 	Target string
 	// BuildArgs are the values of ARGs.
 	BuildArgs map[string]string
+	// Trees take the target's file system. With NoImage nothing else comes of
+	// the build.
+	Trees   []Tree
+	NoImage bool
+	// Annotations are those of the manifest, which only OCI's format has.
+	Annotations map[string]string
 	// Labels are added to the image, in this order, each KEY=VALUE.
 	Labels []string
 	// NoCache runs every step, and makes its result the cached one.

@@ -91,7 +91,7 @@ func (b *build) source(in dockerfile.Instruction) stage.Source {
 // isLast says whether no step after this one needs the tree that it makes.
 // Other stages can't need the target's.
 func (b *build) isLast(s *dockerfile.Stage, in dockerfile.Instruction) bool {
-	if s != b.target() || in.Trigger {
+	if s != b.target() || in.Trigger || len(b.o.Trees) > 0 {
 		return false
 	}
 	for _, later := range s.Instructions {

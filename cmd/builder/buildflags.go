@@ -39,11 +39,11 @@ func budFlags() []cli.Flag {
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
 		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
-	}, sandboxFlags(), registryFlags(),
+	}, sandboxFlags(), registryFlags(), outputFlags(),
 		granted("layers", "rm", "force-rm"),
-		laterBools("push", "squash", "squash-all", "check", "compress"),
-		later("secret", "ssh", "platform", "arch", "os", "variant", "output", "o", "cache-from",
-			"cache-to", "no-cache-filter", "attest", "provenance", "sbom", "annotation", "metadata-file", "allow",
+		laterBools("squash", "squash-all", "check", "compress"),
+		later("secret", "ssh", "platform", "arch", "os", "variant", "cache-from",
+			"cache-to", "no-cache-filter", "attest", "provenance", "sbom", "allow",
 			"cap-add", "cap-drop", "security-opt", "device", "volume", "v", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
 			"ignorefile", "logfile", "unsetenv", "env", "manifest", "builder"),
@@ -198,14 +198,16 @@ func epoch(c *cli.Context) (*time.Time, error) {
 	return &t, nil
 }
 
+// highestLevel is that of each compression; the lowest is 1.
+var highestLevel = map[layer.Compression]int{layer.Gzip: 9, layer.Zstd: 22, layer.None: 0}
+
 // packing reads how layers and config are written.
 func packing(c *cli.Context, o *build.Options) error {
 	o.Format, o.Compression, o.Level = layout.Format(c.String("format")), layer.Compression(c.String("compression")), c.Int("compression-level")
 	if o.Format != layout.FormatOCI && o.Format != layout.FormatDocker {
 		return usageError(c.Command.HelpName, "--format %q is neither oci nor docker", o.Format)
 	}
-	highest := map[layer.Compression]int{"gzip": 9, "zstd": 22, "none": 0}
-	most, known := highest[o.Compression]
+	most, known := highestLevel[o.Compression]
 	if !known {
 		return usageError(c.Command.HelpName, "--compression %q is none of gzip, zstd, none", o.Compression)
 	}
