@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/dfgitutil"
 
@@ -158,6 +159,7 @@ func (r repository) dropGitDirs() error {
 func (r repository) git(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", `umask 022; exec git "$@"`, "git"}, args...)...)
 	cmd.Dir = r.dir
+	cmd.WaitDelay = time.Second // for its helpers, which hold its output open
 	cmd.Env = append(gitEnv(), "GIT_TERMINAL_PROMPT=0")
 	if r.fetcher.Command != nil && overSSH(r.remote) {
 		r.fetcher.Command(cmd)

@@ -36,6 +36,7 @@ func budFlags() []cli.Flag {
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id to `FILE`"},
 		&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: oci or docker", Value: "oci"},
 		&cli.Int64Flag{Name: "timestamp", Usage: "`SECONDS` since 1970, the time of all that's in the image"},
+		&cli.Int64Flag{Name: "source-date-epoch", Hidden: true}, // buildah's name for it
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
 		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
@@ -132,7 +133,7 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		}
 		o.Tags = append(o.Tags, name)
 	}
-	if o.Epoch, err = epoch(c); err != nil {
+	if o.Epoch, err = epoch(c, o.BuildArgs[epochEnv]); err != nil {
 		return o, err
 	}
 	if err := packing(c, &o); err != nil {
@@ -179,12 +180,17 @@ func buildArgs(args []string) map[string]string {
 	return values
 }
 
-// epoch is the time that --timestamp, or else the environment, gives to all
-// that is in the image.
-func epoch(c *cli.Context) (*time.Time, error) {
+// epoch is the time that --timestamp, or else the build argument, or else the
+// environment, gives to all that is in the image.
+func epoch(c *cli.Context, arg string) (*time.Time, error) {
 	seconds := c.Int64("timestamp")
-	if !c.IsSet("timestamp") {
-		text := os.Getenv(epochEnv)
+	if c.IsSet("source-date-epoch") {
+		seconds = c.Int64("source-date-epoch")
+	} else if !c.IsSet("timestamp") {
+		text := arg
+		if text == "" {
+			text = os.Getenv(epochEnv)
+		}
 		if text == "" {
 			return nil, nil
 		}

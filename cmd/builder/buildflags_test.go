@@ -72,6 +72,12 @@ func TestBudTakesTheEpochFromTheEnvironment(t *testing.T) {
 	if o, err = readBud(t.TempDir(), "--timestamp=7"); err != nil || o.Epoch.Unix() != 7 {
 		t.Errorf("time %v, %v", o.Epoch, err)
 	}
+	if o, err = readBud(t.TempDir(), "--build-arg", epochEnv+"=8"); err != nil || o.Epoch.Unix() != 8 {
+		t.Errorf("time %v, %v", o.Epoch, err)
+	}
+	if o, err = readBud(t.TempDir(), "--source-date-epoch=9"); err != nil || o.Epoch.Unix() != 9 {
+		t.Errorf("time %v, %v", o.Epoch, err)
+	}
 	t.Setenv(epochEnv, "yesterday")
 	if _, err = readBud(t.TempDir()); err == nil || !strings.Contains(err.Error(), epochEnv) {
 		t.Errorf("no error of %s: %v", epochEnv, err)

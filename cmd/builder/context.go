@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,11 +37,9 @@ func readContext(c *cli.Context, o *build.Options) error {
 		return stdinContext(c, o)
 	case o.Dockerfile == buildcontext.Stdin:
 		o.Dockerfile = "stdin" // what errors call it
-		if o.Source, err = io.ReadAll(os.Stdin); err != nil {
-			return fmt.Errorf("reading the Dockerfile from standard input: %w", err)
-		}
+		o.Source, err = buildcontext.ReadDockerfile(interruptible(c.Context, os.Stdin))
 	}
-	return nil
+	return fault.At("the standard input", err)
 }
 
 // contextRef is the build context as the user named it. A directory that is
@@ -73,7 +72,7 @@ func stdinContext(c *cli.Context, o *build.Options) error {
 	if err != nil {
 		return err
 	}
-	b := bufio.NewReaderSize(stdin, buildcontext.HeadSize)
+	b := bufio.NewReaderSize(interruptible(c.Context, stdin), buildcontext.HeadSize)
 	head, err := b.Peek(buildcontext.HeadSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading the standard input: %w", err)
@@ -89,6 +88,18 @@ func stdinContext(c *cli.Context, o *build.Options) error {
 	o.ContextDir, o.Dockerfile = "", "stdin"
 	o.Source, err = buildcontext.ReadDockerfile(b)
 	return fault.At("the standard input", err)
+}
+
+// interruptible gives a reader that ends with the context. What is being read
+// then, perhaps of a terminal, is waited for by nobody.
+func interruptible(ctx context.Context, r io.Reader) io.Reader {
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := io.Copy(pw, r)
+		_ = pw.CloseWithError(err) // never fails
+	}()
+	context.AfterFunc(ctx, func() { _ = pr.CloseWithError(context.Cause(ctx)) })
+	return pr
 }
 
 // takeStdin gives the standard input under another descriptor, so that its own

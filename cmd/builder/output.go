@@ -268,6 +268,9 @@ func packingOf(o *build.Options, s outputSpec) error {
 		}
 		o.Level = level
 	}
+	if err := alwaysSo(o, s); err != nil {
+		return err
+	}
 	for name, value := range s.attributes {
 		if key, ok := strings.CutPrefix(name, "annotation."); ok {
 			if o.Annotations == nil {
@@ -275,6 +278,28 @@ func packingOf(o *build.Options, s outputSpec) error {
 			}
 			o.Annotations[key] = value
 			s.take(name)
+		}
+	}
+	return nil
+}
+
+// alwaysSo takes the attributes that ask for what builder does anyway: an epoch
+// is the time of all that is in a layer, and the format is --format's.
+func alwaysSo(o *build.Options, s outputSpec) error {
+	for name, is := range map[string]bool{
+		"rewrite-timestamp": o.Epoch != nil,
+		"oci-mediatypes":    o.Format == layout.FormatOCI,
+		"force-compression": false,
+	} {
+		wanted, err := s.takeBool(name, is)
+		if err != nil {
+			return err
+		}
+		if wanted && name == "rewrite-timestamp" && !is {
+			return fault.New("give one by --timestamp or "+epochEnv, "--output rewrite-timestamp=true: there is no time to write")
+		}
+		if wanted != is {
+			return notYet(fmt.Sprintf("--output %s=%t", name, wanted))
 		}
 	}
 	return nil
