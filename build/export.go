@@ -203,7 +203,7 @@ func (w treeWriter) setTime(e *layer.Entry) error {
 }
 
 func (w treeWriter) inParent(e *layer.Entry, fn func(dir int, base string) error) error {
-	parent, err := w.root.Open(path.Dir(e.Path))
+	parent, err := w.root.OpenFile(path.Dir(e.Path), os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}

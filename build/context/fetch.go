@@ -122,7 +122,7 @@ func (f Fetcher) sniff(ctx context.Context, r io.Reader, dir, what string) (*Fet
 	if err != nil {
 		return nil, fault.At(what, err)
 	}
-	return &Fetched{Dir: dir, Dockerfile: text}, os.WriteFile(filepath.Join(dir, singleFile), text, 0o644)
+	return &Fetched{Dir: dir, Dockerfile: text}, os.WriteFile(filepath.Join(dir, singleFile), text, 0o600)
 }
 
 // ReadDockerfile reads a text that is a whole context.

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func archiveOf(t *testing.T, headers ...tar.Header) []byte {
+func archiveOf(t testing.TB, headers ...tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -105,6 +105,40 @@ func TestUnpackKeepsModesTimesAndLinks(t *testing.T) {
 	}
 }
 
+func TestUnpackMakesDirectoriesThatTheArchiveLacks(t *testing.T) {
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	dir := t.TempDir()
+	data := archiveOf(t, tar.Header{Name: "a/b/file", Typeflag: tar.TypeReg, Mode: 0o644}, tar.Header{Name: "c/d/", Typeflag: tar.TypeDir, Mode: 0o750})
+	if err := unpack(context.Background(), bytes.NewReader(data), dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{"a": 0o755, "a/b": 0o755, "a/b/file": 0o644, "c": 0o755, "c/d": 0o750} {
+		if st, err := os.Stat(filepath.Join(dir, name)); err != nil || st.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", name, st.Mode(), err)
+		}
+	}
+}
+
+func TestUnpackIsNotHeldUpByFIFOs(t *testing.T) {
+	data := archiveOf(t,
+		tar.Header{Name: "a/", Typeflag: tar.TypeDir, Mode: 0o755},
+		tar.Header{Name: "b", Typeflag: tar.TypeSymlink, Linkname: "a"},
+		tar.Header{Name: "b/x/", Typeflag: tar.TypeDir, Mode: 0o755},
+		tar.Header{Name: "a/x", Typeflag: tar.TypeFifo, Mode: 0o644},
+	)
+	done := make(chan error, 1)
+	go func() { done <- unpack(context.Background(), bytes.NewReader(data), t.TempDir()) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for somebody to write")
+	}
+}
+
 func TestUnpackRefusesWhatLeadsOut(t *testing.T) {
 	for name, test := range map[string]struct {
 		headers []tar.Header
@@ -169,6 +203,9 @@ func TestNamedAddressIsOneFile(t *testing.T) {
 func FuzzUnpack(f *testing.F) {
 	f.Add([]byte("not an archive"))
 	f.Add(make([]byte, 1024))
+	f.Add(archiveOf(f,
+		tar.Header{Name: "a/", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "a/b", Typeflag: tar.TypeReg},
+		tar.Header{Name: "c", Typeflag: tar.TypeSymlink, Linkname: "../.."}, tar.Header{Name: "d", Typeflag: tar.TypeLink, Linkname: "a/b"}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		above := t.TempDir()
 		dir := filepath.Join(above, "context")

@@ -174,10 +174,11 @@ func permissions(h *tar.Header) uint32 { return uint32(h.Mode) & 0o7777 }
 
 // clear makes room for an entry: a later one replaces an earlier one.
 func (u *unpacker) clear(name string) error {
-	if dir := path.Dir(name); dir != "." {
-		if err := u.root.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
+	if err := u.implied(path.Dir(name)); err != nil {
+		return err
+	}
+	if _, err := u.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	err := u.root.RemoveAll(name)
 	for known := range u.dirs {
@@ -188,12 +189,29 @@ func (u *unpacker) clear(name string) error {
 	return err
 }
 
+// implied makes the directories that no entry has described so far. Their mode
+// is the same whatever the caller's umask.
+func (u *unpacker) implied(dir string) error {
+	if _, err := u.root.Stat(dir); err == nil {
+		return nil
+	}
+	for at := dir; at != "."; at = path.Dir(at) {
+		if _, known := u.dirs[at]; !known {
+			u.dirs[at] = &tar.Header{Mode: 0o755, ModTime: time.Unix(0, 0)}
+		}
+	}
+	return u.root.MkdirAll(dir, 0o755)
+}
+
 func (u *unpacker) dir(name string, h *tar.Header) error {
 	st, err := u.root.Lstat(name)
 	if err == nil && !st.IsDir() {
 		err = u.clear(name)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := u.implied(path.Dir(name)); err != nil {
 		return err
 	}
 	u.dirs[name] = h
@@ -224,22 +242,31 @@ func (u *unpacker) finishDirs() error {
 	}
 	slices.Sort(names)
 	for _, name := range slices.Backward(names) {
-		h := u.dirs[name]
-		if name != "." { // whose mode stands in no image; that it can be read counts
-			d, err := u.root.Open(name)
-			if err != nil {
-				return entryError(name, err)
-			}
-			err = errors.Join(unix.Fchmod(int(d.Fd()), permissions(h)), d.Close())
-			if err != nil {
-				return entryError(name, err)
-			}
-		}
-		if err := u.setTime(name, h); err != nil {
+		if err := u.finishDir(name, u.dirs[name]); err != nil {
 			return entryError(name, err)
 		}
 	}
 	return nil
+}
+
+func (u *unpacker) finishDir(name string, h *tar.Header) error {
+	if name == "." {
+		return nil // its mode and time stand in no image; that it can be read counts
+	}
+	d, err := u.openDir(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil // replaced since, under another name that a link gives it
+	}
+	if err != nil {
+		return err
+	}
+	err = errors.Join(unix.Fchmod(int(d.Fd()), permissions(h)), d.Close())
+	return errors.Join(err, u.setTime(name, h))
+}
+
+// openDir opens a directory, and nothing that could keep it waiting.
+func (u *unpacker) openDir(name string) (*os.File, error) {
+	return u.root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 }
 
 // setTime gives an entry, and not what it may link to, its time.
@@ -259,7 +286,7 @@ func timespec(t time.Time) unix.Timespec {
 
 // inParent calls fn with the directory that a name stands in.
 func (u *unpacker) inParent(name string, fn func(dir int, base string) error) error {
-	parent, err := u.root.Open(path.Dir(name))
+	parent, err := u.openDir(path.Dir(name))
 	if err != nil {
 		return err
 	}
