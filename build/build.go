@@ -18,7 +18,6 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
-	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/stage"
@@ -30,10 +29,11 @@ var ErrNamespace = stage.ErrNamespace
 
 // Result is what a build made.
 type Result struct {
-	// ID is the image's id, the digest of its config.
+	// ID is the image's id, the digest of its config; "" where none was asked
+	// for.
 	ID digest.Digest
-	// Manifest is the digest of the image's manifest.
-	Manifest digest.Digest
+	// Manifest is the image's manifest.
+	Manifest v1.Descriptor
 	// Steps counts the steps that change files, Cached those among them whose
 	// result was known.
 	Steps, Cached int
@@ -46,7 +46,6 @@ type build struct {
 	env   Env
 	r     Reporter
 	file  *dockerfile.File
-	path  string              // the Dockerfile's, "" for standard input
 	order []*dockerfile.Stage // needed stages, the target last
 	first map[int]int         // number of a stage's FROM among all steps
 	total int                 // steps of all needed stages
@@ -54,6 +53,8 @@ type build struct {
 	triggered map[int][]int
 	runner    *stage.Runner
 	packer    *packer
+	context   contextPlace
+	contexts  map[string]*namedContext // by ContextName
 	files     *contextSource
 
 	// work counts the futures that are being worked out. A step in progress
@@ -71,15 +72,17 @@ type build struct {
 // Build makes the image that o asks for and gives it its names. When it
 // returns, nothing that it began goes on; the end of ctx ends what it is doing.
 func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) {
-	b, err := prepare(o, env, r)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if env.Snapshots == nil && len(o.Trees) > 0 {
+		return Result{}, ErrNamespace
+	}
+	b, err := prepare(ctx, o, env, r)
 	if err != nil {
 		return Result{}, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	b.ctx = ctx
 	defer b.packer.close(cancel)
-	defer b.files.close()
+	defer b.closeContexts()
 	defer func() { cancel(); b.work.Wait() }()
 	if err := b.settleStages(ctx); err != nil {
 		return Result{}, err
@@ -96,31 +99,23 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 }
 
 // prepare reads the Dockerfile and settles which stages are needed.
-func prepare(o Options, env Env, r Reporter) (*build, error) {
+func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error) {
 	b := &build{
-		o: o, env: env, r: r,
+		ctx: ctx, o: o, env: env, r: r,
 		work:  &sync.WaitGroup{},
 		first: map[int]int{}, triggered: map[int][]int{},
 		stages: map[int]*future[*stage.State]{},
 		bases:  map[string]*future[*stage.State]{},
 		defs:   map[int]*future[*stage.State]{},
 	}
-	name, src := o.Dockerfile, o.Source
-	if src == nil {
-		var err error
-		if b.path, src, name, err = buildcontext.FindDockerfile(o.ContextDir, o.Dockerfile); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	b.file, err = dockerfile.Parse(name, src, dockerfile.Options{BuildArgs: o.BuildArgs, Target: o.Target})
+	err := b.read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if b.order, err = b.file.Needed(o.Target); err != nil {
 		return nil, err
 	}
-	b.files = newContextSource(o.ContextDir, b.path, env.Store.Cache())
+	b.files = newContextSource(func() (*contextFiles, error) { return b.openContext(b.context) })
 	b.packer = newPacker(o, env)
 	b.runner = b.newRunner()
 	for _, s := range b.order {

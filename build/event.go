@@ -33,3 +33,7 @@ type Tagged struct{ Name string }
 // such as what the build goes on without. It is told as errors are, with the
 // remedy.
 type Notice struct{ Err error }
+
+// Fetching says that a build context is brought from elsewhere. Ref is what the
+// user named, without passwords.
+type Fetching struct{ Ref string }

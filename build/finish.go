@@ -27,49 +27,64 @@ type image struct {
 	trees  []snapshot.Key // whose records the image's names depend on
 }
 
-// finish writes the target's config and manifest and names them.
+// finish gives away what the target was built for.
 func (b *build) finish(ctx context.Context) (Result, error) {
 	st, err := b.solved(ctx, b.target()).wait(ctx)
 	if err != nil {
 		return Result{}, err
 	}
+	if err := b.export(ctx, st); err != nil {
+		return Result{}, err
+	}
+	if !b.o.NoImage {
+		if err := b.makeImage(ctx, st); err != nil {
+			return Result{}, err
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.result, nil
+}
+
+// makeImage writes the target's config and manifest and names them.
+func (b *build) makeImage(ctx context.Context, st *stage.State) error {
 	packings, err := b.packings(ctx, st)
 	if err != nil {
-		return Result{}, err
+		return err
 	}
 	img := assemble(st, packings)
 	if err := b.label(img.config); err != nil {
-		return Result{}, err
+		return err
 	}
 	if err := b.date(ctx, img.config, st); err != nil {
-		return Result{}, err
+		return err
 	}
 	if err := b.linkChains(st, packings, img); err != nil {
-		return Result{}, err
+		return err
 	}
 	l := b.env.Store.Layout()
-	manifest, id, err := layout.WriteImage(ctx, l, img.config, img.layers, b.o.Format, nil)
+	manifest, id, err := layout.WriteImage(ctx, l, img.config, img.layers, b.o.Format, b.o.Annotations)
 	if err != nil {
-		return Result{}, err
+		return err
 	}
 	if err := b.env.Store.Sync(ctx, img.trees); err != nil {
-		return Result{}, err
+		return err
 	}
 	if err := l.Commit(ctx, b.o.Tags, manifest, nil); err != nil {
-		return Result{}, err
+		return err
 	}
 	b.r.Report(Built{ID: id})
 	for _, t := range b.o.Tags {
 		name, err := layout.ParseName(t)
 		if err != nil {
-			return Result{}, err
+			return err
 		}
 		b.r.Report(Tagged{Name: layout.Familiar(name)})
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.result.ID, b.result.Manifest = id, manifest.Digest
-	return b.result, nil
+	b.result.ID, b.result.Manifest = id, manifest
+	return nil
 }
 
 // packings gives the blob of each of the state's layers, base first.

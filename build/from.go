@@ -20,7 +20,11 @@ func (b *build) from(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	if s.BaseStage >= 0 {
 		return b.fromStage(ctx, b.file.Stages[s.BaseStage], r)
 	}
-	if s.Base == dockerfile.Scratch {
+	c := b.named(s.Base)
+	if c != nil && c.files != nil {
+		return b.fromFiles(ctx, c, r, b.at(s, -1))
+	}
+	if s.Base == dockerfile.Scratch || c != nil && c.image == dockerfile.Scratch {
 		st := stage.Scratch(emptyConfig())
 		return &st, nil
 	}
@@ -95,7 +99,15 @@ func (b *build) base(ctx context.Context, name string) (*stage.State, error) {
 	}).wait(ctx)
 }
 
+// image gives the image that a name means: a named context goes first.
 func (b *build) image(ctx context.Context, name string) (layout.Image, error) {
+	if c := b.named(name); c != nil {
+		return b.namedImage(ctx, c)
+	}
+	return b.storedImage(ctx, name)
+}
+
+func (b *build) storedImage(ctx context.Context, name string) (layout.Image, error) {
 	l := b.env.Store.Layout()
 	if !b.o.Pull {
 		img, err := l.Find(name)

@@ -124,8 +124,9 @@ func (b *build) plan(ctx context.Context) ([]*dockerfile.Stage, error) {
 // quiet gives a build of the same that executes and reports nothing.
 func (b *build) quiet() *build {
 	q := &build{
-		o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
-		file: b.file, path: b.path, order: b.order, first: b.first, total: b.total, triggered: b.triggered,
+		ctx: b.ctx, o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
+		file: b.file, context: b.context, contexts: b.contexts,
+		order: b.order, first: b.first, total: b.total, triggered: b.triggered,
 		packer: b.packer, files: b.files, work: b.work,
 		stages: map[int]*future[*stage.State]{},
 		bases:  b.bases,
@@ -160,7 +161,7 @@ func (b *build) defined(ctx context.Context, s *dockerfile.Stage) (*stage.State,
 
 // walk takes a stage from its base through all its instructions.
 func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
-	if b.env.Snapshots != nil && !r.DefinesOnly() && b.inImage(s) {
+	if b.env.Snapshots != nil && !r.DefinesOnly() && !b.o.NoImage && b.inImage(s) {
 		packing := *r
 		packing.Made = func(layers []stage.Layer) { b.packer.startEarly(b.ctx, layers) }
 		r = &packing

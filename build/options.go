@@ -2,6 +2,8 @@ package build
 
 import (
 	"context"
+	"io"
+	"os/exec"
 	"time"
 
 	"github.com/builder-oci/builder/rootless/network"
@@ -14,8 +16,16 @@ import (
 
 // Options is what the user asked for.
 type Options struct {
-	// ContextDir is the build context's directory.
+	// ContextDir is the build context: a directory, or what has to be fetched,
+	// as context.IsRemote tells. "" is an empty one.
 	ContextDir string
+	// Stdin is the archive where ContextDir is "-".
+	Stdin io.Reader
+	// Contexts are further contexts by their names: directories, addresses to
+	// fetch from, docker-image://NAME, oci-layout://DIR[:TAG|@DIGEST] or
+	// target:STAGE. FROM, COPY --from and mounts can name them, and they go
+	// before stages and images.
+	Contexts map[string]string
 	// Dockerfile is the file's path as given by -f, or "" for the default
 	// names in the context. Where Source is set it is only a name for errors.
 	Dockerfile string
@@ -27,6 +37,12 @@ type Options struct {
 	Target string
 	// BuildArgs are the values of ARGs.
 	BuildArgs map[string]string
+	// Trees take the target's file system. With NoImage nothing else comes of
+	// the build.
+	Trees   []Tree
+	NoImage bool
+	// Annotations are those of the manifest, which only OCI's format has.
+	Annotations map[string]string
 	// Labels are added to the image, in this order, each KEY=VALUE.
 	Labels []string
 	// NoCache runs every step, and makes its result the cached one.
@@ -70,4 +86,10 @@ type Env struct {
 	// Pull brings an image into the store.
 	// It is nil outside a namespace as well.
 	Pull func(ctx context.Context, name string) (layout.Image, error)
+	// Adopt brings an image of another OCI layout into the store, by DIR,
+	// DIR:TAG or DIR@DIGEST. It is nil outside a namespace as well.
+	Adopt func(ctx context.Context, ref string) (layout.Image, error)
+	// AsCaller prepares a program that wants to know the user who called, such
+	// as ssh for a git repository. It may be nil.
+	AsCaller func(*exec.Cmd)
 }

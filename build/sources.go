@@ -29,10 +29,10 @@ type contextSource struct {
 	files *contextFiles
 }
 
-func newContextSource(dir, dockerfilePath string, c *cache.Cache) *contextSource {
+func newContextSource(open func() (*contextFiles, error)) *contextSource {
 	s := &contextSource{}
 	s.open = sync.OnceValues(func() (*contextFiles, error) {
-		f, err := openContext(dir, dockerfilePath, c)
+		f, err := open()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.files = f
@@ -60,7 +60,9 @@ func (s *contextSource) close() {
 	if s.files == nil {
 		return
 	}
-	_ = s.files.digests.Save() // what isn't remembered is read again
+	if s.files.digests != nil {
+		_ = s.files.digests.Save() // what isn't remembered is read again
+	}
 	_ = s.files.dir.Close()
 }
 
@@ -68,7 +70,7 @@ func (s *contextSource) close() {
 // root, without extended attributes.
 type contextFiles struct {
 	dir     *buildcontext.Dir
-	digests *cache.Files
+	digests *cache.Files // nil where nothing is remembered
 
 	mu    sync.Mutex
 	known map[*layer.Entry]*buildcontext.Entry
@@ -77,16 +79,22 @@ type contextFiles struct {
 	walked map[string][]*buildcontext.Entry
 }
 
-func openContext(dir, dockerfilePath string, c *cache.Cache) (*contextFiles, error) {
-	root, err := filepath.Abs(dir)
+// openContext opens a directory. The cache remembers its files' digests; nil
+// remembers nothing.
+func openContext(p contextPlace, c *cache.Cache) (*contextFiles, error) {
+	root, err := filepath.Abs(p.dir)
 	if err != nil {
 		return nil, err
 	}
-	digests, err := c.OpenFiles(root)
-	if err != nil {
-		return nil, err
+	o := buildcontext.Options{Dockerfile: p.dockerfile}
+	var digests *cache.Files
+	if c != nil {
+		if digests, err = c.OpenFiles(root); err != nil {
+			return nil, err
+		}
+		o.Digests = digests
 	}
-	d, err := buildcontext.OpenDir(dir, buildcontext.Options{Dockerfile: dockerfilePath, Digests: digests})
+	d, err := buildcontext.OpenDir(p.dir, o)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +207,7 @@ func (f *contextFiles) Remember(e *layer.Entry, d digest.Digest) {
 	f.mu.Lock()
 	original := f.known[e]
 	f.mu.Unlock()
-	if original != nil {
+	if original != nil && f.digests != nil {
 		f.digests.Put(original.Path, &original.Stat, d)
 	}
 }

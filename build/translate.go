@@ -93,7 +93,7 @@ func (b *build) source(in dockerfile.Instruction) stage.Source {
 	case in.FromStage >= 0:
 		return stageSource{b, b.file.Stages[in.FromStage]}
 	case in.FromImage != "":
-		return imageSource{b, in.FromImage}
+		return b.sourceNamed(in.FromImage)
 	default:
 		return b.files
 	}
@@ -102,7 +102,7 @@ func (b *build) source(in dockerfile.Instruction) stage.Source {
 // isLast says whether no step after this one needs the tree that it makes.
 // Other stages can't need the target's.
 func (b *build) isLast(s *dockerfile.Stage, in dockerfile.Instruction) bool {
-	if s != b.target() || in.Trigger {
+	if s != b.target() || in.Trigger || len(b.o.Trees) > 0 {
 		return false
 	}
 	for _, later := range s.Instructions {

@@ -105,6 +105,9 @@ func (b *build) triggerTexts(ctx context.Context, s *dockerfile.Stage) ([]string
 	case s.Base == dockerfile.Scratch:
 		return nil, nil
 	}
+	if c := b.named(s.Base); c != nil && (c.files != nil || c.image == dockerfile.Scratch) {
+		return nil, nil
+	}
 	base, err := b.base(ctx, s.Base)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,9 @@ type Options struct {
 	// Target is the name or index of the stage that is asked for, "" for the
 	// last. Parse only puts it into TARGETSTAGE; see File.Needed.
 	Target string
+	// Contexts are the named contexts by their ContextName, with the name of the
+	// stage that one is; "" for those that are none.
+	Contexts map[string]string
 	// Platform is what the image is built for; its zero value is this machine.
 	Platform v1.Platform
 	// BuildPlatform is what the build runs on; its zero value is this machine.
@@ -47,6 +50,7 @@ type File struct {
 	Escape rune
 
 	buildArgs map[string]string
+	contexts  map[string]string
 }
 
 // Stage is one FROM with the instructions that follow it.
@@ -56,10 +60,14 @@ type Stage struct {
 	// Name is what stands behind AS in lower case, or "".
 	Name string
 	// Base is what stands behind FROM, after expansion: an image's name,
-	// Scratch, or the name of an earlier stage.
+	// Scratch, the ContextName of a named context, or the name of an earlier
+	// stage.
 	Base string
 	// BaseStage is the index of the stage that Base names, or -1.
 	BaseStage int
+	// Replaced says that a named context stands in the stage's place, which has
+	// no instructions then.
+	Replaced bool
 	// Platform is the value of FROM --platform after expansion, or "".
 	Platform string
 	// Line is the number of FROM's line, from one.
@@ -93,7 +101,8 @@ type Instruction struct {
 	Heredocs []parser.Heredoc
 	// FromStage is the index of the stage that COPY --from names, or -1.
 	FromStage int
-	// FromImage is what COPY --from names where that is no stage, or "".
+	// FromImage is what COPY --from names where that is no stage, or "": a named
+	// context or an image.
 	FromImage string
 	// Trigger says that the instruction comes from an ONBUILD of the base.
 	Trigger bool

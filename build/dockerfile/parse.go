@@ -24,7 +24,7 @@ func Parse(name string, src []byte, o Options) (*File, error) {
 	if err != nil {
 		return nil, grammarError(name, src, err)
 	}
-	f := &File{Name: name, Escape: tree.EscapeToken, buildArgs: o.BuildArgs}
+	f := &File{Name: name, Escape: tree.EscapeToken, buildArgs: o.BuildArgs, contexts: o.Contexts}
 	nodes := tree.AST.Children
 	commands := make([]any, len(nodes))
 	for i, n := range nodes {
@@ -74,6 +74,9 @@ func (f *File) add(n *parser.Node, cmd any) error {
 		f.Stages = append(f.Stages, s)
 	case instructions.Command:
 		s := f.Last()
+		if s.Replaced {
+			return nil
+		}
 		s.Instructions = append(s.Instructions, newInstruction(n, c))
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"github.com/moby/buildkit/util/suggest"
+
+	"github.com/builder-oci/builder/internal/fault"
 )
 
 // Needed gives the stages that target needs, itself last, each after those
@@ -89,7 +91,10 @@ func (f *File) newStage(n *parser.Node, c *instructions.Stage) (*Stage, error) {
 		s.BaseStage = i
 		s.Needs = []int{i}
 	}
-	if c.Platform != "" {
+	if err := f.replace(s, base); err != nil {
+		return nil, err
+	}
+	if c.Platform != "" && !s.Replaced {
 		if s.Platform, err = f.fromWord(s, "platform", c.Platform); err != nil {
 			return nil, err
 		}
@@ -187,6 +192,10 @@ func (f *File) resolveMounts(s *Stage, ins *Instruction) error {
 // source finds the earlier stage that --from means; -1 stands for an image.
 func (f *File) source(s *Stage, ins *Instruction, from string) (int, error) {
 	at := ins.Place(f.Name)
+	if _, known := f.contextNamed(from); known {
+		i, err := f.targetStage(s, from)
+		return i, fault.At(at, err)
+	}
 	if i, err := strconv.Atoi(from); err == nil {
 		if i < 0 || i >= s.Index {
 			return -1, faultAt(at, "stages are counted from 0, and only earlier ones can be read", "there is no stage %d before this one", i)

@@ -20,7 +20,7 @@ func budCommand() *cli.Command {
 		Aliases:   []string{"build"},
 		Category:  categoryBuild,
 		Usage:     "Build an image from a Dockerfile",
-		ArgsUsage: "DIRECTORY",
+		ArgsUsage: "DIRECTORY|URL|-",
 		Flags:     budFlags(),
 		Action:    bud,
 	}
@@ -34,16 +34,18 @@ func bud(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if path := c.String("iidfile"); path != "" {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
+	outs, err := readOutputs(c, &o)
+	if err != nil {
+		return err
+	}
+	if err := dropOld(c.String("iidfile"), outs.metadata); err != nil {
+		return err
 	}
 	var id digest.Digest
 	if userns.Inside() {
-		id, err = buildInside(c, o)
+		id, err = buildInside(c, o, outs)
 	} else {
-		id, err = buildOutside(c, o)
+		id, err = buildOutside(c, o, outs)
 	}
 	if err != nil || id == "" {
 		return err
@@ -54,14 +56,18 @@ func bud(c *cli.Context) error {
 		}
 	}
 	if c.Bool("quiet") {
-		_, err = fmt.Fprintln(c.App.Writer, id)
+		out := c.App.Writer
+		if outs.stdout {
+			out = c.App.ErrWriter
+		}
+		_, err = fmt.Fprintln(out, id)
 	}
 	return err
 }
 
 // buildOutside gives no id where the build went on inside, and was finished
 // there.
-func buildOutside(c *cli.Context, o build.Options) (digest.Digest, error) {
+func buildOutside(c *cli.Context, o build.Options, outs *outputs) (digest.Digest, error) {
 	mapping, err := userns.Detect()
 	if err != nil {
 		return "", err
@@ -77,19 +83,22 @@ func buildOutside(c *cli.Context, o build.Options) (digest.Digest, error) {
 		if err := errors.Join(store.Sweep(c.Context, false), store.Close()); err != nil {
 			return "", err
 		}
-		if err := restoreStdin(o.Source); err != nil {
+		if err := passStdin(o); err != nil {
 			return "", err
 		}
 		notice(c.App.ErrWriter, mapping)
 		return "", enter(c, nil, storeEnv(store)...)
 	}
-	err = errors.Join(err, store.Close())
-	lines := newProgress(c)
+	lines := newProgress(c, outs)
 	events.replay(lines)
+	if err == nil && lines.Err() == nil {
+		err = outs.deliver(c, store, result, lines.out)
+	}
+	err = errors.Join(err, store.Close())
 	return result.ID, firstOf(lines.Err(), err)
 }
 
-func buildInside(c *cli.Context, o build.Options) (_ digest.Digest, err error) {
+func buildInside(c *cli.Context, o build.Options, outs *outputs) (_ digest.Digest, err error) {
 	h, err := openHost(c)
 	if err != nil {
 		return "", err
@@ -97,7 +106,7 @@ func buildInside(c *cli.Context, o build.Options) (_ digest.Digest, err error) {
 	defer func() { err = errors.Join(err, h.Close()) }()
 	ctx, cancel := context.WithCancelCause(c.Context)
 	defer cancel(nil)
-	lines := newProgress(c)
+	lines := newProgress(c, outs)
 	lines.broken = cancel
 	env := build.Env{
 		Store:       h.store,
@@ -105,8 +114,13 @@ func buildInside(c *cli.Context, o build.Options) (_ digest.Digest, err error) {
 		Snapshots:   h.snapshots,
 		Sandbox:     h.sandbox,
 		Pull:        puller(c, h.store, lines.out),
+		Adopt:       adopter(c, h.store),
+		AsCaller:    userns.AsCaller,
 	}
 	result, err := build.Build(ctx, o, env, lines)
+	if err == nil {
+		err = outs.deliver(c, h.store, result, lines.out)
+	}
 	// A build that nobody listens to ends for that.
 	return result.ID, firstOf(lines.Err(), err)
 }
@@ -118,9 +132,13 @@ func firstOf(cause, err error) error {
 	return err
 }
 
-// newProgress prints steps to the standard output, and to nobody with --quiet.
-func newProgress(c *cli.Context) *progress {
+// newProgress prints steps to the standard output, or to the other one where
+// that takes a result, and to nobody with --quiet.
+func newProgress(c *cli.Context, outs *outputs) *progress {
 	p := &progress{out: c.App.Writer, notes: c.App.ErrWriter}
+	if outs.stdout {
+		p.out = c.App.ErrWriter
+	}
 	if c.Bool("quiet") {
 		p.out = io.Discard
 	}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -30,6 +28,7 @@ func budFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image a `NAME`[:TAG]; may be repeated"},
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the Dockerfile from `PATH`, - is standard input"},
 		&cli.StringSliceFlag{Name: "build-arg", Usage: "value of an ARG, `NAME[=VALUE]`, else the environment's"},
+		&cli.StringSliceFlag{Name: "build-context", Usage: "name a further context, `NAME=DIRECTORY|URL|…`"},
 		&cli.StringSliceFlag{Name: "label", Usage: "add a label `NAME=VALUE` to the image"},
 		&cli.StringFlag{Name: "target", Usage: "stop after the stage `NAME`"},
 		&cli.BoolFlag{Name: "no-cache", Usage: "execute every step, whatever is known"},
@@ -38,14 +37,15 @@ func budFlags() []cli.Flag {
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id to `FILE`"},
 		&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: oci or docker", Value: "oci"},
 		&cli.Int64Flag{Name: "timestamp", Usage: "`SECONDS` since 1970, the time of all that's in the image"},
+		&cli.Int64Flag{Name: "source-date-epoch", Hidden: true}, // buildah's name for it
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
 		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
-	}, sandboxFlags(), registryFlags(),
+	}, sandboxFlags(), registryFlags(), outputFlags(),
 		granted("layers", "rm", "force-rm"),
-		laterBools("push", "squash", "squash-all", "check", "compress"),
-		later("secret", "ssh", "build-context", "platform", "arch", "os", "variant", "output", "o", "cache-from",
-			"cache-to", "no-cache-filter", "attest", "provenance", "sbom", "annotation", "metadata-file", "allow",
+		laterBools("squash", "squash-all", "check", "compress"),
+		later("secret", "ssh", "platform", "arch", "os", "variant", "cache-from",
+			"cache-to", "no-cache-filter", "attest", "provenance", "sbom", "allow",
 			"cap-add", "cap-drop", "security-opt", "device", "volume", "v", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
 			"ignorefile", "logfile", "unsetenv", "env", "manifest", "builder"),
@@ -117,24 +117,18 @@ func readSandboxFlags(c *cli.Context) (sandboxOptions, error) {
 // be meant.
 func buildOptions(c *cli.Context) (build.Options, error) {
 	var o build.Options
-	dir, err := contextDir(c)
-	if err != nil {
-		return o, err
-	}
 	s, err := readSandboxFlags(c)
 	if err != nil {
 		return o, err
 	}
 	o = build.Options{
-		ContextDir: dir,
-		Dockerfile: c.String("file"),
-		Target:     c.String("target"),
-		BuildArgs:  buildArgs(c.StringSlice("build-arg")),
-		Labels:     c.StringSlice("label"),
-		NoCache:    c.Bool("no-cache"),
-		Pull:       c.Bool("pull"),
-		Jobs:       c.Int("jobs"),
-		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
+		Target:    c.String("target"),
+		BuildArgs: buildArgs(c.StringSlice("build-arg")),
+		Labels:    c.StringSlice("label"),
+		NoCache:   c.Bool("no-cache"),
+		Pull:      c.Bool("pull"),
+		Jobs:      c.Int("jobs"),
+		Network:   s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
 	}
 	o.Proxy = proxies(o.BuildArgs)
 	for _, name := range c.StringSlice("tag") {
@@ -143,45 +137,25 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		}
 		o.Tags = append(o.Tags, name)
 	}
-	if o.Epoch, err = epoch(c); err != nil {
+	if o.Epoch, err = epoch(c, o.BuildArgs[epochEnv]); err != nil {
 		return o, err
 	}
 	if err := packing(c, &o); err != nil {
 		return o, err
 	}
-	if o.Dockerfile == "-" {
-		if o.Source, err = io.ReadAll(os.Stdin); err != nil {
-			return o, fmt.Errorf("reading the Dockerfile from standard input: %w", err)
-		}
-		o.Dockerfile = "stdin" // what errors call it
-	}
-	return o, nil
+	return o, readContext(c, &o)
 }
 
-// contextDir is the build context; anything but a directory is for later.
-func contextDir(c *cli.Context) (string, error) {
+// contextArgument is the one argument that there has to be.
+func contextArgument(c *cli.Context) (string, error) {
 	if c.NArg() > 1 {
 		return "", usageError(c.Command.HelpName, "%s takes one build context, not %d: %s",
 			c.Command.HelpName, c.NArg(), strings.Join(c.Args().Slice(), " "))
 	}
-	dir := c.Args().First()
-	switch {
-	case dir == "":
+	if c.Args().First() == "" {
 		return "", usageError(c.Command.HelpName, "%s needs a build context, such as . for this directory", c.Command.HelpName)
-	case dir == "-":
-		return "", notYet("a build context from standard input")
-	case isRemote(dir):
-		return "", notYet("the remote build context " + dir)
 	}
-	st, err := os.Stat(dir)
-	if err != nil {
-		return "", fault.New("", "the build context can't be read: %w", err)
-	}
-	if !st.IsDir() {
-		return "", fault.New("name the directory that holds what COPY takes, and the Dockerfile by -f",
-			"the build context %s is not a directory", dir)
-	}
-	return dir, nil
+	return c.Args().First(), nil
 }
 
 // isRemote tells what docker takes for a URL or a git repository.
@@ -210,12 +184,17 @@ func buildArgs(args []string) map[string]string {
 	return values
 }
 
-// epoch is the time that --timestamp, or else the environment, gives to all
-// that is in the image.
-func epoch(c *cli.Context) (*time.Time, error) {
+// epoch is the time that --timestamp, or else the build argument, or else the
+// environment, gives to all that is in the image.
+func epoch(c *cli.Context, arg string) (*time.Time, error) {
 	seconds := c.Int64("timestamp")
-	if !c.IsSet("timestamp") {
-		text := os.Getenv(epochEnv)
+	if c.IsSet("source-date-epoch") {
+		seconds = c.Int64("source-date-epoch")
+	} else if !c.IsSet("timestamp") {
+		text := arg
+		if text == "" {
+			text = os.Getenv(epochEnv)
+		}
 		if text == "" {
 			return nil, nil
 		}
@@ -229,14 +208,16 @@ func epoch(c *cli.Context) (*time.Time, error) {
 	return &t, nil
 }
 
+// highestLevel is that of each compression; the lowest is 1.
+var highestLevel = map[layer.Compression]int{layer.Gzip: 9, layer.Zstd: 22, layer.None: 0}
+
 // packing reads how layers and config are written.
 func packing(c *cli.Context, o *build.Options) error {
 	o.Format, o.Compression, o.Level = layout.Format(c.String("format")), layer.Compression(c.String("compression")), c.Int("compression-level")
 	if o.Format != layout.FormatOCI && o.Format != layout.FormatDocker {
 		return usageError(c.Command.HelpName, "--format %q is neither oci nor docker", o.Format)
 	}
-	highest := map[layer.Compression]int{"gzip": 9, "zstd": 22, "none": 0}
-	most, known := highest[o.Compression]
+	most, known := highestLevel[o.Compression]
 	if !known {
 		return usageError(c.Command.HelpName, "--compression %q is none of gzip, zstd, none", o.Compression)
 	}

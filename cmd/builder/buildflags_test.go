@@ -72,6 +72,12 @@ func TestBudTakesTheEpochFromTheEnvironment(t *testing.T) {
 	if o, err = readBud(t.TempDir(), "--timestamp=7"); err != nil || o.Epoch.Unix() != 7 {
 		t.Errorf("time %v, %v", o.Epoch, err)
 	}
+	if o, err = readBud(t.TempDir(), "--build-arg", epochEnv+"=8"); err != nil || o.Epoch.Unix() != 8 {
+		t.Errorf("time %v, %v", o.Epoch, err)
+	}
+	if o, err = readBud(t.TempDir(), "--source-date-epoch=9"); err != nil || o.Epoch.Unix() != 9 {
+		t.Errorf("time %v, %v", o.Epoch, err)
+	}
 	t.Setenv(epochEnv, "yesterday")
 	if _, err = readBud(t.TempDir()); err == nil || !strings.Contains(err.Error(), epochEnv) {
 		t.Errorf("no error of %s: %v", epochEnv, err)
@@ -84,12 +90,11 @@ func TestBudRefusesWhatItCannotDo(t *testing.T) {
 	tests := []struct{ line, want string }{
 		{"--secret id=x .", "--secret is not supported yet"},
 		{"--ssh default .", "--ssh is not supported yet"},
-		{"-o out .", "-o is not supported yet"},
 		{"--squash .", "--squash is not supported yet"},
 		{"--rm=false .", "--rm=false is not supported yet"},
 		{"--progress tty .", "--progress tty is not supported yet"},
-		{"-", "a build context from standard input is not supported yet"},
-		{"https://example.com/x.git", "the remote build context https://example.com/x.git is not supported yet"},
+		{"-f - -", "can't both be the standard input"},
+		{"--build-context x .", "is not NAME=VALUE"},
 		{"", "needs a build context"},
 		{"one two", "takes one build context, not 2"},
 		{"nowhere/at/all", "no such file"},

@@ -43,6 +43,8 @@ func (p *progress) Report(e build.Event) {
 		p.line(p.out, "Successfully built %s", shortID(e.ID))
 	case build.Tagged:
 		p.line(p.out, "Successfully tagged %s", e.Name)
+	case build.Fetching:
+		p.line(p.notes, "%s: fetching the build context %s", programName, e.Ref)
 	case build.Notice:
 		p.line(p.notes, "%s", strings.TrimSpace(render(e.Err)))
 	}

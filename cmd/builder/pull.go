@@ -74,6 +74,17 @@ func puller(c *cli.Context, store *storage.Store, out io.Writer) func(context.Co
 	}
 }
 
+// adopter gives a function that takes up images of other OCI layouts.
+func adopter(c *cli.Context, store *storage.Store) func(context.Context, string) (layout.Image, error) {
+	return func(ctx context.Context, ref string) (layout.Image, error) {
+		o, err := transportOptions(c, store)
+		if err != nil {
+			return layout.Image{}, err
+		}
+		return transport.Adopt(ctx, ref, o)
+	}
+}
+
 // pullImage pulls an image into store and prints its way as docker does.
 func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, platform string, out io.Writer) (layout.Image, error) {
 	canonical, err := layout.ParseName(name)
@@ -231,33 +242,44 @@ func push(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		o, err := transportOptions(c, store)
+		pushed, err := pushImage(c, store, img, dest, out)
 		if err != nil {
 			return err
 		}
-		lines := blobLines{out: out, words: pushWords}
-		lines.heading, dest, err = pushHeading(dest)
-		if err != nil {
-			return err
-		}
-		o.Report = lines.report
-		lines.begin()
-		pushed, err := transport.Push(c.Context, img, dest, o)
-		if err != nil {
-			return err
-		}
-		_, tag := splitName(dest)
-		lines.print("%s: digest: %s size: %d", tag, pushed, img.Target().Size)
 		if file := c.String("digestfile"); file != "" {
 			if err := os.WriteFile(file, []byte(pushed), 0o644); err != nil {
 				return err
 			}
 		}
 		if c.Bool("quiet") {
-			_, lines.err = fmt.Fprintln(c.App.Writer, dest)
+			if _, dest, err = pushHeading(dest); err == nil {
+				_, err = fmt.Fprintln(c.App.Writer, dest)
+			}
 		}
-		return lines.err
+		return err
 	})
+}
+
+// pushImage copies an image to dest and prints its way as docker does.
+func pushImage(c *cli.Context, store *storage.Store, img layout.Image, dest string, out io.Writer) (digest.Digest, error) {
+	o, err := transportOptions(c, store)
+	if err != nil {
+		return "", err
+	}
+	lines := blobLines{out: out, words: pushWords}
+	lines.heading, dest, err = pushHeading(dest)
+	if err != nil {
+		return "", err
+	}
+	o.Report = lines.report
+	lines.begin()
+	pushed, err := transport.Push(c.Context, img, dest, o)
+	if err != nil {
+		return "", err
+	}
+	_, tag := splitName(dest)
+	lines.print("%s: digest: %s size: %d", tag, pushed, img.Target().Size)
+	return pushed, lines.err
 }
 
 // pushHeading says where an image goes, and gives the destination's full form.

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/transport"
+)
+
+// deliver gives the image away. Its blobs are in the store, which is open.
+func (outs *outputs) deliver(c *cli.Context, store *storage.Store, r build.Result, out io.Writer) error {
+	if r.ID == "" {
+		return nil
+	}
+	img := layout.Image{ID: r.ID, Manifest: r.Manifest}
+	for _, a := range outs.archives {
+		if err := a.write(c, store, img, outs.names); err != nil {
+			return err
+		}
+	}
+	if outs.push {
+		for _, name := range outs.names {
+			if _, err := pushImage(c, store, img, name, out); err != nil {
+				return err
+			}
+		}
+	}
+	return outs.writeMetadata(r)
+}
+
+// asNamed gives an image under each of its names, or once where it has none.
+func asNamed(img layout.Image, names []string) []layout.Image {
+	images := make([]layout.Image, max(1, len(names)))
+	for i := range images {
+		images[i] = img
+		if i < len(names) {
+			images[i].Name = names[i]
+		}
+	}
+	return images
+}
+
+func (a archiveOutput) write(c *cli.Context, store *storage.Store, img layout.Image, names []string) error {
+	o, err := transportOptions(c, store)
+	if err != nil {
+		return err
+	}
+	if a.isDir {
+		for _, i := range asNamed(img, names) {
+			dest := "oci:" + a.dest
+			if i.Name != "" {
+				dest += ":" + layout.Familiar(i.Name)
+			}
+			if _, err := transport.Push(c.Context, i, dest, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	save := func(w io.Writer) error { return transport.Save(c.Context, asNamed(img, names), w, a.format, o) }
+	if a.dest == "-" {
+		return save(c.App.Writer)
+	}
+	return writeFile(a.dest, save)
+}
+
+// metadata is what BuildKit tells of a build.
+type metadata struct {
+	Config     digest.Digest `json:"containerimage.config.digest"`
+	Descriptor v1.Descriptor `json:"containerimage.descriptor"`
+	Digest     digest.Digest `json:"containerimage.digest"`
+	Name       string        `json:"image.name,omitempty"`
+}
+
+func (outs *outputs) writeMetadata(r build.Result) error {
+	if outs.metadata == "" {
+		return nil
+	}
+	plain := v1.Descriptor{MediaType: r.Manifest.MediaType, Digest: r.Manifest.Digest, Size: r.Manifest.Size}
+	data, err := json.MarshalIndent(metadata{r.ID, plain, r.Manifest.Digest, strings.Join(outs.names, ",")}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(outs.metadata, append(data, '\n'), 0o644)
+}
+
+// dropOld removes what an earlier build has written: where this one fails, none
+// must be taken for its own.
+func dropOld(paths ...string) error {
+	for _, path := range paths {
+		if path == "" {
+			continue
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
