@@ -10,6 +10,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"strconv"
 	"sync"
@@ -51,9 +52,11 @@ type build struct {
 	total int                 // steps of all needed stages
 	// triggered has the stages that the triggers of a stage's base read.
 	triggered map[int][]int
+	without   map[int]bool // stages whose steps are all executed
 	runner    *stage.Runner
 	packer    *packer
 	files     *contextSource
+	former    *former
 
 	mu     sync.Mutex
 	stages map[int]*future[*stage.State]    // by stage index
@@ -63,11 +66,16 @@ type build struct {
 }
 
 // Build makes the image that o asks for and gives it its names.
-func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) {
+func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, err error) {
 	b, err := prepare(o, env, r)
 	if err != nil {
 		return Result{}, err
 	}
+	defer func() {
+		if !errors.Is(err, ErrNamespace) {
+			b.former.save(err != nil)
+		}
+	}()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	b.ctx = ctx
@@ -111,6 +119,9 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 	if b.order, err = b.file.Needed(o.Target); err != nil {
 		return nil, err
 	}
+	if b.without, err = b.file.Indexes(o.NoCacheFor); err != nil {
+		return nil, err
+	}
 	for _, s := range b.order {
 		if err := b.checkSupported(s); err != nil {
 			return nil, err
@@ -118,7 +129,9 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 	}
 	b.files = newContextSource(o.ContextDir, b.path, env.Store.Cache())
 	b.packer = newPacker(o, env)
+	b.former = newFormer(b)
 	b.runner = b.newRunner()
+	b.runner.Former = b.former.at
 	return b, nil
 }
 
@@ -177,13 +190,17 @@ func (b *build) newRunner() *stage.Runner {
 
 // report passes an event on, and counts.
 func (b *build) report(e Event) {
-	switch e.(type) {
+	switch e := e.(type) {
+	case stage.Missed:
+		b.former.missed(e.Place, e.Reason)
 	case stage.Cached:
+		b.former.solved(e.Place, e.Key, e.Parent)
 		b.mu.Lock()
 		b.result.Cached++
 		b.result.Steps++
 		b.mu.Unlock()
 	case stage.Made:
+		b.former.solved(e.Place, e.Key, e.Parent)
 		b.mu.Lock()
 		b.result.Steps++
 		b.mu.Unlock()
@@ -194,7 +211,7 @@ func (b *build) report(e Event) {
 
 // at gives the step of a stage's instruction; -1 is its FROM.
 func (b *build) at(s *dockerfile.Stage, instruction int) stage.Step {
-	at := stage.Step{N: b.first[s.Index] + instruction + 1, Total: b.total}
+	at := stage.Step{N: b.first[s.Index] + instruction + 1, Total: b.total, Place: stage.Place{Stage: s.Index, N: instruction}}
 	if len(b.order) > 1 {
 		at.Stage = stageName(s)
 	}

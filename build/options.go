@@ -31,6 +31,8 @@ type Options struct {
 	Labels []string
 	// NoCache runs every step, and makes its result the cached one.
 	NoCache bool
+	// NoCacheFor names the stages whose steps are all executed.
+	NoCacheFor []string
 	// Pull asks the registry for each base image even if it is present.
 	Pull bool
 	// Format is that of config and manifest.

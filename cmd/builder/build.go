@@ -120,7 +120,7 @@ func firstOf(cause, err error) error {
 
 // newProgress prints steps to the standard output, and to nobody with --quiet.
 func newProgress(c *cli.Context) *progress {
-	p := &progress{out: c.App.Writer, notes: c.App.ErrWriter}
+	p := &progress{out: c.App.Writer, notes: c.App.ErrWriter, explain: c.Bool("explain")}
 	if c.Bool("quiet") {
 		p.out = io.Discard
 	}
