@@ -127,7 +127,7 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 			return nil, err
 		}
 	}
-	b.files = newContextSource(o.ContextDir, b.path, env.Store.Cache())
+	b.files = newContextSource(o, b.path, env.Store.Cache())
 	b.packer = newPacker(o, env)
 	b.former = newFormer(b)
 	b.runner = b.newRunner()

@@ -33,6 +33,9 @@ type Options struct {
 	NoCache bool
 	// NoCacheFor names the stages whose steps are all executed.
 	NoCacheFor []string
+	// GitModes takes of a context file's mode the executable bit only, as git
+	// stores it.
+	GitModes bool
 	// Pull asks the registry for each base image even if it is present.
 	Pull bool
 	// Format is that of config and manifest.
