@@ -22,6 +22,7 @@ import (
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 // ErrNamespace says that the build has to execute something, which needs a
@@ -37,6 +38,8 @@ type Result struct {
 	// Steps counts the steps that change files, Cached those among them whose
 	// result was known.
 	Steps, Cached int
+	// Made are the trees that were made, also by a build that failed.
+	Made []snapshot.Key
 }
 
 // build is one build in progress.
@@ -74,6 +77,11 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, 
 	defer func() {
 		if !errors.Is(err, ErrNamespace) {
 			b.former.save(err != nil)
+		}
+		if err != nil {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			result.Made = b.result.Made
 		}
 	}()
 	ctx, cancel := context.WithCancel(ctx)
@@ -203,6 +211,7 @@ func (b *build) report(e Event) {
 		b.former.solved(e.Place, e.Key, e.Parent)
 		b.mu.Lock()
 		b.result.Steps++
+		b.result.Made = append(b.result.Made, e.Tree)
 		b.mu.Unlock()
 		return
 	}

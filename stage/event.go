@@ -1,6 +1,10 @@
 package stage
 
-import digest "github.com/opencontainers/go-digest"
+import (
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/storage/snapshot"
+)
 
 // Event is something that happens in a step and that a user may want to see:
 // one of the types below.
@@ -67,8 +71,9 @@ type Warning struct {
 }
 
 // Made is sent when a step that changes files was executed. Key is the step's,
-// Parent the one that it was made from.
+// Parent the one that it was made from, and Tree what it made.
 type Made struct {
 	Step
 	Key, Parent digest.Digest
+	Tree        snapshot.Key
 }

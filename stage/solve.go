@@ -87,7 +87,7 @@ func (r *Runner) record(st *State, at Step, j *job, key digest.Digest, result sn
 	if err := r.Cache.PutStep(step, j.allInputs); err != nil {
 		return err
 	}
-	r.Report(Made{Step: at, Key: key, Parent: st.Key})
+	r.Report(Made{Step: at, Key: key, Parent: st.Key, Tree: result})
 	r.advance(st, at, j, step)
 	return nil
 }
@@ -132,6 +132,7 @@ func (r *Runner) adoptKnown(st *State, at Step, j *job) bool {
 	if step == nil {
 		return false
 	}
+	r.Cache.Used(step.Key)
 	r.Report(Cached{Step: at, Key: step.Key, Parent: st.Key})
 	r.advance(st, at, j, step)
 	return true

@@ -107,6 +107,9 @@ func buildInside(c *cli.Context, o build.Options) (_ digest.Digest, err error) {
 		Pull:        puller(c, h.store, lines.out),
 	}
 	result, err := build.Build(ctx, o, env, lines)
+	if len(result.Made) > 0 && ctx.Err() == nil {
+		boundCache(c, h.store, result.Made)
+	}
 	// A build that nobody listens to ends for that.
 	return result.ID, firstOf(lines.Err(), err)
 }

@@ -33,6 +33,7 @@ func budFlags() []cli.Flag {
 		&cli.StringFlag{Name: "target", Usage: "stop after the stage `NAME`"},
 		&cli.BoolFlag{Name: "no-cache", Usage: "execute every step, whatever is known"},
 		&cli.StringSliceFlag{Name: "no-cache-filter", Usage: "execute every step of the stage `NAME`[,NAME...]; may be repeated"},
+		cacheLimitFlag(),
 		&cli.BoolFlag{Name: "explain", Usage: "say of every executed step why it isn't cached"},
 		&cli.BoolFlag{Name: "git-modes", Usage: "of a context file's mode take the executable bit only, as git does"},
 		&cli.BoolFlag{Name: "pull", Usage: "ask the registry for newer base images"},
@@ -143,6 +144,9 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 			return o, err
 		}
 		o.Tags = append(o.Tags, name)
+	}
+	if _, err := cacheLimit(c, ""); err != nil {
+		return o, err
 	}
 	if o.Epoch, err = epoch(c); err != nil {
 		return o, err

@@ -36,9 +36,6 @@ type whyStep struct {
 
 // cacheWhy tells why the last build executed what it did.
 func cacheWhy(c *cli.Context) error {
-	if c.NArg() > 0 {
-		return usageError(c.Command.HelpName, "%s takes no arguments", c.Command.HelpName)
-	}
 	return withStore(c, func(store *storage.Store) error {
 		last, err := store.Cache().LastBuild()
 		if errors.Is(err, cache.ErrNotFound) {

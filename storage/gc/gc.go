@@ -88,6 +88,10 @@ func (c *Collector) FreeUnreferenced(ctx context.Context, freed []digest.Digest)
 	if err := c.Layout.NoteFree(freed); err != nil {
 		return 0, false, err
 	}
+	// What only images held may now be the cache's alone.
+	if err := c.Cache.ForgetTotal(); err != nil {
+		return 0, false, err
+	}
 	done, err = c.alone(ctx, func() error {
 		bytes, err = c.clean(ctx)
 		return err
