@@ -107,7 +107,7 @@ func buildInside(c *cli.Context, o build.Options) (_ digest.Digest, err error) {
 		Pull:        puller(c, h.store, lines.out),
 	}
 	result, err := build.Build(ctx, o, env, lines)
-	if len(result.Made) > 0 && ctx.Err() == nil {
+	if len(result.Made) > 0 {
 		boundCache(c, h.store, result.Made)
 	}
 	// A build that nobody listens to ends for that.

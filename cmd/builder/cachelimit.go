@@ -50,6 +50,10 @@ func cacheLimit(c *cli.Context, root string) (int64, error) {
 // boundCache keeps the cache within its limit after a build that has made trees.
 // What stands in its way doesn't make the build fail.
 func boundCache(c *cli.Context, store *storage.Store, made []snapshot.Key) {
+	if c.Err() != nil {
+		_ = store.Cache().ForgetTotal() // whoever interrupts doesn't wait: the next build measures
+		return
+	}
 	limit, err := cacheLimit(c, store.Root())
 	if err == nil && limit < 0 {
 		return

@@ -53,3 +53,17 @@ func TestOfManyBuildsTheOldestAreForgotten(t *testing.T) {
 		t.Errorf("the oldest: %v", err)
 	}
 }
+
+func TestBuildsThatNobodyRepeatsAreOld(t *testing.T) {
+	c := newCache(t)
+	for target, age := range map[string]time.Duration{"old": 2 * time.Hour, "new": time.Minute} {
+		b := &Build{Target: target}
+		must(t, c.PutBuild(b))
+		must(t, os.Chtimes(c.path(buildsDir, b.ID()), time.Time{}, time.Now().Add(-age)))
+	}
+	old, err := c.OldBuilds(time.Hour)
+	must(t, err)
+	if len(old) != 1 || old[0] != c.path(buildsDir, (&Build{Target: "old"}).ID()) {
+		t.Errorf("%q", old)
+	}
+}

@@ -329,7 +329,8 @@ func (c *Collector) removeRubbish() error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	// Builds that were killed have added nothing to it.
+	errs := []error{c.Cache.ForgetTotal()}
 	for _, path := range slices.Concat(paths, locks, logs, builds) {
 		errs = append(errs, os.RemoveAll(path))
 	}

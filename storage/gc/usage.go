@@ -1,6 +1,7 @@
 package gc
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -229,12 +230,16 @@ func (c *Collector) TreeBytes(keys []snapshot.Key) (int64, error) {
 	return sum, nil
 }
 
-// diskUsage gives the bytes that a tree takes, each file once.
+// diskUsage gives the bytes that a tree takes, each file once. What another id
+// mapping has closed to this one isn't counted.
 func diskUsage(root string) (int64, error) {
 	type inode struct{ dev, ino uint64 }
 	linked := map[inode]bool{}
 	var bytes int64
 	err := filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil
+		}
 		if err != nil {
 			return ignoreAbsent(err)
 		}
