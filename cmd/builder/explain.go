@@ -128,7 +128,7 @@ func oneLine(text string) string {
 }
 
 // explanation gives a reason's lines: the short form, and where that doesn't
-// say all, each change.
+// say all, each change, indented.
 func explanation(r stage.Reason) []string {
 	lines := []string{"Not cached: " + why(r)}
 	if len(r.Changes) < 2 && r.Files < 2 {

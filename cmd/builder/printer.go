@@ -60,8 +60,9 @@ func (p *progress) missed(e stage.Missed) {
 		}
 		lines = lines[:1]
 	}
-	for _, line := range lines {
-		p.step(e.Step, " ---> %s", line)
+	p.step(e.Step, " ---> %s", lines[0])
+	for _, line := range lines[1:] {
+		p.step(e.Step, "  %s", line)
 	}
 }
 
