@@ -10,6 +10,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"strconv"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 // ErrNamespace says that the build has to execute something, which needs a
@@ -37,6 +39,8 @@ type Result struct {
 	// Steps counts the steps that change files, Cached those among them whose
 	// result was known.
 	Steps, Cached int
+	// Made are the trees that were made, also by a build that failed.
+	Made []snapshot.Key
 }
 
 // build is one build in progress.
@@ -51,11 +55,13 @@ type build struct {
 	total int                 // steps of all needed stages
 	// triggered has the stages that the triggers of a stage's base read.
 	triggered map[int][]int
+	without   map[int]bool // stages whose steps are all executed
 	runner    *stage.Runner
 	packer    *packer
 	context   contextPlace
 	contexts  map[string]*namedContext // by ContextName
 	files     *contextSource
+	former    *former
 
 	// work counts the futures that are being worked out. A step in progress
 	// uses the networks, the session and the packer, so all of it is waited for
@@ -71,7 +77,7 @@ type build struct {
 
 // Build makes the image that o asks for and gives it its names. When it
 // returns, nothing that it began goes on; the end of ctx ends what it is doing.
-func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) {
+func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if env.Snapshots == nil && len(o.Trees) > 0 {
@@ -81,6 +87,16 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 	if err != nil {
 		return Result{}, err
 	}
+	defer func() {
+		if !errors.Is(err, ErrNamespace) {
+			b.former.save(err != nil)
+		}
+		if err != nil {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			result.Made = b.result.Made
+		}
+	}()
 	defer b.packer.close(cancel)
 	defer b.closeContexts()
 	defer func() { cancel(); b.work.Wait() }()
@@ -115,9 +131,14 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 	if b.order, err = b.file.Needed(o.Target); err != nil {
 		return nil, err
 	}
+	if b.without, err = b.file.Indexes(o.NoCacheFor); err != nil {
+		return nil, err
+	}
 	b.files = newContextSource(func() (*contextFiles, error) { return b.openContext(b.context) })
 	b.packer = newPacker(o, env)
+	b.former = newFormer(b)
 	b.runner = b.newRunner()
+	b.runner.Former = b.former.at
 	for _, s := range b.order {
 		if err := b.checkSupported(s); err != nil {
 			return nil, err
@@ -191,15 +212,20 @@ func (b *build) newRunner() *stage.Runner {
 
 // report passes an event on, and counts.
 func (b *build) report(e Event) {
-	switch e.(type) {
+	switch e := e.(type) {
+	case stage.Missed:
+		b.former.missed(e.Place, e.Reason)
 	case stage.Cached:
+		b.former.solved(e.Place, e.Key, e.Parent)
 		b.mu.Lock()
 		b.result.Cached++
 		b.result.Steps++
 		b.mu.Unlock()
 	case stage.Made:
+		b.former.solved(e.Place, e.Key, e.Parent)
 		b.mu.Lock()
 		b.result.Steps++
+		b.result.Made = append(b.result.Made, e.Tree)
 		b.mu.Unlock()
 		return
 	}
@@ -208,7 +234,7 @@ func (b *build) report(e Event) {
 
 // at gives the step of a stage's instruction; -1 is its FROM.
 func (b *build) at(s *dockerfile.Stage, instruction int) stage.Step {
-	at := stage.Step{N: b.first[s.Index] + instruction + 1, Total: b.total}
+	at := stage.Step{N: b.first[s.Index] + instruction + 1, Total: b.total, Place: stage.Place{Stage: s.Index, N: instruction}}
 	if len(b.order) > 1 {
 		at.Stage = stageName(s)
 	}

@@ -126,7 +126,7 @@ func (b *build) quiet() *build {
 	q := &build{
 		ctx: b.ctx, o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
 		file: b.file, context: b.context, contexts: b.contexts,
-		order: b.order, first: b.first, total: b.total, triggered: b.triggered,
+		order: b.order, first: b.first, total: b.total, triggered: b.triggered, without: b.without,
 		packer: b.packer, files: b.files, work: b.work,
 		stages: map[int]*future[*stage.State]{},
 		bases:  b.bases,
@@ -146,8 +146,12 @@ func (b *build) solved(ctx context.Context, s *dockerfile.Stage) *future[*stage.
 
 // defined gives what the instructions of a stage, the context and the records
 // say of it, without building it: its config, its definition, and the outcomes
-// of its steps.
+// of its steps. Of a stage that isn't to be taken from the cache nothing is known
+// before it is built.
 func (b *build) defined(ctx context.Context, s *dockerfile.Stage) (*stage.State, error) {
+	if b.without[s.Index] {
+		return b.solved(ctx, s).wait(ctx)
+	}
 	b.mu.Lock()
 	f := b.stages[s.Index]
 	b.mu.Unlock()
@@ -166,6 +170,11 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 		packing.Made = func(layers []stage.Layer) { b.packer.startEarly(b.ctx, layers) }
 		r = &packing
 	}
+	if b.without[s.Index] && !r.NoCache {
+		fresh := *r
+		fresh.NoCache = true
+		r = &fresh
+	}
 	at := b.at(s, -1)
 	r.Report(stage.Started{Step: at, Text: s.Original})
 	st, err := b.from(ctx, s, r)
@@ -178,13 +187,19 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 		return nil, err
 	}
 	st.Config.Config.OnBuild = nil
-	for _, in := range triggers {
+	if !r.DefinesOnly() {
+		b.former.enter(s, st, triggers)
+	}
+	for i, in := range triggers {
+		at.Place.N = i
 		if err := b.step(ctx, s, st, r, in, at, true); err != nil {
 			return nil, err
 		}
 	}
 	for i, in := range s.Instructions {
-		if err := b.step(ctx, s, st, r, in, b.at(s, i), false); err != nil {
+		at := b.at(s, i)
+		at.Place.N += len(triggers)
+		if err := b.step(ctx, s, st, r, in, at, false); err != nil {
 			return nil, err
 		}
 	}

@@ -47,6 +47,11 @@ type Options struct {
 	Labels []string
 	// NoCache runs every step, and makes its result the cached one.
 	NoCache bool
+	// NoCacheFor names the stages whose steps are all executed.
+	NoCacheFor []string
+	// GitModes takes of a context file's mode the executable bit only, as git
+	// stores it.
+	GitModes bool
 	// Pull asks the registry for each base image even if it is present.
 	Pull bool
 	// Format is that of config and manifest.

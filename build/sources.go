@@ -71,6 +71,8 @@ func (s *contextSource) close() {
 type contextFiles struct {
 	dir     *buildcontext.Dir
 	digests *cache.Files // nil where nothing is remembered
+	// gitModes says that of a mode only the owner's executable bit counts.
+	gitModes bool
 
 	mu    sync.Mutex
 	known map[*layer.Entry]*buildcontext.Entry
@@ -161,6 +163,9 @@ func (f *contextFiles) entry(e *buildcontext.Entry) *layer.Entry {
 		Path: e.Path, Mode: int64(e.Stat.Mode & 0o7777), Linkname: e.Linkname,
 		ModTime: time.Unix(e.Stat.Mtim.Unix()),
 	}
+	if f.gitModes {
+		le.Mode = gitMode(e.Stat.Mode)
+	}
 	switch e.Stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		le.Type = tar.TypeDir
@@ -179,6 +184,15 @@ func (f *contextFiles) entry(e *buildcontext.Entry) *layer.Entry {
 		}
 	}
 	return le
+}
+
+// gitMode is the mode that git checks out under the usual umask: 0755 for a
+// directory and for a file that its owner may execute, else 0644.
+func gitMode(mode uint32) int64 {
+	if mode&unix.S_IFMT == unix.S_IFDIR || mode&unix.S_IXUSR != 0 {
+		return 0o755
+	}
+	return 0o644
 }
 
 // steadyFile fails when it is closed if it was changed while it was read.

@@ -1,5 +1,11 @@
 package stage
 
+import (
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
 // Event is something that happens in a step and that a user may want to see:
 // one of the types below.
 type Event any
@@ -10,7 +16,13 @@ type Step struct {
 	Stage string
 	// N counts the steps of the whole build from 1 to Total.
 	N, Total int
+	// Place is where the instruction stands in the Dockerfile.
+	Place Place
 }
+
+// Place is an instruction of a stage. N counts from 0, with the triggers of the
+// stage's base first; FROM has -1.
+type Place struct{ Stage, N int }
 
 // Started is sent when a step begins. Text is its instruction on one line.
 type Started struct {
@@ -32,8 +44,18 @@ type Output struct {
 	Stderr bool
 }
 
-// Cached is sent when a step's result was found.
-type Cached struct{ Step }
+// Cached is sent when a step's result was found. Key is the step's, Parent the
+// one that it was made from.
+type Cached struct {
+	Step
+	Key, Parent digest.Digest
+}
+
+// Missed is sent when a step has to be executed, and says why.
+type Missed struct {
+	Step
+	Reason Reason
+}
 
 // Done is sent when a step ended well. ID is the image's id after FROM and
 // the step's id, its key's first 12 digits, elsewhere.
@@ -48,5 +70,10 @@ type Warning struct {
 	Text string
 }
 
-// Made is sent when a step that changes files was executed.
-type Made struct{ Step }
+// Made is sent when a step that changes files was executed. Key is the step's,
+// Parent the one that it was made from, and Tree what it made.
+type Made struct {
+	Step
+	Key, Parent digest.Digest
+	Tree        snapshot.Key
+}

@@ -50,6 +50,7 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 	if r.adoptKnown(st, at, j) {
 		return r.Records.Remove(result) // its blob is the same, or nobody's
 	}
+	r.explain(at, j, key)
 	return r.record(st, at, j, key, result)
 }
 

@@ -50,6 +50,7 @@ func (in Run) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 		inputs:      append([]cache.Input{{Name: "parent", Value: st.Key.String()}}, inputs...),
 		instruction: in.Instruction,
 		createdBy:   in.CreatedBy,
+		details:     st.variables,
 	}
 	j.execute = func(ctx context.Context, result snapshot.Key) error {
 		return in.execute(ctx, r, st, at, j, result)

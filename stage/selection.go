@@ -237,7 +237,7 @@ func describe(e *layer.Entry) string {
 	return b.String()
 }
 
-// inputs yields the entries for the step's record.
+// inputs yields the entries for the step's record, by their paths in the source.
 func (s *selection) inputs(yield func(cache.Input) bool) {
 	for i := range s.items {
 		it := &s.items[i]
@@ -249,7 +249,7 @@ func (s *selection) inputs(yield func(cache.Input) bool) {
 			if d := s.digests[i][k]; d != "" {
 				value += " " + string(d)
 			}
-			if !yield(cache.Input{Name: "file:" + path.Join(it.name, it.rel(e)), Value: value}) {
+			if !yield(cache.Input{Name: "file:" + e.Path, Value: value}) {
 				return
 			}
 		}

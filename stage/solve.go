@@ -66,6 +66,7 @@ func (r *Runner) solve(ctx context.Context, st *State, at Step, j *job) error {
 	if r.adoptKnown(st, at, j) {
 		return nil
 	}
+	r.explain(at, j, key)
 	if err := r.EnsureTree(ctx, st); err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (r *Runner) record(st *State, at Step, j *job, key digest.Digest, result sn
 	if err := r.Cache.PutStep(step, j.allInputs); err != nil {
 		return err
 	}
-	r.Report(Made{Step: at})
+	r.Report(Made{Step: at, Key: key, Parent: st.Key, Tree: result})
 	r.advance(st, at, j, step)
 	return nil
 }
@@ -131,7 +132,8 @@ func (r *Runner) adoptKnown(st *State, at Step, j *job) bool {
 	if step == nil {
 		return false
 	}
-	r.Report(Cached{Step: at})
+	r.Cache.Used(step.Key)
+	r.Report(Cached{Step: at, Key: step.Key, Parent: st.Key})
 	r.advance(st, at, j, step)
 	return true
 }

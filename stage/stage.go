@@ -50,6 +50,9 @@ type Runner struct {
 	Made func(layers []Layer)
 	// Report takes the events of all steps.
 	Report func(Event)
+	// Former gives what stood in a step's place in the last build of the same,
+	// nil where nothing did; it may be nil itself.
+	Former func(Place) *Former
 	// NoCache executes each step, whatever is known.
 	NoCache bool
 	// ExactOwners says that every id of an image can stand on disk.

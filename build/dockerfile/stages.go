@@ -66,6 +66,19 @@ func (f *File) target(name string) (*Stage, error) {
 	return nil, faultAt(f.Name, remedy, "there is no stage %q to build", name)
 }
 
+// Indexes gives the stages that are called by their names or numbers.
+func (f *File) Indexes(names []string) (map[int]bool, error) {
+	indexes := map[int]bool{}
+	for _, name := range names {
+		s, err := f.target(name)
+		if err != nil {
+			return nil, err
+		}
+		indexes[s.Index] = true
+	}
+	return indexes, nil
+}
+
 // stageNamed finds the last stage of that name before the given index.
 func (f *File) stageNamed(name string, before int) (int, bool) {
 	for i := min(before, len(f.Stages)) - 1; i >= 0; i-- {

@@ -28,7 +28,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Version:  version,
 		Flags:    globalFlags(),
 		Commands: []*cli.Command{
-			budCommand(), runCommand(), unshareCommand(),
+			budCommand(), runCommand(), unshareCommand(), cacheCommand(), logsCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),

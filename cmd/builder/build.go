@@ -118,6 +118,9 @@ func buildInside(c *cli.Context, o build.Options, outs *outputs) (_ digest.Diges
 		AsCaller:    userns.AsCaller,
 	}
 	result, err := build.Build(ctx, o, env, lines)
+	if len(result.Made) > 0 {
+		boundCache(c, h.store, result.Made)
+	}
 	if err == nil {
 		err = outs.deliver(c, h.store, result, lines.out)
 	}
@@ -135,7 +138,7 @@ func firstOf(cause, err error) error {
 // newProgress prints steps to the standard output, or to the other one where
 // that takes a result, and to nobody with --quiet.
 func newProgress(c *cli.Context, outs *outputs) *progress {
-	p := &progress{out: c.App.Writer, notes: c.App.ErrWriter}
+	p := &progress{out: c.App.Writer, notes: c.App.ErrWriter, explain: c.Bool("explain")}
 	if outs.stdout {
 		p.out = c.App.ErrWriter
 	}

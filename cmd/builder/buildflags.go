@@ -32,6 +32,10 @@ func budFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "label", Usage: "add a label `NAME=VALUE` to the image"},
 		&cli.StringFlag{Name: "target", Usage: "stop after the stage `NAME`"},
 		&cli.BoolFlag{Name: "no-cache", Usage: "execute every step, whatever is known"},
+		&cli.StringSliceFlag{Name: "no-cache-filter", Usage: "execute every step of the stage `NAME`[,NAME...]; may be repeated"},
+		cacheLimitFlag(),
+		&cli.BoolFlag{Name: "explain", Usage: "say of every executed step why it isn't cached"},
+		&cli.BoolFlag{Name: "git-modes", Usage: "of a context file's mode take the executable bit only, as git does"},
 		&cli.BoolFlag{Name: "pull", Usage: "ask the registry for newer base images"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's id only"},
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id to `FILE`"},
@@ -44,11 +48,11 @@ func budFlags() []cli.Flag {
 	}, sandboxFlags(), registryFlags(), outputFlags(),
 		granted("layers", "rm", "force-rm"),
 		laterBools("squash", "squash-all", "check", "compress"),
-		later("secret", "ssh", "platform", "arch", "os", "variant", "cache-from",
-			"cache-to", "no-cache-filter", "attest", "provenance", "sbom", "allow",
+		later("secret", "ssh", "platform", "arch", "os", "variant", "attest", "provenance", "sbom", "allow",
 			"cap-add", "cap-drop", "security-opt", "device", "volume", "v", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
 			"ignorefile", "logfile", "unsetenv", "env", "manifest", "builder"),
+		refusedCaches(),
 		[]cli.Flag{&cli.StringFlag{
 			Name: "progress", Hidden: true,
 			Action: func(_ *cli.Context, kind string) error {
@@ -122,13 +126,15 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		return o, err
 	}
 	o = build.Options{
-		Target:    c.String("target"),
-		BuildArgs: buildArgs(c.StringSlice("build-arg")),
-		Labels:    c.StringSlice("label"),
-		NoCache:   c.Bool("no-cache"),
-		Pull:      c.Bool("pull"),
-		Jobs:      c.Int("jobs"),
-		Network:   s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
+		Target:     c.String("target"),
+		BuildArgs:  buildArgs(c.StringSlice("build-arg")),
+		Labels:     c.StringSlice("label"),
+		NoCache:    c.Bool("no-cache"),
+		NoCacheFor: commaLists(c.StringSlice("no-cache-filter")),
+		GitModes:   c.Bool("git-modes"),
+		Pull:       c.Bool("pull"),
+		Jobs:       c.Int("jobs"),
+		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
 	}
 	o.Proxy = proxies(o.BuildArgs)
 	for _, name := range c.StringSlice("tag") {
@@ -137,6 +143,9 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		}
 		o.Tags = append(o.Tags, name)
 	}
+	if _, err := cacheLimit(c, ""); err != nil {
+		return o, err
+	}
 	if o.Epoch, err = epoch(c, o.BuildArgs[epochEnv]); err != nil {
 		return o, err
 	}
@@ -144,6 +153,34 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		return o, err
 	}
 	return o, readContext(c, &o)
+}
+
+// refusedCaches are the flags for a cache in a registry.
+func refusedCaches() []cli.Flag {
+	var flags []cli.Flag
+	for _, name := range []string{"cache-from", "cache-to"} {
+		flags = append(flags, &cli.StringSliceFlag{
+			Name: name, Hidden: true,
+			Action: func(*cli.Context, []string) error {
+				return fault.New("leave it out: the cache of this store is used all the same",
+					"%s is not supported yet: builder keeps its cache in the store, and can't share it through a registry", dashed(name))
+			},
+		})
+	}
+	return flags
+}
+
+// commaLists gives the words of lists that are separated by commas.
+func commaLists(lists []string) []string {
+	var words []string
+	for _, list := range lists {
+		for word := range strings.SplitSeq(list, ",") {
+			if word = strings.TrimSpace(word); word != "" {
+				words = append(words, word)
+			}
+		}
+	}
+	return words
 }
 
 // contextArgument is the one argument that there has to be.

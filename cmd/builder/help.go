@@ -10,7 +10,7 @@ import (
 // appHelp is the first screen: 24 lines of 80 columns hold it.
 func appHelp(app *cli.App) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s\n\n", app.Name, app.Usage)
+	fmt.Fprintf(&b, "%s %s\n", app.Name, app.Usage)
 	fmt.Fprintf(&b, "Usage: %s [OPTION...] COMMAND [OPTION...] [ARGUMENT...]\n", app.Name)
 	for _, category := range []string{categoryBuild, categoryImages, categoryMachine} {
 		fmt.Fprintf(&b, "%s:\n", category)

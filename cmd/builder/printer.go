@@ -15,6 +15,8 @@ import (
 type progress struct {
 	// out takes the steps and what they print, notes what belongs to no step.
 	out, notes io.Writer
+	// explain asks for the reason of every step that is executed, in full.
+	explain bool
 	// broken, where set, is told of the first error of writing.
 	broken func(error)
 
@@ -33,6 +35,8 @@ func (p *progress) Report(e build.Event) {
 		p.step(e.Step, " ---> Running in %.*s", shortLen, e.ID)
 	case stage.Output:
 		p.step(e.Step, "%s", e.Line)
+	case stage.Missed:
+		p.missed(e)
 	case stage.Cached:
 		p.step(e.Step, " ---> Using cache")
 	case stage.Done:
@@ -47,6 +51,21 @@ func (p *progress) Report(e build.Event) {
 		p.line(p.notes, "%s: fetching the build context %s", programName, e.Ref)
 	case build.Notice:
 		p.line(p.notes, "%s", strings.TrimSpace(render(e.Err)))
+	}
+}
+
+// missed prints why a step is executed: in one line, where it ran before.
+func (p *progress) missed(e stage.Missed) {
+	lines := explanation(e.Reason)
+	if !p.explain {
+		if !ranBefore(e.Reason) {
+			return
+		}
+		lines = lines[:1]
+	}
+	p.step(e.Step, " ---> %s", lines[0])
+	for _, line := range lines[1:] {
+		p.step(e.Step, "  %s", line)
 	}
 }
 

@@ -65,6 +65,10 @@ const unreferencedAge = 24 * time.Hour
 // logAge is how old the log of a failed instruction gets.
 const logAge = 7 * 24 * time.Hour
 
+// buildAge is how long it is remembered what the last build of a Dockerfile came
+// to.
+const buildAge = 60 * 24 * time.Hour
+
 // Files in locks/.
 const (
 	// freedFile holds the digests of blobs that removals have set free, one a
@@ -82,6 +86,10 @@ const (
 // false. It gives the bytes of the blobs that it has removed.
 func (c *Collector) FreeUnreferenced(ctx context.Context, freed []digest.Digest) (bytes int64, done bool, err error) {
 	if err := c.Layout.NoteFree(freed); err != nil {
+		return 0, false, err
+	}
+	// What only images held may now be the cache's alone.
+	if err := c.Cache.ForgetTotal(); err != nil {
 		return 0, false, err
 	}
 	done, err = c.alone(ctx, func() error {
@@ -297,8 +305,8 @@ func list(dir string, suits func(name string) bool) ([]string, error) {
 	return paths, nil
 }
 
-// removeRubbish removes rubbish, the locks of steps, and old logs of
-// instructions that failed. Outside the namespace it leaves dead sessions to
+// removeRubbish removes rubbish, the locks of steps, old logs of instructions
+// that failed, and what is remembered of builds that nobody repeats. Outside the namespace it leaves dead sessions to
 // Sweep, which knows what they hold.
 func (c *Collector) removeRubbish() error {
 	find := c.rubbish
@@ -317,8 +325,13 @@ func (c *Collector) removeRubbish() error {
 	if ignoreAbsent(err) != nil {
 		return err
 	}
-	var errs []error
-	for _, path := range slices.Concat(paths, locks, logs) {
+	builds, err := c.Cache.OldBuilds(buildAge)
+	if err != nil {
+		return err
+	}
+	// Builds that were killed have added nothing to it.
+	errs := []error{c.Cache.ForgetTotal()}
+	for _, path := range slices.Concat(paths, locks, logs, builds) {
 		errs = append(errs, os.RemoveAll(path))
 	}
 	return errors.Join(errs...)

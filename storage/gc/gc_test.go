@@ -307,7 +307,7 @@ func TestOnceADayWhatNobodyNeedsGoes(t *testing.T) {
 			made := b.build(t, "one")
 			b.Inside = inside
 			must(t, os.RemoveAll(filepath.Join(b.dir, "cache/seen")))
-			old := time.Now().Add(-30 * unreferencedAge)
+			old := time.Now().Add(-90 * unreferencedAge)
 			blob, err := b.Layout.PutBlob(ctx, strings.NewReader("nobody's"))
 			must(t, err)
 			rubbish := []string{
@@ -315,6 +315,7 @@ func TestOnceADayWhatNobodyNeedsGoes(t *testing.T) {
 				filepath.Join(b.blobDir(), ".tmp-dead-1"), filepath.Join(b.Records.Dir(), ".tmp-x"),
 				filepath.Join(b.dir, "cache/files/.tmp-x"), filepath.Join(b.dir, "cache/logs", keyOf("failed").Encoded()+".log"),
 				filepath.Join(b.Locks, "steps", keyOf("x").Encoded()),
+				filepath.Join(b.dir, "cache/builds", keyOf("not repeated").Encoded()), filepath.Join(b.dir, "cache/total"),
 			}
 			session, tree := filepath.Join(b.Sessions, "dead.d"), snapshot.TreePath(b.Snapshots, b.trees.Root(), "orphan")
 			must(t, os.MkdirAll(session, 0o700))
@@ -328,7 +329,7 @@ func TestOnceADayWhatNobodyNeedsGoes(t *testing.T) {
 			must(t, b.Tidy(ctx))
 			for _, path := range rubbish {
 				if exists(path) {
-					t.Errorf("a month old, and still there: %s", path)
+					t.Errorf("months old, and still there: %s", path)
 				}
 			}
 			if exists(session) == inside || exists(tree) == inside {

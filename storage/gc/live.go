@@ -58,6 +58,11 @@ func (c *Collector) liveRecords() (map[snapshot.Key]*snapshot.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.follow(todo)
+}
+
+// follow gives the records of keys, with those below and behind them.
+func (c *Collector) follow(todo []snapshot.Key) (map[snapshot.Key]*snapshot.Record, error) {
 	live := map[snapshot.Key]*snapshot.Record{}
 	for len(todo) > 0 {
 		key := todo[len(todo)-1]
@@ -91,6 +96,22 @@ func packedBlobs(records map[snapshot.Key]*snapshot.Record) map[digest.Digest]v1
 
 // roots gives the keys that are alive by themselves.
 func (c *Collector) roots() ([]snapshot.Key, error) {
+	keys, err := c.imageRoots()
+	if err != nil {
+		return nil, err
+	}
+	steps, _, err := c.steps()
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range steps {
+		keys = append(keys, step.Key, step.Result, step.Parent)
+	}
+	return keys, nil
+}
+
+// imageRoots gives the chain IDs of all images.
+func (c *Collector) imageRoots() ([]snapshot.Key, error) {
 	images, err := c.Layout.List()
 	if err != nil {
 		return nil, err
@@ -105,13 +126,6 @@ func (c *Collector) roots() ([]snapshot.Key, error) {
 			return nil, err
 		}
 		keys = append(keys, chainIDs(config.RootFS.DiffIDs)...)
-	}
-	steps, _, err := c.steps()
-	if err != nil {
-		return nil, err
-	}
-	for _, step := range steps {
-		keys = append(keys, step.Key, step.Result, step.Parent)
 	}
 	return keys, nil
 }

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"log/slog"
+
+	units "github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+const (
+	flagCacheLimit = "cache-limit"
+	// mostCache bounds the default: a tenth of the disk, and no more than this.
+	mostCache = 20_000_000_000
+	// unlimited is the value that sets no bound.
+	unlimited = "none"
+)
+
+func cacheLimitFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: flagCacheLimit, EnvVars: []string{"BUILDER_CACHE_LIMIT"},
+		Usage: "keep the cache within `SIZE`, such as 5GB, or none",
+	}
+}
+
+// cacheLimit gives how many bytes the cache of the store in root may hold, -1 for
+// any number.
+func cacheLimit(c *cli.Context, root string) (int64, error) {
+	switch text := c.String(flagCacheLimit); text {
+	case "":
+		var fs unix.Statfs_t
+		if root == "" || unix.Statfs(root, &fs) != nil {
+			return mostCache, nil
+		}
+		return min(mostCache, int64(fs.Blocks)*fs.Bsize/10), nil
+	case unlimited:
+		return -1, nil
+	default:
+		bytes, err := units.FromHumanSize(text)
+		if err != nil || bytes < 0 {
+			return 0, usageError(c.Command.HelpName, "--%s %q is no size, such as 5GB, and not none", flagCacheLimit, text)
+		}
+		return bytes, nil
+	}
+}
+
+// boundCache keeps the cache within its limit after a build that has made trees.
+// What stands in its way doesn't make the build fail.
+func boundCache(c *cli.Context, store *storage.Store, made []snapshot.Key) {
+	if c.Err() != nil {
+		_ = store.Cache().ForgetTotal() // whoever interrupts doesn't wait: the next build measures
+		return
+	}
+	limit, err := cacheLimit(c, store.Root())
+	if err == nil && limit < 0 {
+		return
+	}
+	if err != nil {
+		slog.Warn("the cache isn't kept within its limit", "error", err)
+		return
+	}
+	p, err := store.Collector(true).Bound(c.Context, limit, made)
+	if err != nil && c.Err() == nil {
+		slog.Warn("the cache couldn't be kept within its limit", "error", err)
+	}
+	if len(p.Steps) > 0 {
+		slog.Info("the cache was kept within its limit", "steps", len(p.Steps), "freed", size(p.Bytes))
+	}
+}

@@ -1,0 +1,48 @@
+package stage
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/builder-oci/builder/storage/cache"
+)
+
+const (
+	argDetail = "ARG:"
+	envDetail = "ENV:"
+	// maxShown bounds the values that a record shows, in bytes.
+	maxShown = 200
+)
+
+// variables yields the environment for a step's record, so that it can be told
+// what has changed: whether ARG or ENV set it, and "=" with its value where
+// that may be read. The key has the values' digests.
+func (st *State) variables(yield func(cache.Input) bool) {
+	for _, kv := range st.Env() {
+		name, value, _ := strings.Cut(kv, "=")
+		prefix := envDetail
+		if _, isArg := lookupEnv(st.Args, name); isArg {
+			if _, inENV := lookupEnv(st.Config.Config.Env, name); !inENV || st.overENV[name] {
+				prefix = argDetail
+			}
+		}
+		shown := "=" + value
+		if len(value) > maxShown || secretLike(name, value) {
+			shown = ""
+		}
+		if !yield(cache.Input{Name: prefix + name, Value: shown}) {
+			return
+		}
+	}
+}
+
+var (
+	secretPart = regexp.MustCompile(`(?i)password|passwd|passphrase|pword|secret|token|credential|api_?key|private_?key`)
+	secretWord = regexp.MustCompile(`(?i)(^|[_-])(key|auth|authorization|pat|pass|pw|pwd|pin|cookie|session)($|[_-])`)
+	userInURL  = regexp.MustCompile(`://[^/@\s]+@`)
+)
+
+// secretLike says whether a variable may hold what nobody should read.
+func secretLike(name, value string) bool {
+	return secretPart.MatchString(name) || secretWord.MatchString(name) || userInURL.MatchString(value)
+}

@@ -1,0 +1,265 @@
+package gc
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// Entry is one thing that the build cache holds.
+type Entry struct {
+	// Key is the step's, or that of a base image's tree, of which no image is
+	// left. Step is nil for the latter.
+	Key  cache.Key
+	Step *cache.Step
+	// Used is when a build has last used it, or a step that stands on it.
+	Used time.Time
+	// Bytes are those of its tree, blobs and log. They are free when it is
+	// removed, unless it is Shared: an image has them too.
+	Bytes  int64
+	Shared bool
+}
+
+// Usage tells what the build cache holds, the least recently used first, and
+// how many bytes only it holds. It measures each tree once in its life, which
+// works in the user namespace only.
+func (c *Collector) Usage() ([]*Entry, int64, error) {
+	u, err := c.measure()
+	if err != nil {
+		return nil, 0, err
+	}
+	return u.entries, u.total(nil), nil
+}
+
+// usage is the cache, measured.
+type usage struct {
+	c       *Collector
+	entries []*Entry
+	others  []*cache.Step          // that hold no tree: aliases, dates of images
+	above   map[cache.Key][]*Entry // steps by the result that they follow
+	images  map[cache.Key]bool     // records that images lead to
+	own     map[cache.Key]int64    // bytes of a step's record and log
+	bytes   map[cache.Key]int64    // of the records that only steps lead to
+	records map[cache.Key]*snapshot.Record
+}
+
+func (c *Collector) measure() (*usage, error) {
+	u := &usage{
+		c: c, above: map[cache.Key][]*Entry{}, images: map[cache.Key]bool{},
+		own: map[cache.Key]int64{}, bytes: map[cache.Key]int64{},
+	}
+	roots, err := c.imageRoots()
+	if err != nil {
+		return nil, err
+	}
+	images, err := c.follow(roots)
+	if err != nil {
+		return nil, err
+	}
+	for key := range images {
+		u.images[key] = true
+	}
+	if u.records, err = c.liveRecords(); err != nil {
+		return nil, err
+	}
+	if err := u.measureRecords(); err != nil {
+		return nil, err
+	}
+	if err := u.addSteps(); err != nil {
+		return nil, err
+	}
+	u.addBases()
+	u.sort()
+	return u, nil
+}
+
+// measureRecords measures the trees and blobs of all live records.
+func (u *usage) measureRecords() error {
+	known, sizes := u.c.Cache.Sizes(), map[string]int64{}
+	added := false
+	for key, rec := range u.records {
+		for root, ref := range rec.Trees {
+			name := root + "/" + ref.ID
+			bytes, ok := known[name]
+			if !ok {
+				var err error
+				if bytes, err = diskUsage(snapshot.TreePath(u.c.Snapshots, root, ref.ID)); err != nil {
+					return err
+				}
+				added = true
+			}
+			sizes[name] = bytes
+			u.bytes[key] += bytes
+		}
+		for _, p := range rec.Packings {
+			if st, err := os.Lstat(u.c.Layout.BlobPath(p.Blob.Digest)); err == nil {
+				u.bytes[key] += st.Size()
+			}
+		}
+	}
+	if !added && len(sizes) == len(known) {
+		return nil
+	}
+	return u.c.Cache.PutSizes(sizes)
+}
+
+func (u *usage) addSteps() error {
+	steps, _, err := u.c.steps()
+	if err != nil {
+		return err
+	}
+	for _, step := range steps {
+		if step.Result == "" {
+			u.others = append(u.others, step)
+			continue
+		}
+		u.own[step.Key] = u.c.Cache.Size(step)
+		e := &Entry{
+			Key: step.Key, Step: step, Used: u.c.Cache.LastUsed(step.Key), Shared: u.images[step.Result],
+			Bytes: u.bytes[step.Result] + u.own[step.Key],
+		}
+		u.entries = append(u.entries, e)
+		if step.Follows {
+			u.above[step.Parent] = append(u.above[step.Parent], e)
+		}
+	}
+	// steps gives what follows behind what it follows.
+	for _, e := range slices.Backward(u.entries) {
+		for _, later := range u.above[e.Step.Result] {
+			if later.Used.After(e.Used) {
+				e.Used = later.Used
+			}
+		}
+	}
+	return nil
+}
+
+// addBases adds the trees of images that were removed: steps stand on them.
+func (u *usage) addBases() {
+	results := map[cache.Key]bool{}
+	used := map[cache.Key]time.Time{}
+	for _, e := range u.entries {
+		results[e.Step.Result] = true
+		for key := u.below(e.Step.Result); key != ""; key = u.below(key) {
+			if !used[key].After(e.Used) {
+				used[key] = e.Used
+			}
+		}
+	}
+	for key := range u.records {
+		if !results[key] && !u.images[key] && u.bytes[key] > 0 {
+			u.entries = append(u.entries, &Entry{Key: key, Used: used[key], Bytes: u.bytes[key]})
+		}
+	}
+}
+
+func (u *usage) below(key cache.Key) cache.Key {
+	if rec := u.records[key]; rec != nil {
+		return rec.Parent
+	}
+	return ""
+}
+
+// sort puts the least recently used first, and of those used at once what
+// stands on others.
+func (u *usage) sort() {
+	depth := map[cache.Key]int{}
+	for i, e := range u.entries {
+		if e.Step != nil {
+			depth[e.Key] = i // steps stand behind those that they follow
+		}
+	}
+	slices.SortFunc(u.entries, func(a, b *Entry) int {
+		if d := a.Used.Compare(b.Used); d != 0 {
+			return d
+		}
+		if d := depth[b.Key] - depth[a.Key]; d != 0 {
+			return d
+		}
+		return strings.Compare(string(a.Key), string(b.Key))
+	})
+}
+
+// total gives the bytes that only the cache holds once the steps in gone went:
+// a base's go with the last step that stands on it.
+func (u *usage) total(gone map[cache.Key]bool) int64 {
+	needed := map[cache.Key]bool{}
+	var bytes int64
+	for _, e := range u.entries {
+		if e.Step == nil || gone[e.Key] {
+			continue
+		}
+		if !e.Shared {
+			bytes += u.own[e.Key]
+		}
+		for key := e.Step.Result; key != "" && !needed[key] && !u.images[key]; key = u.below(key) {
+			needed[key] = true
+			bytes += u.bytes[key]
+		}
+	}
+	return bytes
+}
+
+// TreeBytes measures the trees and blobs that are recorded under keys.
+func (c *Collector) TreeBytes(keys []snapshot.Key) (int64, error) {
+	var sum int64
+	for _, key := range keys {
+		rec, err := c.Records.Get(key)
+		if err != nil {
+			continue // it was dropped meanwhile
+		}
+		for root, ref := range rec.Trees {
+			bytes, err := diskUsage(snapshot.TreePath(c.Snapshots, root, ref.ID))
+			if err != nil {
+				return 0, err
+			}
+			sum += bytes
+		}
+		for _, p := range rec.Packings {
+			sum += p.Blob.Size
+		}
+	}
+	return sum, nil
+}
+
+// diskUsage gives the bytes that a tree takes, each file once. What another id
+// mapping has closed to this one isn't counted.
+func diskUsage(root string) (int64, error) {
+	type inode struct{ dev, ino uint64 }
+	linked := map[inode]bool{}
+	var bytes int64
+	err := filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil
+		}
+		if err != nil {
+			return ignoreAbsent(err)
+		}
+		info, err := d.Info()
+		if err != nil {
+			return ignoreAbsent(err)
+		}
+		st, _ := info.Sys().(*syscall.Stat_t)
+		if st == nil {
+			return nil
+		}
+		if st.Nlink > 1 && !d.IsDir() {
+			id := inode{uint64(st.Dev), st.Ino} //nolint:unconvert // 32 bits wide on some machines
+			if linked[id] {
+				return nil
+			}
+			linked[id] = true
+		}
+		bytes += st.Blocks * 512
+		return nil
+	})
+	return bytes, err
+}
