@@ -131,6 +131,9 @@ func (b *build) checkSupported(s *dockerfile.Stage) error {
 		if err := in.CheckSupported(b.file.Name, nil); err != nil {
 			return err
 		}
+		if err := b.file.CheckMounts(in); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -163,6 +166,7 @@ func (b *build) newRunner() *stage.Runner {
 		Settings: stage.Settings{
 			Network: mode, Ulimits: b.o.Ulimits, ShmSize: b.o.ShmSize,
 			AddHosts: b.o.AddHosts, DNS: b.o.DNS, Proxy: b.o.Proxy,
+			Secrets: b.o.Secrets, SSH: b.o.SSH,
 		},
 		Report:      b.report,
 		NoCache:     b.o.NoCache,

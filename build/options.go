@@ -6,6 +6,7 @@ import (
 
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
@@ -51,6 +52,10 @@ type Options struct {
 	AddHosts []string
 	DNS      network.DNS
 	Proxy    []string
+	// Secrets and SSH are what RUN --mount=type=secret and type=ssh may ask for,
+	// by id.
+	Secrets map[string]stage.Secret
+	SSH     map[string]stage.SSH
 	// Jobs is the number of stages that run at once; 0 chooses it.
 	Jobs int
 }

@@ -87,7 +87,10 @@ type Settings struct {
 	AddHosts []string // lines of /etc/hosts
 	DNS      network.DNS
 	Proxy    []string // NAME=VALUE, in no key and in no image
-	StateDir string   // private directory for what a sandbox needs while it runs
+	// Secrets and SSH are what mounts of these types may ask for, by id.
+	Secrets  map[string]Secret
+	SSH      map[string]SSH
+	StateDir string // private directory for what a sandbox needs while it runs
 }
 
 // Step executes one instruction, or finds its result.

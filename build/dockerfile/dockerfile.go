@@ -9,6 +9,7 @@ package dockerfile
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
@@ -47,6 +48,7 @@ type File struct {
 	Escape rune
 
 	buildArgs map[string]string
+	expanding sync.Mutex // of the mounts of RUN
 }
 
 // Stage is one FROM with the instructions that follow it.
@@ -95,6 +97,9 @@ type Instruction struct {
 	FromStage int
 	// FromImage is what COPY --from names where that is no stage, or "".
 	FromImage string
+	// MountStages has, for each from of RUN --mount, the index of the stage that
+	// it names, or -1 where that is an image.
+	MountStages map[string]int
 	// Trigger says that the instruction comes from an ONBUILD of the base.
 	Trigger bool
 }

@@ -75,8 +75,6 @@ var firstVariant = map[string]string{"amd64": "v1", "arm64": "v8", "arm": "v7"}
 
 func unsupportedRun(c *instructions.RunCommand) string {
 	switch {
-	case slices.Contains(c.FlagsUsed, "mount"):
-		return "RUN --mount"
 	case instructions.GetSecurity(c) != instructions.SecuritySandbox:
 		return "RUN --security=" + instructions.GetSecurity(c)
 	case slices.Contains(c.FlagsUsed, "device"):

@@ -40,10 +40,10 @@ func budFlags() []cli.Flag {
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
 		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
-	}, sandboxFlags(), registryFlags(),
+	}, sandboxFlags(), secretFlags(), registryFlags(),
 		granted("layers", "rm", "force-rm"),
 		laterBools("push", "squash", "squash-all", "check", "compress"),
-		later("secret", "ssh", "build-context", "platform", "arch", "os", "variant", "output", "o", "cache-from",
+		later("build-context", "platform", "arch", "os", "variant", "output", "o", "cache-from",
 			"cache-to", "no-cache-filter", "attest", "provenance", "sbom", "annotation", "metadata-file", "allow",
 			"cap-add", "cap-drop", "security-opt", "device", "volume", "v", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
@@ -133,6 +133,9 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
 	}
 	o.Proxy = proxies(o.BuildArgs)
+	if err := readSecretFlags(c, &o); err != nil {
+		return o, err
+	}
 	for _, name := range c.StringSlice("tag") {
 		if _, err := layout.ParseName(name); err != nil {
 			return o, err

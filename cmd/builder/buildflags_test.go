@@ -82,8 +82,8 @@ func TestBudRefusesWhatItCannotDo(t *testing.T) {
 	t.Setenv(epochEnv, "")
 	dir := t.TempDir()
 	tests := []struct{ line, want string }{
-		{"--secret id=x .", "--secret is not supported yet"},
-		{"--ssh default .", "--ssh is not supported yet"},
+		{"--secret id=x,src=nowhere .", "no file nowhere"},
+		{"--ssh x=nowhere .", "nowhere: no such file"},
 		{"-o out .", "-o is not supported yet"},
 		{"--squash .", "--squash is not supported yet"},
 		{"--rm=false .", "--rm=false is not supported yet"},
