@@ -45,6 +45,9 @@ type Script struct {
 
 func (in Run) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 	shows := in.shows()
+	if in.surelyNew(r, st, shows) {
+		return ErrNamespace
+	}
 	for _, s := range shows {
 		if s == nil {
 			continue
@@ -64,6 +67,9 @@ func (in Run) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 		if err := s.load(ctx); err != nil {
 			return err
 		}
+	}
+	if err := in.markSeen(r, st, shows); err != nil {
+		return err
 	}
 	if err := r.solve(ctx, st, at, in.job(r, st, at, shows)); err != nil {
 		return err

@@ -244,3 +244,25 @@ func (in Run) noteSources(r *Runner, st *State, shows []*shown) error {
 	}
 	return nil
 }
+
+// seen names the command over its parent, whatever its mounts show.
+func (in Run) seen(r *Runner, st *State) digest.Digest {
+	return keyOf("seen", append([]cache.Input{{Name: "parent", Value: st.Key.String()}}, in.inputs(r, st)...))
+}
+
+// surelyNew says, where nothing can be executed, that the command was never
+// executed over this parent: then there is no need to read what its mounts show.
+func (in Run) surelyNew(r *Runner, st *State, shows []*shown) bool {
+	return r.Snapshots == nil && !r.defineOnly && showAny(shows) && (r.NoCache || !r.Cache.Seen(in.seen(r, st)))
+}
+
+func (in Run) markSeen(r *Runner, st *State, shows []*shown) error {
+	if r.defineOnly || r.Snapshots == nil || !showAny(shows) {
+		return nil
+	}
+	return r.Cache.MarkSeen(in.seen(r, st))
+}
+
+func showAny(shows []*shown) bool {
+	return slices.ContainsFunc(shows, func(s *shown) bool { return s != nil })
+}
