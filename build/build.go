@@ -166,7 +166,7 @@ func (b *build) newRunner() *stage.Runner {
 		Settings: stage.Settings{
 			Network: mode, Ulimits: b.o.Ulimits, ShmSize: b.o.ShmSize,
 			AddHosts: b.o.AddHosts, DNS: b.o.DNS, Proxy: b.o.Proxy,
-			Secrets: b.o.Secrets, SSH: b.o.SSH,
+			Secrets: b.o.Secrets, SSH: b.o.SSH, CapAdd: b.o.CapAdd, CapDrop: b.o.CapDrop,
 		},
 		Report:      b.report,
 		NoCache:     b.o.NoCache,

@@ -56,6 +56,10 @@ type Options struct {
 	// by id.
 	Secrets map[string]stage.Secret
 	SSH     map[string]stage.SSH
+	// CapAdd and CapDrop change the capabilities of every RUN; Volumes are what
+	// every RUN sees of the host.
+	CapAdd, CapDrop []string
+	Volumes         []stage.HostMount
 	// Jobs is the number of stages that run at once; 0 chooses it.
 	Jobs int
 }

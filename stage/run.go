@@ -127,6 +127,12 @@ func (in Run) inputs(r *Runner, st *State) []cache.Input {
 	for _, h := range r.Settings.AddHosts {
 		inputs = append(inputs, cache.Input{Name: "host", Value: h})
 	}
+	for _, name := range r.Settings.CapAdd {
+		inputs = append(inputs, cache.Input{Name: "cap-add", Value: name})
+	}
+	for _, name := range r.Settings.CapDrop {
+		inputs = append(inputs, cache.Input{Name: "cap-drop", Value: name})
+	}
 	for _, m := range in.Mounts {
 		inputs = append(inputs, cache.Input{Name: "mount", Value: m.declaration()})
 	}
@@ -243,6 +249,8 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		Ulimits:  r.Settings.Ulimits,
 		ShmSize:  r.Settings.ShmSize,
 		Network:  in.network(r),
+		CapAdd:   r.Settings.CapAdd,
+		CapDrop:  r.Settings.CapDrop,
 		StateDir: filepath.Join(r.Settings.StateDir, id),
 	}
 	for _, g := range user.Sgids {
@@ -272,7 +280,11 @@ func (in Run) connect(ctx context.Context, r *Runner, s *sandbox.Spec) (func() e
 	var n network.Network
 	switch s.Network {
 	case network.ModePrivate:
-		ns, err := r.Networks.Acquire(ctx)
+		acquire := r.Networks.Acquire
+		if len(s.CapAdd) > 0 {
+			acquire = r.Networks.AcquireFresh
+		}
+		ns, err := acquire(ctx)
 		if err != nil {
 			return nil, err
 		}

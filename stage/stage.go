@@ -76,6 +76,8 @@ func (r *Runner) Definer() *Runner {
 // job slot.
 type Networks interface {
 	Acquire(ctx context.Context) (*network.Namespace, error)
+	// AcquireFresh is Acquire for who could leave the namespace changed.
+	AcquireFresh(ctx context.Context) (*network.Namespace, error)
 	Release(*network.Namespace) error
 }
 
@@ -88,9 +90,11 @@ type Settings struct {
 	DNS      network.DNS
 	Proxy    []string // NAME=VALUE, in no key and in no image
 	// Secrets and SSH are what mounts of these types may ask for, by id.
-	Secrets  map[string]Secret
-	SSH      map[string]SSH
-	StateDir string // private directory for what a sandbox needs while it runs
+	Secrets map[string]Secret
+	SSH     map[string]SSH
+	// CapAdd and CapDrop change the sandbox's capabilities.
+	CapAdd, CapDrop []string
+	StateDir        string // private directory for what a sandbox needs while it runs
 }
 
 // Step executes one instruction, or finds its result.

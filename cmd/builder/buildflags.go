@@ -40,12 +40,12 @@ func budFlags() []cli.Flag {
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
 		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
-	}, sandboxFlags(), secretFlags(), registryFlags(),
+	}, sandboxFlags(), secretFlags(), grantFlags(), registryFlags(),
 		granted("layers", "rm", "force-rm"),
 		laterBools("push", "squash", "squash-all", "check", "compress"),
 		later("build-context", "platform", "arch", "os", "variant", "output", "o", "cache-from",
 			"cache-to", "no-cache-filter", "attest", "provenance", "sbom", "annotation", "metadata-file", "allow",
-			"cap-add", "cap-drop", "security-opt", "device", "volume", "v", "memory", "m", "memory-swap", "cpu-period",
+			"security-opt", "device", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
 			"ignorefile", "logfile", "unsetenv", "env", "manifest", "builder"),
 		[]cli.Flag{&cli.StringFlag{
@@ -134,6 +134,9 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 	}
 	o.Proxy = proxies(o.BuildArgs)
 	if err := readSecretFlags(c, &o); err != nil {
+		return o, err
+	}
+	if err := readGrantFlags(c, &o); err != nil {
 		return o, err
 	}
 	for _, name := range c.StringSlice("tag") {

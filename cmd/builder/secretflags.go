@@ -20,43 +20,22 @@ const authSockEnv = "SSH_AUTH_SOCK"
 // secretFlags give what RUN --mount=type=secret and type=ssh ask for.
 func secretFlags() []cli.Flag {
 	return []cli.Flag{
-		wordsFlag("secret", "what RUN --mount=type=secret shows: `id=ID`,src=FILE or ,env=NAME"),
-		wordsFlag("ssh", "agent or keys for RUN --mount=type=ssh: `ID`[=SOCKET|KEYFILE,...]"),
+		&cli.StringSliceFlag{Name: "secret", Usage: "what RUN --mount=type=secret shows: `id=ID`,src=FILE or ,env=NAME"},
+		&cli.StringSliceFlag{Name: "ssh", Usage: "agent or keys for RUN --mount=type=ssh: `ID`[=SOCKET|KEYFILE,...]"},
 	}
-}
-
-// wordsFlag is a flag that may be repeated and whose values hold commas.
-func wordsFlag(name, usage string) cli.Flag {
-	return &cli.GenericFlag{Name: name, Usage: usage, Value: &wordList{}}
-}
-
-// wordList keeps the values of a flag as they are.
-type wordList []string
-
-// Set adds a value.
-func (l *wordList) Set(value string) error { *l = append(*l, value); return nil }
-
-// String is for the flag's help.
-func (l *wordList) String() string { return strings.Join(*l, " ") }
-
-func wordsOf(c *cli.Context, name string) []string {
-	if l, ok := c.Generic(name).(*wordList); ok {
-		return *l
-	}
-	return nil
 }
 
 // readSecretFlags reads no secret: it only looks whether there is one.
 func readSecretFlags(c *cli.Context, o *build.Options) error {
 	o.Secrets, o.SSH = map[string]stage.Secret{}, map[string]stage.SSH{}
-	for _, text := range wordsOf(c, "secret") {
+	for _, text := range c.StringSlice("secret") {
 		id, secret, err := parseSecret(text)
 		if err != nil {
 			return err
 		}
 		o.Secrets[id] = secret
 	}
-	for _, text := range wordsOf(c, "ssh") {
+	for _, text := range c.StringSlice("ssh") {
 		id, access, err := parseSSH(text)
 		if err != nil {
 			return err

@@ -86,7 +86,7 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 		}
 		g.AddProcessRlimits("RLIMIT_"+strings.ToUpper(u.Name), u.Hard, u.Soft)
 	}
-	caps, err := capabilities(s.CapAdd, s.CapDrop)
+	caps, err := Capabilities(s.CapAdd, s.CapDrop)
 	if err != nil {
 		return err
 	}
