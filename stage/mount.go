@@ -138,12 +138,22 @@ func (m TmpfsMount) target() string { return m.Target }
 
 func (m TmpfsMount) reads() (Source, string) { return nil, "" }
 
+// attach mounts the tmpfs itself: of the runtimes some give it the mode that is
+// asked for, and others that of the directory below.
 func (m TmpfsMount) attach(_ context.Context, a *attachment, _ *shown) error {
-	options := []string{"nosuid", "nodev", "mode=1777", readOnly(m.ReadOnly)}
-	if m.Size > 0 {
-		options = append(options, fmt.Sprintf("size=%d", m.Size))
+	at, err := a.aside()
+	if err != nil {
+		return err
 	}
-	a.add("tmpfs", "tmpfs", m.Target, options...)
+	options := "mode=1777"
+	if m.Size > 0 {
+		options += fmt.Sprintf(",size=%d", m.Size)
+	}
+	if err := unix.Mount("tmpfs", at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return fmt.Errorf("mount a tmpfs for %s: %w", m.Target, err)
+	}
+	a.undo = append(a.undo, func() error { return unix.Unmount(at, unix.MNT_DETACH) })
+	a.add("bind", at, m.Target, "bind", "nosuid", "nodev", readOnly(m.ReadOnly))
 	return nil
 }
 
