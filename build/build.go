@@ -157,6 +157,9 @@ func (b *build) checkSupported(s *dockerfile.Stage) error {
 		if err := b.check(in, nil); err != nil {
 			return err
 		}
+		if err := b.file.CheckMounts(in); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -198,6 +201,7 @@ func (b *build) newRunner() *stage.Runner {
 		Settings: stage.Settings{
 			Network: mode, Ulimits: b.o.Ulimits, ShmSize: b.o.ShmSize,
 			AddHosts: b.o.AddHosts, DNS: b.o.DNS, Proxy: b.o.Proxy,
+			Secrets: b.o.Secrets, SSH: b.o.SSH, CapAdd: b.o.CapAdd, CapDrop: b.o.CapDrop,
 		},
 		Report:      b.report,
 		NoCache:     b.o.NoCache,

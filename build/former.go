@@ -40,9 +40,9 @@ func newFormer(b *build) *former {
 	f := &former{cache: b.env.Store.Cache(), stages: map[int]*formerStage{}}
 	f.now = cache.Build{Dockerfile: b.file.Name, Context: buildcontext.Redacted(b.o.ContextDir), Target: b.o.Target}
 	if !buildcontext.IsRemote(b.o.ContextDir) {
-		f.now.Context = absolute(b.o.ContextDir)
+		f.now.Context = absolutePath(b.o.ContextDir)
 		if b.context.dockerfile != "" {
-			f.now.Dockerfile = absolute(b.context.dockerfile)
+			f.now.Dockerfile = absolutePath(b.context.dockerfile)
 		}
 	}
 	f.read = sync.OnceValue(func() *cache.Build {
@@ -55,7 +55,7 @@ func newFormer(b *build) *former {
 	return f
 }
 
-func absolute(path string) string {
+func absolutePath(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs
 	}

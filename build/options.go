@@ -8,6 +8,7 @@ import (
 
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
@@ -73,6 +74,14 @@ type Options struct {
 	AddHosts []string
 	DNS      network.DNS
 	Proxy    []string
+	// Secrets and SSH are what RUN --mount=type=secret and type=ssh may ask for,
+	// by id.
+	Secrets map[string]stage.Secret
+	SSH     map[string]stage.SSH
+	// CapAdd and CapDrop change the capabilities of every RUN; Volumes are what
+	// every RUN sees of the host.
+	CapAdd, CapDrop []string
+	Volumes         []stage.HostMount
 	// Jobs is the number of stages that run at once; 0 chooses it.
 	Jobs int
 }

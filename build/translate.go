@@ -48,6 +48,9 @@ func (b *build) run(st *stage.State, in dockerfile.Instruction, c *instructions.
 		Instruction: in.Original,
 		CreatedBy:   dockerfile.CreatedBy(c, dockerfile.Facts{Args: args, BuildArgs: st.BuildArgs()}),
 	}
+	if run.Mounts, err = b.mounts(st, in, c); err != nil {
+		return nil, err
+	}
 	if script != nil {
 		run.Script = &stage.Script{Path: script.Path, Data: script.Data, Mode: script.Mode}
 	}

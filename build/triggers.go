@@ -85,9 +85,7 @@ func (b *build) triggerSources(ctx context.Context, s *dockerfile.Stage) ([]int,
 	}
 	reads := []int{}
 	for _, in := range triggers {
-		if in.FromStage >= 0 {
-			reads = append(reads, in.FromStage)
-		}
+		reads = append(reads, in.Reads()...)
 	}
 	return reads, nil
 }

@@ -204,15 +204,15 @@ func variableChange(name string, before, after map[string][]string) Difference {
 	if isArg || !has && wasArg {
 		c.Kind = ChangedArg
 	}
-	was, is := shown(before, name), shown(after, name)
+	was, is := displayed(before, name), displayed(after, name)
 	if (was != "" || !had) && (is != "" || !has) {
 		c.Old, c.New = strings.TrimPrefix(was, "="), strings.TrimPrefix(is, "=")
 	}
 	return c
 }
 
-// shown gives "=" and a variable's value, or "" where it isn't recorded.
-func shown(values map[string][]string, name string) string {
+// displayed gives "=" and a variable's value, or "" where it isn't recorded.
+func displayed(values map[string][]string, name string) string {
 	for _, prefix := range []string{argDetail, envDetail} {
 		if v := values[prefix+name]; len(v) > 0 {
 			return v[0]

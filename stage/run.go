@@ -30,6 +30,8 @@ type Run struct {
 	Script *Script
 	// Network is the instruction's own choice, "" for the build's.
 	Network network.Mode
+	// Mounts are what the command sees beside the tree, in the order of mounting.
+	Mounts []Mount
 	// Instruction is the text in the Dockerfile, CreatedBy its line in the
 	// history.
 	Instruction, CreatedBy string
@@ -43,19 +45,65 @@ type Script struct {
 }
 
 func (in Run) apply(ctx context.Context, r *Runner, st *State, at Step) error {
-	inputs := in.inputs(r, st)
-	st.define("run", inputs)
+	shows := in.shows()
+	if in.surelyNew(r, st, shows) {
+		return ErrNamespace
+	}
+	for _, s := range shows {
+		if s == nil {
+			continue
+		}
+		if err := s.lookUp(ctx, r); err != nil {
+			return err
+		}
+	}
+	st.define("run", append(in.inputs(r, st), definitions(shows)...))
+	if known, err := in.asKnown(r, st, at, shows); known || err != nil {
+		return err
+	}
+	for _, s := range shows {
+		if s == nil || s.source == nil {
+			continue
+		}
+		if err := s.load(ctx); err != nil {
+			return err
+		}
+	}
+	if err := in.markSeen(r, st, shows); err != nil {
+		return err
+	}
+	if err := r.solve(ctx, st, at, in.job(r, st, at, shows)); err != nil {
+		return err
+	}
+	return in.noteSources(r, st, shows)
+}
+
+// job is the execution of the command over st, once it is known what the mounts
+// show.
+func (in Run) job(r *Runner, st *State, at Step, shows []*shown) *job {
 	j := &job{
 		kind:        "run",
-		inputs:      append([]cache.Input{{Name: "parent", Value: st.Key.String()}}, inputs...),
+		inputs:      append([]cache.Input{{Name: "parent", Value: st.Key.String()}}, in.inputs(r, st)...),
 		instruction: in.Instruction,
 		createdBy:   in.CreatedBy,
 		details:     st.variables,
 	}
-	j.execute = func(ctx context.Context, result snapshot.Key) error {
-		return in.execute(ctx, r, st, at, j, result)
+	for _, s := range shows {
+		if s != nil {
+			j.inputs = append(j.inputs, cache.Input{Name: "mounted:" + s.mount.target(), Value: s.content.String()})
+		}
 	}
-	return r.solve(ctx, st, at, j)
+	j.details = func(yield func(cache.Input) bool) {
+		for _, s := range shows {
+			if !s.details(yield) {
+				return
+			}
+		}
+	}
+	j.execute = func(ctx context.Context, result snapshot.Key) error {
+		return in.execute(ctx, r, st, at, j, shows, result)
+	}
+	return j
 }
 
 // inputs lists all that the command can see, but the tree.
@@ -81,6 +129,15 @@ func (in Run) inputs(r *Runner, st *State) []cache.Input {
 	for _, h := range r.Settings.AddHosts {
 		inputs = append(inputs, cache.Input{Name: "host", Value: h})
 	}
+	for _, name := range r.Settings.CapAdd {
+		inputs = append(inputs, cache.Input{Name: "cap-add", Value: name})
+	}
+	for _, name := range r.Settings.CapDrop {
+		inputs = append(inputs, cache.Input{Name: "cap-drop", Value: name})
+	}
+	for _, m := range in.Mounts {
+		inputs = append(inputs, cache.Input{Name: "mount", Value: m.declaration()})
+	}
 	inputs = append(inputs, cache.Input{Name: "dns", Value: fmt.Sprint(r.Settings.DNS)})
 	for _, kv := range st.Env() {
 		name, value, _ := strings.Cut(kv, "=")
@@ -104,7 +161,7 @@ func workdir(st *State) string {
 	return "/"
 }
 
-func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job, result snapshot.Key) error {
+func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job, shows []*shown, result snapshot.Key) (err error) {
 	active, err := r.Snapshots.Prepare(ctx, st.Tree)
 	if err != nil {
 		return err
@@ -116,6 +173,14 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 		return err
 	}
 	defer func() { _ = os.RemoveAll(spec.StateDir) }()
+	detach, err := in.attach(ctx, r, &spec, shows)
+	defer func() { err = errors.Join(err, detach()) }()
+	if err != nil {
+		return err
+	}
+	if err := in.showScript(&spec); err != nil {
+		return err
+	}
 	release, err := in.connect(ctx, r, &spec)
 	if err != nil {
 		return err
@@ -203,25 +268,29 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		Ulimits:  r.Settings.Ulimits,
 		ShmSize:  r.Settings.ShmSize,
 		Network:  in.network(r),
+		CapAdd:   r.Settings.CapAdd,
+		CapDrop:  r.Settings.CapDrop,
 		StateDir: filepath.Join(r.Settings.StateDir, id),
 	}
 	for _, g := range user.Sgids {
 		s.Groups = append(s.Groups, uint32(g))
 	}
-	if err := os.MkdirAll(s.StateDir, 0o700); err != nil {
-		return s, err
-	}
+	return s, os.MkdirAll(s.StateDir, 0o700)
+}
+
+// showScript puts a here-document that is a program into the sandbox.
+func (in Run) showScript(s *sandbox.Spec) error {
 	if in.Script == nil {
-		return s, nil
+		return nil
 	}
 	file := filepath.Join(s.StateDir, "script")
 	if err := os.WriteFile(file, in.Script.Data, 0o600); err != nil {
-		return s, err
+		return err
 	}
 	s.Mounts = append(s.Mounts, sandbox.Mount{
 		Type: "bind", Source: file, Destination: in.Script.Path, Options: []string{"bind", "ro"},
 	})
-	return s, os.Chmod(file, os.FileMode(in.Script.Mode))
+	return os.Chmod(file, os.FileMode(in.Script.Mode))
 }
 
 // connect gives the sandbox its network, and the function that gives it back.
@@ -230,7 +299,11 @@ func (in Run) connect(ctx context.Context, r *Runner, s *sandbox.Spec) (func() e
 	var n network.Network
 	switch s.Network {
 	case network.ModePrivate:
-		ns, err := r.Networks.Acquire(ctx)
+		acquire := r.Networks.Acquire
+		if len(s.CapAdd) > 0 {
+			acquire = r.Networks.AcquireFresh
+		}
+		ns, err := acquire(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -79,6 +79,8 @@ func (r *Runner) Definer() *Runner {
 // job slot. Release tells if the network broke while the RUN had it.
 type Networks interface {
 	Acquire(ctx context.Context) (*network.Namespace, error)
+	// AcquireFresh is Acquire for who could leave the namespace changed.
+	AcquireFresh(ctx context.Context) (*network.Namespace, error)
 	Release(*network.Namespace) error
 }
 
@@ -90,7 +92,12 @@ type Settings struct {
 	AddHosts []string // lines of /etc/hosts
 	DNS      network.DNS
 	Proxy    []string // NAME=VALUE, in no key and in no image
-	StateDir string   // private directory for what a sandbox needs while it runs
+	// Secrets and SSH are what mounts of these types may ask for, by id.
+	Secrets map[string]Secret
+	SSH     map[string]SSH
+	// CapAdd and CapDrop change the sandbox's capabilities.
+	CapAdd, CapDrop []string
+	StateDir        string // private directory for what a sandbox needs while it runs
 }
 
 // Step executes one instruction, or finds its result.

@@ -161,7 +161,6 @@ const (
 	snapshotsDir  = "snapshots"
 	recordsDir    = "snapshots/records"
 	cacheDir      = "cache"
-	cacheMounts   = "cache/mounts"
 	containersDir = "containers"
 	sessionsDir   = "sessions"
 	locksDir      = "locks"
@@ -288,7 +287,7 @@ func create(ctx context.Context, root string) error {
 	if err := os.Chmod(root, 0o700); err != nil {
 		return err
 	}
-	dirs := append(cache.Open(filepath.Join(root, cacheDir), "").Dirs(), filepath.Join(root, cacheMounts),
+	dirs := append(cache.Open(filepath.Join(root, cacheDir), "").Dirs(),
 		filepath.Join(root, recordsDir), filepath.Join(root, containersDir), filepath.Join(root, sessionsDir))
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

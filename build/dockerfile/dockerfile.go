@@ -9,6 +9,7 @@ package dockerfile
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
@@ -51,6 +52,7 @@ type File struct {
 
 	buildArgs map[string]string
 	contexts  map[string]string
+	expanding sync.Mutex // of the mounts of RUN
 }
 
 // Stage is one FROM with the instructions that follow it.
@@ -104,6 +106,9 @@ type Instruction struct {
 	// FromImage is what COPY --from names where that is no stage, or "": a named
 	// context or an image.
 	FromImage string
+	// MountStages has, for each from of RUN --mount, the index of the stage that
+	// it names, or -1 where that is an image.
+	MountStages map[string]int
 	// Trigger says that the instruction comes from an ONBUILD of the base.
 	Trigger bool
 }

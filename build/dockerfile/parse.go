@@ -130,6 +130,9 @@ func (f *File) Triggers(s *Stage, texts []string) ([]Instruction, error) {
 			if err := f.resolveCopy(s, &ins); err != nil {
 				return nil, err
 			}
+			if err := f.resolveMounts(s, &ins); err != nil {
+				return nil, err
+			}
 			all = append(all, ins)
 		}
 	}

@@ -289,7 +289,7 @@ func TestTextOfOnbuildIsATrigger(t *testing.T) {
 
 func TestUnsupportedIsNamedWithItsLine(t *testing.T) {
 	for line, want := range map[string]string{
-		"RUN --mount=type=cache,target=/x make":        "RUN --mount",
+		"RUN --mount=type=cache,target=/x make":        "",
 		"RUN --security=insecure make":                 "RUN --security=insecure",
 		"RUN --device=gpu make":                        "RUN --device",
 		"COPY --link a b":                              "COPY --link",

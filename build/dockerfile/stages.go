@@ -150,11 +150,11 @@ func (f *File) resolveSources() error {
 			if err := f.resolveCopy(s, ins); err != nil {
 				return err
 			}
-			if ins.FromStage >= 0 {
-				s.need(ins.FromStage)
-			}
 			if err := f.resolveMounts(s, ins); err != nil {
 				return err
+			}
+			for _, stage := range ins.Reads() {
+				s.need(stage)
 			}
 		}
 	}
@@ -177,27 +177,6 @@ func (f *File) resolveCopy(s *Stage, ins *Instruction) error {
 	}
 	if ins.FromStage < 0 {
 		ins.FromImage = c.From
-	}
-	return nil
-}
-
-// resolveMounts notes the stages that the mounts of a RUN read.
-func (f *File) resolveMounts(s *Stage, ins *Instruction) error {
-	run, ok := ins.Cmd.(*instructions.RunCommand)
-	if !ok {
-		return nil
-	}
-	for _, m := range instructions.GetMounts(run) {
-		if m.From == "" {
-			continue
-		}
-		stage, err := f.source(s, ins, m.From)
-		if err != nil {
-			return err
-		}
-		if stage >= 0 {
-			s.need(stage)
-		}
 	}
 	return nil
 }

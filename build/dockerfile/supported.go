@@ -30,9 +30,14 @@ func (i Instruction) CheckSupported(file string, expanded instructions.Command) 
 		expanded = i.Cmd
 	}
 	if what, bad := Unsupported(expanded); bad {
-		return faultAt(i.Place(file), "", "%s is not supported yet", what)
+		return faultAt(i.Place(file), insteadOf[what], "%s is not supported yet", what)
 	}
 	return nil
+}
+
+// insteadOf is what does much of what isn't supported.
+var insteadOf = map[string]string{
+	"RUN --security=" + instructions.SecurityInsecure: "give every RUN the capabilities that this one needs: --cap-add NAME",
 }
 
 // CheckSupported gives the *fault.Error for a FROM that asks for another
@@ -75,8 +80,6 @@ var firstVariant = map[string]string{"amd64": "v1", "arm64": "v8", "arm": "v7"}
 
 func unsupportedRun(c *instructions.RunCommand) string {
 	switch {
-	case slices.Contains(c.FlagsUsed, "mount"):
-		return "RUN --mount"
 	case instructions.GetSecurity(c) != instructions.SecuritySandbox:
 		return "RUN --security=" + instructions.GetSecurity(c)
 	case slices.Contains(c.FlagsUsed, "device"):

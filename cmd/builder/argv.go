@@ -50,6 +50,9 @@ type level struct {
 	words []string // its name and its flags, canonical
 	flags []cli.Flag
 	help  bool
+	// called has the name by which each flag was used first: the flag package
+	// takes no two of one flag.
+	called map[cli.Flag]string
 }
 
 func (l *commandLine) read(args []string) error {
@@ -198,6 +201,14 @@ func (l *commandLine) unknownFlag(flag string) error {
 }
 
 func (l *level) add(f cli.Flag, name, value string) {
+	if first, ok := l.called[f]; ok {
+		name = first
+	} else {
+		if l.called == nil {
+			l.called = map[cli.Flag]string{}
+		}
+		l.called[f] = name
+	}
 	l.words = append(l.words, dashed(name)+"="+value)
 	l.help = l.help || slices.Contains(f.Names(), "help")
 }

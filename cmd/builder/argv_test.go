@@ -18,6 +18,7 @@ func TestCanonicalReadsFlagsAsDockerDoes(t *testing.T) {
 		{"an empty value", "bud --label= .", "bud --label= -- ."},
 		{"a value with equals signs", "bud --build-arg A=b=c .", "bud --build-arg=A=b=c -- ."},
 		{"a value that looks like a flag", "bud -t -q .", "bud -t=-q -- ."},
+		{"both names of a flag", "bud -t a --tag b .", "bud -t=a -t=b -- ."},
 		{"bundled flags", "run -it -e A=b x", "run -i=true -t=true -e=A=b -- x"},
 		{"bundled flags, the last with a value", "run -ieA=b x", "run -i=true -e=A=b -- x"},
 		{"a boolean that is off", "bud --rm=false .", "bud --rm=false -- ."},

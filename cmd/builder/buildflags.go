@@ -45,11 +45,11 @@ func budFlags() []cli.Flag {
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
 		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
-	}, sandboxFlags(), registryFlags(), outputFlags(),
+	}, sandboxFlags(), secretFlags(), grantFlags(), registryFlags(), outputFlags(),
 		granted("layers", "rm", "force-rm"),
 		laterBools("squash", "squash-all", "check", "compress"),
-		later("secret", "ssh", "platform", "arch", "os", "variant", "attest", "provenance", "sbom", "allow",
-			"cap-add", "cap-drop", "security-opt", "device", "volume", "v", "memory", "m", "memory-swap", "cpu-period",
+		later("platform", "arch", "os", "variant", "attest", "provenance", "sbom", "allow",
+			"security-opt", "device", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
 			"ignorefile", "logfile", "unsetenv", "env", "manifest", "builder"),
 		refusedCaches(),
@@ -137,6 +137,12 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
 	}
 	o.Proxy = proxies(o.BuildArgs)
+	if err := readSecretFlags(c, &o); err != nil {
+		return o, err
+	}
+	if err := readGrantFlags(c, &o); err != nil {
+		return o, err
+	}
 	for _, name := range c.StringSlice("tag") {
 		if _, err := layout.ParseName(name); err != nil {
 			return o, err

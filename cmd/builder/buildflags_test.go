@@ -88,8 +88,8 @@ func TestBudRefusesWhatItCannotDo(t *testing.T) {
 	t.Setenv(epochEnv, "")
 	dir := t.TempDir()
 	tests := []struct{ line, want string }{
-		{"--secret id=x .", "--secret is not supported yet"},
-		{"--ssh default .", "--ssh is not supported yet"},
+		{"--secret id=x,src=nowhere .", "no file nowhere"},
+		{"--ssh x=nowhere .", "nowhere: no such file"},
 		{"--squash .", "--squash is not supported yet"},
 		{"--rm=false .", "--rm=false is not supported yet"},
 		{"--progress tty .", "--progress tty is not supported yet"},

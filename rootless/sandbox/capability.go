@@ -26,10 +26,10 @@ var allCaps = []string{
 	"CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 }
 
-// capabilities gives the set that results from docker's --cap-add and
+// Capabilities gives the set that results from docker's --cap-add and
 // --cap-drop, sorted. A name in both is dropped; with "ALL" dropped, only
 // what is added by name is left.
-func capabilities(add, drop []string) ([]string, error) {
+func Capabilities(add, drop []string) ([]string, error) {
 	add, err := canonicalCaps(add)
 	if err != nil {
 		return nil, err

@@ -38,6 +38,9 @@ type Spec struct {
 	Args []string `json:"args"`
 	// Env is the whole environment, as "NAME=value".
 	Env []string `json:"env,omitempty"`
+	// SecretEnv is added to Env, and wins over it. It is never kept: the
+	// runtime's configuration in StateDir has it until the program has ended.
+	SecretEnv []string `json:"-"`
 	// Cwd is made where the root file system lacks it. Empty stands for "/".
 	Cwd string `json:"cwd,omitempty"`
 	UID uint32 `json:"uid"`

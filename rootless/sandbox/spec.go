@@ -64,7 +64,7 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 
 func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 	g.SetProcessArgs(s.Args)
-	g.Config.Process.Env = s.Env
+	g.Config.Process.Env = withSecrets(s.Env, s.SecretEnv)
 	g.SetProcessCwd("/")
 	if s.Cwd != "" {
 		g.SetProcessCwd(s.Cwd)
@@ -86,7 +86,7 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 		}
 		g.AddProcessRlimits("RLIMIT_"+strings.ToUpper(u.Name), u.Hard, u.Soft)
 	}
-	caps, err := capabilities(s.CapAdd, s.CapDrop)
+	caps, err := Capabilities(s.CapAdd, s.CapDrop)
 	if err != nil {
 		return err
 	}
@@ -170,4 +170,24 @@ func (o *OCI) bindSys(add func(kind, source, destination string, options ...stri
 			add("tmpfs", "tmpfs", path, "nosuid", "noexec", "nodev", "ro", "size=0k")
 		}
 	}
+}
+
+// withSecrets adds variables to an environment, from which others of their
+// names are left out: what of two counts is not the same for all programs.
+func withSecrets(env, secret []string) []string {
+	if len(secret) == 0 {
+		return env
+	}
+	names := map[string]bool{}
+	for _, kv := range secret {
+		name, _, _ := strings.Cut(kv, "=")
+		names[name] = true
+	}
+	var all []string
+	for _, kv := range env {
+		if name, _, _ := strings.Cut(kv, "="); !names[name] {
+			all = append(all, kv)
+		}
+	}
+	return append(all, secret...)
 }

@@ -209,7 +209,7 @@ func TestCapabilities(t *testing.T) {
 		{"CHOWN", "CHOWN", 13, "CAP_KILL", "CAP_CHOWN"},
 		{"ALL", "CHOWN", -1, "CAP_SYS_ADMIN", "CAP_CHOWN"},
 	} {
-		got, err := capabilities(strings.Fields(tc.add), strings.Fields(tc.drop))
+		got, err := Capabilities(strings.Fields(tc.add), strings.Fields(tc.drop))
 		if err != nil {
 			t.Error(err)
 		}
@@ -217,7 +217,7 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("add %q, drop %q: %v", tc.add, tc.drop, got)
 		}
 	}
-	if _, err := capabilities([]string{"FLY"}, nil); fault.Remedy(err) == "" {
+	if _, err := Capabilities([]string{"FLY"}, nil); fault.Remedy(err) == "" {
 		t.Errorf("an unknown capability: %v", err)
 	}
 }

@@ -26,10 +26,11 @@ type Key = digest.Digest
 
 // Directories of the cache, below the store's cache/.
 const (
-	stepsDir = "steps"
-	seenDir  = "seen"
-	filesDir = "files"
-	logsDir  = "logs"
+	stepsDir  = "steps"
+	seenDir   = "seen"
+	filesDir  = "files"
+	logsDir   = "logs"
+	mountsDir = "mounts"
 )
 
 // Cache is the store's cache directory. Its methods may be called at once by
@@ -51,7 +52,7 @@ func (c *Cache) Dirs() []string {
 	return []string{
 		filepath.Join(c.dir, stepsDir), filepath.Join(c.dir, seenDir),
 		filepath.Join(c.dir, filesDir), filepath.Join(c.dir, logsDir),
-		filepath.Join(c.dir, buildsDir),
+		filepath.Join(c.dir, buildsDir), filepath.Join(c.dir, mountsDir),
 	}
 }
 

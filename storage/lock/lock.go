@@ -12,7 +12,8 @@
 //     Others only try it, to learn whether the command still lives.
 //  3. locks/steps/<key>: making one step, and then, within, unpacking the layers
 //     from one key upward. A worker holds one of each at most: unpacking waits
-//     for no step.
+//     for no step. While a step is made too: cache/mounts/*/lock, those of one
+//     RUN in the order of their names.
 //  4. locks/index and locks/records: one read, change and rename of index.json
 //     or of a record. Nothing else is taken while one of them is held.
 //

@@ -87,6 +87,8 @@ type Store struct {
 	records   *Records
 	journal   Journal
 	stepLocks string
+	// mountProgram and mapping are as in Options.
+	mountProgram, mapping string
 
 	mu     sync.Mutex
 	stacks map[string][]string // a tree's directories by its id, the top one first
@@ -105,14 +107,15 @@ func Open(ctx context.Context, p Place, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		name:      string(o.Driver) + "-" + o.MappingKey,
-		flavor:    layer.Flavor(o.Driver),
-		exact:     o.ExactOwners,
-		boot:      boot,
-		records:   p.Records,
-		journal:   p.Journal,
-		stepLocks: p.StepLocks,
-		stacks:    map[string][]string{},
+		name:         string(o.Driver) + "-" + o.MappingKey,
+		flavor:       layer.Flavor(o.Driver),
+		exact:        o.ExactOwners,
+		boot:         boot,
+		records:      p.Records,
+		journal:      p.Journal,
+		stepLocks:    p.StepLocks,
+		mountProgram: o.MountProgram, mapping: o.MappingKey,
+		stacks: map[string][]string{},
 	}
 	s.home = filepath.Join(p.Dir, s.name)
 	if err := os.MkdirAll(s.home, 0o700); err != nil {
@@ -134,6 +137,9 @@ func (s *Store) Close() error {
 
 // Root is the name of the driver root, by which records refer to it.
 func (s *Store) Root() string { return s.name }
+
+// Mapping names the id mapping that files of s are made in.
+func (s *Store) Mapping() string { return s.mapping }
 
 // Driver is the driver that s uses.
 func (s *Store) Driver() Driver { return Driver(s.flavor) }
