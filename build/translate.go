@@ -63,7 +63,8 @@ func (b *build) run(st *stage.State, in dockerfile.Instruction, c *instructions.
 func (b *build) copy(s *dockerfile.Stage, in dockerfile.Instruction, c *instructions.CopyCommand) stage.Instruction {
 	return stage.Copy{
 		Verb: "COPY", From: b.source(in), Sources: c.SourcePaths, Contents: contents(c.SourceContents),
-		Dest: c.DestPath, Chown: c.Chown, Chmod: c.Chmod, Last: b.isLast(s, in),
+		Dest: c.DestPath, Chown: c.Chown, Chmod: c.Chmod, Exclude: c.ExcludePatterns, Parents: c.Parents,
+		Last:        b.isLast(s, in),
 		Instruction: in.Original, CreatedBy: dockerfile.CreatedBy(c, dockerfile.Facts{}),
 	}
 }
@@ -71,7 +72,8 @@ func (b *build) copy(s *dockerfile.Stage, in dockerfile.Instruction, c *instruct
 func (b *build) add(s *dockerfile.Stage, in dockerfile.Instruction, c *instructions.AddCommand) stage.Instruction {
 	return stage.Copy{
 		Verb: "ADD", From: b.files, Sources: c.SourcePaths, Contents: contents(c.SourceContents),
-		Dest: c.DestPath, Chown: c.Chown, Chmod: c.Chmod, Extract: true, Last: b.isLast(s, in),
+		Dest: c.DestPath, Chown: c.Chown, Chmod: c.Chmod, Exclude: c.ExcludePatterns,
+		Extract: c.Unpack == nil || *c.Unpack, Last: b.isLast(s, in),
 		Instruction: in.Original, CreatedBy: dockerfile.CreatedBy(c, dockerfile.Facts{}),
 	}
 }

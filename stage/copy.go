@@ -27,8 +27,12 @@ type Copy struct {
 	Contents []Content
 	// Dest is the destination as given.
 	Dest string
-	// Chown is USER[:GROUP] or "", Chmod an octal mode or "".
+	// Chown is USER[:GROUP] or "", Chmod an octal or symbolic mode or "".
 	Chown, Chmod string
+	// Exclude are patterns, as in .dockerignore, of what stays out.
+	Exclude []string
+	// Parents says that the directories which lead to a source come along.
+	Parents bool
 	// Extract says that local tar archives are unpacked (ADD).
 	Extract bool
 	// Last says that no later step of the build needs the tree, so that the
@@ -100,6 +104,12 @@ func (in Copy) selectors(st *State) []cache.Input {
 	for _, s := range in.Sources {
 		inputs = append(inputs, cache.Input{Name: "source", Value: s})
 	}
+	for _, pattern := range in.Exclude {
+		inputs = append(inputs, cache.Input{Name: "exclude", Value: pattern})
+	}
+	if in.Parents {
+		inputs = append(inputs, cache.Input{Name: "parents", Value: "true"})
+	}
 	for _, c := range in.Contents {
 		inputs = append(inputs, cache.Input{Name: "heredoc:" + c.Name, Value: digest.FromString(c.Data).String()})
 	}
@@ -122,6 +132,12 @@ func (in Copy) job(r *Runner, st *State, sel *selection, parent cache.Input, con
 		instruction: in.Instruction,
 		createdBy:   in.CreatedBy,
 		written:     true,
+	}
+	if in.Chmod != "" {
+		// A mode that can't be read fails when the selection is loaded.
+		if mode, err := parseMode(in.Chmod); err == nil && mode.ofDirs() != dirMode {
+			j.inputs = append(j.inputs, cache.Input{Name: "directories", Value: fmt.Sprintf("%04o", mode.ofDirs())})
+		}
 	}
 	j.details = sel.inputs
 	j.execute = func(ctx context.Context, result snapshot.Key) error {
@@ -191,15 +207,6 @@ func (in Copy) pack(ctx context.Context, r *Runner, st *State, sel *selection, p
 		entries = append(entries, e)
 	}
 	return r.Pack(ctx, result, true, layer.Differing(entries, parent))
-}
-
-// parseMode reads an octal --chmod.
-func parseMode(s string) (int64, error) {
-	m, err := strconv.ParseUint(s, 8, 32)
-	if err != nil || m > 0o7777 {
-		return 0, fault.New("give an octal mode, such as --chmod=0755", "--chmod=%s is no octal mode", s)
-	}
-	return int64(m), nil
 }
 
 // errManyToOne is docker's rule for several sources.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/patternmatcher"
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/storage/cache"
@@ -23,7 +24,6 @@ import (
 // mode that they will have, before it is known where they land.
 type selection struct {
 	in      Copy
-	files   Files
 	loaded  bool
 	looked  bool // for archives
 	items   []item
@@ -39,6 +39,7 @@ type selection struct {
 // item is one source: a file, or a directory with all that is in it.
 type item struct {
 	name    string         // last component of the source, "" for a source's root
+	files   Files          // where the entries are; nil for a here-document
 	top     *layer.Entry   // the source itself
 	entries []*layer.Entry // a directory's content, or the file alone
 	base    string         // what is cut off the entries' paths
@@ -71,9 +72,7 @@ func (s *selection) load(ctx context.Context, from Source) error {
 	}
 	for _, it := range s.items {
 		for _, e := range it.entries {
-			if e.Type != tar.TypeSymlink {
-				e.Mode = mode
-			}
+			mode.apply(e)
 		}
 	}
 	return nil
@@ -83,29 +82,54 @@ func (s *selection) loadSources(ctx context.Context, from Source) error {
 	if len(s.in.Sources) == 0 {
 		return nil
 	}
-	var err error
-	if s.files, err = from.Files(ctx); err != nil {
+	exclude, err := newMatcher("--exclude", s.in.Exclude)
+	if err != nil {
 		return err
 	}
-	for _, pattern := range s.in.Sources {
-		matches, err := s.files.Glob(pattern)
+	files, err := from.Files(ctx)
+	if err != nil {
+		return err
+	}
+	for _, source := range s.in.Sources {
+		if s.in.Parents {
+			err = s.loadParents(ctx, files, source, exclude)
+		} else {
+			err = s.loadSource(ctx, files, source, exclude)
+		}
 		if err != nil {
 			return err
 		}
-		for _, m := range matches {
-			it, err := s.item(ctx, m)
-			if err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+// loadSource lists what a source's pattern names.
+func (s *selection) loadSource(ctx context.Context, files Files, pattern string, exclude *patternmatcher.PatternMatcher) error {
+	matches, err := files.Glob(pattern)
+	if err != nil {
+		return err
+	}
+	for _, m := range matches {
+		it := item{name: m.Name, files: files, base: m.Path}
+		if err := s.list(ctx, &it, m.Path, filter{exclude: exclude}); err != nil {
+			return err
+		}
+		if it.top == nil {
+			return fmt.Errorf("%s vanished while it was read", m.Path)
+		}
+		// A file may be excluded by its own name.
+		if it.top.Type == tar.TypeDir || len(it.entries) > 0 {
 			s.items = append(s.items, it)
 		}
 	}
 	return nil
 }
 
-func (s *selection) item(ctx context.Context, m Match) (item, error) {
-	it := item{name: m.Name, base: m.Path}
-	err := s.files.Walk(ctx, m.Path, func(e *layer.Entry, id FileID) error {
+// list fills in an item's entries: those at and below a path that the filter
+// keeps. Entries that it has already lead there.
+func (s *selection) list(ctx context.Context, it *item, from string, f filter) error {
+	ids := map[*layer.Entry]FileID{}
+	err := it.files.Walk(ctx, from, func(e *layer.Entry, id FileID) error {
 		if it.top == nil {
 			it.top = e
 			if e.Type == tar.TypeDir {
@@ -114,16 +138,21 @@ func (s *selection) item(ctx context.Context, m Match) (item, error) {
 			it.base = path.Dir("/" + e.Path)[1:]
 		}
 		it.entries = append(it.entries, e)
-		s.link(e, id)
+		if id != (FileID{}) {
+			ids[e] = id
+		}
 		return nil
 	})
 	if err != nil {
-		return it, err
+		return err
 	}
-	if it.top == nil {
-		return it, fmt.Errorf("%s vanished while it was read", m.Path)
+	if it.entries, err = f.apply(it.entries, it.rel); err != nil {
+		return err
 	}
-	return it, nil
+	for _, e := range it.entries {
+		s.link(e, ids[e])
+	}
+	return nil
 }
 
 // link notes that an entry is another name of an earlier one.
@@ -211,7 +240,7 @@ func (s *selection) readDigests(ctx context.Context) error {
 			digests[i] = []digest.Digest{digest.FromString(c.Data)}
 			continue
 		}
-		ds, err := s.files.Digests(ctx, it.entries)
+		ds, err := it.files.Digests(ctx, it.entries)
 		if err != nil {
 			return err
 		}

@@ -87,14 +87,8 @@ func unsupportedRun(c *instructions.RunCommand) string {
 
 func unsupportedCopy(c *instructions.CopyCommand) string {
 	switch {
-	case c.Parents:
-		return "COPY --parents"
 	case c.Link:
 		return "COPY --link"
-	case len(c.ExcludePatterns) > 0:
-		return "COPY --exclude"
-	case isSymbolicMode(c.Chmod):
-		return "COPY --chmod with the symbolic mode " + c.Chmod
 	}
 	return ""
 }
@@ -104,16 +98,10 @@ func unsupportedAdd(c *instructions.AddCommand) string {
 	switch {
 	case c.Link:
 		return "ADD --link"
-	case len(c.ExcludePatterns) > 0:
-		return "ADD --exclude"
 	case c.Checksum != "":
 		return "ADD --checksum"
 	case c.KeepGitDir != nil:
 		return "ADD --keep-git-dir"
-	case c.Unpack != nil:
-		return "ADD --unpack"
-	case isSymbolicMode(c.Chmod):
-		return "ADD --chmod with the symbolic mode " + c.Chmod
 	case remote >= 0:
 		return "ADD of the address " + c.SourcePaths[remote]
 	}
