@@ -64,7 +64,7 @@ func (b *build) copy(s *dockerfile.Stage, in dockerfile.Instruction, c *instruct
 	return stage.Copy{
 		Verb: "COPY", From: b.source(in), Sources: c.SourcePaths, Contents: contents(c.SourceContents),
 		Dest: c.DestPath, Chown: c.Chown, Chmod: c.Chmod, Exclude: c.ExcludePatterns, Parents: c.Parents,
-		Last:        b.isLast(s, in),
+		Link: c.Link, Last: b.isLast(s, in),
 		Instruction: in.Original, CreatedBy: dockerfile.CreatedBy(c, dockerfile.Facts{}),
 	}
 }
@@ -73,7 +73,7 @@ func (b *build) add(s *dockerfile.Stage, in dockerfile.Instruction, c *instructi
 	return stage.Copy{
 		Verb: "ADD", From: b.files, Sources: c.SourcePaths, Contents: contents(c.SourceContents),
 		Dest: c.DestPath, Chown: c.Chown, Chmod: c.Chmod, Exclude: c.ExcludePatterns,
-		Extract: c.Unpack == nil || *c.Unpack, Last: b.isLast(s, in),
+		Extract: c.Unpack == nil || *c.Unpack, Link: c.Link, Last: b.isLast(s, in),
 		Instruction: in.Original, CreatedBy: dockerfile.CreatedBy(c, dockerfile.Facts{}),
 	}
 }
@@ -100,9 +100,17 @@ func (b *build) isLast(s *dockerfile.Stage, in dockerfile.Instruction) bool {
 		if later.Line <= in.Line {
 			continue
 		}
-		switch later.Cmd.(type) {
-		case *instructions.RunCommand, *instructions.CopyCommand, *instructions.AddCommand, *instructions.WorkdirCommand:
+		switch c := later.Cmd.(type) {
+		case *instructions.RunCommand, *instructions.WorkdirCommand:
 			return false
+		case *instructions.CopyCommand:
+			if !c.Link {
+				return false
+			}
+		case *instructions.AddCommand:
+			if !c.Link {
+				return false
+			}
 		}
 	}
 	return true

@@ -35,6 +35,8 @@ type Copy struct {
 	Parents bool
 	// Extract says that local tar archives are unpacked (ADD).
 	Extract bool
+	// Link makes a layer that doesn't depend on what lies below it.
+	Link bool
 	// Last says that no later step of the build needs the tree, so that the
 	// entries may go straight into the blob.
 	Last bool
@@ -47,6 +49,12 @@ type Copy struct {
 type Content struct{ Name, Data string }
 
 func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
+	if in.Link {
+		var err error
+		if in.Chown, err = linkOwner(in.Chown); err != nil {
+			return err
+		}
+	}
 	source, err := in.From.Known(ctx)
 	if err != nil {
 		return err
@@ -63,7 +71,7 @@ func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) error {
 	sel := &selection{in: in}
 	selectors := in.selectors(st)
-	parent := cache.Input{Name: "parent", Value: st.Key.String()}
+	parent := in.parent(st)
 	seen := keyOf("seen", append([]cache.Input{parent}, selectors...))
 	known := r.Cache.Seen(seen) && !r.NoCache
 	if !known && r.Snapshots == nil && !r.defineOnly {
@@ -80,7 +88,7 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) e
 		if err != nil {
 			return err
 		}
-		if in.Last && !needsTree {
+		if in.Last && !needsTree && !in.Link {
 			return in.inOneRead(ctx, r, st, at, sel, selectors, parent)
 		}
 	}
@@ -89,7 +97,24 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) e
 		return err
 	}
 	st.define("copy", append(selectors, cache.Input{Name: "content", Value: content.String()}))
-	return r.solve(ctx, st, at, in.job(r, st, sel, parent, content))
+	return in.solve(ctx, r, st, at, sel, content)
+}
+
+// parent is the input that says what the instruction stands on; nothing for
+// --link.
+func (in Copy) parent(st *State) cache.Input {
+	if in.Link {
+		return cache.Input{Name: "parent"}
+	}
+	return cache.Input{Name: "parent", Value: st.Key.String()}
+}
+
+// solve takes the state over the instruction once its content is known.
+func (in Copy) solve(ctx context.Context, r *Runner, st *State, at Step, sel *selection, content digest.Digest) error {
+	if in.Link {
+		return in.link(ctx, r, st, at, sel, content)
+	}
+	return r.solve(ctx, st, at, in.job(r, st, sel, in.parent(st), content))
 }
 
 // selectors are the inputs that the instruction itself holds, and the directory
@@ -109,6 +134,9 @@ func (in Copy) selectors(st *State) []cache.Input {
 	}
 	if in.Parents {
 		inputs = append(inputs, cache.Input{Name: "parents", Value: "true"})
+	}
+	if in.Link {
+		inputs = append(inputs, cache.Input{Name: "link", Value: "true"})
 	}
 	for _, c := range in.Contents {
 		inputs = append(inputs, cache.Input{Name: "heredoc:" + c.Name, Value: digest.FromString(c.Data).String()})

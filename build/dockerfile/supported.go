@@ -15,8 +15,6 @@ func Unsupported(cmd instructions.Command) (what string, bad bool) {
 	switch c := cmd.(type) {
 	case *instructions.RunCommand:
 		what = unsupportedRun(c)
-	case *instructions.CopyCommand:
-		what = unsupportedCopy(c)
 	case *instructions.AddCommand:
 		what = unsupportedAdd(c)
 	}
@@ -85,19 +83,9 @@ func unsupportedRun(c *instructions.RunCommand) string {
 	return ""
 }
 
-func unsupportedCopy(c *instructions.CopyCommand) string {
-	switch {
-	case c.Link:
-		return "COPY --link"
-	}
-	return ""
-}
-
 func unsupportedAdd(c *instructions.AddCommand) string {
 	remote := slices.IndexFunc(c.SourcePaths, isRemote)
 	switch {
-	case c.Link:
-		return "ADD --link"
 	case c.Checksum != "":
 		return "ADD --checksum"
 	case c.KeepGitDir != nil:
