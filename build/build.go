@@ -54,6 +54,7 @@ type build struct {
 	runner    *stage.Runner
 	packer    *packer
 	files     *contextSource
+	remotes   *remotes
 
 	mu     sync.Mutex
 	stages map[int]*future[*stage.State]    // by stage index
@@ -73,6 +74,7 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 	b.ctx = ctx
 	defer b.packer.close(cancel)
 	defer b.files.close()
+	defer b.remotes.close()
 	if err := b.settleStages(ctx); err != nil {
 		return Result{}, err
 	}
@@ -117,6 +119,7 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 		}
 	}
 	b.files = newContextSource(o.ContextDir, b.path, env.Store.Cache())
+	b.remotes = newRemotes(env)
 	b.packer = newPacker(o, env)
 	b.runner = b.newRunner()
 	return b, nil

@@ -119,7 +119,7 @@ func (b *build) quiet() *build {
 	q := &build{
 		o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
 		file: b.file, path: b.path, order: b.order, first: b.first, total: b.total, triggered: b.triggered,
-		packer: b.packer, files: b.files,
+		packer: b.packer, files: b.files, remotes: b.remotes,
 		stages: map[int]*future[*stage.State]{},
 		bases:  b.bases,
 		defs:   b.defs,

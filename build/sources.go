@@ -90,11 +90,17 @@ func openContext(dir, dockerfilePath string, c *cache.Cache) (*contextFiles, err
 	if err != nil {
 		return nil, err
 	}
+	return filesOf(d, digests), nil
+}
+
+// filesOf gives the files of an open directory; digests is nil where none are
+// remembered.
+func filesOf(d *buildcontext.Dir, digests *cache.Files) *contextFiles {
 	return &contextFiles{
 		dir: d, digests: digests,
 		known:  map[*layer.Entry]*buildcontext.Entry{},
 		walked: map[string][]*buildcontext.Entry{},
-	}, nil
+	}
 }
 
 // Glob gives what a pattern names in the context.
@@ -213,7 +219,7 @@ func (f *contextFiles) Remember(e *layer.Entry, d digest.Digest) {
 	f.mu.Lock()
 	original := f.known[e]
 	f.mu.Unlock()
-	if original != nil {
+	if original != nil && f.digests != nil {
 		f.digests.Put(original.Path, &original.Stat, d)
 	}
 }

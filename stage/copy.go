@@ -23,6 +23,8 @@ type Copy struct {
 	// From is where the files come from, Sources the patterns that name them.
 	From    Source
 	Sources []string
+	// Remote has, by their text in Sources, those that are elsewhere (ADD).
+	Remote map[string]Remote
 	// Contents are here-documents: files that the instruction itself holds.
 	Contents []Content
 	// Dest is the destination as given.
@@ -33,8 +35,9 @@ type Copy struct {
 	Exclude []string
 	// Parents says that the directories which lead to a source come along.
 	Parents bool
-	// Extract says that local tar archives are unpacked (ADD).
-	Extract bool
+	// Extract says that local tar archives are unpacked, ExtractRemote that
+	// fetched ones are (ADD).
+	Extract, ExtractRemote bool
 	// Link makes a layer that doesn't depend on what lies below it.
 	Link bool
 	// Last says that no later step of the build needs the tree, so that the
@@ -84,12 +87,14 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) e
 		if err := r.Cache.MarkSeen(seen); err != nil {
 			return err
 		}
-		needsTree, err := sel.needsTree()
-		if err != nil {
-			return err
-		}
-		if in.Last && !needsTree && !in.Link {
-			return in.inOneRead(ctx, r, st, at, sel, selectors, parent)
+		if in.Last && !in.Link && len(in.Remote) == 0 {
+			needsTree, err := sel.needsTree()
+			if err != nil {
+				return err
+			}
+			if !needsTree {
+				return in.inOneRead(ctx, r, st, at, sel, selectors, parent)
+			}
 		}
 	}
 	content, err := sel.digest(ctx)
@@ -126,6 +131,9 @@ func (in Copy) selectors(st *State) []cache.Input {
 		{Name: "chmod", Value: in.Chmod},
 		{Name: "extract", Value: strconv.FormatBool(in.Extract)},
 	}
+	if in.ExtractRemote {
+		inputs = append(inputs, cache.Input{Name: "extract remote", Value: "true"})
+	}
 	for _, s := range in.Sources {
 		inputs = append(inputs, cache.Input{Name: "source", Value: s})
 	}
@@ -160,6 +168,9 @@ func (in Copy) job(r *Runner, st *State, sel *selection, parent cache.Input, con
 		instruction: in.Instruction,
 		createdBy:   in.CreatedBy,
 		written:     true,
+	}
+	if in.ExtractRemote {
+		j.inputs = append(j.inputs, cache.Input{Name: "extract remote", Value: "true"})
 	}
 	if in.Chmod != "" {
 		// A mode that can't be read fails when the selection is loaded.
@@ -196,6 +207,9 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 		return err
 	}
 	defer parent.Close()
+	if err := sel.fetch(ctx); err != nil {
+		return err
+	}
 	needsTree, err := sel.needsTree()
 	if err != nil {
 		return err

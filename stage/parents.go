@@ -8,8 +8,6 @@ import (
 	"path"
 	"strings"
 
-	"github.com/moby/patternmatcher"
-
 	"github.com/builder-oci/builder/internal/fault"
 )
 
@@ -17,13 +15,12 @@ import (
 // that lead there from the pivot on. Links on the way aren't followed, and one
 // that is named is copied itself, as BuildKit has it. Without a wildcard the
 // source has to be there.
-func (s *selection) loadParents(ctx context.Context, files Files, source string, exclude *patternmatcher.PatternMatcher) error {
+func (s *selection) loadParents(ctx context.Context, files Files, source string, f filter) error {
 	base, pattern := pivot(source)
 	matches, err := files.Glob(base)
 	if err != nil {
 		return err
 	}
-	f := filter{exclude: exclude}
 	if pattern != "" {
 		if f.include, err = newMatcher("--parents", []string{pattern}); err != nil {
 			return err

@@ -66,6 +66,9 @@ func (p *placement) place(ctx context.Context, sel *selection) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if sel.items[i].excluded {
+			continue
+		}
 		// The source before may just have made it.
 		existing, err := p.lookup(dest)
 		if err != nil {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/moby/patternmatcher"
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/storage/cache"
@@ -44,6 +43,11 @@ type item struct {
 	entries []*layer.Entry // a directory's content, or the file alone
 	base    string         // what is cut off the entries' paths
 	archive bool           // an archive that ADD unpacks, once needsTree was asked
+
+	// A source that is elsewhere: all above is only known once it was fetched.
+	remote   Remote
+	identity string
+	excluded bool
 }
 
 // rel is an entry's path below the item.
@@ -63,6 +67,16 @@ func (s *selection) load(ctx context.Context, from Source) error {
 		s.items = append(s.items, contentItem(c))
 	}
 	s.many, s.loaded = len(s.items) > 1, true
+	for i := range s.items {
+		if err := s.chmod(&s.items[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chmod gives an item's entries the mode that --chmod says.
+func (s *selection) chmod(it *item) error {
 	if s.in.Chmod == "" {
 		return nil
 	}
@@ -70,31 +84,42 @@ func (s *selection) load(ctx context.Context, from Source) error {
 	if err != nil {
 		return err
 	}
-	for _, it := range s.items {
-		for _, e := range it.entries {
-			mode.apply(e)
-		}
+	for _, e := range it.entries {
+		mode.apply(e)
 	}
 	return nil
 }
 
+// filter is what --exclude says.
+func (s *selection) filter() (f filter, err error) {
+	f.exclude, err = newMatcher("--exclude", s.in.Exclude)
+	return f, err
+}
+
 func (s *selection) loadSources(ctx context.Context, from Source) error {
-	if len(s.in.Sources) == 0 {
-		return nil
-	}
-	exclude, err := newMatcher("--exclude", s.in.Exclude)
+	f, err := s.filter()
 	if err != nil {
 		return err
 	}
-	files, err := from.Files(ctx)
-	if err != nil {
-		return err
-	}
+	var files Files
 	for _, source := range s.in.Sources {
+		if r, ok := s.in.Remote[source]; ok {
+			it, err := remoteItem(ctx, source, r)
+			if err != nil {
+				return err
+			}
+			s.items = append(s.items, it)
+			continue
+		}
+		if files == nil {
+			if files, err = from.Files(ctx); err != nil {
+				return err
+			}
+		}
 		if s.in.Parents {
-			err = s.loadParents(ctx, files, source, exclude)
+			err = s.loadParents(ctx, files, source, f)
 		} else {
-			err = s.loadSource(ctx, files, source, exclude)
+			err = s.loadSource(ctx, files, source, f)
 		}
 		if err != nil {
 			return err
@@ -104,14 +129,14 @@ func (s *selection) loadSources(ctx context.Context, from Source) error {
 }
 
 // loadSource lists what a source's pattern names.
-func (s *selection) loadSource(ctx context.Context, files Files, pattern string, exclude *patternmatcher.PatternMatcher) error {
+func (s *selection) loadSource(ctx context.Context, files Files, pattern string, f filter) error {
 	matches, err := files.Glob(pattern)
 	if err != nil {
 		return err
 	}
 	for _, m := range matches {
 		it := item{name: m.Name, files: files, base: m.Path}
-		if err := s.list(ctx, &it, m.Path, filter{exclude: exclude}); err != nil {
+		if err := s.list(ctx, &it, m.Path, f); err != nil {
 			return err
 		}
 		if it.top == nil {
@@ -186,7 +211,7 @@ func (s *selection) needsTree() (bool, error) {
 	needs := len(s.links) > 0
 	for i := range s.items {
 		it := &s.items[i]
-		if s.in.Extract && !s.looked && it.top.Type == tar.TypeReg && !s.isContent(i) {
+		if s.extracts(it) && !s.looked && it.top.Type == tar.TypeReg && !s.isContent(i) {
 			var err error
 			if it.archive, err = isArchive(it.top); err != nil {
 				return false, err
@@ -196,6 +221,14 @@ func (s *selection) needsTree() (bool, error) {
 	}
 	s.looked = true
 	return needs, nil
+}
+
+// extracts says whether an item is unpacked if it is an archive.
+func (s *selection) extracts(it *item) bool {
+	if it.remote != nil {
+		return s.in.ExtractRemote && !it.excluded
+	}
+	return s.in.Extract
 }
 
 // isContent says whether an item is a here-document; those come last.
@@ -213,6 +246,10 @@ func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 	place := map[*layer.Entry]int{}
 	for i := range s.items {
 		it := &s.items[i]
+		if it.remote != nil {
+			s.digestRemote(h, it)
+			continue
+		}
 		writeField(h, it.name)
 		writeField(h, string(it.top.Type))
 		for k, e := range it.entries {
@@ -235,6 +272,9 @@ func (s *selection) readDigests(ctx context.Context) error {
 	}
 	digests := make([][]digest.Digest, len(s.items))
 	for i, it := range s.items {
+		if it.remote != nil {
+			continue
+		}
 		if s.isContent(i) {
 			c := s.in.Contents[i-(len(s.items)-len(s.in.Contents))]
 			digests[i] = []digest.Digest{digest.FromString(c.Data)}
@@ -270,6 +310,12 @@ func describe(e *layer.Entry) string {
 func (s *selection) inputs(yield func(cache.Input) bool) {
 	for i := range s.items {
 		it := &s.items[i]
+		if it.remote != nil {
+			if !yield(s.inputRemote(it)) {
+				return
+			}
+			continue
+		}
 		for k, e := range it.entries {
 			value := describe(e)
 			if first, ok := s.links[e]; ok {

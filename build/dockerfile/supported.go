@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+
+	"github.com/builder-oci/builder/build/fetch"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -84,10 +86,8 @@ func unsupportedRun(c *instructions.RunCommand) string {
 }
 
 func unsupportedAdd(c *instructions.AddCommand) string {
-	remote := slices.IndexFunc(c.SourcePaths, isRemote)
+	remote := slices.IndexFunc(c.SourcePaths, fetch.IsGit)
 	switch {
-	case c.Checksum != "":
-		return "ADD --checksum"
 	case c.KeepGitDir != nil:
 		return "ADD --keep-git-dir"
 	case remote >= 0:
