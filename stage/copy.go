@@ -83,6 +83,9 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) e
 	if err := sel.load(ctx, in.From); err != nil {
 		return err
 	}
+	if !r.defineOnly {
+		in.warnOutside(r, at)
+	}
 	if !known && !r.defineOnly {
 		if err := r.Cache.MarkSeen(seen); err != nil {
 			return err
@@ -103,6 +106,17 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) e
 	}
 	st.define("copy", append(selectors, cache.Input{Name: "content", Value: content.String()}))
 	return in.solve(ctx, r, st, at, sel, content)
+}
+
+// warnOutside says of a source that climbs out of the context that it doesn't:
+// it is there, or it would have been an error.
+func (in Copy) warnOutside(r *Runner, at Step) {
+	for _, s := range in.Sources {
+		if clean := path.Clean(s); strings.HasPrefix(clean, "../") && in.Remote[s] == nil {
+			inside := strings.TrimPrefix(path.Clean("/"+clean), "/")
+			r.Report(Warning{Step: at, Text: fmt.Sprintf("%s leads outside the build context; %s is taken, from the context's root", s, inside)})
+		}
+	}
 }
 
 // parent is the input that says what the instruction stands on; nothing for
