@@ -3,6 +3,7 @@ package tests
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -56,7 +57,8 @@ func gitBackend(dir string) (http.Handler, error) {
 	}
 	return &cgi.Handler{
 		Path: git, Args: []string{"http-backend"}, Root: "/git",
-		Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1"},
+		Env:    []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1"},
+		Stderr: io.Discard,
 	}, nil
 }
 

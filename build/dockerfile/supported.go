@@ -5,8 +5,6 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
-
-	"github.com/builder-oci/builder/build/fetch"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -86,12 +84,8 @@ func unsupportedRun(c *instructions.RunCommand) string {
 }
 
 func unsupportedAdd(c *instructions.AddCommand) string {
-	remote := slices.IndexFunc(c.SourcePaths, fetch.IsGit)
-	switch {
-	case c.KeepGitDir != nil:
-		return "ADD --keep-git-dir"
-	case remote >= 0:
-		return "ADD of the address " + c.SourcePaths[remote]
+	if i := slices.IndexFunc(c.SourcePaths, isSSH); i >= 0 {
+		return "ADD of the ssh address " + c.SourcePaths[i]
 	}
 	return ""
 }
