@@ -46,47 +46,51 @@ func (s *selection) loadParents(ctx context.Context, files Files, source string,
 // pattern that has no wildcards is read.
 func (s *selection) listParents(ctx context.Context, it *item, source, pattern string, f filter) error {
 	literal, wild := literalDirs(pattern)
+	from := path.Join(it.base, literal)
 	required := !wild && !strings.ContainsAny(source, wildcards)
-	if required {
-		if _, err := it.files.Glob("/" + escape(path.Join(it.base, literal))); err != nil {
+	if required && !strings.ContainsAny(from, wildcards) {
+		if _, err := it.files.Glob("/" + from); err != nil {
 			return err
 		}
 	}
-	dir := ""
-	for _, part := range strings.Split(parentDir(literal), "/") {
-		if dir = path.Join(dir, part); dir == "" {
-			continue
-		}
-		e, err := it.files.Lstat(path.Join(it.base, dir))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if e.Type != tar.TypeDir {
-			if required {
-				return fault.New("name the directory that it leads to", "--parents follows no links, and %s is none of the directories that it keeps", dir)
-			}
-			return nil
-		}
-		it.entries = append(it.entries, e)
+	found, err := s.leadTo(it, literal, required)
+	if err != nil || !found {
+		it.entries = nil
+		return err
 	}
 	top := it.top
-	if literal != "" {
-		if _, err := it.files.Lstat(path.Join(it.base, literal)); errors.Is(err, fs.ErrNotExist) {
-			it.entries = nil
-			return nil
-		}
-	} else {
-		it.top = nil // the walk gives it
+	if literal == "" {
+		it.top = nil // the walk gives it, which is no entry
 	}
-	err := s.list(ctx, it, path.Join(it.base, literal), f)
+	err = s.list(ctx, it, from, f)
 	it.top = top
 	return err
 }
 
-// escape makes a literal path a pattern that names it.
-func escape(literal string) string {
-	return strings.NewReplacer("\\", "\\\\", "*", "\\*", "?", "\\?", "[", "\\[").Replace(literal)
+// leadTo lists the directories that lead to a path below an item, and says
+// whether something is there. A link on the way is an error where the source is
+// required.
+func (s *selection) leadTo(it *item, literal string, required bool) (bool, error) {
+	dir := ""
+	for _, part := range strings.Split(literal, "/") {
+		dir = path.Join(dir, part)
+		e, err := it.files.Lstat(path.Join(it.base, dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		switch {
+		case dir == literal:
+			return true, nil
+		case e.Type == tar.TypeDir:
+			it.entries = append(it.entries, e)
+		case required:
+			return false, fault.New("name the directory that it leads to", "--parents follows no links, and %s is none of the directories that it keeps", dir)
+		default:
+			return false, nil
+		}
+	}
+	return true, nil
 }

@@ -112,6 +112,8 @@ func TestWhereEntriesLand(t *testing.T) {
 		{"parents and two stars", Copy{Parents: true, Sources: []string{"**/y"}, Dest: "/t/"}, nil, []string{"t/", "t/d/", "t/d/sub/", "t/d/sub/y"}},
 		{"parents and excluded", Copy{Parents: true, Sources: []string{"d"}, Exclude: []string{"d/sub"}, Dest: "/t/"}, nil, []string{"t/", "t/d/", "t/d/x"}},
 		{"parents of nothing", Copy{Parents: true, Sources: []string{"d/./n*"}, Dest: "/t/"}, nil, []string{"t/"}},
+		{"parents that lead nowhere", Copy{Parents: true, Sources: []string{"d/none/x*"}, Dest: "/t/"}, nil, []string{"t/"}},
+		{"parents that lead to a file", Copy{Parents: true, Sources: []string{"d/x/x*"}, Dest: "/t/"}, nil, []string{"t/"}},
 		{"parents of a link itself", Copy{Parents: true, Sources: []string{"l"}, Dest: "/t/"}, nil, []string{"t/", "t/l"}},
 		{"here-document", Copy{Contents: []Content{{"EOF", "text"}}, Dest: "/etc/motd"}, nil, []string{"etc/", "etc/motd"}},
 	} {
