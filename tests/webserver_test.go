@@ -20,7 +20,8 @@ import (
 // files' contents, and puts its address into WEB. Git repositories in it, as
 // bare directories, are below /git/. What was requested, and the status of the
 // answers, is written to the file requests. /broken/ breaks off in the middle of
-// a file. It ends with the script.
+// a file. While there is a file hang in the directory nothing is answered. It
+// ends with the script.
 func webserver(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: webserver DIR")
@@ -37,7 +38,7 @@ func webserver(ts *testscript.TestScript, neg bool, args []string) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = w.Write([]byte("half"))
 	})
-	server := &http.Server{Handler: &requestLog{file: ts.MkAbs("requests"), next: files}}
+	server := &http.Server{Handler: &requestLog{file: ts.MkAbs("requests"), next: hanging(dir, files)}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -48,6 +49,17 @@ func webserver(ts *testscript.TestScript, neg bool, args []string) {
 		<-done
 	})
 	ts.Setenv("WEB", listener.Addr().String())
+}
+
+func hanging(dir string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := os.Lstat(filepath.Join(dir, "hang")); err == nil {
+			_ = os.WriteFile(filepath.Join(dir, "hanging"), nil, 0o644)
+			<-r.Context().Done()
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func gitBackend(dir string) (http.Handler, error) {

@@ -33,7 +33,7 @@ var gitEnv = []string{
 func newGit(remote string) (git, error) {
 	g := git{remote: remote, env: []string{
 		"HOME=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
-		"GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=http:https:git", "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C",
+		"GIT_HTTP_LOW_SPEED_LIMIT=1", "GIT_HTTP_LOW_SPEED_TIME=120", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=http:https:git", "GIT_OPTIONAL_LOCKS=0", "LC_ALL=C",
 	}}
 	for _, name := range gitEnv {
 		if value, ok := os.LookupEnv(name); ok {
@@ -67,22 +67,34 @@ func (g *git) logIn(u *url.URL) {
 		"GIT_CONFIG_KEY_0=http."+u.Scheme+"://"+u.Host+"/.extraHeader", "GIT_CONFIG_VALUE_0=Authorization: Basic "+login)
 }
 
+// runScript runs git so that the modes of files are its own, whatever the
+// caller's umask, and so that all that it has started ends when descriptor 3
+// does: with builder, however that dies.
+const runScript = `umask 022
+{ read -r _ <&3; kill -9 0; } </dev/null >/dev/null 2>&1 &
+exec git "$@" 3<&-`
+
 // run runs git in a directory, where that isn't "", and gives its output.
 func (g git) run(ctx context.Context, dir string, args ...string) (string, error) {
 	if _, err := exec.LookPath("git"); err != nil {
 		return "", fault.New("install it: apt-get install git", "a git repository needs the git program, which isn't there")
 	}
 	fixed := []string{"-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0", "-c", "advice.detachedHead=false"}
-	// The modes of files are git's own, whatever the caller's umask.
-	cmd := exec.CommandContext(ctx, "/bin/sh", append(append([]string{"-c", `umask 022; exec git "$@"`, "git"}, fixed...), args...)...)
+	cmd := exec.CommandContext(ctx, "/bin/sh", slices.Concat([]string{"-c", runScript, "git"}, fixed, args)...)
 	cmd.Dir, cmd.Env = dir, g.env
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// What git has started ends with it.
+	alive, held, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	defer alive.Close()
+	defer held.Close()
+	cmd.ExtraFiles = []*os.File{alive}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	err = cmd.Run()
 	if ctx.Err() != nil {
 		return "", context.Cause(ctx)
 	}
