@@ -61,6 +61,7 @@ type build struct {
 	context   contextPlace
 	contexts  map[string]*namedContext // by ContextName
 	files     *contextSource
+	remotes   *remotes
 	former    *former
 
 	// work counts the futures that are being worked out. A step in progress
@@ -99,6 +100,7 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, 
 	}()
 	defer b.packer.close(cancel)
 	defer b.closeContexts()
+	defer b.remotes.close()
 	defer func() { cancel(); b.work.Wait() }()
 	if err := b.settleStages(ctx); err != nil {
 		return Result{}, err
@@ -135,6 +137,7 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 		return nil, err
 	}
 	b.files = newContextSource(func() (*contextFiles, error) { return b.openContext(b.context) })
+	b.remotes = newRemotes(env)
 	b.packer = newPacker(o, env)
 	b.former = newFormer(b)
 	b.runner = b.newRunner()

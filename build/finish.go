@@ -119,11 +119,20 @@ func (b *build) packings(ctx context.Context, st *stage.State) ([]snapshot.Packi
 // than before, and of which only a blob is left.
 func (b *build) bringTrees(ctx context.Context, st *stage.State) error {
 	for _, l := range st.Layers {
-		if l.FromImage() || b.env.Snapshots.HasTree(l.Tree) {
+		if l.FromImage() || b.env.Snapshots.HasTree(packedFrom(l)) {
 			continue
 		}
-		if _, ok := b.packer.known(l); !ok {
-			return b.runner.EnsureTree(ctx, st)
+		if _, ok := b.packer.known(l); ok {
+			continue
+		}
+		if l.Alone == "" {
+			if err := b.runner.EnsureTree(ctx, st); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := b.runner.EnsureTree(ctx, &stage.State{Tree: l.Alone, Layers: []stage.Layer{{Tree: l.Alone}}}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -127,7 +127,7 @@ func (b *build) quiet() *build {
 		ctx: b.ctx, o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
 		file: b.file, context: b.context, contexts: b.contexts,
 		order: b.order, first: b.first, total: b.total, triggered: b.triggered, without: b.without,
-		packer: b.packer, files: b.files, work: b.work,
+		packer: b.packer, files: b.files, remotes: b.remotes, work: b.work,
 		stages: map[int]*future[*stage.State]{},
 		bases:  b.bases,
 		defs:   b.defs,

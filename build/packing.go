@@ -80,9 +80,17 @@ func (p *packer) start(ctx context.Context, layers []stage.Layer) *future[snapsh
 // startEarly is start where the layer's tree is there. Whether one has to be
 // made, because only a blob in another form is left, is seen at the end.
 func (p *packer) startEarly(ctx context.Context, layers []stage.Layer) {
-	if p.env.Snapshots.HasTree(layers[len(layers)-1].Tree) {
+	if p.env.Snapshots.HasTree(packedFrom(layers[len(layers)-1])) {
 		p.start(ctx, layers)
 	}
+}
+
+// packedFrom is the tree that a layer is packed from.
+func packedFrom(l stage.Layer) snapshot.Key {
+	if l.Alone != "" {
+		return l.Alone
+	}
+	return l.Tree
 }
 
 // known gives a layer's packing if there is one whose blob is in the layout.
@@ -97,6 +105,13 @@ func (p *packer) pack(ctx context.Context, l stage.Layer, below []stage.Layer) (
 	}
 	if p.env.Snapshots == nil {
 		return snapshot.Packing{}, ErrNamespace
+	}
+	if l.Alone != "" {
+		packed, err := p.pack(ctx, stage.Layer{Tree: l.Alone, Written: l.Written}, nil)
+		if err != nil {
+			return packed, err
+		}
+		return packed, p.env.Store.Records().AddPacking(l.Tree, packed)
 	}
 	select {
 	case p.slots <- struct{}{}:

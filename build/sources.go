@@ -100,11 +100,17 @@ func openContext(p contextPlace, c *cache.Cache) (*contextFiles, error) {
 	if err != nil {
 		return nil, err
 	}
+	return filesOf(d, digests), nil
+}
+
+// filesOf gives the files of an open directory; digests is nil where none are
+// remembered.
+func filesOf(d *buildcontext.Dir, digests *cache.Files) *contextFiles {
 	return &contextFiles{
 		dir: d, digests: digests,
 		known:  map[*layer.Entry]*buildcontext.Entry{},
 		walked: map[string][]*buildcontext.Entry{},
-	}, nil
+	}
 }
 
 // Glob gives what a pattern names in the context.
@@ -120,6 +126,24 @@ func (f *contextFiles) Glob(pattern string) ([]stage.Match, error) {
 	return matches, nil
 }
 
+// Lstat gives the entry at a path.
+func (f *contextFiles) Lstat(path string) (*layer.Entry, error) {
+	e, err := f.dir.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	return f.noted(e), nil
+}
+
+// noted gives an entry as a layer would hold it, and remembers where it is from.
+func (f *contextFiles) noted(e *buildcontext.Entry) *layer.Entry {
+	le := f.entry(e)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known[le] = e
+	return le
+}
+
 // Walk gives the entry at a path and all below it.
 func (f *contextFiles) Walk(ctx context.Context, path string, fn func(*layer.Entry, stage.FileID) error) error {
 	entries, err := f.list(ctx, path)
@@ -127,11 +151,7 @@ func (f *contextFiles) Walk(ctx context.Context, path string, fn func(*layer.Ent
 		return err
 	}
 	for _, e := range entries {
-		le := f.entry(e)
-		f.mu.Lock()
-		f.known[le] = e
-		f.mu.Unlock()
-		if err := fn(le, stage.FileIDOf(&e.Stat)); err != nil {
+		if err := fn(f.noted(e), stage.FileIDOf(&e.Stat)); err != nil {
 			return err
 		}
 	}

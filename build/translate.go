@@ -29,7 +29,7 @@ func (b *build) translate(s *dockerfile.Stage, st *stage.State, in dockerfile.In
 	case *instructions.CopyCommand:
 		return b.copy(s, in, c), nil
 	case *instructions.AddCommand:
-		return b.add(s, in, c), nil
+		return b.add(s, in, c)
 	case *instructions.WorkdirCommand:
 		return workdir(st, in, c), nil
 	case *instructions.ArgCommand:
@@ -77,17 +77,24 @@ func (b *build) checkNetwork(in dockerfile.Instruction) error {
 func (b *build) copy(s *dockerfile.Stage, in dockerfile.Instruction, c *instructions.CopyCommand) stage.Instruction {
 	return stage.Copy{
 		Verb: "COPY", From: b.source(in), Sources: c.SourcePaths, Contents: contents(c.SourceContents),
-		Dest: c.DestPath, Chown: c.Chown, Chmod: c.Chmod, Last: b.isLast(s, in),
+		Dest: c.DestPath, Chown: c.Chown, Chmod: c.Chmod, Exclude: c.ExcludePatterns, Parents: c.Parents,
+		Link: c.Link, Last: b.isLast(s, in),
 		Instruction: in.Original, CreatedBy: dockerfile.CreatedBy(c, dockerfile.Facts{}),
 	}
 }
 
-func (b *build) add(s *dockerfile.Stage, in dockerfile.Instruction, c *instructions.AddCommand) stage.Instruction {
-	return stage.Copy{
-		Verb: "ADD", From: b.files, Sources: c.SourcePaths, Contents: contents(c.SourceContents),
-		Dest: c.DestPath, Chown: c.Chown, Chmod: c.Chmod, Extract: true, Last: b.isLast(s, in),
-		Instruction: in.Original, CreatedBy: dockerfile.CreatedBy(c, dockerfile.Facts{}),
+func (b *build) add(s *dockerfile.Stage, in dockerfile.Instruction, c *instructions.AddCommand) (stage.Instruction, error) {
+	remote, err := b.remotes.of(c)
+	if err != nil {
+		return nil, err
 	}
+	return stage.Copy{
+		Verb: "ADD", From: b.files, Sources: c.SourcePaths, Remote: remote, Contents: contents(c.SourceContents),
+		Dest: c.DestPath, Chown: c.Chown, Chmod: c.Chmod, Exclude: c.ExcludePatterns,
+		Extract: c.Unpack == nil || *c.Unpack, ExtractRemote: c.Unpack != nil && *c.Unpack,
+		Link: c.Link, Last: b.isLast(s, in),
+		Instruction: in.Original, CreatedBy: dockerfile.CreatedBy(c, dockerfile.Facts{}),
+	}, nil
 }
 
 // source gives what COPY --from names; without it, the context.
@@ -112,9 +119,17 @@ func (b *build) isLast(s *dockerfile.Stage, in dockerfile.Instruction) bool {
 		if later.Line <= in.Line {
 			continue
 		}
-		switch later.Cmd.(type) {
-		case *instructions.RunCommand, *instructions.CopyCommand, *instructions.AddCommand, *instructions.WorkdirCommand:
+		switch c := later.Cmd.(type) {
+		case *instructions.RunCommand, *instructions.WorkdirCommand:
 			return false
+		case *instructions.CopyCommand:
+			if !c.Link {
+				return false
+			}
+		case *instructions.AddCommand:
+			if !c.Link {
+				return false
+			}
 		}
 	}
 	return true

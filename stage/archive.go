@@ -14,6 +14,8 @@ import (
 // archive puts what a tar archive holds below dest. Links that lead to
 // directories are followed, as an unpacking tar would.
 func (p *placement) archive(it *item, dest string) error {
+	defer func(dirs int64) { p.dirs = dirs }(p.dirs)
+	p.dirs = dirMode // --chmod isn't for what an archive holds
 	if err := p.makeDirs(dest); err != nil {
 		return err
 	}

@@ -23,14 +23,23 @@ type Copy struct {
 	// From is where the files come from, Sources the patterns that name them.
 	From    Source
 	Sources []string
+	// Remote has, by their text in Sources, those that are elsewhere (ADD).
+	Remote map[string]Remote
 	// Contents are here-documents: files that the instruction itself holds.
 	Contents []Content
 	// Dest is the destination as given.
 	Dest string
-	// Chown is USER[:GROUP] or "", Chmod an octal mode or "".
+	// Chown is USER[:GROUP] or "", Chmod an octal or symbolic mode or "".
 	Chown, Chmod string
-	// Extract says that local tar archives are unpacked (ADD).
-	Extract bool
+	// Exclude are patterns, as in .dockerignore, of what stays out.
+	Exclude []string
+	// Parents says that the directories which lead to a source come along.
+	Parents bool
+	// Extract says that local tar archives are unpacked, ExtractRemote that
+	// fetched ones are (ADD).
+	Extract, ExtractRemote bool
+	// Link makes a layer that doesn't depend on what lies below it.
+	Link bool
 	// Last says that no later step of the build needs the tree, so that the
 	// entries may go straight into the blob.
 	Last bool
@@ -43,6 +52,12 @@ type Copy struct {
 type Content struct{ Name, Data string }
 
 func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
+	if in.Link {
+		var err error
+		if in.Chown, err = linkOwner(in.Chown); err != nil {
+			return err
+		}
+	}
 	source, err := in.From.Known(ctx)
 	if err != nil {
 		return err
@@ -59,7 +74,7 @@ func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) error {
 	sel := &selection{in: in}
 	selectors := in.selectors(st)
-	parent := cache.Input{Name: "parent", Value: st.Key.String()}
+	parent := in.parent(st)
 	seen := keyOf("seen", append([]cache.Input{parent}, selectors...))
 	known := r.Cache.Seen(seen) && !r.NoCache
 	if !known && r.Snapshots == nil && !r.defineOnly {
@@ -68,16 +83,21 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) e
 	if err := sel.load(ctx, in.From); err != nil {
 		return err
 	}
+	if !r.defineOnly {
+		in.warnOutside(r, at)
+	}
 	if !known && !r.defineOnly {
 		if err := r.Cache.MarkSeen(seen); err != nil {
 			return err
 		}
-		needsTree, err := sel.needsTree()
-		if err != nil {
-			return err
-		}
-		if in.Last && !needsTree {
-			return in.inOneRead(ctx, r, st, at, sel, selectors, parent)
+		if in.Last && !in.Link && len(in.Remote) == 0 {
+			needsTree, err := sel.needsTree()
+			if err != nil {
+				return err
+			}
+			if !needsTree {
+				return in.inOneRead(ctx, r, st, at, sel, selectors, parent)
+			}
 		}
 	}
 	content, err := sel.digest(ctx)
@@ -85,7 +105,35 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) e
 		return err
 	}
 	st.define("copy", append(selectors, cache.Input{Name: "content", Value: content.String()}))
-	return r.solve(ctx, st, at, in.job(r, st, sel, parent, content))
+	return in.solve(ctx, r, st, at, sel, content)
+}
+
+// warnOutside says of a source that climbs out of the context that it doesn't:
+// it is there, or it would have been an error.
+func (in Copy) warnOutside(r *Runner, at Step) {
+	for _, s := range in.Sources {
+		if clean := path.Clean(s); strings.HasPrefix(clean, "../") && in.Remote[s] == nil {
+			inside := strings.TrimPrefix(path.Clean("/"+clean), "/")
+			r.Report(Warning{Step: at, Text: fmt.Sprintf("%s leads outside the build context; %s is taken, from the context's root", s, inside)})
+		}
+	}
+}
+
+// parent is the input that says what the instruction stands on; nothing for
+// --link.
+func (in Copy) parent(st *State) cache.Input {
+	if in.Link {
+		return cache.Input{Name: "parent"}
+	}
+	return cache.Input{Name: "parent", Value: st.Key.String()}
+}
+
+// solve takes the state over the instruction once its content is known.
+func (in Copy) solve(ctx context.Context, r *Runner, st *State, at Step, sel *selection, content digest.Digest) error {
+	if in.Link {
+		return in.link(ctx, r, st, at, sel, content)
+	}
+	return r.solve(ctx, st, at, in.job(r, st, sel, in.parent(st), content))
 }
 
 // selectors are the inputs that the instruction itself holds, and the directory
@@ -97,8 +145,20 @@ func (in Copy) selectors(st *State) []cache.Input {
 		{Name: "chmod", Value: in.Chmod},
 		{Name: "extract", Value: strconv.FormatBool(in.Extract)},
 	}
+	if in.ExtractRemote {
+		inputs = append(inputs, cache.Input{Name: "extract remote", Value: "true"})
+	}
 	for _, s := range in.Sources {
 		inputs = append(inputs, cache.Input{Name: "source", Value: s})
+	}
+	for _, pattern := range in.Exclude {
+		inputs = append(inputs, cache.Input{Name: "exclude", Value: pattern})
+	}
+	if in.Parents {
+		inputs = append(inputs, cache.Input{Name: "parents", Value: "true"})
+	}
+	if in.Link {
+		inputs = append(inputs, cache.Input{Name: "link", Value: "true"})
 	}
 	for _, c := range in.Contents {
 		inputs = append(inputs, cache.Input{Name: "heredoc:" + c.Name, Value: digest.FromString(c.Data).String()})
@@ -122,6 +182,15 @@ func (in Copy) job(r *Runner, st *State, sel *selection, parent cache.Input, con
 		instruction: in.Instruction,
 		createdBy:   in.CreatedBy,
 		written:     true,
+	}
+	if in.ExtractRemote {
+		j.inputs = append(j.inputs, cache.Input{Name: "extract remote", Value: "true"})
+	}
+	if in.Chmod != "" {
+		// A mode that can't be read fails when the selection is loaded.
+		if mode, err := parseMode(in.Chmod); err == nil && mode.ofDirs() != dirMode {
+			j.inputs = append(j.inputs, cache.Input{Name: "directories", Value: fmt.Sprintf("%04o", mode.ofDirs())})
+		}
 	}
 	j.details = sel.inputs
 	j.execute = func(ctx context.Context, result snapshot.Key) error {
@@ -152,6 +221,9 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 		return err
 	}
 	defer parent.Close()
+	if err := sel.fetch(ctx); err != nil {
+		return err
+	}
 	needsTree, err := sel.needsTree()
 	if err != nil {
 		return err
@@ -191,15 +263,6 @@ func (in Copy) pack(ctx context.Context, r *Runner, st *State, sel *selection, p
 		entries = append(entries, e)
 	}
 	return r.Pack(ctx, result, true, layer.Differing(entries, parent))
-}
-
-// parseMode reads an octal --chmod.
-func parseMode(s string) (int64, error) {
-	m, err := strconv.ParseUint(s, 8, 32)
-	if err != nil || m > 0o7777 {
-		return 0, fault.New("give an octal mode, such as --chmod=0755", "--chmod=%s is no octal mode", s)
-	}
-	return int64(m), nil
 }
 
 // errManyToOne is docker's rule for several sources.

@@ -15,7 +15,7 @@ import (
 // that a known step needs no source.
 func (in Copy) fromTree(ctx context.Context, r *Runner, st *State, at Step, source *State) error {
 	selectors := append(in.selectors(st), cache.Input{Name: "source", Value: source.Definition.String()})
-	parent := cache.Input{Name: "parent", Value: st.Key.String()}
+	parent := in.parent(st)
 	alias := keyOf("copy from", append([]cache.Input{parent}, selectors...))
 	st.define("copy", selectors)
 	sel := &selection{in: in}
@@ -25,12 +25,17 @@ func (in Copy) fromTree(ctx context.Context, r *Runner, st *State, at Step, sour
 			st.lost = true
 		}
 		st.addOutcomes(source.outcomes)
-		r.follow(st, in.job(r, st, sel, parent, content))
-		return nil
+		return in.solve(ctx, r, st, at, sel, content)
 	}
-	if content != "" && r.adoptKnown(st, at, in.job(r, st, sel, parent, content)) {
-		st.addOutcomes(outcomes)
-		return nil
+	if content != "" {
+		known, err := in.adoptKnown(r, st, at, sel, content)
+		if err != nil {
+			return err
+		}
+		if known {
+			st.addOutcomes(outcomes)
+			return nil
+		}
 	}
 	if r.Snapshots == nil {
 		return ErrNamespace
@@ -46,11 +51,20 @@ func (in Copy) fromTree(ctx context.Context, r *Runner, st *State, at Step, sour
 	if source, err = in.From.Known(ctx); err != nil {
 		return err
 	}
-	if err := r.solve(ctx, st, at, in.job(r, st, sel, parent, content)); err != nil {
+	if err := in.solve(ctx, r, st, at, sel, content); err != nil {
 		return err
 	}
 	st.addOutcomes(source.outcomes)
 	return r.putAlias(alias, in.Instruction, content, source)
+}
+
+// adoptKnown takes the state over the instruction where its result is known,
+// and says whether it is.
+func (in Copy) adoptKnown(r *Runner, st *State, at Step, sel *selection, content digest.Digest) (bool, error) {
+	if in.Link {
+		return in.linkKnown(r, st, at, sel, content)
+	}
+	return r.adoptKnown(st, at, in.job(r, st, sel, in.parent(st), content)), nil
 }
 
 // outcomeInput begins the name of an input that says which result a step of

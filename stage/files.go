@@ -31,6 +31,9 @@ type Files interface {
 	// Glob gives the entries that a pattern names, links followed. A pattern
 	// that names none is an error that says why.
 	Glob(pattern string) ([]Match, error)
+	// Lstat gives the entry at a path, links not followed. The error wraps
+	// fs.ErrNotExist where nothing is there.
+	Lstat(path string) (*layer.Entry, error)
 	// Walk gives the entry at a path and all below it, parents first. The
 	// entries may be kept; their owners are those that COPY gives them.
 	Walk(ctx context.Context, path string, fn func(*layer.Entry, FileID) error) error

@@ -125,7 +125,7 @@ func (p *passing) settle(ctx context.Context, sel *selection) error {
 				return err
 			}
 			digests[i][k] = d
-			if keeper, can := sel.files.(Rememberer); can {
+			if keeper, can := sel.items[i].files.(Rememberer); can {
 				keeper.Remember(e, d)
 			}
 		}

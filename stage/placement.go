@@ -19,6 +19,7 @@ type placement struct {
 	parent *layer.Tree
 	dest   string // absolute; a slash at its end asks for a directory
 	owner  *owner // of all entries, where --chown says so
+	dirs   int64  // mode of directories that are made on the way
 	now    time.Time
 	sink   func(*layer.Entry) error
 
@@ -31,8 +32,15 @@ type placement struct {
 
 func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Entry) error) (*placement, error) {
 	p := &placement{
-		in: in, parent: parent, dest: dest, now: time.Now(), sink: sink,
+		in: in, parent: parent, dest: dest, now: time.Now(), sink: sink, dirs: dirMode,
 		landed: map[*layer.Entry]*layer.Entry{}, written: map[string]*layer.Entry{}, absent: map[string]bool{},
+	}
+	if in.Chmod != "" {
+		mode, err := parseMode(in.Chmod)
+		if err != nil {
+			return nil, err
+		}
+		p.dirs = mode.ofDirs()
 	}
 	if in.Chown == "" {
 		return p, nil
@@ -57,6 +65,9 @@ func (p *placement) place(ctx context.Context, sel *selection) error {
 	for i := range sel.items {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if sel.items[i].excluded {
+			continue
 		}
 		// The source before may just have made it.
 		existing, err := p.lookup(dest)
@@ -151,8 +162,8 @@ func (p *placement) emit(e *layer.Entry) error {
 	return p.sink(e)
 }
 
-// makeDirs makes dir and the parents that it lacks, as docker does: mode 0755,
-// owned by root or whom --chown names.
+// makeDirs makes dir and the parents that it lacks, as BuildKit does: mode 0755
+// or --chmod's, owned by root or whom --chown names.
 func (p *placement) makeDirs(dir string) error {
 	if dir == "" {
 		return nil
@@ -170,7 +181,7 @@ func (p *placement) makeDirs(dir string) error {
 	if err := p.makeDirs(parentDir(dir)); err != nil {
 		return err
 	}
-	e := &layer.Entry{Path: dir, Type: tar.TypeDir, Mode: 0o755, ModTime: p.now}
+	e := &layer.Entry{Path: dir, Type: tar.TypeDir, Mode: p.dirs, ModTime: p.now}
 	if p.owner != nil {
 		e.UID, e.GID = p.owner.uid, p.owner.gid
 	}

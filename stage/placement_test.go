@@ -98,6 +98,23 @@ func TestWhereEntriesLand(t *testing.T) {
 		{"a file after the directory that its pattern names too", Copy{Sources: []string{"[de]*"}, Dest: "/t"}, nil, []string{"t/", "t/e", "t/sub/", "t/sub/y", "t/x"}},
 		{"the root", Copy{Sources: []string{"d"}, Dest: "/"}, nil, []string{"sub/", "sub/y", "x"}},
 		{"several", Copy{Sources: []string{"a", "d/x"}, Dest: "t/"}, nil, []string{"t/", "t/a", "t/x"}},
+		{"excluded below a directory", Copy{Sources: []string{"d"}, Exclude: []string{"sub"}, Dest: "/t"}, nil, []string{"t/", "t/x"}},
+		{"brought back below what is excluded", Copy{Sources: []string{"."}, Exclude: []string{"*", "!d/sub/y"}, Dest: "/t"}, nil, []string{"t/", "t/d/", "t/d/sub/", "t/d/sub/y"}},
+		{"at any depth", Copy{Sources: []string{"."}, Exclude: []string{"**/y", "e", "l", "dangling"}, Dest: "/t"}, nil, []string{"t/", "t/a", "t/d/", "t/d/sub/", "t/d/x"}},
+		{"files of a wildcard by their own names", Copy{Sources: []string{"[ae]"}, Exclude: []string{"e"}, Dest: "/t/"}, nil, []string{"t/", "t/a"}},
+		{"all excluded leaves the directory", Copy{Sources: []string{"d"}, Exclude: []string{"*"}, Dest: "/t"}, nil, []string{"t/"}},
+		{"parents", Copy{Parents: true, Sources: []string{"d/sub/y", "./a"}, Dest: "/t/"}, nil, []string{"t/", "t/a", "t/d/", "t/d/sub/", "t/d/sub/y"}},
+		{"parents of a directory", Copy{Parents: true, Sources: []string{"/d/sub/."}, Dest: "/t/"}, nil, []string{"t/", "t/d/", "t/d/sub/", "t/d/sub/y"}},
+		{"parents from a pivot", Copy{Parents: true, Sources: []string{"d/./sub/y"}, Dest: "/t/"}, nil, []string{"t/", "t/sub/", "t/sub/y"}},
+		{"the second pivot means nothing", Copy{Parents: true, Sources: []string{"./d/./sub/./y"}, Dest: "/t/"}, nil, []string{"t/", "t/sub/", "t/sub/y"}},
+		{"everything below a pivot", Copy{Parents: true, Sources: []string{"d/./"}, Dest: "/t/"}, nil, []string{"t/", "t/sub/", "t/sub/y", "t/x"}},
+		{"parents and wildcards", Copy{Parents: true, Sources: []string{"[d]/./*/y"}, Dest: "/t/"}, nil, []string{"t/", "t/sub/", "t/sub/y"}},
+		{"parents and two stars", Copy{Parents: true, Sources: []string{"**/y"}, Dest: "/t/"}, nil, []string{"t/", "t/d/", "t/d/sub/", "t/d/sub/y"}},
+		{"parents and excluded", Copy{Parents: true, Sources: []string{"d"}, Exclude: []string{"d/sub"}, Dest: "/t/"}, nil, []string{"t/", "t/d/", "t/d/x"}},
+		{"parents of nothing", Copy{Parents: true, Sources: []string{"d/./n*"}, Dest: "/t/"}, nil, []string{"t/"}},
+		{"parents that lead nowhere", Copy{Parents: true, Sources: []string{"d/none/x*"}, Dest: "/t/"}, nil, []string{"t/"}},
+		{"parents that lead to a file", Copy{Parents: true, Sources: []string{"d/x/x*"}, Dest: "/t/"}, nil, []string{"t/"}},
+		{"parents of a link itself", Copy{Parents: true, Sources: []string{"l"}, Dest: "/t/"}, nil, []string{"t/", "t/l"}},
 		{"here-document", Copy{Contents: []Content{{"EOF", "text"}}, Dest: "/etc/motd"}, nil, []string{"etc/", "etc/motd"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -113,7 +130,7 @@ func TestWhereEntriesLand(t *testing.T) {
 }
 
 func TestWhatCannotLand(t *testing.T) {
-	from := tree(t, "a", "b", "d/x/y")
+	from := tree(t, "a", "b", "d/x/y", "l -> d")
 	for _, tc := range []struct {
 		name string
 		in   Copy
@@ -125,7 +142,10 @@ func TestWhatCannotLand(t *testing.T) {
 		{"directory over file", Copy{Sources: []string{"d"}, Dest: "/t/"}, []string{"t/x"}, "can't replace the file"},
 		{"file as directory", Copy{Sources: []string{"a"}, Dest: "/t/"}, []string{"t"}, "is no directory"},
 		{"missing source", Copy{Sources: []string{"none"}, Dest: "/t"}, nil, `no file matches "none"`},
-		{"symbolic mode", Copy{Sources: []string{"a"}, Dest: "/t", Chmod: "u+x"}, nil, "no octal mode"},
+		{"no mode", Copy{Sources: []string{"a"}, Dest: "/b", Chmod: "u~x"}, nil, "--chmod=u~x is no mode"},
+		{"parents of what isn't there", Copy{Parents: true, Sources: []string{"d/./nothing"}, Dest: "/b"}, nil, "no file matches"},
+		{"parents through a link", Copy{Parents: true, Sources: []string{"l/x"}, Dest: "/b"}, nil, "follows no links"},
+		{"a pattern that can't be read", Copy{Exclude: []string{"[a"}, Sources: []string{"d"}, Dest: "/b"}, nil, "--exclude [a: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := place(t, tc.in, from, tree(t, tc.onto...))

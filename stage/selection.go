@@ -23,7 +23,6 @@ import (
 // mode that they will have, before it is known where they land.
 type selection struct {
 	in      Copy
-	files   Files
 	loaded  bool
 	looked  bool // for archives
 	items   []item
@@ -39,10 +38,16 @@ type selection struct {
 // item is one source: a file, or a directory with all that is in it.
 type item struct {
 	name    string         // last component of the source, "" for a source's root
+	files   Files          // where the entries are; nil for a here-document
 	top     *layer.Entry   // the source itself
 	entries []*layer.Entry // a directory's content, or the file alone
 	base    string         // what is cut off the entries' paths
 	archive bool           // an archive that ADD unpacks, once needsTree was asked
+
+	// A source that is elsewhere: all above is only known once it was fetched.
+	remote   Remote
+	identity string
+	excluded bool
 }
 
 // rel is an entry's path below the item.
@@ -62,6 +67,16 @@ func (s *selection) load(ctx context.Context, from Source) error {
 		s.items = append(s.items, contentItem(c))
 	}
 	s.many, s.loaded = len(s.items) > 1, true
+	for i := range s.items {
+		if err := s.chmod(&s.items[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chmod gives an item's entries the mode that --chmod says.
+func (s *selection) chmod(it *item) error {
 	if s.in.Chmod == "" {
 		return nil
 	}
@@ -69,43 +84,77 @@ func (s *selection) load(ctx context.Context, from Source) error {
 	if err != nil {
 		return err
 	}
-	for _, it := range s.items {
-		for _, e := range it.entries {
-			if e.Type != tar.TypeSymlink {
-				e.Mode = mode
+	for _, e := range it.entries {
+		mode.apply(e)
+	}
+	return nil
+}
+
+// filter is what --exclude says.
+func (s *selection) filter() (f filter, err error) {
+	f.exclude, err = newMatcher("--exclude", s.in.Exclude)
+	return f, err
+}
+
+func (s *selection) loadSources(ctx context.Context, from Source) error {
+	f, err := s.filter()
+	if err != nil {
+		return err
+	}
+	var files Files
+	for _, source := range s.in.Sources {
+		if r, ok := s.in.Remote[source]; ok {
+			it, err := remoteItem(ctx, source, r)
+			if err != nil {
+				return err
 			}
+			s.items = append(s.items, it)
+			continue
+		}
+		if files == nil {
+			if files, err = from.Files(ctx); err != nil {
+				return err
+			}
+		}
+		if s.in.Parents {
+			err = s.loadParents(ctx, files, source, f)
+		} else {
+			err = s.loadSource(ctx, files, source, f)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (s *selection) loadSources(ctx context.Context, from Source) error {
-	if len(s.in.Sources) == 0 {
-		return nil
-	}
-	var err error
-	if s.files, err = from.Files(ctx); err != nil {
+// loadSource lists what a source's pattern names.
+func (s *selection) loadSource(ctx context.Context, files Files, pattern string, f filter) error {
+	matches, err := files.Glob(pattern)
+	if err != nil {
 		return err
 	}
-	for _, pattern := range s.in.Sources {
-		matches, err := s.files.Glob(pattern)
-		if err != nil {
+	for _, m := range matches {
+		it := item{name: m.Name, files: files, base: m.Path}
+		if err := s.list(ctx, &it, m.Path, f); err != nil {
 			return err
 		}
-		for _, m := range matches {
-			it, err := s.item(ctx, m)
-			if err != nil {
-				return err
-			}
+		if it.top == nil {
+			return fmt.Errorf("%s vanished while it was read", m.Path)
+		}
+		// A file may be excluded by its own name.
+		if it.top.Type == tar.TypeDir || len(it.entries) > 0 {
 			s.items = append(s.items, it)
 		}
 	}
 	return nil
 }
 
-func (s *selection) item(ctx context.Context, m Match) (item, error) {
-	it := item{name: m.Name, base: m.Path}
-	err := s.files.Walk(ctx, m.Path, func(e *layer.Entry, id FileID) error {
+// list fills in an item's entries: those at and below a path that the filter
+// keeps. Entries that it has already lead there.
+func (s *selection) list(ctx context.Context, it *item, from string, f filter) error {
+	ids := map[*layer.Entry]FileID{}
+	err := it.files.Walk(ctx, from, func(e *layer.Entry, id FileID) error {
 		if it.top == nil {
 			it.top = e
 			if e.Type == tar.TypeDir {
@@ -114,16 +163,21 @@ func (s *selection) item(ctx context.Context, m Match) (item, error) {
 			it.base = path.Dir("/" + e.Path)[1:]
 		}
 		it.entries = append(it.entries, e)
-		s.link(e, id)
+		if id != (FileID{}) {
+			ids[e] = id
+		}
 		return nil
 	})
 	if err != nil {
-		return it, err
+		return err
 	}
-	if it.top == nil {
-		return it, fmt.Errorf("%s vanished while it was read", m.Path)
+	if it.entries, err = f.apply(it.entries, it.rel); err != nil {
+		return err
 	}
-	return it, nil
+	for _, e := range it.entries {
+		s.link(e, ids[e])
+	}
+	return nil
 }
 
 // link notes that an entry is another name of an earlier one.
@@ -157,7 +211,7 @@ func (s *selection) needsTree() (bool, error) {
 	needs := len(s.links) > 0
 	for i := range s.items {
 		it := &s.items[i]
-		if s.in.Extract && !s.looked && it.top.Type == tar.TypeReg && !s.isContent(i) {
+		if s.extracts(it) && !s.looked && it.top.Type == tar.TypeReg && !s.isContent(i) {
 			var err error
 			if it.archive, err = isArchive(it.top); err != nil {
 				return false, err
@@ -167,6 +221,14 @@ func (s *selection) needsTree() (bool, error) {
 	}
 	s.looked = true
 	return needs, nil
+}
+
+// extracts says whether an item is unpacked if it is an archive.
+func (s *selection) extracts(it *item) bool {
+	if it.remote != nil {
+		return s.in.ExtractRemote && !it.excluded
+	}
+	return s.in.Extract
 }
 
 // isContent says whether an item is a here-document; those come last.
@@ -184,6 +246,10 @@ func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 	place := map[*layer.Entry]int{}
 	for i := range s.items {
 		it := &s.items[i]
+		if it.remote != nil {
+			s.digestRemote(h, it)
+			continue
+		}
 		writeField(h, it.name)
 		writeField(h, string(it.top.Type))
 		for k, e := range it.entries {
@@ -206,12 +272,15 @@ func (s *selection) readDigests(ctx context.Context) error {
 	}
 	digests := make([][]digest.Digest, len(s.items))
 	for i, it := range s.items {
+		if it.remote != nil {
+			continue
+		}
 		if s.isContent(i) {
 			c := s.in.Contents[i-(len(s.items)-len(s.in.Contents))]
 			digests[i] = []digest.Digest{digest.FromString(c.Data)}
 			continue
 		}
-		ds, err := s.files.Digests(ctx, it.entries)
+		ds, err := it.files.Digests(ctx, it.entries)
 		if err != nil {
 			return err
 		}
@@ -241,6 +310,12 @@ func describe(e *layer.Entry) string {
 func (s *selection) inputs(yield func(cache.Input) bool) {
 	for i := range s.items {
 		it := &s.items[i]
+		if it.remote != nil {
+			if !yield(s.inputRemote(it)) {
+				return
+			}
+			continue
+		}
 		for k, e := range it.entries {
 			value := describe(e)
 			if first, ok := s.links[e]; ok {

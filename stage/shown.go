@@ -105,9 +105,9 @@ func (s *shown) load(ctx context.Context) error {
 			return nil
 		}
 	}
-	s.sel = &selection{files: s.files, loaded: true}
-	it, err := s.sel.item(ctx, Match{Path: s.match.Path})
-	if err != nil {
+	s.sel = &selection{loaded: true}
+	it := item{files: s.files, base: s.match.Path}
+	if err := s.sel.list(ctx, &it, s.match.Path, filter{}); err != nil {
 		return err
 	}
 	s.sel.items = []item{it}

@@ -88,7 +88,7 @@ func (r *Runner) record(st *State, at Step, j *job, key digest.Digest, result sn
 		return err
 	}
 	r.Report(Made{Step: at, Key: key, Parent: st.Key, Tree: result})
-	r.advance(st, at, j, step)
+	r.advance(st, at, Layer{Tree: result, Written: j.written}, step)
 	return nil
 }
 
@@ -134,12 +134,12 @@ func (r *Runner) adoptKnown(st *State, at Step, j *job) bool {
 	}
 	r.Cache.Used(step.Key)
 	r.Report(Cached{Step: at, Key: step.Key, Parent: st.Key})
-	r.advance(st, at, j, step)
+	r.advance(st, at, Layer{Tree: step.Result, Written: j.written}, step)
 	return true
 }
 
-func (r *Runner) advance(st *State, at Step, j *job, step *cache.Step) {
-	st.grow(Layer{Tree: step.Result, Written: j.written}, j.createdBy, step.Created)
+func (r *Runner) advance(st *State, at Step, l Layer, step *cache.Step) {
+	st.grow(l, step.CreatedBy, step.Created)
 	st.Key = step.Result
 	st.addOutcomes(outcomes{{st.Definition, step.Result}: true})
 	st.ID = shortID(step.Key)
@@ -168,7 +168,7 @@ func (r *Runner) EnsureTree(ctx context.Context, st *State) error {
 		layers[i] = snapshot.UnpackLayer{Key: l.Tree, DiffID: l.DiffID, Size: l.Blob.Size}
 		blob := l.Blob
 		if !l.FromImage() && !r.Snapshots.HasTree(l.Tree) {
-			p, err := r.packed(l.Tree)
+			p, err := r.packedLayer(ctx, l)
 			if err != nil {
 				return err
 			}
@@ -180,6 +180,18 @@ func (r *Runner) EnsureTree(ctx context.Context, st *State) error {
 }
 
 var errNoBlob = errors.New("neither the tree nor the blob of a layer is in the store")
+
+// packedLayer gives the blob from which a layer's tree can be made.
+func (r *Runner) packedLayer(ctx context.Context, l Layer) (snapshot.Packing, error) {
+	p, err := r.packed(l.Tree)
+	if l.Alone == "" || !errors.Is(err, errNoBlob) || !r.Snapshots.HasTree(l.Alone) {
+		return p, err
+	}
+	if err := r.packAlone(ctx, l.Alone); err != nil {
+		return p, err
+	}
+	return r.packed(l.Alone)
+}
 
 // packed gives the blob from which a tree can be made: best one with the
 // tree's own times.

@@ -55,6 +55,9 @@ type State struct {
 type Layer struct {
 	// Tree is the snapshot in which this layer is the topmost.
 	Tree snapshot.Key
+	// Alone, where set, is the snapshot that holds this layer and nothing below
+	// it: what it is packed from (COPY --link).
+	Alone snapshot.Key
 	// Blob and DiffID are set for a layer that came with the base image.
 	Blob   v1.Descriptor
 	DiffID digest.Digest

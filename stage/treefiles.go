@@ -85,6 +85,16 @@ func (t treeFiles) descend(dirs []Match, part string) ([]Match, error) {
 	return next, nil
 }
 
+// Lstat gives an entry.
+func (t treeFiles) Lstat(name string) (*layer.Entry, error) {
+	n, err := t.tree.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	e := n.Entry
+	return &e, nil
+}
+
 // Walk gives an entry and all below it.
 func (t treeFiles) Walk(ctx context.Context, name string, fn func(*layer.Entry, FileID) error) error {
 	n, err := t.tree.Lstat(name)

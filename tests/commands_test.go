@@ -15,14 +15,15 @@ import (
 
 // commands are what scripts have beyond testscript's own.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"base":     base,
-	"capture":  capture,
-	"equal":    equal,
-	"freeport": freePort,
-	"quiet":    quiet,
-	"registry": registry,
-	"status":   status,
-	"until":    until,
+	"base":      base,
+	"capture":   capture,
+	"equal":     equal,
+	"freeport":  freePort,
+	"quiet":     quiet,
+	"registry":  registry,
+	"status":    status,
+	"until":     until,
+	"webserver": webserver,
 }
 
 // base NAME... imports base images: busybox, debian.

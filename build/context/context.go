@@ -26,6 +26,8 @@ type Options struct {
 	// name with ".dockerignore" behind it exists, it is read in place of the
 	// context's own .dockerignore. "" where there is none, such as stdin.
 	Dockerfile string
+	// Whole says that no ignore file is read.
+	Whole bool
 	// Digests remembers the digests of files between builds; nil for none.
 	Digests DigestCache
 }
@@ -68,6 +70,9 @@ func OpenDir(dir string, o Options) (*Dir, error) {
 	}
 	d := &Dir{root: root, fd: fd, digests: o.Digests}
 	d.byParts = !d.haveOpenat2()
+	if o.Whole {
+		return d, nil
+	}
 	if d.ignore, err = d.readIgnoreFile(o.Dockerfile); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -138,19 +138,6 @@ func TestExposedPorts(t *testing.T) {
 	}
 }
 
-func TestFileMode(t *testing.T) {
-	for chmod, want := range map[string]uint32{"755": 0o755, "0644": 0o644, "4755": 0o4755, "0": 0} {
-		if got, err := dockerfile.FileMode(chmod); got != want || err != nil {
-			t.Errorf("%s: %o, %v", chmod, got, err)
-		}
-	}
-	for chmod, want := range map[string]string{"u+x": "not supported yet", "799": "no octal number", "10000": "no octal number", "": "no octal number"} {
-		if _, err := dockerfile.FileMode(chmod); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", chmod, err)
-		}
-	}
-}
-
 func TestArgsTakeTheirValueFromTheNearest(t *testing.T) {
 	f := parse(t, "ARG GLOBAL=g\nARG GIVEN=default\nARG NAKED\nFROM x\n"+
 		"ARG GLOBAL GIVEN=mine OWN=o-$E SECOND=$OWN NAKED TARGETARCH GLOBAL2=${GLOBAL}\n",

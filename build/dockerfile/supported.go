@@ -15,8 +15,6 @@ func Unsupported(cmd instructions.Command) (what string, bad bool) {
 	switch c := cmd.(type) {
 	case *instructions.RunCommand:
 		what = unsupportedRun(c)
-	case *instructions.CopyCommand:
-		what = unsupportedCopy(c)
 	case *instructions.AddCommand:
 		what = unsupportedAdd(c)
 	}
@@ -88,37 +86,9 @@ func unsupportedRun(c *instructions.RunCommand) string {
 	return ""
 }
 
-func unsupportedCopy(c *instructions.CopyCommand) string {
-	switch {
-	case c.Parents:
-		return "COPY --parents"
-	case c.Link:
-		return "COPY --link"
-	case len(c.ExcludePatterns) > 0:
-		return "COPY --exclude"
-	case isSymbolicMode(c.Chmod):
-		return "COPY --chmod with the symbolic mode " + c.Chmod
-	}
-	return ""
-}
-
 func unsupportedAdd(c *instructions.AddCommand) string {
-	remote := slices.IndexFunc(c.SourcePaths, isRemote)
-	switch {
-	case c.Link:
-		return "ADD --link"
-	case len(c.ExcludePatterns) > 0:
-		return "ADD --exclude"
-	case c.Checksum != "":
-		return "ADD --checksum"
-	case c.KeepGitDir != nil:
-		return "ADD --keep-git-dir"
-	case c.Unpack != nil:
-		return "ADD --unpack"
-	case isSymbolicMode(c.Chmod):
-		return "ADD --chmod with the symbolic mode " + c.Chmod
-	case remote >= 0:
-		return "ADD of the address " + c.SourcePaths[remote]
+	if i := slices.IndexFunc(c.SourcePaths, isSSH); i >= 0 {
+		return "ADD of the ssh address " + c.SourcePaths[i]
 	}
 	return ""
 }

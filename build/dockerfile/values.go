@@ -62,25 +62,6 @@ func portNumber(s string) (int, error) {
 	return int(n), nil
 }
 
-// FileMode reads the value of --chmod, an octal number up to 7777. Symbolic
-// modes (u+x) are a *fault.Error: builder doesn't do them yet.
-func FileMode(chmod string) (uint32, error) {
-	mode, err := strconv.ParseUint(chmod, 8, 32)
-	switch {
-	case err == nil && mode <= 0o7777:
-		return uint32(mode), nil
-	case isSymbolicMode(chmod):
-		return 0, fault.New("write the mode as an octal number", "the symbolic mode --chmod=%s is not supported yet", chmod)
-	}
-	return 0, fault.New("", "--chmod=%s is no octal number from 0 to 7777", chmod)
-}
-
-// isSymbolicMode says whether --chmod is of the form u+x. What still holds a
-// variable can't be told.
-func isSymbolicMode(chmod string) bool {
-	return !strings.Contains(chmod, "$") && strings.ContainsAny(chmod, "+-=")
-}
-
 // checkSignal accepts what docker does: a number, or a name with or without
 // SIG, real-time signals counted from their ends.
 func checkSignal(sig string) error {
@@ -113,6 +94,11 @@ func isRemote(source string) bool {
 		return true
 	}
 	return false
+}
+
+// isSSH says whether a source of ADD is a git repository that is reached by ssh.
+func isSSH(source string) bool {
+	return scpLike.MatchString(source) || strings.HasPrefix(source, "ssh://")
 }
 
 func remoteCopy(source string) error {

@@ -1,0 +1,240 @@
+package fetch
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/cache"
+)
+
+// Memory keeps what servers have answered from one build to the next.
+type Memory interface {
+	Answer(address string) (cache.Answer, bool)
+	PutAnswer(address string, a cache.Answer) error
+}
+
+// File is a file on an HTTP server. Its methods may be called from several
+// goroutines at once; within one build it is asked for once and fetched once.
+type File struct {
+	url      string
+	checksum digest.Digest
+	memory   Memory
+	dir      Dir
+
+	mu     sync.Mutex
+	answer *cache.Answer
+	path   string // of the content, once it is here
+}
+
+// NewFile gives the file at a URL. checksum, where it isn't "", is what the
+// content must have; a file with one is not asked about when it is known. dir is
+// nil where nothing may be fetched.
+func NewFile(address string, checksum digest.Digest, m Memory, dir Dir) *File {
+	return &File{url: address, checksum: checksum, memory: m, dir: dir}
+}
+
+// Name is the last part of the URL's path, which the file has in a destination
+// directory; BuildKit's name for one without.
+func (f *File) Name() string {
+	if u, err := url.Parse(f.url); err == nil {
+		if base := path.Base(u.Path); base != "." && base != "/" {
+			return base
+		}
+	}
+	return "__unnamed__"
+}
+
+// Resolve gives the digest of the file's content as it is now.
+func (f *File) Resolve(ctx context.Context) (digest.Digest, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.answer != nil {
+		return f.answer.Digest, nil
+	}
+	if f.checksum != "" {
+		if err := f.checksum.Validate(); err != nil {
+			return "", fault.New("write it as sha256: and 64 digits", "--checksum=%s: %w", f.checksum, err)
+		}
+		// What it says is in the key; whether it is true is seen by who fetches.
+		return f.checksum, nil
+	}
+	known, ok := f.memory.Answer(f.url)
+	if !ok && f.dir == nil {
+		return "", ErrNotHere
+	}
+	if err := f.ask(ctx, known); err != nil {
+		return "", err
+	}
+	return f.answer.Digest, nil
+}
+
+// Fetch brings the file, whose digest Resolve has told: into a directory of its
+// own, under its Name, with BuildKit's mode 0600 and the time that the server
+// tells, or that of 1970.
+func (f *File) Fetch(ctx context.Context) (dir string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.path == "" {
+		want := f.checksum
+		if f.answer != nil {
+			want = f.answer.Digest
+		}
+		if err := f.ask(ctx, cache.Answer{}); err != nil {
+			return "", err
+		}
+		if want != "" && f.answer.Digest != want {
+			return "", f.mismatch(want)
+		}
+	}
+	return filepath.Dir(f.path), nil
+}
+
+func (f *File) mismatch(want digest.Digest) error {
+	if f.checksum == "" {
+		return fault.New("build again", "%s changed while the image was built", redacted(f.url))
+	}
+	return fault.New("look whether the file is the one that is meant; if so, write --checksum="+f.answer.Digest.String(),
+		"%s has another checksum than it should: %s, not %s", redacted(f.url), f.answer.Digest, want)
+}
+
+// ask requests the file: whole, or only if it has changed since a known answer.
+func (f *File) ask(ctx context.Context, known cache.Answer) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url, http.NoBody)
+	if err != nil {
+		return fault.New("", "%s is no URL: %w", redacted(f.url), err)
+	}
+	request.Header.Set("User-Agent", "builder")
+	if known.ETag != "" {
+		request.Header.Set("If-None-Match", known.ETag)
+	}
+	if known.LastModified != "" {
+		request.Header.Set("If-Modified-Since", known.LastModified)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return f.unreachable(err)
+	}
+	defer response.Body.Close()
+	etag := response.Header.Get("ETag")
+	switch {
+	case known.Digest != "" && response.StatusCode == http.StatusNotModified,
+		// Some servers give an ETag but don't heed the one that they are given.
+		known.Digest != "" && response.StatusCode == http.StatusOK && isStrong(etag) && etag == known.ETag:
+		f.answer = &known
+		return nil
+	case response.StatusCode < 200 || response.StatusCode >= 300:
+		return f.refused(response)
+	case f.dir == nil:
+		return ErrNotHere
+	}
+	return f.save(response)
+}
+
+// isStrong says whether an ETag promises the same bytes.
+func isStrong(etag string) bool { return etag != "" && !strings.HasPrefix(etag, "W/") }
+
+// save puts a response's body into a directory and remembers the answer.
+func (f *File) save(response *http.Response) error {
+	above, err := f.dir()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(above, "add-")
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(dir, f.Name())
+	sum, err := write(name, response.Body)
+	var broken *bodyError
+	if errors.As(err, &broken) {
+		return fault.New("build again", "%s broke off: %w", redacted(f.url), broken.err)
+	}
+	if err != nil {
+		return fmt.Errorf("keep %s: %w", redacted(f.url), err)
+	}
+	f.path = name
+	f.answer = &cache.Answer{
+		ETag: response.Header.Get("ETag"), LastModified: response.Header.Get("Last-Modified"), Digest: sum,
+	}
+	mtime, err := http.ParseTime(f.answer.LastModified)
+	if err != nil {
+		mtime = time.Unix(0, 0)
+	}
+	if err := os.Chtimes(name, mtime, mtime); err != nil {
+		return err
+	}
+	if f.answer.ETag == "" && f.answer.LastModified == "" {
+		return nil // it can't be asked about
+	}
+	return f.memory.PutAnswer(f.url, *f.answer)
+}
+
+func write(name string, body io.Reader) (digest.Digest, error) {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	_, err = io.Copy(io.MultiWriter(file, h), bodyReader{body})
+	return digest.NewDigest(digest.SHA256, h), errors.Join(err, file.Close())
+}
+
+// bodyReader tells a server's errors from those of the disk.
+type bodyReader struct{ r io.Reader }
+
+type bodyError struct{ err error }
+
+func (e *bodyError) Error() string { return e.err.Error() }
+
+func (b bodyReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = &bodyError{err}
+	}
+	return n, err
+}
+
+// client goes through the proxies of the environment.
+var client = &http.Client{Transport: &http.Transport{
+	Proxy:                 http.ProxyFromEnvironment,
+	ForceAttemptHTTP2:     true,
+	TLSHandshakeTimeout:   30 * time.Second,
+	ResponseHeaderTimeout: 2 * time.Minute,
+}}
+
+func (f *File) refused(response *http.Response) error {
+	remedy := "look at it: curl -I " + redacted(f.url)
+	switch response.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		remedy = "it needs a login, which ADD has none for: RUN --mount=type=secret and a program that fetches"
+	case http.StatusNotFound, http.StatusGone:
+		remedy = "check the address: curl -I " + redacted(f.url)
+	}
+	return fault.New(remedy, "%s: the server answers %s", redacted(f.url), response.Status)
+}
+
+func (f *File) unreachable(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return fault.New("check the network, the address's spelling, and proxies (HTTPS_PROXY): curl -I "+redacted(f.url),
+		"%s can't be fetched: %w", redacted(f.url), err)
+}

@@ -1,0 +1,96 @@
+package stage
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// loadParents lists what a source of COPY --parents names, with the directories
+// that lead there from the pivot on. Links on the way aren't followed, and one
+// that is named is copied itself, as BuildKit has it. Without a wildcard the
+// source has to be there.
+func (s *selection) loadParents(ctx context.Context, files Files, source string, f filter) error {
+	base, pattern := pivot(source)
+	matches, err := files.Glob(base)
+	if err != nil {
+		return err
+	}
+	if pattern != "" {
+		if f.include, err = newMatcher("--parents", []string{pattern}); err != nil {
+			return err
+		}
+	}
+	for _, m := range matches {
+		it := item{name: m.Name, files: files, base: m.Path}
+		if it.top, err = files.Lstat(m.Path); err != nil {
+			return err
+		}
+		if it.top.Type != tar.TypeDir {
+			continue // nothing is below a file
+		}
+		if err := s.listParents(ctx, &it, source, pattern, f); err != nil {
+			return err
+		}
+		s.items = append(s.items, it)
+	}
+	return nil
+}
+
+// listParents fills in an item's entries. Only what is below the part of the
+// pattern that has no wildcards is read.
+func (s *selection) listParents(ctx context.Context, it *item, source, pattern string, f filter) error {
+	literal, wild := literalDirs(pattern)
+	from := path.Join(it.base, literal)
+	required := !wild && !strings.ContainsAny(source, wildcards)
+	if required && !strings.ContainsAny(from, wildcards) {
+		if _, err := it.files.Glob("/" + from); err != nil {
+			return err
+		}
+	}
+	found, err := s.leadTo(it, literal, required)
+	if err != nil || !found {
+		it.entries = nil
+		return err
+	}
+	top := it.top
+	if literal == "" {
+		it.top = nil // the walk gives it, which is no entry
+	}
+	err = s.list(ctx, it, from, f)
+	it.top = top
+	return err
+}
+
+// leadTo lists the directories that lead to a path below an item, and says
+// whether something is there. A link on the way is an error where the source is
+// required.
+func (s *selection) leadTo(it *item, literal string, required bool) (bool, error) {
+	dir := ""
+	for _, part := range strings.Split(literal, "/") {
+		dir = path.Join(dir, part)
+		e, err := it.files.Lstat(path.Join(it.base, dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		switch {
+		case dir == literal:
+			return true, nil
+		case e.Type == tar.TypeDir:
+			it.entries = append(it.entries, e)
+		case required:
+			return false, fault.New("name the directory that it leads to", "--parents follows no links, and %s is none of the directories that it keeps", dir)
+		default:
+			return false, nil
+		}
+	}
+	return true, nil
+}
