@@ -10,6 +10,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"strconv"
 	"sync"
@@ -76,10 +77,16 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (Result, error) 
 	if err := b.settleStages(ctx); err != nil {
 		return Result{}, err
 	}
+	if err := b.refuseWarnings(ctx); err != nil {
+		return Result{}, err
+	}
 	if env.Snapshots == nil {
 		err = b.lookUp(ctx)
 	} else {
 		err = b.execute(ctx)
+	}
+	if ctx.Err() == nil && !errors.Is(err, ErrNamespace) {
+		b.warn()
 	}
 	if err != nil {
 		return Result{}, err
@@ -96,16 +103,8 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 		bases:  map[string]*future[*stage.State]{},
 		defs:   map[int]*future[*stage.State]{},
 	}
-	name, src := o.Dockerfile, o.Source
-	if src == nil {
-		var err error
-		if b.path, src, name, err = buildcontext.FindDockerfile(o.ContextDir, o.Dockerfile); err != nil {
-			return nil, err
-		}
-	}
 	var err error
-	b.file, err = dockerfile.Parse(name, src, dockerfile.Options{BuildArgs: o.BuildArgs, Target: o.Target})
-	if err != nil {
+	if b.file, b.path, err = readDockerfile(o); err != nil {
 		return nil, err
 	}
 	if b.order, err = b.file.Needed(o.Target); err != nil {
@@ -120,6 +119,19 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 	b.packer = newPacker(o, env)
 	b.runner = b.newRunner()
 	return b, nil
+}
+
+// readDockerfile finds and parses the Dockerfile. path is "" where it came from
+// the standard input.
+func readDockerfile(o Options) (file *dockerfile.File, path string, err error) {
+	name, src := o.Dockerfile, o.Source
+	if src == nil {
+		if path, src, name, err = buildcontext.FindDockerfile(o.ContextDir, o.Dockerfile); err != nil {
+			return nil, "", err
+		}
+	}
+	file, err = dockerfile.Parse(name, src, dockerfile.Options{BuildArgs: o.BuildArgs, Target: o.Target})
+	return file, path, err
 }
 
 // checkSupported refuses what isn't there yet before anything is built.

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -47,6 +48,11 @@ type File struct {
 	Escape rune
 
 	buildArgs map[string]string
+	// src and predefined (the platform variables) are kept for Lint, and check
+	// is what it was told.
+	src        []byte
+	predefined []string
+	check      linter.Config
 }
 
 // Stage is one FROM with the instructions that follow it.

@@ -42,6 +42,10 @@ func (p *progress) Report(e build.Event) {
 		p.line(p.out, "Successfully built %s", shortID(e.ID))
 	case build.Tagged:
 		p.line(p.out, "Successfully tagged %s", e.Name)
+	case build.Linted:
+		if p.out != io.Discard {
+			p.warnings(e)
+		}
 	case build.Notice:
 		p.line(p.notes, "%s: %s", programName, e.Text)
 	}
