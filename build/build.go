@@ -107,6 +107,9 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 	if b.file, b.path, err = readDockerfile(o); err != nil {
 		return nil, err
 	}
+	if b.o.Epoch == nil {
+		b.o.Epoch = b.file.Epoch()
+	}
 	if b.order, err = b.file.Needed(o.Target); err != nil {
 		return nil, err
 	}
@@ -116,7 +119,7 @@ func prepare(o Options, env Env, r Reporter) (*build, error) {
 		}
 	}
 	b.files = newContextSource(o.ContextDir, b.path, env.Store.Cache())
-	b.packer = newPacker(o, env)
+	b.packer = newPacker(b.o, env)
 	b.runner = b.newRunner()
 	return b, nil
 }

@@ -9,6 +9,7 @@ package dockerfile
 
 import (
 	"slices"
+	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
@@ -53,6 +54,7 @@ type File struct {
 	src        []byte
 	predefined []string
 	check      linter.Config
+	epoch      *time.Time
 }
 
 // Stage is one FROM with the instructions that follow it.

@@ -202,7 +202,7 @@ func (x *lint) unset(rules *linter.Linter, st *linted, cmd instructions.Command,
 		known = append(known, name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if slices.Contains(st.args, name) {
+		if slices.Contains(st.args, name) || ForBuilderOnly(name) {
 			continue
 		}
 		meant, _ := suggest.Search(name, known, true)
@@ -226,7 +226,7 @@ func (x *lint) arg(rules *linter.Linter, st *linted, c *instructions.ArgCommand)
 		if err != nil {
 			return err
 		}
-		if args[0].Set {
+		if args[0].Set && !ForBuilderOnly(kv.Key) {
 			st.env = setEnv(st.env, kv.Key, args[0].Value)
 		}
 		st.args = append(st.args, kv.Key)

@@ -44,6 +44,9 @@ func Parse(name string, src []byte, o Options) (*File, error) {
 	if err := f.evalMetaArgs(nodes[:first], commands[:first], f.predefined); err != nil {
 		return nil, err
 	}
+	if err := f.readEpoch(); err != nil {
+		return nil, err
+	}
 	for i := first; i < len(nodes); i++ {
 		if err := f.add(nodes[i], commands[i]); err != nil {
 			return nil, err

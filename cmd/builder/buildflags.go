@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -22,7 +23,10 @@ import (
 
 // epochEnv is the time that reproducible builds agree upon, in seconds since
 // 1970.
-const epochEnv = "SOURCE_DATE_EPOCH"
+const (
+	epochEnv  = dockerfile.EpochArg
+	epochFlag = "source-date-epoch"
+)
 
 func budFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
@@ -37,6 +41,7 @@ func budFlags() []cli.Flag {
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id to `FILE`"},
 		&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: oci or docker; of --check: json", Value: "oci"},
 		&cli.Int64Flag{Name: "timestamp", Usage: "`SECONDS` since 1970, the time of all that's in the image"},
+		&cli.Int64Flag{Name: epochFlag, Usage: "the same `SECONDS`, which ARG " + epochEnv + " sees"},
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
 		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
 		&cli.BoolFlag{Name: "check", Usage: "say what is doubtful in the Dockerfile, and build nothing"},
@@ -140,7 +145,7 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		}
 		o.Tags = append(o.Tags, name)
 	}
-	if o.Epoch, err = epoch(c); err != nil {
+	if o.Epoch, err = epoch(c, o.BuildArgs); err != nil {
 		return o, err
 	}
 	if err := packing(c, &o); err != nil {
@@ -207,22 +212,27 @@ func buildArgs(args []string) map[string]string {
 	return values
 }
 
-// epoch is the time that --timestamp, or else the environment, gives to all
-// that is in the image.
-func epoch(c *cli.Context) (*time.Time, error) {
-	seconds := c.Int64("timestamp")
-	if !c.IsSet("timestamp") {
+// epoch is the time that --timestamp gives to all that is in the image.
+// --source-date-epoch, or else the environment, gives it as the build argument
+// that it is to docker, so that instructions which declare it see it.
+func epoch(c *cli.Context, args map[string]string) (*time.Time, error) {
+	if _, given := args[epochEnv]; !given || c.IsSet(epochFlag) {
 		text := os.Getenv(epochEnv)
-		if text == "" {
-			return nil, nil
+		if c.IsSet(epochFlag) {
+			text = strconv.FormatInt(c.Int64(epochFlag), 10)
 		}
-		var err error
-		if seconds, err = strconv.ParseInt(text, 10, 64); err != nil {
+		if _, err := strconv.ParseInt(text, 10, 64); text != "" && err != nil {
 			return nil, fault.New("unset it, or set it to seconds since 1970: export "+epochEnv+"=$(git log -1 --pretty=%ct)",
 				"%s=%q is not a number", epochEnv, text)
 		}
+		if text != "" {
+			args[epochEnv] = text
+		}
 	}
-	t := time.Unix(seconds, 0).UTC()
+	if !c.IsSet("timestamp") {
+		return nil, nil
+	}
+	t := time.Unix(c.Int64("timestamp"), 0).UTC()
 	return &t, nil
 }
 
