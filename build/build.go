@@ -105,10 +105,16 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, 
 	if err := b.settleStages(ctx); err != nil {
 		return Result{}, err
 	}
+	if err := b.refuseWarnings(ctx); err != nil {
+		return Result{}, err
+	}
 	if env.Snapshots == nil {
 		err = b.lookUp(ctx)
 	} else {
 		err = b.execute(ctx)
+	}
+	if ctx.Err() == nil && !errors.Is(err, ErrNamespace) {
+		b.warn()
 	}
 	if err != nil {
 		return Result{}, err
@@ -130,6 +136,9 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 	if err != nil {
 		return nil, err
 	}
+	if b.o.Epoch == nil {
+		b.o.Epoch = b.file.Epoch()
+	}
 	if b.order, err = b.file.Needed(o.Target); err != nil {
 		return nil, err
 	}
@@ -138,7 +147,7 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 	}
 	b.files = newContextSource(func() (*contextFiles, error) { return b.openContext(b.context) })
 	b.remotes = newRemotes(env)
-	b.packer = newPacker(o, env)
+	b.packer = newPacker(b.o, env)
 	b.former = newFormer(b)
 	b.runner = b.newRunner()
 	b.runner.Former = b.former.at

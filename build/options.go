@@ -61,8 +61,8 @@ type Options struct {
 	// compression's default.
 	Compression layer.Compression
 	Level       int
-	// Epoch, where set, is the time of everything in the image
-	// (SOURCE_DATE_EPOCH, --timestamp).
+	// Epoch, where set, is the time of everything in the image (--timestamp);
+	// nil leaves it to SOURCE_DATE_EPOCH of the build arguments and the file.
 	Epoch *time.Time
 	// Network is the network of RUN; without a mode, the best that the machine
 	// has.

@@ -163,6 +163,9 @@ func (b *build) arg(st *stage.State, c *instructions.ArgCommand) (stage.Instruct
 	set := make([]stage.Arg, len(args))
 	for i, a := range args {
 		set[i] = stage.Arg(a)
+		if dockerfile.ForBuilderOnly(a.Name) {
+			set[i].Set = false
+		}
 	}
 	return stage.Change{
 		CreatedBy: dockerfile.CreatedBy(c, dockerfile.Facts{Declared: args}),

@@ -216,8 +216,10 @@ func TestExcludedNamesTheLine(t *testing.T) {
 
 func TestMalformedIgnoreFileIsNamedWithItsLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"a\n[b\n": ".dockerignore:2: [b: syntax error in pattern",
-		"!\n":     ".dockerignore:1: !: illegal exclusion pattern",
+		"a\n[b\n":     ".dockerignore:2: [b: syntax error in pattern",
+		"!\n":         ".dockerignore:1: !: illegal exclusion pattern",
+		"a\n!b\\18\n": ".dockerignore:2: !b\\18: syntax error in pattern",
+		"!!b\\e\n":    ".dockerignore:1: !!b\\e: syntax error in pattern",
 	} {
 		_, err := context.OpenDir(tree(t, map[string]string{".dockerignore": text}), context.Options{})
 		if err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -98,7 +98,7 @@ func parseIgnore(file, text string) (*ignoreRules, error) {
 		}
 		patterns, err := ignorefile.ReadAll(strings.NewReader(line))
 		if err == nil {
-			_, err = patternmatcher.New(patterns)
+			err = checkPatterns(patterns)
 		}
 		if err != nil {
 			e := fault.New("see docker's documentation of .dockerignore for what patterns may hold", "%w", err)
@@ -114,6 +114,25 @@ func parseIgnore(file, text string) (*ignoreRules, error) {
 		return nil, nil
 	}
 	return r, nil
+}
+
+// checkPatterns looks whether each pattern has a meaning. The matcher finds some
+// faults only when it first compares the pattern with a path, and an exception
+// only with one that is left out.
+func checkPatterns(patterns []string) error {
+	for _, p := range patterns {
+		m, err := patternmatcher.New([]string{"**", p})
+		if err == nil && !strings.HasPrefix(p, "!") {
+			m, err = patternmatcher.New([]string{p})
+		}
+		if err == nil {
+			_, err = m.MatchesOrParentMatches("path")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decide says whether a path is left out, and which line says so.

@@ -47,6 +47,12 @@ func (f *File) Args(cmd *instructions.ArgCommand, env []string) ([]Arg, error) {
 	return args, nil
 }
 
+// ForBuilderOnly says whether an argument is an order to BuildKit that no
+// command sees: they choose what its scanner for bills of materials looks at.
+func ForBuilderOnly(name string) bool {
+	return name == "BUILDKIT_SBOM_SCAN_CONTEXT" || name == "BUILDKIT_SBOM_SCAN_STAGE"
+}
+
 // evalMetaArgs evaluates the ARGs above the first FROM on top of the
 // predefined variables.
 func (f *File) evalMetaArgs(nodes []*parser.Node, commands []any, predefined []string) error {

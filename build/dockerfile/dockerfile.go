@@ -10,8 +10,10 @@ package dockerfile
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -53,6 +55,12 @@ type File struct {
 	buildArgs map[string]string
 	contexts  map[string]string
 	expanding sync.Mutex // of the mounts of RUN
+	// src and predefined (the platform variables) are kept for Lint, and check
+	// is what it was told.
+	src        []byte
+	predefined []string
+	check      linter.Config
+	epoch      *time.Time
 }
 
 // Stage is one FROM with the instructions that follow it.

@@ -39,7 +39,7 @@ func (x Expander) Words(word string, env []string) ([]string, error) {
 // here-documents of COPY and ADD. RUN, CMD, ENTRYPOINT, HEALTHCHECK, SHELL,
 // ONBUILD and MAINTAINER come back as they are: their variables are the
 // shell's business. ARG too; see File.Args. cmd itself isn't changed. What
-// makes no sense after expansion (an empty WORKDIR, an unknown STOPSIGNAL) is
+// makes no sense after expansion (an empty VOLUME, an unknown STOPSIGNAL) is
 // an error without a place; see Instruction.Place.
 func (x Expander) Command(cmd instructions.Command, env []string) (instructions.Command, error) {
 	envs := shell.EnvsFromSlice(env)
@@ -153,10 +153,6 @@ func cloneSources(s instructions.SourcesAndDest) instructions.SourcesAndDest {
 // checkExpanded refuses values that are wrong in every image.
 func checkExpanded(cmd instructions.Command) error {
 	switch c := cmd.(type) {
-	case *instructions.WorkdirCommand:
-		if c.Path == "" {
-			return errors.New("the directory is empty")
-		}
 	case *instructions.VolumeCommand:
 		if slices.Contains(c.Volumes, "") {
 			return errors.New("a volume's path is empty")

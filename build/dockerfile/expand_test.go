@@ -99,9 +99,10 @@ func TestUnquotedHeredocOfCopyExpands(t *testing.T) {
 
 func TestValuesThatMakeNoSenseAreErrors(t *testing.T) {
 	for line, want := range map[string]string{
-		"WORKDIR $NONE": "the directory is empty", "VOLUME $NONE": "a volume's path is empty", "ENV $NONE=x": "a name is empty",
+		"VOLUME $NONE": "a volume's path is empty", "ENV $NONE=x": "a name is empty",
 		"STOPSIGNAL SIGNONE": `"SIGNONE" is no signal`, "STOPSIGNAL 65": "is no signal",
 		"EXPOSE 80/ip": "tcp, udp or sctp", "EXPOSE 70000": "no number from 0 to 65535", "EXPOSE 9-8": "runs backwards", "EXPOSE x-": "no number",
+		"EXPOSE web:80": "no number", "EXPOSE 1.2.3:8080:80": "is no address", "EXPOSE 1-3:80-81": "more or fewer", "EXPOSE /tcp": "no number",
 		"COPY https://example.org/x /": "COPY reads files only", "USER ${x": "missing '}'",
 	} {
 		f, cmd := one(t, line)
@@ -111,6 +112,7 @@ func TestValuesThatMakeNoSenseAreErrors(t *testing.T) {
 	}
 	for _, line := range []string{
 		"STOPSIGNAL 9", "STOPSIGNAL term", "STOPSIGNAL SIGRTMIN+3", "STOPSIGNAL RTMAX-14", "EXPOSE 1000-1001/sctp", "EXPOSE 8080:80",
+		"EXPOSE [::1]:8080:80 ::1::80 8000-8010:80 8000-8001:80-81 80/", "WORKDIR $NONE",
 	} {
 		f, cmd := one(t, line)
 		if _, err := f.Expander().Command(cmd, nil); err != nil {

@@ -24,6 +24,7 @@ func FuzzParse(f *testing.F) {
 		"FROM a AS b\nFROM b\nCOPY --from=b / /\nENV A=1 B=${A:+x} C=${A/1/2}\nEXPOSE 80 1-3/udp\nVOLUME [\"/x\"]\n",
 		"FROM x\nHEALTHCHECK --interval=1s CMD true\nSHELL [\"a\"]\nSTOPSIGNAL 9\nUSER a\nWORKDIR b\nLABEL a=b\n" +
 			"MAINTAINER m\nCMD x\nENTRYPOINT []\n",
+		"FROM x\n# check=skip=all;error=true\nRUN a\nONBUILD RUN a\n",
 		"# syntax=docker/dockerfile:1\n# check=skip=all\nFROM y\nFROM --platform=$TARGETPLATFORM x\nADD --chmod=1 a b\nRUN --mount=from=0 a\n",
 	} {
 		f.Add([]byte(seed))
@@ -37,6 +38,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
+		_, _ = file.Lint(dockerfile.LintOptions{})
 		stages, err := file.Needed("")
 		if err != nil || stages[len(stages)-1] != file.Last() {
 			t.Fatalf("%v, %v", stages, err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
@@ -24,11 +25,14 @@ func Parse(name string, src []byte, o Options) (*File, error) {
 	if err != nil {
 		return nil, grammarError(name, src, err)
 	}
-	f := &File{Name: name, Escape: tree.EscapeToken, buildArgs: o.BuildArgs, contexts: o.Contexts}
+	f := &File{Name: name, Escape: tree.EscapeToken, buildArgs: o.BuildArgs, contexts: o.Contexts, src: src}
+	if f.check, err = lintConfig(name, src, o.BuildArgs); err != nil {
+		return nil, err
+	}
 	nodes := tree.AST.Children
 	commands := make([]any, len(nodes))
 	for i, n := range nodes {
-		if commands[i], err = instructions.ParseInstruction(n); err != nil {
+		if commands[i], err = instructions.ParseInstructionWithLinter(n, silent()); err != nil {
 			return nil, instructionError(name, n, err)
 		}
 	}
@@ -36,7 +40,11 @@ func Parse(name string, src []byte, o Options) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.evalMetaArgs(nodes[:first], commands[:first], platformArgs(o, commands)); err != nil {
+	f.predefined = platformArgs(o, commands)
+	if err := f.evalMetaArgs(nodes[:first], commands[:first], f.predefined); err != nil {
+		return nil, err
+	}
+	if err := f.readEpoch(); err != nil {
 		return nil, err
 	}
 	for i := first; i < len(nodes); i++ {
@@ -46,6 +54,10 @@ func Parse(name string, src []byte, o Options) (*File, error) {
 	}
 	return f, f.resolveSources()
 }
+
+// silent is a linter without rules. BuildKit's parser needs one where "# check="
+// stands above an instruction; see File.Lint for the warnings.
+func silent() *linter.Linter { return linter.New(&linter.Config{}) }
 
 // firstFrom finds the first FROM and sees to it that only ARG stands above it.
 func (f *File) firstFrom(nodes []*parser.Node, commands []any) (int, error) {
@@ -107,7 +119,11 @@ func ParseTrigger(text string) ([]Instruction, error) {
 	case "FROM", "MAINTAINER", "ONBUILD":
 		return nil, fault.New("", "%s isn't allowed as an ONBUILD trigger of the base image", name)
 	}
-	cmd, err := instructions.ParseCommand(n)
+	parsed, err := instructions.ParseInstructionWithLinter(n, silent())
+	cmd, ok := parsed.(instructions.Command)
+	if err == nil && !ok {
+		err = errors.New("it is no instruction")
+	}
 	if err != nil {
 		return nil, fault.New("", "the base image's trigger %q: %w", oneLine(text), tidy(err))
 	}

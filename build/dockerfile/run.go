@@ -73,7 +73,7 @@ func withHeredocs(line instructions.ShellDependantCmdLine) (instructions.ShellDe
 	if doc.Chomp {
 		text = parser.ChompHeredocContent(text)
 	}
-	if !strings.HasPrefix(doc.Data, "#!") {
+	if !strings.HasPrefix(text, "#!") {
 		line.CmdLine = []string{text}
 		return line, nil, nil
 	}

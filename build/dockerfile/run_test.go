@@ -40,6 +40,11 @@ func TestRunArgs(t *testing.T) {
 			[]string{"/bin/sh", "-c", "/dev/pipes/EOF"},
 			"/dev/pipes/EOF 755 #!/usr/bin/env python\nprint(1)\n",
 		},
+		{
+			"RUN <<-EOF\n\t#!/bin/sed\n\tx\n\tEOF", nil,
+			[]string{"/bin/sh", "-c", "/dev/pipes/EOF"},
+			"/dev/pipes/EOF 755 #!/bin/sed\nx\n",
+		},
 		{"RUN <<EOF\nEOF", nil, []string{"/bin/sh", "-c", ""}, ""},
 	} {
 		args, script, err := dockerfile.RunArgs(run(t, test.line), test.shell)

@@ -63,14 +63,20 @@ func isThisMachine(platform string) bool {
 	} else if arch == this.OS {
 		return true
 	}
-	switch arch {
-	case "x86_64", "x86-64":
-		arch = "amd64"
-	case "aarch64":
-		arch = "arm64"
-	}
+	arch = architecture(arch)
 	variant := strings.Join(parts[min(2, len(parts)):], "/")
 	return arch == this.Architecture && (variant == "" || variant == firstVariant[arch])
+}
+
+// architecture gives the usual one of an architecture's names.
+func architecture(name string) string {
+	switch name {
+	case "x86_64", "x86-64":
+		return "amd64"
+	case "aarch64":
+		return "arm64"
+	}
+	return name
 }
 
 // firstVariant is the one that an architecture without a variant has.

@@ -30,6 +30,9 @@ func budCommand() *cli.Command {
 // can be had, and at no cost; where a step has to be executed, the same
 // command runs again inside.
 func bud(c *cli.Context) error {
+	if c.Bool("check") {
+		return checkDockerfile(c)
+	}
 	o, err := buildOptions(c)
 	if err != nil {
 		return err

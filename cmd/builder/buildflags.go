@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -21,7 +22,10 @@ import (
 
 // epochEnv is the time that reproducible builds agree upon, in seconds since
 // 1970.
-const epochEnv = "SOURCE_DATE_EPOCH"
+const (
+	epochEnv  = dockerfile.EpochArg
+	epochFlag = "source-date-epoch"
+)
 
 func budFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
@@ -35,19 +39,20 @@ func budFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "no-cache-filter", Usage: "execute every step of the stage `NAME`[,NAME...]; may be repeated"},
 		cacheLimitFlag(),
 		&cli.BoolFlag{Name: "explain", Usage: "say of every executed step why it isn't cached"},
-		&cli.BoolFlag{Name: "git-modes", Usage: "of a context file's mode take the executable bit only, as git does"},
+		&cli.BoolFlag{Name: "git-modes", Hidden: true, Usage: "of a context file's mode take the executable bit only, as git does"},
 		&cli.BoolFlag{Name: "pull", Usage: "ask the registry for newer base images"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's id only"},
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id to `FILE`"},
-		&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: oci or docker", Value: "oci"},
+		&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: oci or docker; of --check: json", Value: "oci"},
 		&cli.Int64Flag{Name: "timestamp", Usage: "`SECONDS` since 1970, the time of all that's in the image"},
-		&cli.Int64Flag{Name: "source-date-epoch", Hidden: true}, // buildah's name for it
+		&cli.Int64Flag{Name: epochFlag, Hidden: true, Usage: "the same `SECONDS`, which ARG " + epochEnv + " sees"},
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
 		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
+		&cli.BoolFlag{Name: "check", Usage: "say what is doubtful in the Dockerfile, and build nothing"},
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
 	}, sandboxFlags(), secretFlags(), grantFlags(), registryFlags(), outputFlags(),
 		granted("layers", "rm", "force-rm"),
-		laterBools("squash", "squash-all", "check", "compress"),
+		laterBools("squash", "squash-all", "compress"),
 		later("platform", "arch", "os", "variant", "attest", "provenance", "sbom", "allow",
 			"security-opt", "device", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
@@ -152,7 +157,7 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 	if _, err := cacheLimit(c, ""); err != nil {
 		return o, err
 	}
-	if o.Epoch, err = epoch(c, o.BuildArgs[epochEnv]); err != nil {
+	if o.Epoch, err = epoch(c, o.BuildArgs); err != nil {
 		return o, err
 	}
 	if err := packing(c, &o); err != nil {
@@ -227,27 +232,27 @@ func buildArgs(args []string) map[string]string {
 	return values
 }
 
-// epoch is the time that --timestamp, or else the build argument, or else the
-// environment, gives to all that is in the image.
-func epoch(c *cli.Context, arg string) (*time.Time, error) {
-	seconds := c.Int64("timestamp")
-	if c.IsSet("source-date-epoch") {
-		seconds = c.Int64("source-date-epoch")
-	} else if !c.IsSet("timestamp") {
-		text := arg
-		if text == "" {
-			text = os.Getenv(epochEnv)
+// epoch is the time that --timestamp gives to all that is in the image.
+// --source-date-epoch, or else the environment, gives it as the build argument
+// that it is to docker, so that instructions which declare it see it.
+func epoch(c *cli.Context, args map[string]string) (*time.Time, error) {
+	if _, given := args[epochEnv]; !given || c.IsSet(epochFlag) {
+		text := os.Getenv(epochEnv)
+		if c.IsSet(epochFlag) {
+			text = strconv.FormatInt(c.Int64(epochFlag), 10)
 		}
-		if text == "" {
-			return nil, nil
-		}
-		var err error
-		if seconds, err = strconv.ParseInt(text, 10, 64); err != nil {
+		if _, err := strconv.ParseInt(text, 10, 64); text != "" && err != nil {
 			return nil, fault.New("unset it, or set it to seconds since 1970: export "+epochEnv+"=$(git log -1 --pretty=%ct)",
 				"%s=%q is not a number", epochEnv, text)
 		}
+		if text != "" {
+			args[epochEnv] = text
+		}
 	}
-	t := time.Unix(seconds, 0).UTC()
+	if !c.IsSet("timestamp") {
+		return nil, nil
+	}
+	t := time.Unix(c.Int64("timestamp"), 0).UTC()
 	return &t, nil
 }
 

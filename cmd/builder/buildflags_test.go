@@ -63,23 +63,28 @@ func TestBudReadsItsFlags(t *testing.T) {
 	}
 }
 
-func TestBudTakesTheEpochFromTheEnvironment(t *testing.T) {
+func TestBudTakesTheEpochAsABuildArgument(t *testing.T) {
 	t.Setenv(epochEnv, "1600000000")
-	o, err := readBud(t.TempDir())
-	if err != nil || o.Epoch == nil || o.Epoch.Unix() != 1600000000 {
-		t.Errorf("time %v, %v", o.Epoch, err)
-	}
-	if o, err = readBud(t.TempDir(), "--timestamp=7"); err != nil || o.Epoch.Unix() != 7 {
-		t.Errorf("time %v, %v", o.Epoch, err)
-	}
-	if o, err = readBud(t.TempDir(), "--build-arg", epochEnv+"=8"); err != nil || o.Epoch.Unix() != 8 {
-		t.Errorf("time %v, %v", o.Epoch, err)
-	}
-	if o, err = readBud(t.TempDir(), "--source-date-epoch=9"); err != nil || o.Epoch.Unix() != 9 {
-		t.Errorf("time %v, %v", o.Epoch, err)
+	for _, test := range []struct {
+		line, arg string
+		time      int64 // of --timestamp, -1 for none
+	}{
+		{"", "1600000000", -1},
+		{"--timestamp=7", "1600000000", 7},
+		{"--source-date-epoch=8", "8", -1},
+		{"--build-arg=SOURCE_DATE_EPOCH=9", "9", -1},
+		{"--build-arg=SOURCE_DATE_EPOCH=", "", -1},
+	} {
+		o, err := readBud(append(strings.Fields(test.line), t.TempDir())...)
+		if err != nil || o.BuildArgs[epochEnv] != test.arg || (o.Epoch != nil) != (test.time >= 0) {
+			t.Errorf("%q: %q, %v, %v", test.line, o.BuildArgs, o.Epoch, err)
+		}
+		if o.Epoch != nil && o.Epoch.Unix() != test.time {
+			t.Errorf("%q: %v", test.line, o.Epoch)
+		}
 	}
 	t.Setenv(epochEnv, "yesterday")
-	if _, err = readBud(t.TempDir()); err == nil || !strings.Contains(err.Error(), epochEnv) {
+	if _, err := readBud(t.TempDir()); err == nil || !strings.Contains(err.Error(), epochEnv) {
 		t.Errorf("no error of %s: %v", epochEnv, err)
 	}
 }

@@ -49,6 +49,10 @@ func (p *progress) Report(e build.Event) {
 		p.line(p.out, "Successfully tagged %s", e.Name)
 	case build.Fetching:
 		p.line(p.notes, "%s: fetching the build context %s", programName, e.Ref)
+	case build.Linted:
+		if p.out != io.Discard {
+			p.warnings(e)
+		}
 	case build.Notice:
 		p.line(p.notes, "%s", strings.TrimSpace(render(e.Err)))
 	}

@@ -13,7 +13,7 @@ import (
 	"runtime"
 	"strings"
 
-	securejoin "github.com/cyphar/filepath-securejoin"
+	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 )
 
 // A runtime that fails to exec at the very last moment, when it has already
@@ -135,7 +135,7 @@ func findCommand(s Spec) string {
 
 // openInRoot opens a regular file with links followed inside the root only.
 func openInRoot(root, name string) (*os.File, error) {
-	handle, err := securejoin.OpenInRoot(root, name)
+	handle, err := pathrs.OpenInRoot(root, name)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func openInRoot(root, name string) (*os.File, error) {
 	if info, err := handle.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(err, errors.New("not a regular file"))
 	}
-	return securejoin.Reopen(handle, os.O_RDONLY)
+	return pathrs.Reopen(handle, os.O_RDONLY)
 }
 
 // hasBinfmt tells whether the kernel may know other formats: those that a

@@ -13,7 +13,7 @@ import (
 
 // PackerVersion changes whenever the same tree and options may give another
 // blob: it names this package's format and the compressors that take part.
-const PackerVersion = "3 pgzip-1.2.6 compress-1.18.2"
+const PackerVersion = "3 pgzip-1.2.6 compress-1.18.3"
 
 // PackOptions choose the form of a blob.
 type PackOptions struct {

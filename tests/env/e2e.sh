@@ -14,4 +14,5 @@ export BUILDER_TEST_DIR BUILDER_TEST_BINARY
 trap 'rm -rf "${BUILDER_TEST_DIR:?}"' EXIT
 install -D -m 0755 bin/builder "$BUILDER_TEST_BINARY"
 
-go test -count=1 -timeout 30m -exec "$PWD/tests/env/exec.sh" "$@" ./tests/...
+# One package after the other: each looks for what its tests leave running.
+go test -p 1 -count=1 -timeout 30m -exec "$PWD/tests/env/exec.sh" "$@" ./tests/...

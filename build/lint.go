@@ -1,0 +1,162 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	buildcontext "github.com/builder-oci/builder/build/context"
+	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+// Linted has the warnings of the linter, at a build's end. It isn't sent where
+// there are none.
+type Linted struct {
+	// File is the Dockerfile as errors call it, Path where it lies, "" for the
+	// standard input.
+	File, Path string
+	Warnings   []dockerfile.Warning
+}
+
+// Checked is what Check found.
+type Checked struct {
+	Linted
+	Source []byte // the Dockerfile's text
+	// Unknown are the base images that aren't in the store. Variables in the
+	// stages upon them were not looked at.
+	Unknown []string
+}
+
+// Check reads the Dockerfile as Build does and gives the linter's warnings of
+// all stages, or of those that o.Target needs. It builds and pulls nothing. An
+// error in the Dockerfile comes with the warnings up to there.
+func Check(o Options, images *layout.Layout) (Checked, error) {
+	var result Checked
+	if buildcontext.IsRemote(o.ContextDir) {
+		return result, fault.New("check a directory: git clone it, or unpack it", "--check of the remote context %s is not supported yet",
+			buildcontext.Redacted(o.ContextDir))
+	}
+	file, path, err := readDockerfile(o)
+	if err != nil {
+		return result, err
+	}
+	result.File, result.Path, result.Source = file.Name, path, file.Source()
+	dir, err := buildcontext.OpenDir(o.ContextDir, buildcontext.Options{Dockerfile: path})
+	if err != nil {
+		return result, err
+	}
+	bases := baseFacts{images: images}
+	lint := dockerfile.LintOptions{
+		Base:    bases.find,
+		Ignored: func(path string) bool { return excluded(dir, path) },
+	}
+	if o.Target != "" {
+		lint.Stages, err = file.Needed(o.Target)
+	}
+	if err == nil {
+		result.Warnings, err = file.Lint(lint)
+	}
+	result.Unknown = bases.unknown
+	return result, errors.Join(err, dir.Close())
+}
+
+// readDockerfile finds and parses the Dockerfile of a local context. path is ""
+// where it came from the standard input.
+func readDockerfile(o Options) (file *dockerfile.File, path string, err error) {
+	name, src := o.Dockerfile, o.Source
+	if src == nil {
+		if path, src, name, err = buildcontext.FindDockerfile(o.ContextDir, o.Dockerfile); err != nil {
+			return nil, "", err
+		}
+	}
+	contexts := map[string]string{}
+	for name := range o.Contexts {
+		contexts[dockerfile.ContextName(name)] = ""
+	}
+	file, err = dockerfile.Parse(name, src, dockerfile.Options{BuildArgs: o.BuildArgs, Target: o.Target, Contexts: contexts})
+	return file, path, err
+}
+
+// baseFacts looks base images up in the store.
+type baseFacts struct {
+	images  *layout.Layout
+	unknown []string
+}
+
+func (b *baseFacts) find(name string) (dockerfile.Base, bool) {
+	img, err := b.images.Find(name)
+	var config *layout.ImageConfig
+	if err == nil {
+		config, err = b.images.Config(img)
+	}
+	if err != nil {
+		if !slices.Contains(b.unknown, name) {
+			b.unknown = append(b.unknown, name)
+		}
+		return dockerfile.Base{}, false
+	}
+	c := config.Config
+	return dockerfile.Base{
+		Env: c.Env, Shell: c.Shell, Triggers: c.OnBuild,
+		Platform: v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant},
+	}, true
+}
+
+// lint gives the warnings of the needed stages.
+func (b *build) lint() Linted {
+	bases := baseFacts{images: b.env.Store.Layout()}
+	warnings, _ := b.file.Lint(dockerfile.LintOptions{ // what can't be expanded, the build itself says
+		Stages: b.order, Base: bases.find,
+		Ignored: func(path string) bool {
+			files, err := b.files.open()
+			return err == nil && excluded(files.dir, path)
+		},
+	})
+	return Linted{File: b.file.Name, Path: b.context.dockerfile, Warnings: warnings}
+}
+
+func excluded(dir *buildcontext.Dir, path string) bool {
+	is, _ := dir.Excluded(path)
+	return is
+}
+
+// warn reports what the linter says.
+func (b *build) warn() {
+	if b.file.FailsOnWarnings() {
+		return // it was asked before, and had nothing to say
+	}
+	if l := b.lint(); len(l.Warnings) > 0 {
+		b.r.Report(l)
+	}
+}
+
+// refuseWarnings ends a build that is to have no warnings, before anything is
+// executed. Base images have to be there for it.
+func (b *build) refuseWarnings(ctx context.Context) error {
+	if !b.file.FailsOnWarnings() {
+		return nil
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, s := range b.order {
+		if s.BaseStage < 0 && s.Base != dockerfile.Scratch {
+			g.Go(func() error {
+				_, err := b.base(gctx, s.Base)
+				return err
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	l := b.lint()
+	if len(l.Warnings) == 0 {
+		return nil
+	}
+	b.r.Report(l)
+	return b.file.Violation(l.Warnings)
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/storage"
+)
+
+// violation is the exit code of --check where there are warnings, as docker
+// has it.
+const violation = exitStatus(1)
+
+// checkDockerfile is `bud --check`: the linter's warnings, each with the lines that it is
+// about.
+func checkDockerfile(c *cli.Context) error {
+	inJSON := c.String("format") == "json"
+	if inJSON { // which is no image's format
+		if err := c.Set("format", "oci"); err != nil {
+			return err
+		}
+	}
+	o, err := buildOptions(c)
+	if err != nil {
+		return err
+	}
+	return withStore(c, func(store *storage.Store) error {
+		found, err := build.Check(o, store.Layout())
+		for _, name := range found.Unknown {
+			_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: %s isn't in the store: variables of the stages upon it were not looked at\n", programName, name)
+		}
+		annotate(c.App.ErrWriter, found.Linted)
+		show := printChecked
+		if inJSON {
+			show = printCheckedJSON
+		}
+		if found.File != "" && (err == nil || inJSON || len(found.Warnings) > 0) {
+			if printErr := show(c.App.Writer, found); printErr != nil {
+				return printErr
+			}
+		}
+		if err == nil && len(found.Warnings) > 0 {
+			return violation
+		}
+		return err
+	})
+}
+
+// printChecked prints in docker's words.
+func printChecked(w io.Writer, found build.Checked) error {
+	var b strings.Builder
+	switch n := len(found.Warnings); n {
+	case 0:
+		b.WriteString("Check complete, no warnings found.\n")
+	case 1:
+		b.WriteString("Check complete, 1 warning has been found!\n")
+	default:
+		fmt.Fprintf(&b, "Check complete, %d warnings have been found!\n", n)
+	}
+	for _, warning := range found.Warnings {
+		fmt.Fprintf(&b, "\nWARNING: %s", warning.Rule)
+		if warning.URL != "" {
+			fmt.Fprintf(&b, " - %s", warning.URL)
+		}
+		fmt.Fprintf(&b, "\n%s\n%s:%d\n", warning.Text, found.File, warning.Line)
+		excerpt(&b, found.Source, warning.Line, warning.EndLine)
+		fmt.Fprintf(&b, "to mend it: %s\n", warning.Remedy)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// excerpt shows lines of the source with some around them, as docker does.
+func excerpt(b *strings.Builder, source []byte, first, last int) {
+	const around, rule = 2, "--------------------\n"
+	b.WriteString(rule)
+	n := 0
+	for line := range bytes.Lines(source) {
+		if n++; n < first-around || n > last+around {
+			continue
+		}
+		mark := "   "
+		if n >= first && n <= last {
+			mark = ">>>"
+		}
+		fmt.Fprintf(b, " %3d | %s %s\n", n, mark, bytes.TrimRight(line, "\r\n"))
+	}
+	b.WriteString(rule)
+}
+
+func printCheckedJSON(w io.Writer, found build.Checked) error {
+	warnings := found.Warnings
+	if warnings == nil {
+		warnings = []dockerfile.Warning{}
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(struct {
+		File     string               `json:"file"`
+		Warnings []dockerfile.Warning `json:"warnings"`
+		// Unknown are base images that were not there to be looked at.
+		Unknown []string `json:"unknownBases,omitempty"`
+	}{found.File, warnings, found.Unknown})
+}
+
+// warnings prints those of a build: one line each.
+func (p *progress) warnings(l build.Linted) {
+	count := "1 warning"
+	if len(l.Warnings) != 1 {
+		count = fmt.Sprintf("%d warnings", len(l.Warnings))
+	}
+	p.line(p.notes, "%s found in %s (builder bud --check tells more):", count, l.File)
+	for _, w := range l.Warnings {
+		p.line(p.notes, " - %s: %s (line %d)", w.Rule, w.Text, w.Line)
+	}
+	annotate(p.notes, l)
+}
+
+// annotate tells a runner of GitHub's Actions, which shows the warnings beside
+// the file's lines.
+func annotate(w io.Writer, l build.Linted) {
+	if os.Getenv("GITHUB_ACTIONS") != "true" {
+		return
+	}
+	for _, warning := range l.Warnings {
+		_, _ = fmt.Fprintf(w, "::warning file=%s,line=%d,endLine=%d,title=%s::%s\n",
+			actionProperty(inWorkspace(l)), warning.Line, warning.EndLine, actionProperty(warning.Rule),
+			actionText.Replace(warning.Text+": "+warning.Remedy))
+	}
+}
+
+// inWorkspace is the Dockerfile as seen from the checkout.
+func inWorkspace(l build.Linted) string {
+	if l.Path == "" {
+		return l.File
+	}
+	path, err := filepath.Abs(l.Path)
+	if err != nil {
+		return l.Path
+	}
+	rel, err := filepath.Rel(os.Getenv("GITHUB_WORKSPACE"), path)
+	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+		return l.Path
+	}
+	return rel
+}
+
+// actionText writes text as a runner's commands take it.
+var actionText = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+
+// actionProperty writes a property of a runner's command.
+func actionProperty(s string) string {
+	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(actionText.Replace(s))
+}

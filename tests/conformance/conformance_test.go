@@ -1,0 +1,260 @@
+package conformance
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/builder-oci/builder/tests/rootfs"
+)
+
+// baseName is the image that cases build upon.
+const baseName = "busybox"
+
+// historyComment stands at the history's entries that a build makes.
+const historyComment = "builder.dockerfile.v0"
+
+// drivers are the storage drivers, the first of which also builds the cases
+// that have to fail.
+var drivers = []string{"fuse-overlayfs", "overlay", "vfs"}
+
+func TestConformance(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Fatal("builder is for unprivileged users, and so are its tests: run `make test-e2e`, which steps down from root")
+	}
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	var cases []*testCase
+	for _, file := range files {
+		c, err := readCase(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases = append(cases, c)
+	}
+	s := newSuite(t)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s.run(t, c)
+		})
+	}
+}
+
+// suite has a store for each driver.
+type suite struct {
+	binary, dir string
+	base        tree
+}
+
+func newSuite(t *testing.T) *suite {
+	t.Helper()
+	cache, err := rootfs.CacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(cache, "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &suite{binary: os.Getenv("BUILDER_TEST_BINARY"), dir: dir, base: tree{}}
+	if s.binary == "" {
+		t.Fatal("BUILDER_TEST_BINARY names no binary to test: run `make test-e2e`")
+	}
+	tarball := filepath.Join(dir, "base.tar")
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "run"), 0o700), rootfs.Busybox(tarball)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, d := range drivers {
+			if out, err := s.builder(d, nil, "system", "reset", "--force"); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	s.importBase(t, tarball)
+	l := s.layout(drivers[0])
+	img, err := l.find(baseName + ":latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range img.layers {
+		if err := l.apply(s.base, layer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// importBase gives all stores the same base: an import is dated.
+func (s *suite) importBase(t *testing.T, tarball string) {
+	t.Helper()
+	archive := filepath.Join(s.dir, "base.oci")
+	for i, d := range drivers {
+		commands := [][]string{{"load", "-i", archive}}
+		if i == 0 {
+			commands = [][]string{{"import", tarball, baseName}, {"save", "--format", "oci-archive", "-o", archive, baseName}}
+		}
+		for _, args := range commands {
+			if out, err := s.builder(d, nil, args...); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+		}
+	}
+}
+
+func (s *suite) root(driver string) string { return filepath.Join(s.dir, driver) }
+
+func (s *suite) layout(driver string) layout { return layout(filepath.Join(s.root(driver), "images")) }
+
+// builder runs it with one driver, and gives all that it printed.
+func (s *suite) builder(driver string, env []string, args ...string) (string, error) {
+	cmd := exec.Command(s.binary, append([]string{"--storage-driver", driver}, args...)...)
+	cmd.Dir = s.dir
+	cmd.Env = append([]string{
+		"BUILDER_ROOT=" + s.root(driver), "XDG_RUNTIME_DIR=" + filepath.Join(s.dir, "run"), "HOME=" + s.dir,
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
+	}, env...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	return out.String(), err
+}
+
+func (s *suite) run(t *testing.T, c *testCase) {
+	context := filepath.Join(s.dir, "case", c.name)
+	if err := errors.Join(os.MkdirAll(context, 0o755), c.lay(context)); err != nil {
+		t.Fatal(err)
+	}
+	if c.expectsError {
+		s.fails(t, c, context)
+		return
+	}
+	var first *image
+	for i, driver := range drivers {
+		jobs := []string{"--jobs=1", "--jobs=8"}
+		if i%2 == 1 {
+			slices.Reverse(jobs)
+		}
+		for n, how := range [][]string{{"--no-cache", jobs[0]}, {jobs[1]}} {
+			img, out := s.build(t, c, driver, context, how)
+			switch {
+			case first == nil:
+				first = img
+				s.check(t, c, img, out)
+			case img.manifest != first.manifest:
+				t.Fatalf("%s %v: the manifest is %s, not %s", driver, how, img.manifest, first.manifest)
+			}
+			if n == 1 && strings.Contains(out, "Running in") {
+				t.Errorf("%s: a step of a known build ran:\n%s", driver, out)
+			}
+		}
+	}
+}
+
+func (c *testCase) arguments(context string, more ...string) []string {
+	args := append([]string{"bud", "--timestamp", "1700000000", "--compression", "none", "--network", "none", "-t", c.name}, more...)
+	return append(append(args, c.args...), context)
+}
+
+func (s *suite) build(t *testing.T, c *testCase, driver, context string, how []string) (*image, string) {
+	t.Helper()
+	out, err := s.builder(driver, c.env, c.arguments(context, how...)...)
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", driver, how, err, out)
+	}
+	img, err := s.layout(driver).find(c.name + ":latest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img, out
+}
+
+func (s *suite) fails(t *testing.T, c *testCase, context string) {
+	out, err := s.builder(drivers[0], c.env, c.arguments(context)...)
+	if err == nil {
+		t.Fatalf("it was built:\n%s", out)
+	}
+	matches(t, out, c.error)
+}
+
+func matches(t *testing.T, text string, expressions []string) {
+	t.Helper()
+	for _, e := range expressions {
+		if !regexp.MustCompile("(?m)" + e).MatchString(text) {
+			t.Errorf("nothing matches %s in\n%s", e, text)
+		}
+	}
+}
+
+func (s *suite) check(t *testing.T, c *testCase, img *image, out string) {
+	t.Helper()
+	matches(t, out, c.output)
+	if err := errors.Join(members(img.config.Config, c.config), members(img.top, c.top)); err != nil {
+		t.Error(err)
+	}
+	if c.hasHistory {
+		var got []string
+		for _, h := range img.config.History {
+			if h.Comment == historyComment { // else it is the base's
+				got = append(got, lines([]byte(h.CreatedBy))...)
+			}
+		}
+		compare(t, "history", got, c.history)
+	}
+	if !c.hasTree {
+		return
+	}
+	l, built := s.layout(drivers[0]), tree{}
+	for _, layer := range img.layers {
+		if err := l.apply(built, layer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	base := s.base
+	if _, upon := built["/bin/busybox"]; !upon {
+		base = tree{}
+	}
+	compare(t, "tree", built.lines(base), c.tree)
+}
+
+func compare(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\n%s\nwant\n%s", what, strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// members compares those that are wanted.
+func members(got, want map[string]json.RawMessage) error {
+	var errs []error
+	for name, text := range want {
+		var a, b any
+		if err := json.Unmarshal(text, &b); err != nil {
+			return err
+		}
+		if got[name] != nil {
+			if err := json.Unmarshal(got[name], &a); err != nil {
+				return err
+			}
+		}
+		if !reflect.DeepEqual(a, b) {
+			errs = append(errs, fmt.Errorf("%s is %s, not %s", name, got[name], text))
+		}
+	}
+	return errors.Join(errs...)
+}
