@@ -113,8 +113,13 @@ func (b *build) openContext(p contextPlace) (*contextFiles, error) {
 		}
 		p.fetched = true
 	}
+	remember := b.env.Store.Cache()
 	if p.fetched {
-		return openContext(p, nil)
+		remember = nil
 	}
-	return openContext(p, b.env.Store.Cache())
+	f, err := openContext(p, remember)
+	if err == nil {
+		f.gitModes = b.o.GitModes
+	}
+	return f, err
 }

@@ -86,7 +86,6 @@ func (in Run) job(r *Runner, st *State, at Step, shows []*shown) *job {
 		inputs:      append([]cache.Input{{Name: "parent", Value: st.Key.String()}}, in.inputs(r, st)...),
 		instruction: in.Instruction,
 		createdBy:   in.CreatedBy,
-		details:     st.variables,
 	}
 	for _, s := range shows {
 		if s != nil {
@@ -94,6 +93,11 @@ func (in Run) job(r *Runner, st *State, at Step, shows []*shown) *job {
 		}
 	}
 	j.details = func(yield func(cache.Input) bool) {
+		for in := range st.variables {
+			if !yield(in) {
+				return
+			}
+		}
 		for _, s := range shows {
 			if !s.details(yield) {
 				return

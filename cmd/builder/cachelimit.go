@@ -21,7 +21,7 @@ const (
 
 func cacheLimitFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: flagCacheLimit, EnvVars: []string{"BUILDER_CACHE_LIMIT"},
+		Name: flagCacheLimit, Hidden: true, EnvVars: []string{"BUILDER_CACHE_LIMIT"},
 		Usage: "keep the cache within `SIZE`, such as 5GB, or none",
 	}
 }

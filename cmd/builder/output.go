@@ -287,7 +287,7 @@ func packingOf(o *build.Options, s outputSpec) error {
 // is the time of all that is in a layer, and the format is --format's.
 func alwaysSo(o *build.Options, s outputSpec) error {
 	for name, is := range map[string]bool{
-		"rewrite-timestamp": o.Epoch != nil,
+		"rewrite-timestamp": o.Epoch != nil || o.BuildArgs[epochEnv] != "",
 		"oci-mediatypes":    o.Format == layout.FormatOCI,
 		"force-compression": false,
 	} {
