@@ -13,10 +13,12 @@ TEST_PACKAGES="git runc slirp4netns skopeo umoci podman docker-registry procps s
 BENCH_PACKAGES="buildah runc slirp4netns pigz tar curl"
 
 # The user who runs the product when the caller is root, and his home, which is
-# on a real disk: a container image builder's files don't belong on a tmpfs.
-TEST_USER=builder-test
-TEST_HOME=/var/lib/builder-test
-TEST_RUNTIME_DIR=/run/builder-test
+# on a real disk: a container image builder's files don't belong on a tmpfs. Runs
+# side by side each need a user of their own, for tests look for what a user's
+# processes have left.
+TEST_USER=${BUILDER_TEST_USER:-builder-test}
+TEST_HOME=/var/lib/$TEST_USER
+TEST_RUNTIME_DIR=/run/$TEST_USER
 
 say() { printf '==> %s\n' "$*"; }
 
@@ -52,7 +54,7 @@ need_packages() {
 }
 
 # need_user sees to an unprivileged user with subordinate ids, FUSE and
-# network devices: the caller himself, or builder-test where the caller is root.
+# network devices: the caller himself, or TEST_USER where the caller is root.
 need_user() {
 	if am_root; then
 		user=$TEST_USER
