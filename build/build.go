@@ -63,6 +63,7 @@ type build struct {
 	files     *contextSource
 	remotes   *remotes
 	former    *former
+	open      *unknown // nil where nobody wants to know
 
 	// work counts the futures that are being worked out. A step in progress
 	// uses the networks, the session and the packer, so all of it is waited for

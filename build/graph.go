@@ -30,7 +30,7 @@ func (b *build) lookUp(ctx context.Context) error {
 // execute builds the target: all stages that it turns out to need run side by
 // side, each as soon as its base is there.
 func (b *build) execute(ctx context.Context) error {
-	todo, err := b.plan(ctx)
+	todo, open, err := b.plan(ctx)
 	if err != nil {
 		return err
 	}
@@ -45,6 +45,7 @@ func (b *build) execute(ctx context.Context) error {
 	slots := make(chan struct{}, b.jobs())
 	b.runner.Slots = slots
 	g, ctx := errgroup.WithContext(ctx)
+	b.ahead(ctx, todo, open)
 	for _, s := range todo {
 		g.Go(func() error {
 			_, err := b.solved(ctx, s).wait(ctx)
@@ -94,13 +95,14 @@ func (b *build) prepareSandbox(todo []*dockerfile.Stage) error {
 // plan finds out which stages have to be looked at: the target, and the
 // sources and bases of what isn't known yet. Stages that are known from end to
 // end are shown as well.
-func (b *build) plan(ctx context.Context) ([]*dockerfile.Stage, error) {
+func (b *build) plan(ctx context.Context) (todo []*dockerfile.Stage, open *unknown, err error) {
 	quiet := b.quiet()
+	quiet.open = &unknown{first: map[int]int{}}
 	known := map[int]bool{}
 	for _, s := range b.order {
 		_, err := quiet.solved(ctx, s).wait(ctx)
 		if err != nil && !errors.Is(err, ErrNamespace) {
-			return nil, err
+			return nil, nil, err
 		}
 		known[s.Index] = err == nil
 	}
@@ -112,13 +114,12 @@ func (b *build) plan(ctx context.Context) ([]*dockerfile.Stage, error) {
 			}
 		}
 	}
-	var todo []*dockerfile.Stage
 	for _, s := range b.order {
 		if needed[s.Index] || known[s.Index] {
 			todo = append(todo, s)
 		}
 	}
-	return todo, nil
+	return todo, quiet.open, nil
 }
 
 // quiet gives a build of the same that executes and reports nothing.
@@ -179,6 +180,7 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	r.Report(stage.Started{Step: at, Text: s.Original})
 	st, err := b.from(ctx, s, r)
 	if err != nil {
+		b.stoppedAt(s, r, -1)
 		return nil, fault.At(s.Place(b.file.Name), err)
 	}
 	r.Report(stage.Done{Step: at, ID: st.ID})
@@ -193,6 +195,7 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	for i, in := range triggers {
 		at.Place.N = i
 		if err := b.step(ctx, s, st, r, in, at, true); err != nil {
+			b.stoppedAt(s, r, -1)
 			return nil, err
 		}
 	}
@@ -200,10 +203,19 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 		at := b.at(s, i)
 		at.Place.N += len(triggers)
 		if err := b.step(ctx, s, st, r, in, at, false); err != nil {
+			b.stoppedAt(s, r, i)
 			return nil, err
 		}
 	}
 	return st, nil
+}
+
+// stoppedAt notes where a stage's known results end; -1 is before its own
+// instructions.
+func (b *build) stoppedAt(s *dockerfile.Stage, r *stage.Runner, instruction int) {
+	if b.open != nil && !r.DefinesOnly() {
+		b.open.note(s.Index, instruction)
+	}
 }
 
 // inImage says whether the layers of a stage become layers of the image.

@@ -73,6 +73,7 @@ type contextFiles struct {
 	digests *cache.Files // nil where nothing is remembered
 	// gitModes says that of a mode only the owner's executable bit counts.
 	gitModes bool
+	ahead    digesting
 
 	mu    sync.Mutex
 	known map[*layer.Entry]*buildcontext.Entry
@@ -108,6 +109,7 @@ func openContext(p contextPlace, c *cache.Cache) (*contextFiles, error) {
 func filesOf(d *buildcontext.Dir, digests *cache.Files) *contextFiles {
 	return &contextFiles{
 		dir: d, digests: digests,
+		ahead:  digesting{done: map[string]func(){}},
 		known:  map[*layer.Entry]*buildcontext.Entry{},
 		walked: map[string][]*buildcontext.Entry{},
 	}
@@ -146,6 +148,11 @@ func (f *contextFiles) noted(e *buildcontext.Entry) *layer.Entry {
 
 // Walk gives the entry at a path and all below it.
 func (f *contextFiles) Walk(ctx context.Context, path string, fn func(*layer.Entry, stage.FileID) error) error {
+	f.ahead.end(path)
+	return f.walk(ctx, path, fn)
+}
+
+func (f *contextFiles) walk(ctx context.Context, path string, fn func(*layer.Entry, stage.FileID) error) error {
 	entries, err := f.list(ctx, path)
 	if err != nil {
 		return err

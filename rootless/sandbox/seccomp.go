@@ -171,6 +171,10 @@ func (f *filters) compile(profile *rspec.LinuxSeccomp, ready, stateDir string) (
 		return nil, err
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "state", compileID, "seccomp.bpf"))
+	// Where there is no pid namespace and no cgroup, delete leaves the process.
+	if killed := crun("kill", compileID, "KILL"); err == nil {
+		err = killed
+	}
 	if deleted := crun("delete", "--force", compileID); err == nil {
 		err = deleted
 	}

@@ -37,6 +37,8 @@ var cases = []benchCase{
 	{"one trivial RUN, with --network host", "ms", "60 ms fuse, 35 ms native", slope("--network", "host")},
 	{"one trivial RUN, with the default network", "ms", "60 ms fuse, 35 ms native", slope()},
 	{"43 instructions, all cached", "ms", "50 ms", cachedInstructions},
+	{"500 instructions, all cached", "ms", "150 ms", longDockerfile},
+	{"four stages side by side that sleep 2 s each", "s", "2.5 s", sleepingStages},
 	{"20,000-file context, all cached", "ms", "150 ms", cachedContext},
 	{"COPY of 50,000 files of 10 KiB, cold", "s", "1.2 times tar | pigz -1", coldCopy},
 	{"packing of 1 GiB in 4 files, after the RUN's end", "s", "1.2 times tar | pigz -1", packing(bigFiles)},
@@ -103,6 +105,36 @@ func cachedInstructions(r *rig, f *figure) error {
 		return err
 	}
 	return r.rebuild(f, context, r.runs)
+}
+
+// longDockerfile times a build of 500 instructions when all is known: a quarter
+// of them are RUNs, about as many as an image may have layers.
+func longDockerfile(r *rig, f *figure) error {
+	var b strings.Builder
+	for i := range 125 {
+		fmt.Fprintf(&b, "ARG ARGUMENT_%d=value\nENV NAME_%d=${ARGUMENT_%d}\nLABEL label.%d=value\nRUN : ${NAME_%d}\n", i, i, i, i, i)
+	}
+	context, err := r.context(base, b.String())
+	if err != nil {
+		return err
+	}
+	return r.rebuild(f, context, 0)
+}
+
+// sleepingStages times four stages that wait for nothing but themselves.
+func sleepingStages(r *rig, f *figure) error {
+	context, err := r.context("ARG BASE\n", sleepingStage("one"), sleepingStage("two"), sleepingStage("three"), sleepingStage("four"),
+		"COPY --from=one /one /\nCOPY --from=two /two /\nCOPY --from=three /three /\n")
+	if err != nil {
+		return err
+	}
+	return r.onStores(f, 0, func(s *store, _ bool) (float64, error) {
+		return timed(s.command(s.buildArgs(context, "--no-cache")...))
+	})
+}
+
+func sleepingStage(name string) string {
+	return fmt.Sprintf("FROM ${BASE} AS %s\nRUN sleep 2; echo > /%s\n", name, name)
 }
 
 // cachedContext times a build that copies a context of 20,000 files when all
