@@ -108,12 +108,25 @@ func (st State) Descend() State {
 // that a command sees: the config's ENV and the build arguments. Of two with one
 // name the later instruction's counts, as in BuildKit.
 func (st *State) Env() []string {
-	env := slices.Clone(st.Config.Config.Env)
+	env := make([]string, len(st.Config.Config.Env), len(st.Config.Config.Env)+len(st.Args))
+	copy(env, st.Config.Config.Env)
+	if len(st.Args) == 0 {
+		return env
+	}
+	places := make(map[string]int, len(env))
+	for i, kv := range slices.Backward(env) {
+		name, _, _ := strings.Cut(kv, "=")
+		places[name] = i
+	}
 	for _, arg := range st.Args {
-		name, value, set := strings.Cut(arg, "=")
-		_, inENV := lookupEnv(st.Config.Config.Env, name)
-		if set && (!inENV || st.overENV[name]) {
-			env = setEnv(env, name, value)
+		name, _, set := strings.Cut(arg, "=")
+		place, inENV := places[name]
+		switch {
+		case !set:
+		case !inENV:
+			env = append(env, arg)
+		case st.overENV[name]:
+			env[place] = arg
 		}
 	}
 	return env

@@ -22,12 +22,12 @@ func (f *File) Expander() Expander { return Expander{escape: f.Escape} }
 // environment is a list of "KEY=value", the last of equal keys wins. What is
 // unset becomes empty.
 func (x Expander) Word(word string, env []string) (string, error) {
-	return expandWord(x.lex(), word, shell.EnvsFromSlice(env))
+	return expandWord(x.lex(), word, variables(env))
 }
 
 // Words expands a word and splits the result at blanks that aren't quoted.
 func (x Expander) Words(word string, env []string) ([]string, error) {
-	words, err := x.lex().ProcessWords(word, shell.EnvsFromSlice(env))
+	words, err := x.lex().ProcessWords(word, variables(env))
 	if err != nil {
 		return nil, tidy(err)
 	}
@@ -42,7 +42,7 @@ func (x Expander) Words(word string, env []string) ([]string, error) {
 // makes no sense after expansion (an empty VOLUME, an unknown STOPSIGNAL) is
 // an error without a place; see Instruction.Place.
 func (x Expander) Command(cmd instructions.Command, env []string) (instructions.Command, error) {
-	envs := shell.EnvsFromSlice(env)
+	envs := variables(env)
 	word := func(w string) (string, error) { return expandWord(x.lex(), w, envs) }
 	expanded := clone(cmd)
 	switch c := expanded.(type) {
@@ -181,4 +181,27 @@ func checkNames(pairs instructions.KeyValuePairs) error {
 		}
 	}
 	return nil
+}
+
+// variables are "KEY=value", of which the last of equal keys wins. Most words
+// have no variable in them, so that a map would cost more than it saves.
+type variables []string
+
+// Get gives the value of a variable.
+func (v variables) Get(name string) (string, bool) {
+	for _, kv := range slices.Backward(v) {
+		if value, ok := strings.CutPrefix(kv, name); ok && (value == "" || value[0] == '=') {
+			return strings.TrimPrefix(value, "="), true
+		}
+	}
+	return "", false
+}
+
+// Keys gives the names of all variables.
+func (v variables) Keys() []string {
+	names := make([]string, len(v))
+	for i, kv := range v {
+		names[i], _, _ = strings.Cut(kv, "=")
+	}
+	return names
 }

@@ -79,7 +79,7 @@ func (x *lint) fromLines(stages []instructions.Stage, metaArgs []instructions.Ar
 			x.declared = append(x.declared, kv.Key)
 		}
 	}
-	lex, env := shell.NewLex(x.f.Escape), shell.EnvsFromSlice(x.f.MetaArgs)
+	lex, env := shell.NewLex(x.f.Escape), variables(x.f.MetaArgs)
 	for _, s := range stages {
 		rules := x.linter.WithMergedConfigFromComments(s.Comments)
 		if base, err := lex.ProcessWordWithMatches(s.BaseName, env); err == nil {
@@ -110,7 +110,7 @@ func (x *lint) defaultBases(stages []instructions.Stage, metaArgs []instructions
 			}
 		}
 	}
-	lex, env := shell.NewLex(x.f.Escape), shell.EnvsFromSlice(bare.MetaArgs)
+	lex, env := shell.NewLex(x.f.Escape), variables(bare.MetaArgs)
 	for _, s := range stages {
 		base, err := lex.ProcessWordWithMatches(s.BaseName, env)
 		if err != nil {

@@ -170,7 +170,7 @@ func (x *lint) instruction(rules *linter.Linter, st *linted, cmd instructions.Co
 // expand expands the words of an instruction and warns of variables that
 // nothing has set.
 func (x *lint) expand(rules *linter.Linter, st *linted, cmd instructions.Command) error {
-	env := shell.EnvsFromSlice(st.env)
+	env := variables(st.env)
 	by := func(lex *shell.Lex) func(string) (string, error) {
 		return func(text string) (string, error) {
 			result, unset, err := lex.ProcessWord(text, env)
@@ -215,7 +215,7 @@ func (x *lint) arg(rules *linter.Linter, st *linted, c *instructions.ArgCommand)
 		secret(rules, c, "ARG", kv.Key)
 		_, given := x.f.buildArgs[kv.Key]
 		if kv.Value != nil && !given {
-			_, unset, err := shell.NewLex(x.f.Escape).ProcessWord(*kv.Value, shell.EnvsFromSlice(st.env))
+			_, unset, err := shell.NewLex(x.f.Escape).ProcessWord(*kv.Value, variables(st.env))
 			x.unset(rules, st, c, unset)
 			if err != nil {
 				return err

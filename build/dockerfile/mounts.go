@@ -6,13 +6,12 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
-	"github.com/moby/buildkit/frontend/dockerfile/shell"
 )
 
 // Mounts gives the mounts of a RUN with their words expanded. What they say is
 // checked only then, since every value but that of from may hold a variable.
 func (f *File) Mounts(cmd *instructions.RunCommand, env []string) ([]*instructions.Mount, error) {
-	x, envs := f.Expander(), shell.EnvsFromSlice(env)
+	x, envs := f.Expander(), variables(env)
 	// BuildKit's parser keeps what it expanded in the command itself, which all
 	// walks of a stage share.
 	f.expanding.Lock()

@@ -119,7 +119,7 @@ func (f *File) newStage(n *parser.Node, c *instructions.Stage) (*Stage, error) {
 // above the first FROM, and says which of them lacks a value where the result
 // can't be used.
 func (f *File) fromWord(s *Stage, what, word string) (string, error) {
-	match, err := shell.NewLex(f.Escape).ProcessWordWithMatches(word, shell.EnvsFromSlice(f.MetaArgs))
+	match, err := shell.NewLex(f.Escape).ProcessWordWithMatches(word, variables(f.MetaArgs))
 	if err != nil {
 		return "", faultAt(s.Place(f.Name), "", "%w", tidy(err))
 	}
@@ -167,7 +167,7 @@ func (f *File) resolveCopy(s *Stage, ins *Instruction) error {
 	if !ok || c.From == "" {
 		return nil
 	}
-	plain, _, err := shell.NewLex(f.Escape).ProcessWord(c.From, shell.EnvsFromSlice(nil))
+	plain, _, err := shell.NewLex(f.Escape).ProcessWord(c.From, variables(nil))
 	if err != nil || plain != c.From {
 		return faultAt(ins.Place(f.Name), "add FROM "+c.From+" AS a-name above this stage and copy --from=a-name",
 			"--from takes no variables")
