@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -203,6 +204,9 @@ func (f *contextFiles) entry(e *buildcontext.Entry) *layer.Entry {
 	default:
 		le.Type, le.Size = tar.TypeReg, e.Stat.Size
 		le.Open = func() (io.ReadCloser, error) {
+			if e.Socket {
+				return io.NopCloser(strings.NewReader("")), nil
+			}
 			file, err := f.dir.Open(e)
 			if err != nil {
 				return nil, err

@@ -276,9 +276,7 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		CapDrop:  r.Settings.CapDrop,
 		StateDir: filepath.Join(r.Settings.StateDir, id),
 	}
-	for _, g := range user.Sgids {
-		s.Groups = append(s.Groups, uint32(g))
-	}
+	s.Groups = Groups(user)
 	return s, os.MkdirAll(s.StateDir, 0o700)
 }
 

@@ -32,6 +32,18 @@ func lookupUser(tree *layer.Tree, spec string) (*user.ExecUser, error) {
 	return u, nil
 }
 
+// Groups are the groups that a user's processes are in, the first of them the
+// user's own: programs look for it among the additional ones.
+func Groups(u *user.ExecUser) []uint32 {
+	groups := []uint32{uint32(u.Gid)}
+	for _, gid := range u.Sgids {
+		if gid != u.Gid {
+			groups = append(groups, uint32(gid))
+		}
+	}
+	return groups
+}
+
 // owner is what --chown asks for, and whom WORKDIR's directories belong to.
 type owner struct{ uid, gid int }
 

@@ -110,6 +110,17 @@ type Entry struct {
 	Stat unix.Stat_t
 	// Linkname is a symbolic link's target, "" for all others.
 	Linkname string
+	// Socket says that this is a socket, for which an empty file stands.
+	Socket bool
+}
+
+// replaceSocket lets an empty file stand for a socket, which no layer can hold.
+func (e *Entry) replaceSocket() {
+	if e.Stat.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		e.Socket = true
+		e.Stat.Mode = e.Stat.Mode&^unix.S_IFMT | unix.S_IFREG
+		e.Stat.Size = 0
+	}
 }
 
 // IsDir says whether the entry is a directory.
@@ -134,6 +145,7 @@ func (d *Dir) Lstat(path string) (*Entry, error) {
 	if err := unix.Fstat(fd, &e.Stat); err != nil {
 		return nil, &os.PathError{Op: "lstat", Path: path, Err: err}
 	}
+	e.replaceSocket()
 	if e.IsLink() {
 		if e.Linkname, err = readlinkat(fd, "", e.Stat.Size); err != nil {
 			return nil, &os.PathError{Op: "readlink", Path: path, Err: err}

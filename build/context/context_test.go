@@ -252,7 +252,14 @@ func TestSpecialFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := open(t, root, context.Options{})
-	wantPaths(t, paths(walk(t, d, "")), "", "file", "pipe")
+	wantPaths(t, paths(walk(t, d, "")), "", "file", "pipe", "socket")
+	socket, err := d.Lstat("socket")
+	if err != nil || !socket.IsRegular() {
+		t.Fatalf("a socket is no plain file: %v", err)
+	}
+	if dgst, err := d.Digest(t.Context(), socket); err != nil || dgst != digest.FromString("") {
+		t.Errorf("a socket's content is %s, %v", dgst, err)
+	}
 	if err := unix.Mknod(filepath.Join(root, "null"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err != nil {
 		t.Skip("making a device needs root: sudo go test ./build/context")
 	}

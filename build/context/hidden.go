@@ -9,11 +9,12 @@ import (
 
 // Hidden gives the paths of what Walk left out when it gave these entries, of
 // a directory with all beneath it: not what is in a directory that was left out
-// as a whole. Nothing but names is read.
+// as a whole. Sockets are among them, or who sees the directory itself could
+// talk to those behind them. Nothing but names is read.
 func (d *Dir) Hidden(ctx context.Context, entries []*Entry) ([]string, error) {
 	kept := make(map[string]bool, len(entries))
 	for _, e := range entries {
-		kept[e.Path] = true
+		kept[e.Path] = !e.Socket
 	}
 	var hidden []string
 	buf := make([]byte, direntBuffer)

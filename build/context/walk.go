@@ -22,7 +22,7 @@ const statChunk = 1024
 // that is in it: parents first, each directory's entries in bytewise order of
 // their names. What the ignore file leaves out is left out; an ignored
 // directory that holds an exception comes with what leads to that. Sockets are
-// passed over as docker does; FIFOs are entries; devices are a *fault.Error
+// empty files, as in BuildKit; FIFOs are entries; devices are a *fault.Error
 // that names them. The entries may be kept. fn is called from one goroutine,
 // after everything was listed.
 func (d *Dir) Walk(ctx context.Context, path string, fn func(*Entry) error) error {
@@ -227,10 +227,7 @@ func (f *filter) wants(e *Entry, v verdict) (bool, error) {
 	if v.excluded {
 		return e.IsDir() && f.mayHoldException(e.Path), nil
 	}
-	switch e.Stat.Mode & unix.S_IFMT {
-	case unix.S_IFSOCK:
-		return false, nil
-	case unix.S_IFBLK, unix.S_IFCHR:
+	if kind := e.Stat.Mode & unix.S_IFMT; kind == unix.S_IFBLK || kind == unix.S_IFCHR {
 		return false, fault.New("leave it out by a line in .dockerignore", "the build context holds the device file %s", e.Path)
 	}
 	return true, nil
@@ -239,6 +236,7 @@ func (f *filter) wants(e *Entry, v verdict) (bool, error) {
 // lstatat fills in an entry of an open directory.
 func lstatat(fd int, name string, e *Entry) error {
 	err := unix.Fstatat(fd, name, &e.Stat, unix.AT_SYMLINK_NOFOLLOW)
+	e.replaceSocket()
 	if err == nil && e.IsLink() {
 		e.Linkname, err = readlinkat(fd, name, e.Stat.Size)
 	}

@@ -127,14 +127,11 @@ func (o containerOptions) config(img layout.Image, image layout.RunConfig, tree 
 	id := container.NewID()
 	spec := sandbox.Spec{
 		ID: id, Args: args, Cwd: path.Join("/", image.WorkingDir, o.workdir),
-		UID: uint32(account.Uid), GID: uint32(account.Gid),
+		UID: uint32(account.Uid), GID: uint32(account.Gid), Groups: stage.Groups(account),
 		Network: o.network.Mode, Hostname: o.hostname, Ulimits: o.ulimits, ShmSize: o.shmSize,
 	}
 	if path.IsAbs(o.workdir) {
 		spec.Cwd = path.Clean(o.workdir)
-	}
-	for _, g := range account.Sgids {
-		spec.Groups = append(spec.Groups, uint32(g))
 	}
 	if spec.Hostname == "" {
 		spec.Hostname = id[:shortLen]

@@ -79,7 +79,7 @@ func TestRunGivesTheProgramItsSurroundings(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := c.Spec
-	if s.UID != 33 || s.GID != 34 || !slices.Equal(s.Groups, []uint32{50}) {
+	if s.UID != 33 || s.GID != 34 || !slices.Equal(s.Groups, []uint32{34, 50}) {
 		t.Errorf("user %d:%d, groups %v", s.UID, s.GID, s.Groups)
 	}
 	if s.Cwd != "/srv/sub" || s.Hostname != c.ID[:12] {
