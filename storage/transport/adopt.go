@@ -13,6 +13,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/layout"
 )
 
@@ -25,12 +26,15 @@ func Adopt(ctx context.Context, ref string, o Options) (layout.Image, error) {
 	if err != nil {
 		return layout.Image{}, err
 	}
-	platform, err := layout.ParsePlatform(o.Platform)
+	wanted, err := platform.Parse(o.Platform)
 	if err != nil {
 		return layout.Image{}, err
 	}
 	a := &adoption{ctx: ctx, from: layout.Open(dir, ""), to: o.layout()}
-	manifest, multi, err := a.from.Resolve(found, platform)
+	manifest, multi, err := a.from.Resolve(found, wanted)
+	if err == nil {
+		err = o.suitsManifest(a.from, manifest)
+	}
 	if err == nil {
 		err = a.take(manifest, multi)
 	}
