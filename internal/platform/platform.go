@@ -57,6 +57,9 @@ func ParseLinux(text string) (v1.Platform, error) {
 	return p, nil
 }
 
+// Normalize gives a platform its usual form.
+func Normalize(p v1.Platform) v1.Platform { return platforms.Normalize(p) }
+
 // Name is how a platform is written: "linux/arm/v7".
 func Name(p v1.Platform) string { return platforms.FormatAll(platforms.Normalize(p)) }
 

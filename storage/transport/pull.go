@@ -103,8 +103,12 @@ func (p *pull) nameIsAnothers(want v1.Platform) bool {
 	if !platform.IsHere(want) {
 		return true
 	}
-	_, err := p.layout.FindFor(layout.Familiar(p.name), want)
-	return errors.Is(err, layout.ErrPlatform)
+	img, err := p.layout.Find(layout.Familiar(p.name))
+	if err != nil {
+		return false
+	}
+	config, err := p.layout.Config(img)
+	return err == nil && !platform.Serves(config.Platform(), want)
 }
 
 // choose stores manifest and index, and gives the manifest.
@@ -271,11 +275,7 @@ func (o Options) suits(config *layout.ImageConfig) error {
 }
 
 // suitsManifest is suits for an image of a layout.
-func (o Options) suitsManifest(l *layout.Layout, manifest v1.Descriptor) error {
-	m, err := l.Manifest(layout.Image{Manifest: manifest})
-	if err != nil {
-		return err
-	}
+func (o Options) suitsManifest(l *layout.Layout, m *v1.Manifest) error {
 	config, err := l.Config(layout.Image{ID: m.Config.Digest})
 	if err != nil {
 		return err
