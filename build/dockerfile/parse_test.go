@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/builder-oci/builder/build/dockerfile"
-	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
