@@ -29,6 +29,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		Setup:               setUp,
 		Cmds:                commands,
+		Condition:           condition,
 		WorkdirRoot:         ground.dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

@@ -38,6 +38,9 @@ func NewOCI(rt Runtime, cacheDir string, pidNS bool) *OCI {
 // Run implements [Sandbox].
 func (o *OCI) Run(ctx context.Context, s Spec) (Exit, error) {
 	o.once.Do(o.prepare)
+	if failed := foreign(s); failed != nil {
+		return Exit{Code: failed.code}, failed.fault(o.runtime, s)
+	}
 	exit, err := o.attempt(ctx, s)
 	if errors.Is(err, errFilterRefused) {
 		o.filters.refuse()
@@ -72,6 +75,11 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 	if failed := b.failure(code, s.Args[0]); failed != nil {
 		if b.ready && strings.Contains(failed.message, "seccomp") {
 			return Exit{}, errFilterRefused
+		}
+		if failed.code == codeNotFound {
+			if unseen := invisible(s); unseen != nil {
+				failed = unseen
+			}
 		}
 		return Exit{Code: failed.code}, failed.fault(o.runtime, s)
 	}
