@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -87,36 +88,61 @@ func Native(arch string) bool {
 	return false
 }
 
+// An Answer is what the kernel says of programs for an architecture.
+type Answer int
+
+const (
+	// Unknown programs it can't execute.
+	Unknown Answer = iota
+	// Hidden are those that it executes by an emulator which it looks for when
+	// the program is started, in that program's root file system.
+	Hidden
+	// Runs says that it executes them, wherever they are.
+	Runs
+)
+
 // answers are what the kernel has said so far.
 var answers = struct {
 	sync.Mutex
-	runs map[[20]byte]bool
-}{runs: map[[20]byte]bool{}}
+	to map[[20]byte]Answer
+}{to: map[[20]byte]Answer{}}
 
-// Runs asks the kernel whether it runs programs with such a header. Where it
+// Ask asks the kernel whether it runs programs with such a header. Where it
 // doesn't, the emulators that are installed are registered first.
-func Runs(h Header) bool {
+func Ask(h Header) Answer {
 	answers.Lock()
 	defer answers.Unlock()
-	runs, known := answers.runs[h.machine()]
+	answer, known := answers.to[h.machine()]
 	if !known {
-		if runs = try(h); !runs && register() == nil {
-			runs = try(h)
+		if answer = ask(h); answer != Runs && register() == nil {
+			answer = ask(h)
 		}
-		answers.runs[h.machine()] = runs
+		answers.to[h.machine()] = answer
 	}
-	return runs
+	return answer
 }
 
-// try lets the kernel execute the bare header. It has no program in it, so that
-// an emulator ends at once.
-func try(h Header) bool {
-	err := execute(h)
-	for i := 0; i < busyTries && errors.Is(err, unix.ETXTBSY); i++ {
-		time.Sleep(busyPause) // a process that is just being started has the writing descriptor
-		err = execute(h)
+// ask lets the kernel execute the bare header, here and in an empty root file
+// system. It has no program in it, so that an emulator ends at once.
+func ask(h Header) Answer {
+	if errors.Is(patiently(func() error { return executeHere(h) }), unix.ENOEXEC) {
+		return Unknown
 	}
-	return !errors.Is(err, unix.ENOEXEC)
+	if errors.Is(patiently(func() error { return executeAlone(h) }), unix.ENOENT) {
+		return Hidden
+	}
+	return Runs
+}
+
+// patiently tries again where a process that is just being started still has a
+// descriptor that the program was written by.
+func patiently(execute func() error) error {
+	err := execute()
+	for i := 0; i < busyTries && errors.Is(err, unix.ETXTBSY); i++ {
+		time.Sleep(busyPause)
+		err = execute()
+	}
+	return err
 }
 
 const (
@@ -124,14 +150,38 @@ const (
 	busyPause = 5 * time.Millisecond
 )
 
-func execute(h Header) error {
+func executeHere(h Header) error {
 	program, err := file(h)
 	if err != nil {
 		return err
 	}
 	defer program.Close()
 	cmd := exec.Command("/proc/self/fd/3")
-	cmd.ExtraFiles, cmd.Env, cmd.Dir = []*os.File{program}, []string{}, "/"
+	cmd.ExtraFiles = []*os.File{program}
+	return execute(cmd)
+}
+
+func executeAlone(h Header) error {
+	dir, err := os.MkdirTemp("", "builder-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "program"), h.bare(), 0o700); err != nil {
+		return err
+	}
+	cmd := exec.Command("/program")
+	cmd.SysProcAttr = &unix.SysProcAttr{Chroot: dir}
+	if cmd.Stdin, err = os.Open(os.DevNull); err != nil {
+		return err
+	}
+	defer cmd.Stdin.(*os.File).Close()
+	cmd.Stdout, cmd.Stderr = cmd.Stdin.(*os.File), cmd.Stdin.(*os.File) // what it says doesn't matter
+	return execute(cmd)
+}
+
+func execute(cmd *exec.Cmd) error {
+	cmd.Env, cmd.Dir = []string{}, "/"
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -140,13 +190,18 @@ func execute(h Header) error {
 	return nil
 }
 
-// file gives a file of the header alone, which says that no segments follow.
-func file(h Header) (*os.File, error) {
+// bare gives the header alone, saying that no segments follow.
+func (h Header) bare() []byte {
 	segments := 56
 	if elf.Class(h[elf.EI_CLASS]) == elf.ELFCLASS32 {
 		segments = 44
 	}
 	h[segments], h[segments+1] = 0, 0
+	return h[:]
+}
+
+// file gives an unnamed file of the bare header.
+func file(h Header) (*os.File, error) {
 	fd, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC|unix.MFD_EXEC)
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 all of them can be executed
 		fd, err = unix.MemfdCreate("program", unix.MFD_CLOEXEC)
@@ -156,7 +211,7 @@ func file(h Header) (*os.File, error) {
 	}
 	w := os.NewFile(uintptr(fd), "/proc/self/fd/program")
 	defer w.Close()
-	if _, err := w.Write(h[:]); err != nil {
+	if _, err := w.Write(h.bare()); err != nil {
 		return nil, err
 	}
 	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))

@@ -24,8 +24,8 @@ import (
 // diagnose tells why the kernel can't execute the command of s; nil where it
 // can, as far as can be seen.
 func diagnose(s Spec) *failure {
-	if h, _ := programHeader(s); h.IsELF() && !binfmt.Native(h.Architecture()) {
-		return nil // an emulator has run it, or tried to
+	if h, name := programHeader(s); h.IsELF() && !binfmt.Native(h.Architecture()) {
+		return invisible(s, h, name)
 	}
 	name := findCommand(s)
 	if name == "" {

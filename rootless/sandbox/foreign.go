@@ -20,7 +20,7 @@ func foreign(s Spec) *failure {
 		return nil
 	}
 	arch := h.Architecture()
-	if binfmt.Native(arch) || binfmt.Runs(h) {
+	if binfmt.Native(arch) || binfmt.Ask(h) != binfmt.Unknown {
 		return nil
 	}
 	return &failure{
@@ -41,15 +41,14 @@ func installEmulator() string {
 	return "sudo apt-get install qemu-user-static binfmt-support    # newer than Debian 12: qemu-user-binfmt"
 }
 
-// invisible tells of a command that is there, but not the emulator for it: the
-// kernel looks for one in the root file system unless it was registered with the
-// flag F.
-func invisible(s Spec) *failure {
-	h, name := programHeader(s)
-	if !h.IsELF() || binfmt.Native(h.Architecture()) {
+// invisible tells of a foreign command that is there, but not the emulator for
+// it: the kernel looks for one in the root file system unless it was registered
+// with the flag F.
+func invisible(s Spec, h binfmt.Header, name string) *failure {
+	arch := h.Architecture()
+	if binfmt.Ask(h) != binfmt.Hidden || hasEmulator(s, arch) {
 		return nil
 	}
-	arch := h.Architecture()
 	return &failure{
 		code: codeNotExecutable,
 		message: fmt.Sprintf("%s is a program for %s, and the kernel's handler for such programs leads to an emulator that isn't there in the container",
@@ -57,6 +56,27 @@ func invisible(s Spec) *failure {
 		remedy: "register it with the flag F, by which the kernel opens it beforehand, as Debian's package does:\n" +
 			"sudo apt-get install --reinstall qemu-user-static binfmt-support    # newer than Debian 12: qemu-user-binfmt",
 	}
+}
+
+// hasEmulator tells whether an image brings one along, as images had to before
+// there was the flag F.
+func hasEmulator(s Spec, arch string) bool {
+	name := arch
+	if other, known := qemuNames[arch]; known {
+		name = other
+	}
+	for _, path := range []string{"/usr/bin/qemu-" + name + "-static", "/usr/bin/qemu-" + name, "/usr/libexec/qemu-binfmt/" + name + "-binfmt-P"} {
+		if f, err := openInRoot(s.RootFS, path); err == nil {
+			_ = f.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// qemuNames are the architectures that qemu calls by other names.
+var qemuNames = map[string]string{
+	"386": "i386", "amd64": "x86_64", "arm64": "aarch64", "loong64": "loongarch64", "mips64le": "mips64el", "mipsle": "mipsel",
 }
 
 // programHeader gives the beginning of what the kernel has to execute for the

@@ -76,11 +76,6 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 		if b.ready && strings.Contains(failed.message, "seccomp") {
 			return Exit{}, errFilterRefused
 		}
-		if failed.code == codeNotFound {
-			if unseen := invisible(s); unseen != nil {
-				failed = unseen
-			}
-		}
 		return Exit{Code: failed.code}, failed.fault(o.runtime, s)
 	}
 	if code == codeRuntime {
