@@ -11,7 +11,6 @@ package build
 import (
 	"context"
 	"errors"
-	"runtime"
 	"strconv"
 	"sync"
 
@@ -71,8 +70,8 @@ type build struct {
 	work *sync.WaitGroup
 
 	mu     sync.Mutex
-	stages map[int]*future[*stage.State]    // by stage index
-	bases  map[string]*future[*stage.State] // by image name
+	stages map[int]*future[*stage.State] // by stage index
+	bases  map[wanted]*future[*stage.State]
 	defs   map[int]*future[*stage.State]
 	result Result
 }
@@ -130,7 +129,7 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 		work:  &sync.WaitGroup{},
 		first: map[int]int{}, triggered: map[int][]int{},
 		stages: map[int]*future[*stage.State]{},
-		bases:  map[string]*future[*stage.State]{},
+		bases:  map[wanted]*future[*stage.State]{},
 		defs:   map[int]*future[*stage.State]{},
 	}
 	err := b.read(ctx)
@@ -163,9 +162,6 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 // checkSupported refuses what isn't there yet, or isn't permitted, before
 // anything is built.
 func (b *build) checkSupported(s *dockerfile.Stage) error {
-	if err := s.CheckSupported(b.file.Name); err != nil {
-		return err
-	}
 	for _, in := range s.Instructions {
 		if err := b.check(in, nil); err != nil {
 			return err
@@ -219,7 +215,6 @@ func (b *build) newRunner() *stage.Runner {
 		Report:      b.report,
 		NoCache:     b.o.NoCache,
 		ExactOwners: b.env.ExactOwners,
-		Platform:    "linux/" + runtime.GOARCH,
 	}
 	if b.env.Snapshots != nil {
 		r.Pack = b.packer.direct
@@ -268,6 +263,3 @@ func stageName(s *dockerfile.Stage) string {
 
 // target is the stage that becomes the image.
 func (b *build) target() *dockerfile.Stage { return b.order[len(b.order)-1] }
-
-// platform is that of images made here.
-func platform() v1.Platform { return v1.Platform{OS: "linux", Architecture: runtime.GOARCH} }

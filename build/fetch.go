@@ -26,7 +26,9 @@ func (b *build) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.file, err = dockerfile.Parse(name, src, dockerfile.Options{BuildArgs: b.o.BuildArgs, Target: b.o.Target, Contexts: contexts})
+	b.file, err = dockerfile.Parse(name, src, dockerfile.Options{
+		BuildArgs: b.o.BuildArgs, Target: b.o.Target, Contexts: contexts, Platform: b.o.Platform,
+	})
 	return err
 }
 

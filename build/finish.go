@@ -53,6 +53,7 @@ func (b *build) makeImage(ctx context.Context, st *stage.State) error {
 		return err
 	}
 	img := assemble(st, packings)
+	b.settlePlatform(img.config)
 	if err := b.label(img.config); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage/cache"
 )
@@ -39,6 +40,9 @@ type formerStage struct {
 func newFormer(b *build) *former {
 	f := &former{cache: b.env.Store.Cache(), stages: map[int]*formerStage{}}
 	f.now = cache.Build{Dockerfile: b.file.Name, Context: buildcontext.Redacted(b.o.ContextDir), Target: b.o.Target}
+	if !platform.IsHere(b.file.Platform) {
+		f.now.Platform = platform.Name(b.file.Platform)
+	}
 	if !buildcontext.IsRemote(b.o.ContextDir) {
 		f.now.Context = absolutePath(b.o.ContextDir)
 		if b.context.dockerfile != "" {

@@ -2,12 +2,11 @@ package build
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/image-spec/identity"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/internal/fault"
@@ -22,17 +21,17 @@ func (b *build) from(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	}
 	c := b.named(s.Base)
 	if c != nil && c.files != nil {
-		return b.fromFiles(ctx, c, r, b.at(s, -1))
+		return b.fromFiles(ctx, c, s, r)
 	}
 	if s.Base == dockerfile.Scratch || c != nil && c.image == dockerfile.Scratch {
-		st := stage.Scratch(emptyConfig())
+		st := stage.Scratch(emptyConfig(s.Platform))
 		return &st, nil
 	}
-	base, err := b.base(ctx, s.Base)
+	base, err := b.base(ctx, baseOf(s))
 	if err != nil {
 		return nil, err
 	}
-	if err := checkArchitecture(s.Base, base.Config); err != nil {
+	if err := checkPlatform(s, base); err != nil {
 		return nil, err
 	}
 	if tellsOfMore(base.History) {
@@ -41,17 +40,6 @@ func (b *build) from(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	st := base.Clone()
 	setPath(st.Config)
 	return &st, nil
-}
-
-// checkArchitecture refuses an image whose programs can't run here.
-func checkArchitecture(name string, config *layout.ImageConfig) error {
-	this := platform()
-	if (config.Architecture == "" || config.Architecture == this.Architecture) && (config.OS == "" || config.OS == this.OS) {
-		return nil
-	}
-	return fault.New(fmt.Sprintf("pull the one for this machine: builder pull --platform %s/%s %s", this.OS, this.Architecture, name),
-		"%s is an image for %s/%s, and this machine is %s/%s: to build for another platform is not supported yet",
-		name, config.OS, config.Architecture, this.OS, this.Architecture)
 }
 
 // setPath gives an image that sets no PATH the usual one, as BuildKit does: so
@@ -79,19 +67,18 @@ func (b *build) fromStage(ctx context.Context, s *dockerfile.Stage, r *stage.Run
 }
 
 // emptyConfig is what FROM scratch starts with.
-func emptyConfig() *layout.ImageConfig {
-	p := platform()
+func emptyConfig(p v1.Platform) *layout.ImageConfig {
 	return &layout.ImageConfig{
-		Architecture: p.Architecture, OS: p.OS,
+		Architecture: p.Architecture, OS: p.OS, Variant: p.Variant,
 		Config: layout.RunConfig{Env: []string{"PATH=" + stage.DefaultPath}, WorkingDir: "/"},
 	}
 }
 
 // base gives the state of an image, bringing it from its registry where it
 // isn't in the store. The state belongs to all who ask for it.
-func (b *build) base(ctx context.Context, name string) (*stage.State, error) {
-	return once(b, b.bases, name, func() (*stage.State, error) {
-		img, err := b.image(ctx, name)
+func (b *build) base(ctx context.Context, w wanted) (*stage.State, error) {
+	return once(b, b.bases, w, func() (*stage.State, error) {
+		img, err := b.image(ctx, w)
 		if err != nil {
 			return nil, err
 		}
@@ -100,30 +87,11 @@ func (b *build) base(ctx context.Context, name string) (*stage.State, error) {
 }
 
 // image gives the image that a name means: a named context goes first.
-func (b *build) image(ctx context.Context, name string) (layout.Image, error) {
-	if c := b.named(name); c != nil {
-		return b.namedImage(ctx, c)
+func (b *build) image(ctx context.Context, w wanted) (layout.Image, error) {
+	if c := b.named(w.name); c != nil {
+		return b.namedImage(ctx, c, w)
 	}
-	return b.storedImage(ctx, name)
-}
-
-func (b *build) storedImage(ctx context.Context, name string) (layout.Image, error) {
-	l := b.env.Store.Layout()
-	if !b.o.Pull {
-		img, err := l.Find(name)
-		if err == nil {
-			if _, err = l.Config(img); err == nil {
-				return img, nil
-			}
-		}
-		if !errors.Is(err, layout.ErrUnknown) && !errors.Is(err, layout.ErrAbsent) {
-			return img, err
-		}
-	}
-	if b.env.Pull == nil {
-		return layout.Image{}, ErrNamespace
-	}
-	return b.env.Pull(ctx, name)
+	return b.storedImage(ctx, w)
 }
 
 // imageState turns an image's config and layers into the state after FROM.

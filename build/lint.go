@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	buildcontext "github.com/builder-oci/builder/build/context"
@@ -78,7 +77,9 @@ func readDockerfile(o Options) (file *dockerfile.File, path string, err error) {
 	for name := range o.Contexts {
 		contexts[dockerfile.ContextName(name)] = ""
 	}
-	file, err = dockerfile.Parse(name, src, dockerfile.Options{BuildArgs: o.BuildArgs, Target: o.Target, Contexts: contexts})
+	file, err = dockerfile.Parse(name, src, dockerfile.Options{
+		BuildArgs: o.BuildArgs, Target: o.Target, Contexts: contexts, Platform: o.Platform,
+	})
 	return file, path, err
 }
 
@@ -88,22 +89,22 @@ type baseFacts struct {
 	unknown []string
 }
 
-func (b *baseFacts) find(name string) (dockerfile.Base, bool) {
-	img, err := b.images.Find(name)
+func (b *baseFacts) find(s *dockerfile.Stage) (dockerfile.Base, bool) {
+	img, err := baseOf(s).present(b.images)
 	var config *layout.ImageConfig
 	if err == nil {
 		config, err = b.images.Config(img)
 	}
 	if err != nil {
-		if !slices.Contains(b.unknown, name) {
-			b.unknown = append(b.unknown, name)
+		if !slices.Contains(b.unknown, s.Base) {
+			b.unknown = append(b.unknown, s.Base)
 		}
 		return dockerfile.Base{}, false
 	}
 	c := config.Config
 	return dockerfile.Base{
 		Env: c.Env, Shell: c.Shell, Triggers: c.OnBuild,
-		Platform: v1.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant},
+		Platform: config.Platform(),
 	}, true
 }
 
@@ -145,7 +146,7 @@ func (b *build) refuseWarnings(ctx context.Context) error {
 	for _, s := range b.order {
 		if s.BaseStage < 0 && s.Base != dockerfile.Scratch {
 			g.Go(func() error {
-				_, err := b.base(gctx, s.Base)
+				_, err := b.base(gctx, baseOf(s))
 				return err
 			})
 		}

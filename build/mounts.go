@@ -155,13 +155,13 @@ func (b *build) mountSource(in dockerfile.Instruction, from string) stage.Source
 // scratchSource is the empty image as the source of a mount.
 type scratchSource struct{ b *build }
 
-func (scratchSource) Known(context.Context) (*stage.State, error) {
-	st := stage.Scratch(emptyConfig())
+func (s scratchSource) Known(context.Context) (*stage.State, error) {
+	st := stage.Scratch(emptyConfig(s.b.file.Platform))
 	return &st, nil
 }
 
 func (s scratchSource) Files(ctx context.Context) (stage.Files, error) {
-	st := stage.Scratch(emptyConfig())
+	st := stage.Scratch(emptyConfig(s.b.file.Platform))
 	return s.b.runner.TreeFiles(ctx, &st)
 }
 

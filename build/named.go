@@ -94,31 +94,31 @@ func (b *build) sourceNamed(name string) stage.Source {
 	if c := b.named(name); c != nil && c.files != nil {
 		return c.files
 	}
-	return imageSource{b, name}
+	return imageSource{b, b.fromElsewhere(name)}
 }
 
 // namedImage gives the image that a context is. Outside a namespace one that
 // lies elsewhere on disk isn't there.
-func (b *build) namedImage(ctx context.Context, c *namedContext) (layout.Image, error) {
+func (b *build) namedImage(ctx context.Context, c *namedContext, w wanted) (layout.Image, error) {
 	if c.layout == "" {
-		return b.storedImage(ctx, c.image)
+		return b.storedImage(ctx, wanted{c.image, w.platform})
 	}
 	if b.env.Adopt == nil {
 		return layout.Image{}, ErrNamespace
 	}
-	return b.env.Adopt(ctx, c.layout)
+	return b.env.Adopt(ctx, c.layout, w.asked())
 }
 
 // fromFiles gives the state of a stage that begins with a context's files, as
 // if they had been copied into an empty image.
-func (b *build) fromFiles(ctx context.Context, c *namedContext, r *stage.Runner, at stage.Step) (*stage.State, error) {
-	st := stage.Scratch(emptyConfig())
+func (b *build) fromFiles(ctx context.Context, c *namedContext, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
+	st := stage.Scratch(emptyConfig(s.Platform))
 	quiet := *r
 	quiet.Report = func(Event) {}
 	err := quiet.Step(ctx, &st, stage.Copy{
 		Verb: "COPY", From: c.files, Sources: []string{"."}, Dest: "/",
 		Instruction: "FROM " + c.name, CreatedBy: "FROM " + c.name,
-	}, at)
+	}, b.at(s, -1))
 	return &st, err
 }
 

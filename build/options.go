@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"time"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/stage"
@@ -36,6 +38,9 @@ type Options struct {
 	Tags []string
 	// Target names the last stage to build; "" is the last of the file.
 	Target string
+	// Platform is what the image is built for, in its usual form. The zero value
+	// leaves it to the base images, which are this machine's if they can be.
+	Platform v1.Platform
 	// BuildArgs are the values of ARGs.
 	BuildArgs map[string]string
 	// Trees take the target's file system. With NoImage nothing else comes of
@@ -97,12 +102,13 @@ type Env struct {
 	// ErrNamespace.
 	Snapshots *snapshot.Store
 	Sandbox   sandbox.Sandbox
-	// Pull brings an image into the store.
+	// Pull brings an image into the store: the one for a platform, or with "" the
+	// one for this machine, if there is one.
 	// It is nil outside a namespace as well.
-	Pull func(ctx context.Context, name string) (layout.Image, error)
+	Pull func(ctx context.Context, name, platform string) (layout.Image, error)
 	// Adopt brings an image of another OCI layout into the store, by DIR,
 	// DIR:TAG or DIR@DIGEST. It is nil outside a namespace as well.
-	Adopt func(ctx context.Context, ref string) (layout.Image, error)
+	Adopt func(ctx context.Context, ref, platform string) (layout.Image, error)
 	// AsCaller prepares a program that wants to know the user who called, such
 	// as ssh for a git repository. It may be nil.
 	AsCaller func(*exec.Cmd)

@@ -277,16 +277,16 @@ func (s stageSource) Files(ctx context.Context) (stage.Files, error) {
 
 // imageSource is an image as a source of COPY --from.
 type imageSource struct {
-	b    *build
-	name string
+	b *build
+	w wanted
 }
 
 func (s imageSource) Known(ctx context.Context) (*stage.State, error) {
-	return s.b.base(ctx, s.name)
+	return s.b.base(ctx, s.w)
 }
 
 func (s imageSource) Files(ctx context.Context) (stage.Files, error) {
-	st, err := s.b.base(ctx, s.name)
+	st, err := s.b.base(ctx, s.w)
 	if err != nil {
 		return nil, err
 	}

@@ -106,7 +106,7 @@ func (b *build) triggerTexts(ctx context.Context, s *dockerfile.Stage) ([]string
 	if c := b.named(s.Base); c != nil && (c.files != nil || c.image == dockerfile.Scratch) {
 		return nil, nil
 	}
-	base, err := b.base(ctx, s.Base)
+	base, err := b.base(ctx, baseOf(s))
 	if err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func (in Run) job(r *Runner, st *State, at Step, shows []*shown) *job {
 func (in Run) inputs(r *Runner, st *State) []cache.Input {
 	c := st.Config.Config
 	inputs := []cache.Input{
-		{Name: "platform", Value: r.Platform},
+		{Name: "platform", Value: st.platform()},
 		{Name: "user", Value: c.User},
 		{Name: "workdir", Value: workdir(st)},
 		{Name: "network", Value: string(in.network(r))},

@@ -57,8 +57,6 @@ type Runner struct {
 	NoCache bool
 	// ExactOwners says that every id of an image can stand on disk.
 	ExactOwners bool
-	// Platform is the image's, such as "linux/amd64".
-	Platform string
 	// Slots bounds the number of instructions that are executed at once, by
 	// its capacity; nil sets no bound.
 	Slots chan struct{}

@@ -9,6 +9,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -130,6 +131,15 @@ func (st *State) Env() []string {
 		}
 	}
 	return env
+}
+
+// platform is what the commands of the state's image are for, as keys have it.
+func (st *State) platform() string {
+	p := st.Config.Platform()
+	if p.Architecture == "" {
+		p = platform.Here()
+	}
+	return platform.Name(p)
 }
 
 // BuildArgs gives each declared argument as KEY=value with the value that Env

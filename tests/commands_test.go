@@ -19,6 +19,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"capture":   capture,
 	"equal":     equal,
 	"freeport":  freePort,
+	"platforms": platforms,
+	"pushall":   pushAll,
 	"quiet":     quiet,
 	"registry":  registry,
 	"status":    status,

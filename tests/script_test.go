@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,13 +21,15 @@ import (
 //
 //	BUILDER_ROOT=$STATE/store  XDG_RUNTIME_DIR=$STATE/run  HOME=$STATE/home
 //
-// where other tools find the image app as $OCI:app:latest. It starts in $WORK,
+// HERE and FOREIGN are this machine's architecture and another one,
+// and other tools find the image app as $OCI:app:latest. It starts in $WORK,
 // where its files are. After it, no process and no live session may be left.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		Setup:               setUp,
 		Cmds:                commands,
+		Condition:           condition,
 		WorkdirRoot:         ground.dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -82,6 +85,8 @@ func (s *state) env() map[string]string {
 		"HOME":            filepath.Join(s.dir, "home"),
 		"PATH":            filepath.Dir(ground.binary) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"LC_ALL":          "C.UTF-8",
+		"HERE":            runtime.GOARCH,
+		"FOREIGN":         foreign(),
 	}
 }
 

@@ -1,14 +1,14 @@
 package dockerfile
 
 import (
-	"path"
-	"runtime"
 	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/builder-oci/builder/internal/platform"
 )
 
 // Arg is one variable that an ARG instruction declares.
@@ -83,14 +83,14 @@ func platformArgs(o Options, commands []any) []string {
 	if stage == "" {
 		stage = lastStageName(commands)
 	}
-	build, target := thisMachine(o.BuildPlatform), thisMachine(o.Platform)
+	build, target := orHere(o.BuildPlatform), orHere(o.Platform)
 	args := []string{
-		"BUILDPLATFORM=" + platformName(build),
+		"BUILDPLATFORM=" + platform.Name(build),
 		"BUILDOS=" + build.OS,
 		"BUILDOSVERSION=" + build.OSVersion,
 		"BUILDARCH=" + build.Architecture,
 		"BUILDVARIANT=" + build.Variant,
-		"TARGETPLATFORM=" + platformName(target),
+		"TARGETPLATFORM=" + platform.Name(target),
 		"TARGETOS=" + target.OS,
 		"TARGETOSVERSION=" + target.OSVersion,
 		"TARGETARCH=" + target.Architecture,
@@ -120,19 +120,13 @@ func lastStageName(commands []any) string {
 	return name
 }
 
-// thisMachine fills in a platform that wasn't given.
-func thisMachine(p v1.Platform) v1.Platform {
+// orHere is this machine's platform where none was given.
+func orHere(p v1.Platform) v1.Platform {
 	if p.OS == "" {
-		p.OS = runtime.GOOS
-	}
-	if p.Architecture == "" {
-		p.Architecture = runtime.GOARCH
+		return platform.Here()
 	}
 	return p
 }
-
-// platformName is the platform as FROM --platform takes it: "linux/arm/v7".
-func platformName(p v1.Platform) string { return path.Join(p.OS, p.Architecture, p.Variant) }
 
 // lookup finds a variable; the last of equal names wins.
 func lookup(env []string, name string) (string, bool) {

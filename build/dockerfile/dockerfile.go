@@ -32,7 +32,8 @@ type Options struct {
 	// Contexts are the named contexts by their ContextName, with the name of the
 	// stage that one is; "" for those that are none.
 	Contexts map[string]string
-	// Platform is what the image is built for; its zero value is this machine.
+	// Platform is what the image is built for, in its usual form. The zero value
+	// leaves it to the base images, which are this machine's if they can be.
 	Platform v1.Platform
 	// BuildPlatform is what the build runs on; its zero value is this machine.
 	BuildPlatform v1.Platform
@@ -49,6 +50,10 @@ type File struct {
 	// without a default takes its value from: the predefined platform ones,
 	// then those declared before the first FROM.
 	MetaArgs []string
+	// Platform is what the image is built for, and AnyPlatform says that nobody
+	// has named one.
+	Platform    v1.Platform
+	AnyPlatform bool
 	// Escape is the escape character, '\\' unless a directive chose '`'.
 	Escape rune
 
@@ -78,8 +83,12 @@ type Stage struct {
 	// Replaced says that a named context stands in the stage's place, which has
 	// no instructions then.
 	Replaced bool
-	// Platform is the value of FROM --platform after expansion, or "".
-	Platform string
+	// Platform is what the base is wanted for: FROM --platform's value, or what
+	// the image is built for. A stage that stands upon another has that one's.
+	Platform v1.Platform
+	// AnyPlatform says that nobody has named a platform: where there is no base
+	// image for this machine's, one for another will do.
+	AnyPlatform bool
 	// Line is the number of FROM's line, from one.
 	Line int
 	// Original is FROM's source text on one line.

@@ -39,9 +39,9 @@ type LintOptions struct {
 	// Stages are those whose instructions are looked at; nil stands for all.
 	// FROM lines, names and spelling are looked at in the whole file.
 	Stages []*Stage
-	// Base gives what a base image brings along. Where it isn't known, rules
-	// about variables leave the stage out: any may be set.
-	Base func(name string) (Base, bool)
+	// Base gives what the base image of a stage brings along. Where it isn't
+	// known, rules about variables leave the stage out: any may be set.
+	Base func(*Stage) (Base, bool)
 	// Ignored says whether the ignore file leaves a path out of the context.
 	Ignored func(path string) bool
 }

@@ -14,8 +14,8 @@ import (
 
 // lintOptions know one base image, base, and one ignored file.
 var lintOptions = dockerfile.LintOptions{
-	Base: func(name string) (dockerfile.Base, bool) {
-		switch name {
+	Base: func(s *dockerfile.Stage) (dockerfile.Base, bool) {
+		switch s.Base {
 		case "base":
 			return dockerfile.Base{Env: []string{"FROM_BASE=1"}}, true
 		case "shelled":

@@ -2,7 +2,6 @@ package dockerfile
 
 import (
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -12,7 +11,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"github.com/moby/buildkit/util/suggest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/builder-oci/builder/internal/platform"
 )
 
 // These are the rules of the whole file: spelling, names, and FROM lines.
@@ -142,27 +142,9 @@ func (x *lint) platform(rules *linter.Linter, s instructions.Stage, value shell.
 	case len(value.Matched) == 1 && len(value.Unmatched) == 0 && byTarget && value.Result == target:
 		rules.Run(&linter.RuleRedundantTargetPlatform, s.Location, linter.RuleRedundantTargetPlatform.Format(s.Platform))
 	case len(value.Matched) == 0 && len(value.Unmatched) == 0:
-		p := readPlatform(value.Result)
-		if !strings.Contains(s.Name, p.OS) && !strings.Contains(s.Name, p.Architecture) {
+		p, err := platform.Parse(value.Result)
+		if err == nil && !strings.Contains(s.Name, p.OS) && !strings.Contains(s.Name, p.Architecture) {
 			rules.Run(&linter.RuleFromPlatformFlagConstDisallowed, s.Location, linter.RuleFromPlatformFlagConstDisallowed.Format(value.Result))
 		}
 	}
-}
-
-// readPlatform reads OS/ARCH[/VARIANT], of which one may be missing.
-func readPlatform(text string) v1.Platform {
-	parts := strings.SplitN(strings.ToLower(text), "/", 3)
-	p := thisMachine(v1.Platform{})
-	switch {
-	case len(parts) == 1 && (parts[0] == runtime.GOOS || parts[0] == "windows"):
-		p.OS = parts[0]
-		return p
-	case len(parts) == 1:
-		parts = []string{p.OS, parts[0]}
-	}
-	p.OS, p.Architecture = parts[0], architecture(parts[1])
-	if len(parts) == 3 {
-		p.Variant = parts[2]
-	}
-	return p
 }

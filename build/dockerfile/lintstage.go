@@ -15,6 +15,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 )
 
 // linted is what the rules know of a stage at one of its instructions.
@@ -71,7 +72,7 @@ func (x *lint) begin(own *Stage, s instructions.Stage, done []*linted) (*linted,
 		}
 	case own.Base == Scratch:
 	default:
-		base, known := x.base(own.Base)
+		base, known := x.base(own)
 		st.env, st.shell, st.open = slices.Clone(base.Env), len(base.Shell) > 0, !known
 		triggers = base.Triggers
 		if known {
@@ -100,25 +101,21 @@ func (x *lint) triggers(own *Stage, st *linted, texts []string) error {
 	return nil
 }
 
-func (x *lint) base(name string) (Base, bool) {
+func (x *lint) base(own *Stage) (Base, bool) {
 	if x.o.Base == nil {
 		return Base{}, false
 	}
-	return x.o.Base(name)
+	return x.o.Base(own)
 }
 
 // basePlatform warns of a base image that is for another platform than asked.
 func (x *lint) basePlatform(own *Stage, got v1.Platform, at []parser.Range) {
-	text := own.Platform
-	if text == "" {
-		text, _ = x.f.MetaArg("TARGETPLATFORM")
-	}
-	want := readPlatform(text)
+	want := own.Platform
 	if got.OS == "" || got.OS == want.OS && got.Architecture == want.Architecture {
 		return
 	}
 	x.linter.Run(&linter.RuleInvalidBaseImagePlatform, at,
-		linter.RuleInvalidBaseImagePlatform.Format(own.Base, platformName(want), platformName(got)))
+		linter.RuleInvalidBaseImagePlatform.Format(own.Base, platform.Name(want), platform.Name(got)))
 }
 
 // instruction applies the rules to one instruction, which it expands in place,

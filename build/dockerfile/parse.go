@@ -25,7 +25,10 @@ func Parse(name string, src []byte, o Options) (*File, error) {
 	if err != nil {
 		return nil, grammarError(name, src, err)
 	}
-	f := &File{Name: name, Escape: tree.EscapeToken, buildArgs: o.BuildArgs, contexts: o.Contexts, src: src}
+	f := &File{
+		Name: name, Escape: tree.EscapeToken, buildArgs: o.BuildArgs, contexts: o.Contexts, src: src,
+		Platform: orHere(o.Platform), AnyPlatform: o.Platform.OS == "",
+	}
 	if f.check, err = lintConfig(name, src, o.BuildArgs); err != nil {
 		return nil, err
 	}

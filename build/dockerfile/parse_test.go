@@ -9,6 +9,7 @@ import (
 
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -49,7 +50,7 @@ CMD ["app"]
 	var got []string
 	for _, s := range f.Stages {
 		got = append(got, fmt.Sprintf("%d %s=%s(%d) %s line %d needs %v steps %d",
-			s.Index, s.Name, s.Base, s.BaseStage, s.Platform, s.Line, s.Needs, s.TotalSteps()))
+			s.Index, s.Name, s.Base, s.BaseStage, platform.Name(s.Platform), s.Line, s.Needs, s.TotalSteps()))
 		for _, i := range s.Instructions {
 			got = append(got, fmt.Sprintf("  %d-%d %T %q from %d %q docs %d",
 				i.Line, i.EndLine, i.Cmd, i.Original, i.FromStage, i.FromImage, len(i.Heredocs)))
@@ -60,11 +61,11 @@ CMD ["app"]
 		`  5-5 *instructions.WorkdirCommand "WORKDIR /src" from -1 "" docs 0`,
 		`  6-8 *instructions.CopyCommand "COPY go.mod      go.sum ./" from -1 "" docs 0`,
 		`  9-9 *instructions.RunCommand "RUN go build ./..." from -1 "" docs 0`,
-		`1 =debian:12(-1)  line 11 needs [0] steps 4`,
+		`1 =debian:12(-1) linux/arm/v7 line 11 needs [0] steps 4`,
 		`  12-12 *instructions.CopyCommand "COPY --from=build /src/app /app" from 0 "" docs 0`,
 		`  13-13 *instructions.CopyCommand "COPY --from=0 /src/LICENSE /" from 0 "" docs 0`,
 		`  14-14 *instructions.CopyCommand "COPY --from=nginx:1 /etc/nginx /etc/nginx" from -1 "nginx:1" docs 0`,
-		`2 =build(0)  line 15 needs [0] steps 3`,
+		`2 =build(0) linux/amd64 line 15 needs [0] steps 3`,
 		`  16-18 *instructions.RunCommand "RUN <<EOF" from -1 "" docs 1`,
 		`  19-19 *instructions.CmdCommand "CMD [\"app\"]" from -1 "" docs 0`,
 	}

@@ -11,8 +11,10 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"github.com/moby/buildkit/util/suggest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 )
 
 // Needed gives the stages that target needs, itself last, each after those
@@ -107,12 +109,32 @@ func (f *File) newStage(n *parser.Node, c *instructions.Stage) (*Stage, error) {
 	if err := f.replace(s, base); err != nil {
 		return nil, err
 	}
-	if c.Platform != "" && !s.Replaced {
-		if s.Platform, err = f.fromWord(s, "platform", c.Platform); err != nil {
-			return nil, err
+	return s, f.setPlatform(s, c.Platform)
+}
+
+// setPlatform says what a stage's base is wanted for. As in BuildKit, FROM
+// --platform counts for images alone: what is made here has its platform already,
+// and nothing at all is for what the image is built for.
+func (f *File) setPlatform(s *Stage, word string) error {
+	s.Platform, s.AnyPlatform = f.Platform, f.AnyPlatform
+	var wanted v1.Platform
+	if word != "" {
+		text, err := f.fromWord(s, "platform", word)
+		if err != nil {
+			return err
+		}
+		if wanted, err = platform.ParseLinux(text); err != nil {
+			return fault.At(s.Place(f.Name), err)
 		}
 	}
-	return s, nil
+	switch {
+	case s.BaseStage >= 0:
+		base := f.Stages[s.BaseStage]
+		s.Platform, s.AnyPlatform = base.Platform, base.AnyPlatform
+	case word != "" && s.Base != Scratch:
+		s.Platform, s.AnyPlatform = wanted, false
+	}
+	return nil
 }
 
 // fromWord expands a word of FROM, which only sees the variables declared

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -9,11 +10,13 @@ import (
 	"time"
 
 	units "github.com/docker/go-units"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/storage/layer"
@@ -35,6 +38,7 @@ func budFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "build-context", Usage: "name a further context, `NAME=DIRECTORY|URL|…`"},
 		&cli.StringSliceFlag{Name: "label", Usage: "add a label `NAME=VALUE` to the image"},
 		&cli.StringFlag{Name: "target", Usage: "stop after the stage `NAME`"},
+		&cli.StringSliceFlag{Name: "platform", Usage: "build for `OS/ARCH[/VARIANT]`, such as linux/arm64"},
 		&cli.BoolFlag{Name: "no-cache", Usage: "execute every step, whatever is known"},
 		&cli.StringSliceFlag{Name: "no-cache-filter", Usage: "execute every step of the stage `NAME`[,NAME...]; may be repeated"},
 		cacheLimitFlag(),
@@ -47,13 +51,13 @@ func budFlags() []cli.Flag {
 		&cli.Int64Flag{Name: "timestamp", Usage: "`SECONDS` since 1970, the time of all that's in the image"},
 		&cli.Int64Flag{Name: epochFlag, Hidden: true, Usage: "the same `SECONDS`, which ARG " + epochEnv + " sees"},
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
-		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
+		&cli.IntFlag{Name: "compression-level", Hidden: true, Usage: "the compression's level `N`"},
 		&cli.BoolFlag{Name: "check", Usage: "say what is doubtful in the Dockerfile, and build nothing"},
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
 	}, sandboxFlags(), secretFlags(), grantFlags(), registryFlags(), outputFlags(),
 		granted("layers", "rm", "force-rm"),
 		laterBools("squash", "squash-all", "compress"),
-		later("platform", "arch", "os", "variant", "attest", "provenance", "sbom", "allow",
+		later("arch", "os", "variant", "attest", "provenance", "sbom", "allow",
 			"security-opt", "device", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
 			"ignorefile", "logfile", "unsetenv", "env", "manifest", "builder"),
@@ -142,6 +146,9 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
 	}
 	o.Proxy = proxies(o.BuildArgs)
+	if o.Platform, err = targetPlatform(c.StringSlice("platform")); err != nil {
+		return o, err
+	}
 	if err := readSecretFlags(c, &o); err != nil {
 		return o, err
 	}
@@ -164,6 +171,33 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		return o, err
 	}
 	return o, readContext(c, &o)
+}
+
+// targetPlatform reads --platform, the zero value where it isn't given.
+func targetPlatform(lists []string) (v1.Platform, error) {
+	var given []string
+	for _, text := range commaLists(lists) {
+		p, err := platform.ParseLinux(text)
+		if err != nil {
+			return p, fault.At("--platform", err)
+		}
+		if name := platform.Name(p); !slices.Contains(given, name) {
+			given = append(given, name)
+		}
+	}
+	switch len(given) {
+	case 0:
+		return v1.Platform{}, nil
+	case 1:
+		return platform.Parse(given[0])
+	}
+	var remedy strings.Builder
+	remedy.WriteString("build one after the other, each with a name of its own:")
+	for _, name := range given {
+		fmt.Fprintf(&remedy, "\nbuilder bud --platform %s -t NAME:%s .", name, strings.ReplaceAll(strings.TrimPrefix(name, "linux/"), "/", "-"))
+	}
+	return v1.Platform{}, fault.New(remedy.String(),
+		"--platform: one index for several platforms (%s) is not supported yet", strings.Join(given, ", "))
 }
 
 // refusedCaches are the flags for a cache in a registry.

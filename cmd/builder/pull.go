@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/transport"
@@ -68,31 +69,42 @@ func pull(c *cli.Context) error {
 
 // puller gives a function that pulls images into store and prints their way. It
 // may be called from several goroutines.
-func puller(c *cli.Context, store *storage.Store, out io.Writer) func(context.Context, string) (layout.Image, error) {
-	return func(ctx context.Context, name string) (layout.Image, error) {
-		return pullImage(ctx, c, store, name, "", out)
+func puller(c *cli.Context, store *storage.Store, out io.Writer) func(ctx context.Context, name, platform string) (layout.Image, error) {
+	return func(ctx context.Context, name, platform string) (layout.Image, error) {
+		return pullFor(ctx, c, store, name, transport.Options{Platform: platform, Base: true}, out)
 	}
 }
 
 // adopter gives a function that takes up images of other OCI layouts.
-func adopter(c *cli.Context, store *storage.Store) func(context.Context, string) (layout.Image, error) {
-	return func(ctx context.Context, ref string) (layout.Image, error) {
+func adopter(c *cli.Context, store *storage.Store) func(ctx context.Context, ref, platform string) (layout.Image, error) {
+	return func(ctx context.Context, ref, platform string) (layout.Image, error) {
 		o, err := transportOptions(c, store)
 		if err != nil {
 			return layout.Image{}, err
 		}
+		o.Platform = platform
 		return transport.Adopt(ctx, ref, o)
 	}
 }
 
 // pullImage pulls an image into store and prints its way as docker does.
 func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, platform string, out io.Writer) (layout.Image, error) {
+	return pullFor(ctx, c, store, name, transport.Options{Platform: platform}, out)
+}
+
+// pullFor is pullImage with what it is pulled for: the platform, and whether it
+// is a base.
+func pullFor(ctx context.Context, c *cli.Context, store *storage.Store, name string, as transport.Options, out io.Writer) (layout.Image, error) {
 	canonical, err := layout.ParseName(name)
 	if err != nil {
 		return layout.Image{}, err
 	}
-	before, err := store.Layout().Find(canonical)
-	if err != nil && !errors.Is(err, layout.ErrUnknown) {
+	want, err := platform.Parse(as.Platform)
+	if err != nil {
+		return layout.Image{}, err
+	}
+	before, err := store.Layout().FindFor(canonical, want)
+	if err != nil && !errors.Is(err, layout.ErrUnknown) && !errors.Is(err, layout.ErrPlatform) && !errors.Is(err, layout.ErrAbsent) {
 		return layout.Image{}, err
 	}
 	o, err := transportOptions(c, store)
@@ -100,13 +112,13 @@ func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, 
 		return layout.Image{}, err
 	}
 	lines := blobLines{out: out, heading: pullHeading(canonical), words: pullWords}
-	o.Platform, o.Report = platform, lines.report
+	o.Platform, o.Base, o.Report = as.Platform, as.Base, lines.report
 	img, err := transport.Pull(ctx, canonical, o)
 	if err != nil {
 		return img, err
 	}
 	status := "Downloaded newer image for"
-	if before.Target().Digest == img.Target().Digest {
+	if before.Manifest.Digest == img.Manifest.Digest {
 		status = "Image is up to date for"
 	}
 	lines.begin()

@@ -10,25 +10,23 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"runtime"
 	"strings"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
+
+	"github.com/builder-oci/builder/rootless/binfmt"
 )
 
 // A runtime that fails to exec at the very last moment, when it has already
 // become the program, can only end with code 1 and a word on stderr. diagnose
 // looks afterwards whether that must have been so.
 
-// machines are the ELF machines of the architectures that we are built for.
-var machines = map[string]elf.Machine{
-	"386": elf.EM_386, "amd64": elf.EM_X86_64, "arm": elf.EM_ARM, "arm64": elf.EM_AARCH64,
-	"ppc64le": elf.EM_PPC64, "riscv64": elf.EM_RISCV, "s390x": elf.EM_S390,
-}
-
 // diagnose tells why the kernel can't execute the command of s; nil where it
 // can, as far as can be seen.
 func diagnose(s Spec) *failure {
+	if h, name := programHeader(s); h.IsELF() && !binfmt.Native(h.Architecture()) {
+		return invisible(s, h, name)
+	}
 	name := findCommand(s)
 	if name == "" {
 		return nil
@@ -57,12 +55,6 @@ func diagnoseELF(s Spec, r io.ReaderAt) *failure {
 	if err != nil {
 		return &failure{code: codeNotExecutable, message: "its ELF header is damaged: " + err.Error()}
 	}
-	if own, known := machines[runtime.GOARCH]; known && e.Machine != own {
-		if hasBinfmt() || own == elf.EM_X86_64 && e.Machine == elf.EM_386 || own == elf.EM_AARCH64 && e.Machine == elf.EM_ARM {
-			return nil
-		}
-		return &failure{code: codeNotExecutable, message: fmt.Sprintf("it is built for %s, and this machine is %s", machineName(e.Machine), runtime.GOARCH)}
-	}
 	for _, p := range e.Progs {
 		if p.Type == elf.PT_INTERP {
 			loader, _ := io.ReadAll(p.Open())
@@ -70,15 +62,6 @@ func diagnoseELF(s Spec, r io.ReaderAt) *failure {
 		}
 	}
 	return nil
-}
-
-func machineName(m elf.Machine) string {
-	for name, machine := range machines {
-		if machine == m {
-			return name
-		}
-	}
-	return m.String()
 }
 
 func scriptInterpreter(start []byte) string {

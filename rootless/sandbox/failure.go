@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -23,6 +24,8 @@ const codeRuntime = 1
 type failure struct {
 	code    int
 	message string
+	// remedy, where set, belongs to a message that says all.
+	remedy string
 }
 
 // failure gives what the runtime complained of, nil where the program ran.
@@ -75,6 +78,9 @@ func containsAny(text string, parts ...string) bool {
 
 // fault makes the user's error of it.
 func (f *failure) fault(rt Runtime, s Spec) error {
+	if f.remedy != "" {
+		return &fault.Error{Code: f.code, Err: errors.New(f.message), Remedy: f.remedy}
+	}
 	e := &fault.Error{Code: f.code, Err: fmt.Errorf("%s: %s", rt.Name, f.message)}
 	switch f.code {
 	case codeNotFound:

@@ -38,6 +38,9 @@ func NewOCI(rt Runtime, cacheDir string, pidNS bool) *OCI {
 // Run implements [Sandbox].
 func (o *OCI) Run(ctx context.Context, s Spec) (Exit, error) {
 	o.once.Do(o.prepare)
+	if failed := foreign(s); failed != nil {
+		return Exit{Code: failed.code}, failed.fault(o.runtime, s)
+	}
 	exit, err := o.attempt(ctx, s)
 	if errors.Is(err, errFilterRefused) {
 		o.filters.refuse()

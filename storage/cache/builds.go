@@ -18,14 +18,16 @@ import (
 	"github.com/builder-oci/builder/internal/atomicfile"
 )
 
-// Build tells what the last build of one Dockerfile, target and context came
-// to, so that the next one can say why a step isn't known any more.
+// Build tells what the last build of one Dockerfile, target, context and
+// platform came to, so that the next one can say why a step isn't known any more.
 type Build struct {
 	// Dockerfile and Context are absolute paths, or what the user calls them
 	// where they are no files; Target is "" for the last stage.
 	Dockerfile string `json:"dockerfile"`
 	Context    string `json:"context"`
 	Target     string `json:"target,omitempty"`
+	// Platform is what was built for, "" for this machine's.
+	Platform string `json:"platform,omitempty"`
 	// Finished is when the list was last changed. The file's time is when it
 	// last held.
 	Finished time.Time `json:"finished"`
@@ -58,9 +60,13 @@ const (
 	maxBuilds = 200
 )
 
-// ID names the builds of the same Dockerfile, context and target.
+// ID names the builds of the same Dockerfile, context, target and platform.
 func (b *Build) ID() Key {
-	return digest.FromString(b.Dockerfile + "\x00" + b.Context + "\x00" + b.Target)
+	id := b.Dockerfile + "\x00" + b.Context + "\x00" + b.Target
+	if b.Platform != "" {
+		id += "\x00" + b.Platform
+	}
+	return digest.FromString(id)
 }
 
 // Build gives the last build with this id, or ErrNotFound.

@@ -59,6 +59,35 @@ func (l *Layout) Commit(ctx context.Context, names []string, manifest v1.Descrip
 	})
 }
 
+// CommitBase is Commit for an image that is to be found by FindFor alone, for
+// the platform and under the name: the name itself stays with the image that has
+// it, which is for another platform.
+func (l *Layout) CommitBase(ctx context.Context, name string, want v1.Platform, manifest v1.Descriptor, multi *v1.Descriptor) (Image, error) {
+	image, err := l.newEntry(manifest, multi)
+	if err != nil {
+		return Image{}, fmt.Errorf("image to be kept: %w", err)
+	}
+	blobs, err := l.needed(manifest, multi)
+	if err != nil {
+		return Image{}, err
+	}
+	if err := l.SyncBlobs(ctx, blobs); err != nil {
+		return Image{}, err
+	}
+	return image.image(), l.change(ctx, func(ix *index) error {
+		for _, d := range blobs {
+			if !l.HasBlob(d, -1) { // removed since it was synced
+				return fmt.Errorf("image to be kept: %w: %s", ErrAbsent, d)
+			}
+		}
+		base := baseOf(name, want)
+		if old := ix.first(func(e *entry) bool { return e.base == base }); old == nil || !old.sameImage(image) {
+			ix.keepBase(base, image)
+		}
+		return nil
+	})
+}
+
 // Tag gives the image that src means the further name dst.
 func (l *Layout) Tag(ctx context.Context, src, dst string) error {
 	name, err := ParseName(dst)
@@ -74,7 +103,11 @@ func (l *Layout) Tag(ctx context.Context, src, dst string) error {
 		if err != nil {
 			return asDocker(err)
 		}
-		ix.name(name, *found)
+		named := *found
+		if named.base != "" {
+			named.base, named.dirty = "", true
+		}
+		ix.name(name, named)
 		return nil
 	})
 }

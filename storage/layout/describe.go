@@ -14,6 +14,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/builder-oci/builder/internal/platform"
 )
 
 // Media types of docker's own formats.
@@ -71,11 +73,7 @@ func (l *Layout) readManifest(d digest.Digest) (*v1.Manifest, error) {
 // adopt finds out what a descriptor without builder's annotations stands for.
 // It fails where that isn't an image or parts of it are missing.
 func (l *Layout) adopt(e *entry) error {
-	here, err := ParsePlatform("")
-	if err != nil {
-		return err
-	}
-	manifest, _, err := l.Resolve(e.descriptor(), here)
+	manifest, _, err := l.ResolveAny(e.descriptor(), platform.Here())
 	if err != nil {
 		return err
 	}

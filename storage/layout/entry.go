@@ -23,6 +23,9 @@ const (
 	annotationCreated  = "io.github.builder-oci.created"
 	annotationSize     = "io.github.builder-oci.size"
 	annotationManifest = "io.github.builder-oci.manifest" // digest, size, media type
+	// annotationBase is the platform and the name for which CommitBase keeps an
+	// image.
+	annotationBase = "io.github.builder-oci.base"
 	// annotationBlobs is the first eight digits of the digest of every blob
 	// that the descriptor's own blob leads to, strung together.
 	annotationBlobs = "io.github.builder-oci.blobs"
@@ -54,6 +57,7 @@ type details struct {
 	created   string // RFC 3339
 	imageSize int64
 	manifest  string // of an index's platform: digest, size, media type
+	base      string // platform and name, as baseOf gives them
 	blobs     string
 }
 
@@ -101,6 +105,8 @@ func (s *scanner) annotation(e *entry, key string) error {
 		e.imageSize, _ = strconv.ParseInt(value, 10, 64) // for show; 0 where it is nonsense
 	case annotationManifest:
 		e.manifest = value
+	case annotationBase:
+		e.base = value
 	case annotationBlobs:
 		e.blobs = value
 	}
@@ -154,6 +160,7 @@ func (e *entry) annotations() map[string]string {
 		annotationCreated:  e.created,
 		annotationSize:     size,
 		annotationManifest: e.manifest,
+		annotationBase:     e.base,
 		annotationBlobs:    e.blobs,
 	}
 }

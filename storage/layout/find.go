@@ -112,7 +112,7 @@ func (ix *index) name(name string, image entry) {
 		ix.unname(old)
 	}
 	ix.changed = true
-	if e := ix.first(func(e *entry) bool { return e.name == "" && e.sameImage(image) }); e != nil {
+	if e := ix.first(func(e *entry) bool { return e.nameless() && e.sameImage(image) }); e != nil {
 		e.rename(name)
 		return
 	}
@@ -130,20 +130,37 @@ func (ix *index) unname(e *entry) {
 }
 
 // dropNameless removes descriptors without name of an image that has others,
-// and all but one of an image that has only such.
+// and all but one of an image that has only such. One that is kept as a base
+// stays.
 func (ix *index) dropNameless(image entry) {
 	if image.id == "" {
 		return
 	}
-	keep := slices.IndexFunc(ix.entries, func(e entry) bool { return e.id == image.id && e.name != "" })
+	keep := slices.IndexFunc(ix.entries, func(e entry) bool { return e.id == image.id && !e.nameless() })
 	if keep < 0 {
 		keep = slices.IndexFunc(ix.entries, func(e entry) bool { return e.id == image.id })
 	}
 	at := -1
 	ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool {
 		at++
-		return e.id == image.id && e.name == "" && at != keep
+		return e.id == image.id && e.nameless() && at != keep
 	})
+}
+
+// nameless says that an entry isn't found by any name.
+func (e *entry) nameless() bool { return e.name == "" && e.base == "" }
+
+// keepBase keeps an image without a name as a base. One that was kept in its
+// place stays without name where it has no other.
+func (ix *index) keepBase(base string, image entry) {
+	ix.changed = true
+	if old := ix.first(func(e *entry) bool { return e.base == base }); old != nil {
+		old.base, old.dirty = "", true
+		ix.dropNameless(*old)
+	}
+	image.base = base
+	ix.entries = append(ix.entries, image)
+	ix.dropNameless(image)
 }
 
 // addNameless keeps an image without giving it a name.

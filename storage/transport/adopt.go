@@ -13,6 +13,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/layout"
 )
 
@@ -25,14 +26,21 @@ func Adopt(ctx context.Context, ref string, o Options) (layout.Image, error) {
 	if err != nil {
 		return layout.Image{}, err
 	}
-	platform, err := layout.ParsePlatform(o.Platform)
+	wanted, err := platform.Parse(o.Platform)
 	if err != nil {
 		return layout.Image{}, err
 	}
 	a := &adoption{ctx: ctx, from: layout.Open(dir, ""), to: o.layout()}
-	manifest, multi, err := a.from.Resolve(found, platform)
+	manifest, multi, err := a.from.Resolve(found, wanted)
+	var m *v1.Manifest
 	if err == nil {
-		err = a.take(manifest, multi)
+		m, err = a.from.Manifest(layout.Image{Manifest: manifest})
+	}
+	if err == nil {
+		err = o.suitsManifest(a.from, m)
+	}
+	if err == nil {
+		err = a.take(manifest, m, multi)
 	}
 	if err != nil {
 		return layout.Image{}, fmt.Errorf("the OCI layout %s: %w", dir, err)
@@ -40,7 +48,8 @@ func Adopt(ctx context.Context, ref string, o Options) (layout.Image, error) {
 	if err := a.to.Commit(ctx, nil, manifest, multi); err != nil {
 		return layout.Image{}, err
 	}
-	return o.Layout.Find(manifest.Digest.String())
+	// The same image may be here already, with its layers packed in another way.
+	return o.Layout.Find(m.Config.Digest.String())
 }
 
 // splitLayoutRef splits DIR[:TAG] or DIR[@DIGEST].
@@ -94,11 +103,7 @@ type adoption struct {
 	from, to *layout.Layout
 }
 
-func (a *adoption) take(manifest v1.Descriptor, multi *v1.Descriptor) error {
-	m, err := a.from.Manifest(layout.Image{Manifest: manifest})
-	if err != nil {
-		return err
-	}
+func (a *adoption) take(manifest v1.Descriptor, m *v1.Manifest, multi *v1.Descriptor) error {
 	small := []v1.Descriptor{manifest, m.Config}
 	if multi != nil {
 		small = append(small, *multi)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -69,7 +70,7 @@ func Import(ctx context.Context, r io.Reader, o ImportOptions) (digest.Digest, e
 }
 
 func (o ImportOptions) config() (*layout.ImageConfig, error) {
-	platform, err := layout.ParsePlatform(o.Platform)
+	p, err := platform.Parse(o.Platform)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func (o ImportOptions) config() (*layout.ImageConfig, error) {
 	}
 	return &layout.ImageConfig{
 		Created: &created, Comment: comment,
-		OS: platform.OS, Architecture: platform.Architecture, Variant: platform.Variant,
+		OS: p.OS, Architecture: p.Architecture, Variant: p.Variant,
 		History: []v1.History{{Created: &created, Comment: comment}},
 	}, nil
 }

@@ -15,6 +15,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -211,13 +212,13 @@ func (a *archive) ociImages(data []byte) ([]loaded, error) {
 	if err := json.Unmarshal(data, &index); err != nil {
 		return nil, notArchive(fmt.Errorf("index.json: %w", err))
 	}
-	platform, err := layout.ParsePlatform(a.options.Platform)
+	want, err := platform.Parse(a.options.Platform)
 	if err != nil {
 		return nil, err
 	}
 	var images []loaded
 	for _, d := range index.Manifests {
-		manifest, multi, err := a.layout.Resolve(d, platform)
+		manifest, multi, err := a.layout.ResolveAny(d, want)
 		if err != nil {
 			return nil, fmt.Errorf("archive: %w", err)
 		}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/layout"
 )
 
@@ -41,7 +42,7 @@ func Pull(ctx context.Context, name string, o Options) (layout.Image, error) {
 	if err := p.run(ctx); err != nil {
 		return layout.Image{}, o.explain(err, r)
 	}
-	return o.Layout.Find(layout.Familiar(r.name))
+	return p.found, nil
 }
 
 type pull struct {
@@ -53,6 +54,7 @@ type pull struct {
 
 	index    *v1.Descriptor
 	manifest v1.Descriptor
+	found    layout.Image
 }
 
 func (p *pull) run(ctx context.Context) error {
@@ -80,7 +82,33 @@ func (p *pull) finish(ctx context.Context, m *v1.Manifest) error {
 	if err := p.fetchAll(ctx, m); err != nil {
 		return err
 	}
-	return p.layout.Commit(ctx, []string{p.name}, p.manifest, p.index)
+	want, err := platform.Parse(p.options.Platform)
+	if err != nil {
+		return err
+	}
+	if p.options.Base && p.nameIsAnothers(want) {
+		p.found, err = p.layout.CommitBase(ctx, p.name, want, p.manifest, p.index)
+		return err
+	}
+	if err := p.layout.Commit(ctx, []string{p.name}, p.manifest, p.index); err != nil {
+		return err
+	}
+	p.found, err = p.layout.Find(layout.Familiar(p.name))
+	return err
+}
+
+// nameIsAnothers says that the name is for an image of another platform: for
+// this machine's, or what has it now.
+func (p *pull) nameIsAnothers(want v1.Platform) bool {
+	if !platform.IsHere(want) {
+		return true
+	}
+	img, err := p.layout.Find(layout.Familiar(p.name))
+	if err != nil {
+		return false
+	}
+	config, err := p.layout.Config(img)
+	return err == nil && !platform.Serves(config.Platform(), want)
 }
 
 // choose stores manifest and index, and gives the manifest.
@@ -95,7 +123,7 @@ func (p *pull) choose(ctx context.Context) (*v1.Manifest, error) {
 		return nil, err
 	}
 	if manifest.MIMETypeIsMultiImage(mediaType) {
-		chosen, err := p.platform(raw, mediaType)
+		chosen, err := p.instance(raw)
 		if err != nil {
 			return nil, err
 		}
@@ -134,41 +162,25 @@ func (p *pull) rawManifest(ctx context.Context, u *image.UnparsedImage) (raw []b
 	return raw, mediaType, err
 }
 
-// platform chooses the manifest of an index.
-func (p *pull) platform(raw []byte, mediaType string) (digest.Digest, error) {
-	list, err := manifest.ListFromBlob(raw, mediaType)
+// instance chooses the manifest of an index, of docker's kind or OCI's.
+func (p *pull) instance(raw []byte) (digest.Digest, error) {
+	var index v1.Index
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return "", fmt.Errorf("index: %w", err)
+	}
+	want, err := platform.Parse(p.options.Platform)
 	if err != nil {
 		return "", err
 	}
-	chosen, err := list.ChooseInstance(p.sys)
-	if err == nil {
-		return chosen, nil
+	if chosen, found := platform.Choose(index.Manifests, want); found {
+		return chosen.Digest, nil
 	}
-	wanted := p.options.Platform
-	if wanted == "" {
-		wanted = "this machine"
+	wanted := platform.Name(want)
+	if p.options.Platform == "" {
+		wanted = "this machine, which is " + wanted
 	}
-	return "", fault.New("choose one of them by --platform: "+strings.Join(platformsOf(raw), ", "),
+	return "", fault.New("choose one of them by --platform: "+strings.Join(platform.Names(index.Manifests), ", "),
 		"%w for %s: %s", layout.ErrUnknown, wanted, layout.Familiar(p.name))
-}
-
-func platformsOf(raw []byte) []string {
-	var index v1.Index
-	if json.Unmarshal(raw, &index) != nil {
-		return nil
-	}
-	var names []string
-	for _, m := range index.Manifests {
-		if m.Platform == nil || m.Platform.OS == "unknown" {
-			continue
-		}
-		name := m.Platform.OS + "/" + m.Platform.Architecture
-		if m.Platform.Variant != "" {
-			name += "/" + m.Platform.Variant
-		}
-		names = append(names, name)
-	}
-	return names
 }
 
 // allowed asks policy.json.
@@ -247,19 +259,28 @@ func (p *pull) fetchConfig(ctx context.Context, m *v1.Manifest) error {
 	if len(config.RootFS.DiffIDs) != len(m.Layers) {
 		return fmt.Errorf("the image has %d layers, but its config tells of %d", len(m.Layers), len(config.RootFS.DiffIDs))
 	}
-	return p.suits(config)
+	if err := p.options.suits(config); err != nil {
+		return fmt.Errorf("%w: %s", err, layout.Familiar(p.name))
+	}
+	return nil
 }
 
 // suits checks the platform of an image that has only one.
-func (p *pull) suits(config *layout.ImageConfig) error {
-	if p.options.Platform == "" {
-		return nil
+func (o Options) suits(config *layout.ImageConfig) error {
+	want, err := platform.Parse(o.Platform)
+	if err != nil || o.Platform == "" || platform.Serves(config.Platform(), want) {
+		return err
 	}
-	if config.OS == p.sys.OSChoice && config.Architecture == p.sys.ArchitectureChoice {
-		return nil
+	return fault.New("", "%w for %s, only for %s", layout.ErrUnknown, platform.Name(want), platform.Name(config.Platform()))
+}
+
+// suitsManifest is suits for an image of a layout.
+func (o Options) suitsManifest(l *layout.Layout, m *v1.Manifest) error {
+	config, err := l.Config(layout.Image{ID: m.Config.Digest})
+	if err != nil {
+		return err
 	}
-	return fault.New(fmt.Sprintf("it is for %s/%s only", config.OS, config.Architecture),
-		"%w for %s: %s", layout.ErrUnknown, p.options.Platform, layout.Familiar(p.name))
+	return o.suits(config)
 }
 
 func (p *pull) fetch(ctx context.Context, d v1.Descriptor) error {

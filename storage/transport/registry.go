@@ -15,6 +15,7 @@ import (
 	"github.com/distribution/reference"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/layout"
 )
 
@@ -84,7 +85,7 @@ func (o Options) setPlatform(sys *types.SystemContext) error {
 	if o.Platform == "" {
 		return nil
 	}
-	p, err := layout.ParsePlatform(o.Platform)
+	p, err := platform.Parse(o.Platform)
 	sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = p.OS, p.Architecture, p.Variant
 	return err
 }

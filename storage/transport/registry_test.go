@@ -16,9 +16,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/transport"
 )
@@ -67,11 +69,11 @@ func TestPullTakesOnePlatformAndKeepsTheIndex(t *testing.T) {
 	arm := makeImage(t, from.Layout, nil, layout.FormatOCI, "arm64", "two")
 	index := pushIndex(t, from, addr+"/multi:v1", amd, arm)
 
-	for platform, want := range map[string]layout.Image{"linux/amd64": amd, "linux/arm64": arm} {
-		to.Platform = platform
+	for p, want := range map[string]layout.Image{"linux/amd64": amd, "linux/arm64": arm} {
+		to.Platform = p
 		got, err := transport.Pull(ctx, addr+"/multi:v1", to)
 		if err != nil || got.ID != want.ID || got.Manifest.Digest != want.Manifest.Digest || got.Index == nil || got.Index.Digest.String() != index {
-			t.Errorf("%s: %+v, %v", platform, got, err)
+			t.Errorf("%s: %+v, %v", p, got, err)
 		}
 	}
 	to.Platform = "linux/s390x"
@@ -85,6 +87,90 @@ func TestPullTakesOnePlatformAndKeepsTheIndex(t *testing.T) {
 	}
 }
 
+func TestABaseOfAnotherPlatformLeavesTheNameAlone(t *testing.T) {
+	addr := registry(t)
+	from, to := newOptions(t), newOptions(t)
+	name, here, other := addr+"/multi:v1", platform.Here(), anotherPlatform(t)
+	own := makeImage(t, from.Layout, nil, layout.FormatOCI, here.Architecture, "one")
+	foreign := makeImage(t, from.Layout, nil, layout.FormatOCI, other.Architecture, "two")
+	pushIndex(t, from, name, own, foreign)
+
+	to.Base, to.Platform = true, platform.Name(other)
+	got, err := transport.Pull(ctx, name, to)
+	must(t, err)
+	if got.ID != foreign.ID || got.Name != "" {
+		t.Errorf("pulled %+v", got)
+	}
+	if _, err := to.Layout.Find(name); !errors.Is(err, layout.ErrUnknown) {
+		t.Errorf("the name means something now: %v", err)
+	}
+	to.Platform = ""
+	got, err = transport.Pull(ctx, name, to)
+	must(t, err)
+	if got.ID != own.ID || got.Name != name {
+		t.Errorf("pulled for this machine %+v", got)
+	}
+	for want, id := range map[string]digest.Digest{platform.Name(here): own.ID, platform.Name(other): foreign.ID} {
+		p, err := platform.Parse(want)
+		must(t, err)
+		if img, err := to.Layout.FindFor(name, p); err != nil || img.ID != id {
+			t.Errorf("found for %s: %+v, %v", want, img, err)
+		}
+	}
+
+	// The name moves on, and the base with it when it is pulled again; what was
+	// one before is left without name.
+	newer := makeImage(t, from.Layout, nil, layout.FormatOCI, other.Architecture, "three")
+	pushIndex(t, from, name, own, newer)
+	to.Platform = platform.Name(other)
+	got, err = transport.Pull(ctx, name, to)
+	must(t, err)
+	found, err := to.Layout.FindFor(name, other)
+	must(t, err)
+	if got.ID != newer.ID || found.ID != newer.ID {
+		t.Errorf("pulled %s, found %s; want %s", got.ID, found.ID, newer.ID)
+	}
+	images, err := to.Layout.List()
+	must(t, err)
+	if len(images) != 3 {
+		t.Errorf("%d images: %+v", len(images), images)
+	}
+}
+
+func TestAnImageOfOnePlatformIsRefusedForAnother(t *testing.T) {
+	addr := registry(t)
+	from, to := newOptions(t), newOptions(t)
+	name, other := addr+"/single:v1", anotherPlatform(t)
+	img := makeImage(t, from.Layout, nil, layout.FormatOCI, other.Architecture, "one")
+	_, err := transport.Push(ctx, img, name, from)
+	must(t, err)
+
+	to.Platform = platform.Name(platform.Here())
+	_, err = transport.Pull(ctx, name, to)
+	if !errors.Is(err, layout.ErrUnknown) || !strings.Contains(err.Error(), "only for "+platform.Name(other)) {
+		t.Errorf("asked for this machine's: %v", err)
+	}
+	// Where nobody has asked it is taken, as docker does.
+	to.Platform, to.Base = "", true
+	if got, err := transport.Pull(ctx, name, to); err != nil || got.ID != img.ID || got.Name != name {
+		t.Errorf("asked for nothing: %+v, %v", got, err)
+	}
+	if got, err := to.Layout.FindFor(name, platform.Here()); !errors.Is(err, layout.ErrPlatform) || got.ID != img.ID {
+		t.Errorf("found for this machine: %+v, %v", got, err)
+	}
+}
+
+// anotherPlatform is one that this machine isn't.
+func anotherPlatform(t *testing.T) v1.Platform {
+	t.Helper()
+	p, err := platform.Parse("linux/riscv64")
+	must(t, err)
+	if platform.IsHere(p) {
+		p.Architecture = "s390x"
+	}
+	return p
+}
+
 // pushIndex pushes a multi-platform image by skopeo and gives its digest.
 func pushIndex(t *testing.T, o transport.Options, name string, images ...layout.Image) string {
 	t.Helper()
@@ -93,9 +179,9 @@ func pushIndex(t *testing.T, o transport.Options, name string, images ...layout.
 	for _, img := range images {
 		config, err := o.Layout.Config(img)
 		must(t, err)
-		platform := config.Platform()
+		p := config.Platform()
 		d := img.Manifest
-		d.Platform = &platform
+		d.Platform = &p
 		index.Manifests = append(index.Manifests, d)
 	}
 	data, err := json.Marshal(index)
@@ -149,7 +235,7 @@ func TestRegistryErrorsSayWhatToDo(t *testing.T) {
 		"no TLS":             {name: open + "/app", options: transport.Options{TLSVerify: &verify}, cause: "doesn't prove itself", remedy: "--tls-verify=false"},
 		"no auth file":       {name: open + "/app", options: transport.Options{AuthFile: "/nonexistent"}, cause: "/nonexistent", remedy: "name an existing file"},
 		"bad name":           {name: "Not/Valid", cause: "invalid image name", remedy: "a name looks like"},
-		"bad platform":       {name: open + "/app", options: transport.Options{Platform: "arm"}, cause: "invalid platform", remedy: "linux/amd64"},
+		"bad platform":       {name: open + "/app", options: transport.Options{Platform: "linux/"}, cause: "bad platform", remedy: "linux/arm64"},
 		"scratch":            {name: "scratch", cause: "nothing to pull", remedy: "FROM"},
 	}
 	for what, tt := range tests {

@@ -36,8 +36,13 @@ type Options struct {
 	// TLSVerify says whether a registry must prove itself by TLS. Nil asks it
 	// of all but those on a loopback address.
 	TLSVerify *bool
-	// Platform is OS/ARCH[/VARIANT], or empty for this machine's.
+	// Platform is OS/ARCH[/VARIANT]; an image for another one only is refused.
+	// Empty stands for this machine's, and then such an image is taken.
 	Platform string
+	// Base says that the image is to be built upon: one for another platform than
+	// this machine's takes no name from what has it, and is found by
+	// layout.FindFor.
+	Base bool
 	// Report is told of each layer's way, one call at a time. It may be nil.
 	Report func(Event)
 }

@@ -1,0 +1,139 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
+	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+// wanted is an image as the Dockerfile names it, and the platform that it is to
+// be for.
+type wanted struct{ name, platform string }
+
+// isHere says that an image for this machine is wanted.
+func (w wanted) isHere() bool { return w.platform == platform.Name(platform.Here()) }
+
+// baseOf is the base image of a stage.
+func baseOf(s *dockerfile.Stage) wanted { return wanted{s.Base, platform.Name(s.Platform)} }
+
+// fromElsewhere is an image that COPY --from or a mount names: as in BuildKit it
+// is wanted for what the image is built for, whatever its stage's platform is.
+func (b *build) fromElsewhere(name string) wanted {
+	return wanted{name, platform.Name(b.file.Platform)}
+}
+
+// present gives the image from the store. It is ErrPlatform where what has the
+// name is for another platform; but an image that there is for one only will do
+// where this machine's is wanted: BuildKit takes it too, and the linter tells.
+func (w wanted) present(l *layout.Layout) (layout.Image, error) {
+	want, err := platform.Parse(w.platform)
+	if err != nil {
+		return layout.Image{}, err
+	}
+	img, err := l.FindFor(w.name, want)
+	if errors.Is(err, layout.ErrPlatform) && w.isHere() && img.Index == nil {
+		err = nil
+	}
+	if err == nil {
+		_, err = l.Config(img)
+	}
+	return img, err
+}
+
+// storedImage gives an image of the store, where the right one has to be pulled
+// into it first.
+func (b *build) storedImage(ctx context.Context, w wanted) (layout.Image, error) {
+	l := b.env.Store.Layout()
+	var other *layout.Image
+	if !b.o.Pull {
+		img, err := w.present(l)
+		switch {
+		case err == nil:
+			return img, nil
+		case errors.Is(err, layout.ErrPlatform):
+			other = &img
+		case !errors.Is(err, layout.ErrUnknown) && !errors.Is(err, layout.ErrAbsent):
+			return img, err
+		}
+	}
+	if other != nil && !named(*other, w.name) {
+		return *other, b.isForAnother(w, *other, errors.New("what is named by its id can't be fetched"))
+	}
+	if b.env.Pull == nil {
+		return layout.Image{}, ErrNamespace
+	}
+	img, err := b.env.Pull(ctx, w.name, w.asked())
+	if err != nil && other != nil && ctx.Err() == nil {
+		err = b.isForAnother(w, *other, err)
+	}
+	return img, err
+}
+
+// asked is what a registry or an OCI layout is asked for, and has to have; ""
+// for this machine's platform, if it has that.
+func (w wanted) asked() string {
+	if w.isHere() {
+		return ""
+	}
+	return w.platform
+}
+
+// named says whether an image was found by its name rather than by its id.
+func named(img layout.Image, ref string) bool {
+	name, err := layout.ParseName(ref)
+	return err == nil && (img.Name == name || strings.Contains(name, "@"))
+}
+
+// isForAnother is the error for an image that the store has for another platform
+// only.
+func (b *build) isForAnother(w wanted, other layout.Image, why error) error {
+	have := "another platform"
+	if config, err := b.env.Store.Layout().Config(other); err == nil {
+		have = platform.Name(config.Platform())
+	}
+	remedy := fmt.Sprintf("build %s for %s first, or build for what there is: --platform %s", w.name, w.platform, have)
+	if more := fault.Remedy(why); more != "" {
+		remedy += "\n" + more
+	}
+	return fault.New(remedy, "the store has %s for %s, and for %s it can't be had: %w", w.name, have, w.platform, why)
+}
+
+// checkPlatform refuses a base that is for another platform, where the file or
+// the user has named the one that is wanted.
+func checkPlatform(s *dockerfile.Stage, base *stage.State) error {
+	got := base.Config.Platform()
+	if s.AnyPlatform || got.Architecture == "" || platform.Serves(got, s.Platform) {
+		return nil
+	}
+	want := platform.Name(s.Platform)
+	return fault.New(fmt.Sprintf("fetch the right one: builder pull --platform %s %s", want, s.Base),
+		"%s is for %s, not for %s", s.Base, platform.Name(got), want)
+}
+
+// settlePlatform says what the image is for: what the user has named, else what
+// the target's base is.
+func (b *build) settlePlatform(config *layout.ImageConfig) {
+	p := config.Platform()
+	if want := b.file.Platform; !b.file.AnyPlatform {
+		same := want.OS == p.OS && want.Architecture == p.Architecture
+		if want.Variant != "" || !same {
+			p.Variant = want.Variant
+		}
+		if !same {
+			config.OSVersion, config.OSFeatures = "", nil
+		}
+		p.OS, p.Architecture = want.OS, want.Architecture
+	}
+	if p.OS == "" || p.Architecture == "" {
+		return
+	}
+	p = platform.Normalize(p)
+	config.OS, config.Architecture, config.Variant = p.OS, p.Architecture, p.Variant
+}
