@@ -32,6 +32,8 @@ type Options struct {
 	// Contexts are the named contexts by their ContextName, with the name of the
 	// stage that one is; "" for those that are none.
 	Contexts map[string]string
+	// ContextTime is the build context's, where that knows one; else zero.
+	ContextTime time.Time
 	// Platform is what the image is built for; its zero value is this machine.
 	Platform v1.Platform
 	// BuildPlatform is what the build runs on; its zero value is this machine.

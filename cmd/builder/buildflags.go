@@ -241,7 +241,7 @@ func epoch(c *cli.Context, args map[string]string) (*time.Time, error) {
 		if c.IsSet(epochFlag) {
 			text = strconv.FormatInt(c.Int64(epochFlag), 10)
 		}
-		if _, err := strconv.ParseInt(text, 10, 64); text != "" && err != nil {
+		if _, err := strconv.ParseInt(text, 10, 64); text != "" && text != dockerfile.EpochOfContext && err != nil {
 			return nil, fault.New("unset it, or set it to seconds since 1970: export "+epochEnv+"=$(git log -1 --pretty=%ct)",
 				"%s=%q is not a number", epochEnv, text)
 		}
