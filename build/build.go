@@ -146,7 +146,7 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 		return nil, err
 	}
 	b.files = newContextSource(func() (*contextFiles, error) { return b.openContext(b.context) })
-	b.remotes = newRemotes(env)
+	b.remotes = newRemotes(b.o, env)
 	b.packer = newPacker(b.o, env)
 	b.former = newFormer(b)
 	b.runner = b.newRunner()

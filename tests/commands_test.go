@@ -21,6 +21,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"freeport":  freePort,
 	"quiet":     quiet,
 	"registry":  registry,
+	"sshserver": sshserver,
 	"status":    status,
 	"until":     until,
 	"webserver": webserver,
