@@ -20,6 +20,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -138,6 +139,9 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 	}
 	if b.o.Epoch == nil {
 		b.o.Epoch = b.file.Epoch()
+	}
+	if b.o.RewriteTimes != nil && *b.o.RewriteTimes && b.o.Epoch == nil {
+		return nil, fault.New("give one by --timestamp or "+dockerfile.EpochArg, "--output rewrite-timestamp=true: there is no time to write")
 	}
 	if b.order, err = b.file.Needed(o.Target); err != nil {
 		return nil, err

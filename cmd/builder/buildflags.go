@@ -52,11 +52,11 @@ func budFlags() []cli.Flag {
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
 	}, sandboxFlags(), secretFlags(), grantFlags(), registryFlags(), outputFlags(),
 		granted("layers", "rm", "force-rm"),
-		laterBools("squash", "squash-all", "compress"),
-		later("platform", "arch", "os", "variant", "attest", "provenance", "sbom", "allow",
+		ignored("compress"), // of what docker's client sends to its daemon
+		later("platform", "arch", "os", "variant", "allow",
 			"security-opt", "device", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
-			"ignorefile", "logfile", "unsetenv", "env", "manifest", "builder"),
+			"ignorefile", "logfile", "unsetenv", "env", "manifest"),
 		refusedCaches(),
 		[]cli.Flag{&cli.StringFlag{
 			Name: "progress", Hidden: true,

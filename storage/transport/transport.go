@@ -38,6 +38,8 @@ type Options struct {
 	TLSVerify *bool
 	// Platform is OS/ARCH[/VARIANT], or empty for this machine's.
 	Platform string
+	// Annotations are put on each image's descriptor in an archive's index.json.
+	Annotations map[string]string
 	// Report is told of each layer's way, one call at a time. It may be nil.
 	Report func(Event)
 }
