@@ -19,6 +19,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -139,6 +140,9 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 	if b.o.Epoch == nil {
 		b.o.Epoch = b.file.Epoch()
 	}
+	if b.o.RewriteTimes != nil && *b.o.RewriteTimes && b.o.Epoch == nil {
+		return nil, fault.New("give one by --timestamp or "+dockerfile.EpochArg, "--output rewrite-timestamp=true: there is no time to write")
+	}
 	if b.order, err = b.file.Needed(o.Target); err != nil {
 		return nil, err
 	}
@@ -146,7 +150,7 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 		return nil, err
 	}
 	b.files = newContextSource(func() (*contextFiles, error) { return b.openContext(b.context) })
-	b.remotes = newRemotes(env)
+	b.remotes = newRemotes(b.o, env)
 	b.packer = newPacker(b.o, env)
 	b.former = newFormer(b)
 	b.runner = b.newRunner()

@@ -3,7 +3,9 @@ package build
 import (
 	"context"
 	"os"
+	"os/exec"
 	"strconv"
+	"time"
 
 	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
@@ -18,53 +20,70 @@ const keepGitDirArg = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 // context that has to be fetched is ErrNamespace outside of one: what would be
 // fetched there would be fetched once more inside.
 func (b *build) read(ctx context.Context) error {
-	src, name, err := b.locate(ctx)
+	found, err := locate(ctx, b.o, b.fetch)
 	if err != nil {
 		return err
 	}
+	b.context = found.contextPlace
 	contexts, err := b.nameContexts()
 	if err != nil {
 		return err
 	}
-	b.file, err = dockerfile.Parse(name, src, dockerfile.Options{
-		BuildArgs: b.o.BuildArgs, Target: b.o.Target, Contexts: contexts, Platform: b.o.Platform,
-	})
+	b.file, err = found.parse(b.o, contexts)
 	return err
 }
 
-// locate gives the Dockerfile's text and its name in messages.
-func (b *build) locate(ctx context.Context) (src []byte, name string, err error) {
-	b.context = localContext(b.o.ContextDir)
-	if buildcontext.IsRemote(b.o.ContextDir) {
-		fetched, err := b.fetch(ctx, b.o.ContextDir, buildcontext.Fetcher.Fetch)
+// located is a Dockerfile and its build context.
+type located struct {
+	contextPlace
+	src  []byte
+	name string    // in messages
+	time time.Time // of a context that knows one
+}
+
+func (l located) parse(o Options, contexts map[string]string) (*dockerfile.File, error) {
+	return dockerfile.Parse(l.name, l.src, dockerfile.Options{
+		BuildArgs: o.BuildArgs, Target: o.Target, Contexts: contexts, ContextTime: l.time, Platform: o.Platform,
+	})
+}
+
+// fetchContext brings a context.
+type fetchContext func(ctx context.Context, ref string, how fetchHow) (*buildcontext.Fetched, error)
+
+type fetchHow = func(buildcontext.Fetcher, context.Context, string) (*buildcontext.Fetched, error)
+
+// locate finds the build context and reads the Dockerfile.
+func locate(ctx context.Context, o Options, fetch fetchContext) (l located, err error) {
+	l.contextPlace = localContext(o.ContextDir)
+	if buildcontext.IsRemote(o.ContextDir) {
+		fetched, err := fetch(ctx, o.ContextDir, buildcontext.Fetcher.Fetch)
 		if err != nil {
-			return nil, "", err
+			return l, err
 		}
-		b.context = fetchedContext(fetched.Dir)
-		if fetched.Dockerfile != nil && b.o.Source == nil {
-			if b.o.Dockerfile != "" {
-				return nil, "", fault.New("leave --file out", "the build context %s is itself the Dockerfile, and --file names another",
-					buildcontext.Redacted(b.o.ContextDir))
+		l.contextPlace, l.time = fetchedContext(fetched.Dir), fetched.Time
+		if fetched.Dockerfile != nil && o.Source == nil {
+			l.src, l.name = fetched.Dockerfile, "Dockerfile"
+			if o.Dockerfile != "" {
+				err = fault.New("leave --file out", "the build context %s is itself the Dockerfile, and --file names another",
+					buildcontext.Redacted(o.ContextDir))
 			}
-			return fetched.Dockerfile, "Dockerfile", nil
+			return l, err
 		}
 	}
 	switch {
-	case b.o.Source != nil:
-		return b.o.Source, b.o.Dockerfile, nil
-	case b.context.fetched:
-		b.context.dockerfile, src, name, err = buildcontext.FindFetched(b.context.dir, b.o.Dockerfile)
+	case o.Source != nil:
+		l.src, l.name = o.Source, o.Dockerfile
+	case l.fetched:
+		l.dockerfile, l.src, l.name, err = buildcontext.FindFetched(l.dir, o.Dockerfile)
 	default:
-		b.context.dockerfile, src, name, err = buildcontext.FindDockerfile(b.o.ContextDir, b.o.Dockerfile)
+		l.dockerfile, l.src, l.name, err = buildcontext.FindDockerfile(o.ContextDir, o.Dockerfile)
 	}
-	return src, name, err
+	return l, err
 }
 
 // fetch brings a context into the session's private directory, which ends with
 // it.
-func (b *build) fetch(ctx context.Context, ref string,
-	how func(buildcontext.Fetcher, context.Context, string) (*buildcontext.Fetched, error),
-) (*buildcontext.Fetched, error) {
+func (b *build) fetch(ctx context.Context, ref string, how fetchHow) (*buildcontext.Fetched, error) {
 	if b.env.Snapshots == nil {
 		return nil, ErrNamespace
 	}
@@ -75,8 +94,12 @@ func (b *build) fetch(ctx context.Context, ref string,
 	if ref != buildcontext.Stdin {
 		b.r.Report(Fetching{Ref: buildcontext.Redacted(ref)})
 	}
-	keep, _ := strconv.ParseBool(b.o.BuildArgs[keepGitDirArg]) // else BuildKit takes it as false too
-	return how(buildcontext.Fetcher{Dir: dir, Stdin: b.o.Stdin, KeepGitDir: keep, Command: b.env.AsCaller}, ctx, ref)
+	return how(fetcher(b.o, dir, b.env.AsCaller), ctx, ref)
+}
+
+func fetcher(o Options, dir string, asCaller func(*exec.Cmd)) buildcontext.Fetcher {
+	keep, _ := strconv.ParseBool(o.BuildArgs[keepGitDirArg]) // else BuildKit takes it as false too
+	return buildcontext.Fetcher{Dir: dir, Stdin: o.Stdin, KeepGitDir: keep, Access: access(o, asCaller, true)}
 }
 
 func (b *build) tempDir() (string, error) {

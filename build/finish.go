@@ -48,6 +48,10 @@ func (b *build) finish(ctx context.Context) (Result, error) {
 
 // makeImage writes the target's config and manifest and names them.
 func (b *build) makeImage(ctx context.Context, st *stage.State) error {
+	st, err := b.squash(ctx, st)
+	if err != nil {
+		return err
+	}
 	packings, err := b.packings(ctx, st)
 	if err != nil {
 		return err
@@ -98,10 +102,13 @@ func (b *build) packings(ctx context.Context, st *stage.State) ([]snapshot.Packi
 	packings := make([]snapshot.Packing, len(st.Layers))
 	jobs := make([]*future[snapshot.Packing], len(st.Layers))
 	for i, l := range st.Layers {
-		if l.FromImage() {
-			packings[i] = snapshot.Packing{DiffID: l.DiffID, Blob: l.Blob}
-		} else {
+		switch {
+		case !l.FromImage():
 			jobs[i] = b.packer.start(ctx, st.Layers[:i+1])
+		case b.o.ForceCompression:
+			jobs[i] = b.packer.job(l.Tree, func() (snapshot.Packing, error) { return b.packer.recompress(ctx, l) })
+		default:
+			packings[i] = snapshot.Packing{DiffID: l.DiffID, Blob: l.Blob}
 		}
 	}
 	for i, f := range jobs {

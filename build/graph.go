@@ -166,7 +166,7 @@ func (b *build) defined(ctx context.Context, s *dockerfile.Stage) (*stage.State,
 
 // walk takes a stage from its base through all its instructions.
 func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
-	if b.env.Snapshots != nil && !r.DefinesOnly() && !b.o.NoImage && b.inImage(s) {
+	if b.env.Snapshots != nil && !r.DefinesOnly() && b.packsEarly() && b.inImage(s) {
 		packing := *r
 		packing.Made = func(layers []stage.Layer) { b.packer.startEarly(b.ctx, layers) }
 		r = &packing
@@ -217,6 +217,9 @@ func (b *build) stoppedAt(s *dockerfile.Stage, r *stage.Runner, instruction int)
 		b.open.note(s.Index, instruction)
 	}
 }
+
+// packsEarly says whether layers are packed while the build goes on.
+func (b *build) packsEarly() bool { return !b.o.NoImage && b.o.Squash == SquashNone }
 
 // inImage says whether the layers of a stage become layers of the image.
 func (b *build) inImage(s *dockerfile.Stage) bool {

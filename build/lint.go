@@ -2,14 +2,13 @@ package build
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
-	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 )
 
@@ -32,27 +31,42 @@ type Checked struct {
 }
 
 // Check reads the Dockerfile as Build does and gives the linter's warnings of
-// all stages, or of those that o.Target needs. It builds and pulls nothing. An
-// error in the Dockerfile comes with the warnings up to there.
-func Check(o Options, images *layout.Layout) (Checked, error) {
+// all stages, or of those that o.Target needs. It builds and pulls nothing, and
+// fetches no more than the build context. An error in the Dockerfile comes with
+// the warnings up to there.
+func Check(ctx context.Context, o Options, store *storage.Store) (Checked, error) {
 	var result Checked
-	if buildcontext.IsRemote(o.ContextDir) {
-		return result, fault.New("check a directory: git clone it, or unpack it", "--check of the remote context %s is not supported yet",
-			buildcontext.Redacted(o.ContextDir))
-	}
-	file, path, err := readDockerfile(o)
+	found, err := locate(ctx, o, func(ctx context.Context, ref string, how fetchHow) (*buildcontext.Fetched, error) {
+		session, err := store.Session()
+		if err != nil {
+			return nil, err
+		}
+		dir, err := session.TempDir()
+		if err != nil {
+			return nil, err
+		}
+		return how(fetcher(o, dir, nil), ctx, ref)
+	})
 	if err != nil {
 		return result, err
 	}
-	result.File, result.Path, result.Source = file.Name, path, file.Source()
-	dir, err := buildcontext.OpenDir(o.ContextDir, buildcontext.Options{Dockerfile: path})
+	file, err := found.parse(o, contextNames(o))
 	if err != nil {
 		return result, err
 	}
-	bases := baseFacts{images: images}
-	lint := dockerfile.LintOptions{
-		Base:    bases.find,
-		Ignored: func(path string) bool { return excluded(dir, path) },
+	result.File, result.Path, result.Source = file.Name, found.dockerfile, file.Source()
+	if found.fetched {
+		result.Path = "" // it will be gone
+	}
+	bases := baseFacts{images: store.Layout()}
+	lint := dockerfile.LintOptions{Base: bases.find, Ignored: func(string) bool { return false }}
+	if found.dir != "" {
+		dir, err := buildcontext.OpenDir(found.dir, buildcontext.Options{Dockerfile: found.dockerfile})
+		if err != nil {
+			return result, err
+		}
+		defer dir.Close()
+		lint.Ignored = func(path string) bool { return excluded(dir, path) }
 	}
 	if o.Target != "" {
 		lint.Stages, err = file.Needed(o.Target)
@@ -61,26 +75,16 @@ func Check(o Options, images *layout.Layout) (Checked, error) {
 		result.Warnings, err = file.Lint(lint)
 	}
 	result.Unknown = bases.unknown
-	return result, errors.Join(err, dir.Close())
+	return result, err
 }
 
-// readDockerfile finds and parses the Dockerfile of a local context. path is ""
-// where it came from the standard input.
-func readDockerfile(o Options) (file *dockerfile.File, path string, err error) {
-	name, src := o.Dockerfile, o.Source
-	if src == nil {
-		if path, src, name, err = buildcontext.FindDockerfile(o.ContextDir, o.Dockerfile); err != nil {
-			return nil, "", err
-		}
-	}
-	contexts := map[string]string{}
+// contextNames are the named contexts, none of which is looked at.
+func contextNames(o Options) map[string]string {
+	names := map[string]string{}
 	for name := range o.Contexts {
-		contexts[dockerfile.ContextName(name)] = ""
+		names[dockerfile.ContextName(name)] = ""
 	}
-	file, err = dockerfile.Parse(name, src, dockerfile.Options{
-		BuildArgs: o.BuildArgs, Target: o.Target, Contexts: contexts, Platform: o.Platform,
-	})
-	return file, path, err
+	return names
 }
 
 // baseFacts looks base images up in the store.

@@ -63,9 +63,17 @@ type Options struct {
 	// Format is that of config and manifest.
 	Format layout.Format
 	// Compression and Level say how layers are packed. A zero level is the
-	// compression's default.
-	Compression layer.Compression
-	Level       int
+	// compression's default. ForceCompression packs those of the base image so
+	// too, where theirs is another compression.
+	Compression      layer.Compression
+	Level            int
+	ForceCompression bool
+	// Squash makes one layer of several.
+	Squash Squash
+	// RewriteTimes says whether the epoch is the time of what is in the layers
+	// too, or else of the image's config alone. Nil is the first, where there is
+	// an epoch; without one, what is asked for can't be done.
+	RewriteTimes *bool
 	// Epoch, where set, is the time of everything in the image (--timestamp);
 	// nil leaves it to SOURCE_DATE_EPOCH of the build arguments and the file.
 	Epoch *time.Time

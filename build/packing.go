@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"errors"
+	"io"
 	"runtime"
 	"sync"
 
@@ -55,7 +56,7 @@ func (p *packer) want(written bool) snapshot.Packing {
 // only kept.
 func (p *packer) timeRule(written bool) layer.TimeRule {
 	switch {
-	case p.o.Epoch == nil:
+	case p.o.Epoch == nil || p.o.RewriteTimes != nil && !*p.o.RewriteTimes:
 		return layer.TimeRule{}
 	case written:
 		return layer.TimeRule{Mode: layer.TimeExact, Epoch: p.o.Epoch.Unix()}
@@ -67,14 +68,29 @@ func (p *packer) timeRule(written bool) layer.TimeRule {
 // start packs the last of the layers in the background, if it isn't packed.
 func (p *packer) start(ctx context.Context, layers []stage.Layer) *future[snapshot.Packing] {
 	l, below := layers[len(layers)-1], layers[:len(layers)-1]
+	return p.job(l.Tree, func() (snapshot.Packing, error) { return p.pack(ctx, l, below) })
+}
+
+// job does what makes the blob of a layer, once.
+func (p *packer) job(key snapshot.Key, work func() (snapshot.Packing, error)) *future[snapshot.Packing] {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f, ok := p.jobs[l.Tree]
+	f, ok := p.jobs[key]
 	if !ok {
-		f = start(func() (snapshot.Packing, error) { return p.pack(ctx, l, below) })
-		p.jobs[l.Tree] = f
+		f = start(work)
+		p.jobs[key] = f
 	}
 	return f
+}
+
+// slot waits until one of the cores is free, and gives what frees it again.
+func (p *packer) slot(ctx context.Context) (free func(), err error) {
+	select {
+	case p.slots <- struct{}{}:
+		return func() { <-p.slots }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // startEarly is start where the layer's tree is there. Whether one has to be
@@ -113,12 +129,11 @@ func (p *packer) pack(ctx context.Context, l stage.Layer, below []stage.Layer) (
 		}
 		return packed, p.env.Store.Records().AddPacking(l.Tree, packed)
 	}
-	select {
-	case p.slots <- struct{}{}:
-		defer func() { <-p.slots }()
-	case <-ctx.Done():
-		return snapshot.Packing{}, context.Cause(ctx)
+	free, err := p.slot(ctx)
+	if err != nil {
+		return snapshot.Packing{}, err
 	}
+	defer free()
 	src, err := p.env.Snapshots.Changes(l.Tree)
 	if err != nil {
 		return snapshot.Packing{}, err
@@ -130,7 +145,13 @@ func (p *packer) pack(ctx context.Context, l stage.Layer, below []stage.Layer) (
 			return snapshot.Packing{}, err
 		}
 	}
-	return p.write(ctx, l.Tree, want, src, foreign)
+	return p.write(l.Tree, want, func(w io.Writer) (layer.Packed, error) {
+		return layer.Pack(ctx, src, w, packOptions(want, foreign))
+	})
+}
+
+func packOptions(want snapshot.Packing, foreign *layer.Times) layer.PackOptions {
+	return layer.PackOptions{Compression: want.Compression, Level: want.Level, Time: want.Time, Foreign: foreign}
 }
 
 // foreign gives the times that written layers have brought into the tree of a
@@ -167,11 +188,15 @@ func (p *packer) foreign(ctx context.Context, below []stage.Layer) (*layer.Times
 
 // direct packs a layer whose tree is never made, from the entries themselves.
 func (p *packer) direct(ctx context.Context, tree snapshot.Key, written bool, src layer.Source) error {
-	_, err := p.write(ctx, tree, p.want(written), src, nil)
+	want := p.want(written)
+	_, err := p.write(tree, want, func(w io.Writer) (layer.Packed, error) {
+		return layer.Pack(ctx, src, w, packOptions(want, nil))
+	})
 	return err
 }
 
-func (p *packer) write(ctx context.Context, tree snapshot.Key, want snapshot.Packing, src layer.Source, foreign *layer.Times) (snapshot.Packing, error) {
+// write puts a blob into the layout and notes it with a tree.
+func (p *packer) write(tree snapshot.Key, want snapshot.Packing, fill func(io.Writer) (layer.Packed, error)) (snapshot.Packing, error) {
 	session, err := p.env.Store.Session()
 	if err != nil {
 		return want, err
@@ -181,9 +206,7 @@ func (p *packer) write(ctx context.Context, tree snapshot.Key, want snapshot.Pac
 		return want, err
 	}
 	defer func() { _ = w.Cancel() }()
-	packed, err := layer.Pack(ctx, src, w, layer.PackOptions{
-		Compression: want.Compression, Level: want.Level, Time: want.Time, Foreign: foreign,
-	})
+	packed, err := fill(w)
 	if err != nil {
 		return want, err
 	}

@@ -20,6 +20,7 @@ import (
 // about once and fetched once, however many instructions name it.
 type remotes struct {
 	memory fetch.Memory
+	access fetch.Access
 	dir    fetch.Dir // nil outside a user namespace, where nothing is executed
 
 	mu    sync.Mutex
@@ -31,8 +32,8 @@ type remotes struct {
 // remoteID is an address with the flags that decide what is fetched from it.
 type remoteID struct{ address, checksum, keepGitDir string }
 
-func newRemotes(env Env) *remotes {
-	r := &remotes{memory: env.Store.Cache(), files: map[remoteID]*fetch.File{}, repos: map[remoteID]*fetch.Repo{}}
+func newRemotes(o Options, env Env) *remotes {
+	r := &remotes{memory: env.Store.Cache(), access: access(o, env.AsCaller, false), files: map[remoteID]*fetch.File{}, repos: map[remoteID]*fetch.Repo{}}
 	if env.Snapshots != nil {
 		r.dir = func() (string, error) {
 			session, err := env.Store.Session()
@@ -103,7 +104,7 @@ func (r *remotes) repo(address string, c *instructions.AddCommand) (*fetch.Repo,
 		id.keepGitDir = strconv.FormatBool(*c.KeepGitDir)
 	}
 	if r.repos[id] == nil {
-		repo, err := fetch.NewRepo(address, c.KeepGitDir, c.Checksum, r.dir)
+		repo, err := fetch.NewRepo(address, fetch.RepoOptions{KeepGitDir: c.KeepGitDir, Checksum: c.Checksum, Access: r.access, Dir: r.dir})
 		if err != nil {
 			return nil, err
 		}
@@ -163,14 +164,20 @@ type gitRepo struct {
 	repo *fetch.Repo
 }
 
-func (g gitRepo) Identity(ctx context.Context) (string, error) { return g.repo.Identity(ctx) }
+func (g gitRepo) Identity(ctx context.Context) (string, error) {
+	identity, err := g.repo.Identity(ctx)
+	if errors.Is(err, fetch.ErrNotHere) {
+		return "", stage.ErrNamespace
+	}
+	return identity, err
+}
 
 func (g gitRepo) Fetch(ctx context.Context) (stage.Files, stage.Match, error) {
-	dir, err := g.repo.Fetch(ctx)
+	tree, err := g.repo.Fetch(ctx)
 	if err != nil {
 		return nil, stage.Match{}, err
 	}
-	files, err := g.r.openDir(dir)
+	files, err := g.r.openDir(tree.Dir)
 	if err != nil {
 		return nil, stage.Match{}, err
 	}

@@ -21,8 +21,8 @@ type Secret struct {
 	File, Env string
 }
 
-// read gives the value. A missing one wraps fs.ErrNotExist.
-func (s Secret) read() ([]byte, error) {
+// Read gives the value. A missing one wraps fs.ErrNotExist.
+func (s Secret) Read() ([]byte, error) {
 	if s.Env != "" {
 		value, set := os.LookupEnv(s.Env)
 		if !set {
@@ -100,7 +100,7 @@ func (m SecretMount) value(r *Runner) ([]byte, error) {
 		return nil, fault.New(fmt.Sprintf("pass it: --secret id=%[1]s,src=FILE or --secret id=%[1]s,env=NAME", m.ID),
 			"the secret %s is required, and the build wasn't given it", m.ID)
 	}
-	data, err := secret.read()
+	data, err := secret.Read()
 	if err != nil {
 		return nil, fault.New("see what --secret names", "the secret %s can't be read: %w", m.ID, err)
 	}

@@ -23,6 +23,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"pushall":   pushAll,
 	"quiet":     quiet,
 	"registry":  registry,
+	"sshserver": sshserver,
 	"status":    status,
 	"until":     until,
 	"webserver": webserver,

@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/cgi"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,9 +20,12 @@ import (
 
 // webserver DIR serves a directory on the loopback, with ETags made of the
 // files' contents, and puts its address into WEB. Git repositories in it, as
-// bare directories, are below /git/. What was requested, and the status of the
+// bare directories, are below /git/, and below /private/ for who logs in: as
+// reader with the password secret, as GIT_AUTH_TOKEN token does, or with the header
+// "Bearer header". What was requested, and the status of the
 // answers, is written to the file requests. /broken/ breaks off in the middle of
-// a file. While there is a file hang in the directory nothing is answered. It
+// a file, and /status/500 is what it says. By https, at the address in WEBTLS,
+// nobody knows who has signed the certificate. While there is a file hang in the directory nothing is answered. It
 // ends with the script.
 func webserver(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
@@ -34,10 +39,17 @@ func webserver(ts *testscript.TestScript, neg bool, args []string) {
 	files := http.NewServeMux()
 	files.Handle("/", withETag(dir, http.FileServer(http.Dir(dir))))
 	files.Handle("/git/", backend)
+	files.Handle("/private/", private(backend))
 	files.HandleFunc("/broken/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = w.Write([]byte("half"))
 	})
+	files.HandleFunc("/status/500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	encrypted := httptest.NewUnstartedServer(files)
+	encrypted.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	encrypted.StartTLS()
+	ts.Defer(encrypted.Close)
+	ts.Setenv("WEBTLS", encrypted.Listener.Addr().String())
 	server := &http.Server{Handler: &requestLog{file: ts.MkAbs("requests"), next: hanging(dir, files)}}
 	done := make(chan struct{})
 	go func() {
@@ -74,6 +86,23 @@ func gitBackend(dir string) (http.Handler, error) {
 	}, nil
 }
 
+// private wants a login for what is served as /git/ to all.
+func private(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		switch login := user + ":" + password; {
+		case login == "reader:secret", login == "x-access-token:token", r.Header.Get("Authorization") == "Bearer header":
+		default:
+			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		inner := r.Clone(r.Context())
+		inner.URL.Path = "/git/" + strings.TrimPrefix(r.URL.Path, "/private/")
+		next.ServeHTTP(w, inner)
+	})
+}
+
 func withETag(dir string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(r.URL.Path))); err == nil {
@@ -93,7 +122,7 @@ type requestLog struct {
 func (l *requestLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 	l.next.ServeHTTP(status, r)
-	if strings.HasPrefix(r.URL.Path, "/git/") {
+	if strings.HasPrefix(r.URL.Path, "/git/") || strings.HasPrefix(r.URL.Path, "/private/") {
 		r.URL.RawQuery = ""
 	}
 	l.mu.Lock()

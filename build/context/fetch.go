@@ -6,17 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
-	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/dfgitutil"
 
+	"github.com/builder-oci/builder/build/fetch"
 	"github.com/builder-oci/builder/internal/fault"
 )
 
@@ -54,9 +52,8 @@ type Fetcher struct {
 	Stdin io.Reader
 	// KeepGitDir keeps .git in what is fetched from a repository.
 	KeepGitDir bool
-	// Command prepares a git that goes by ssh, which wants to know the user,
-	// where this process runs under another id. It may be nil.
-	Command func(*exec.Cmd)
+	// Access is what git reaches repositories with.
+	Access fetch.Access
 }
 
 // Fetched is a context that was fetched.
@@ -65,29 +62,35 @@ type Fetched struct {
 	Dir string
 	// Dockerfile is the text where the context is a Dockerfile alone, else nil.
 	Dockerfile []byte
+	// Time is that of a repository's commit, what a server says of a file, or
+	// else the newest in an archive; zero where nothing tells one.
+	Time time.Time
 }
 
 // Fetch brings the context that ref names. Files keep their mode, and their time
 // where the source tells one; owners are the caller's. What can't be reached or
 // is no context is a *fault.Error.
 func (f Fetcher) Fetch(ctx context.Context, ref string) (*Fetched, error) {
+	if isGit(ref) {
+		return f.checkOut(ctx, ref)
+	}
 	dir, err := os.MkdirTemp(f.Dir, "context-*")
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case ref == Stdin:
+	if ref == Stdin {
 		return f.sniff(ctx, f.Stdin, dir, "the standard input")
-	case isGit(ref):
-		dir, err = f.clone(ctx, ref, dir)
-		return &Fetched{Dir: dir}, err
 	}
-	body, _, err := get(ctx, ref)
+	file, err := fetch.Get(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, aboutContext(err)
 	}
-	defer body.Close()
-	return f.sniff(ctx, body, dir, redacted(ref))
+	defer file.Close()
+	fetched, err := f.sniff(ctx, file, dir, Redacted(ref))
+	if err == nil && !file.Time.IsZero() {
+		fetched.Time = file.Time
+	}
+	return fetched, err
 }
 
 // FetchFile is Fetch for a named context: what an http(s) URL gives is its one
@@ -100,13 +103,27 @@ func (f Fetcher) FetchFile(ctx context.Context, ref string) (*Fetched, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, name, err := get(ctx, ref)
+	file, err := fetch.Get(ctx, ref)
 	if err != nil {
+		return nil, aboutContext(err)
+	}
+	defer file.Close()
+	if file.Name == "" {
+		file.Name = "download" // as BuildKit has it
+	}
+	path := filepath.Join(dir, file.Name)
+	if err := writeNew(path, file); err != nil {
 		return nil, err
 	}
-	defer body.Close()
-	return &Fetched{Dir: dir}, writeNew(filepath.Join(dir, name), body)
+	at := file.Time
+	if at.IsZero() {
+		at = time.Unix(0, 0)
+	}
+	return &Fetched{Dir: dir, Time: file.Time}, os.Chtimes(path, at, at)
 }
+
+// aboutContext says what could not be had.
+func aboutContext(err error) error { return fault.At("the build context", err) }
 
 // sniff tells an archive from a Dockerfile by the content.
 func (f Fetcher) sniff(ctx context.Context, r io.Reader, dir, what string) (*Fetched, error) {
@@ -116,7 +133,8 @@ func (f Fetcher) sniff(ctx context.Context, r io.Reader, dir, what string) (*Fet
 		return nil, fmt.Errorf("reading %s: %w", what, err)
 	}
 	if IsArchive(head) {
-		return &Fetched{Dir: dir}, fault.At(what, unpack(ctx, b, dir))
+		newest, err := unpack(ctx, b, dir)
+		return &Fetched{Dir: dir, Time: newest}, fault.At(what, err)
 	}
 	text, err := ReadDockerfile(b)
 	if err != nil {
@@ -138,39 +156,6 @@ func ReadDockerfile(r io.Reader) ([]byte, error) {
 	return text, err
 }
 
-// get asks for an address. The name is what the file should be called.
-func get(ctx context.Context, ref string) (body io.ReadCloser, name string, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, ref, nil)
-	if err != nil {
-		return nil, "", fault.New("", "the build context's address: %w", err)
-	}
-	request.Header.Set("User-Agent", "builder")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		var failed *url.Error
-		if errors.As(err, &failed) {
-			err = failed.Err // what is around it repeats the address, with its password
-		}
-		return nil, "", fault.New("look whether the address is right and the network lets it through",
-			"the build context %s can't be reached: %w", redacted(ref), err)
-	}
-	if response.StatusCode < 200 || response.StatusCode > 299 {
-		_ = response.Body.Close()
-		return nil, "", fault.New("look whether the address is right: a git repository's ends in .git",
-			"the build context %s can't be had: the server says %s", redacted(ref), response.Status)
-	}
-	return response.Body, fileName(response), nil
-}
-
-// fileName is the last component of an address after all redirections.
-func fileName(r *http.Response) string {
-	name := path.Base(path.Clean("/" + r.Request.URL.Path))
-	if name == "/" || name == "." {
-		return "download" // as BuildKit has it
-	}
-	return name
-}
-
 func writeNew(path string, r io.Reader) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -180,17 +165,8 @@ func writeNew(path string, r io.Reader) error {
 	return errors.Join(err, file.Close())
 }
 
-// redacted is an address without its password.
-func redacted(ref string) string {
-	u, err := url.Parse(ref)
-	if err != nil || u.User == nil {
-		return ref
-	}
-	return u.Redacted()
-}
-
-// Redacted is how messages call a context: passwords in addresses are left out.
-func Redacted(ref string) string { return redacted(ref) }
+// Redacted is how messages call a context: logins in addresses are left out.
+func Redacted(ref string) string { return fetch.Redacted(ref) }
 
 // FindFetched reads the Dockerfile of a context that was fetched: flag, the
 // value of --file, is a path inside it, and "" stands for the default names.

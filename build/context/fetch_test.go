@@ -84,7 +84,7 @@ func TestUnpackKeepsModesTimesAndLinks(t *testing.T) {
 		tar.Header{Name: "twice", Typeflag: tar.TypeDir, Mode: 0o755},
 		tar.Header{Name: "twice", Typeflag: tar.TypeReg, Mode: 0o644},
 	)
-	if err := unpack(context.Background(), bytes.NewReader(data), dir); err != nil {
+	if _, err := unpack(context.Background(), bytes.NewReader(data), dir); err != nil {
 		t.Fatal(err)
 	}
 	for name, mode := range map[string]uint32{
@@ -110,7 +110,7 @@ func TestUnpackMakesDirectoriesThatTheArchiveLacks(t *testing.T) {
 	defer unix.Umask(old)
 	dir := t.TempDir()
 	data := archiveOf(t, tar.Header{Name: "a/b/file", Typeflag: tar.TypeReg, Mode: 0o644}, tar.Header{Name: "c/d/", Typeflag: tar.TypeDir, Mode: 0o750})
-	if err := unpack(context.Background(), bytes.NewReader(data), dir); err != nil {
+	if _, err := unpack(context.Background(), bytes.NewReader(data), dir); err != nil {
 		t.Fatal(err)
 	}
 	for name, mode := range map[string]os.FileMode{"a": 0o755, "a/b": 0o755, "a/b/file": 0o644, "c": 0o755, "c/d": 0o750} {
@@ -128,7 +128,7 @@ func TestUnpackIsNotHeldUpByFIFOs(t *testing.T) {
 		tar.Header{Name: "a/x", Typeflag: tar.TypeFifo, Mode: 0o644},
 	)
 	done := make(chan error, 1)
-	go func() { done <- unpack(context.Background(), bytes.NewReader(data), t.TempDir()) }()
+	go func() { _, err := unpack(context.Background(), bytes.NewReader(data), t.TempDir()); done <- err }()
 	select {
 	case err := <-done:
 		if err != nil {
@@ -157,7 +157,7 @@ func TestUnpackRefusesWhatLeadsOut(t *testing.T) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		err := unpack(context.Background(), bytes.NewReader(archiveOf(t, test.headers...)), dir)
+		_, err := unpack(context.Background(), bytes.NewReader(archiveOf(t, test.headers...)), dir)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, not %q", name, err, test.want)
 		}
@@ -214,7 +214,7 @@ func FuzzUnpack(f *testing.F) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_ = unpack(ctx, bytes.NewReader(data), dir)
+		_, _ = unpack(ctx, bytes.NewReader(data), dir)
 		if entries, _ := os.ReadDir(above); len(entries) != 1 {
 			t.Errorf("it has left something outside: %v", entries)
 		}

@@ -49,34 +49,42 @@ func IsArchive(head []byte) bool {
 
 // unpack writes a tar archive, which may be compressed, into an empty directory.
 // Names and links may lead around in it and never out of it. Owners and extended
-// attributes are left behind, as those of a checkout are.
-func unpack(ctx context.Context, r io.Reader, dir string) error {
+// attributes are left behind, as those of a checkout are. newest is the latest
+// time in it.
+func unpack(ctx context.Context, r io.Reader, dir string) (newest time.Time, err error) {
 	plain, _, err := layer.Decompress(r)
 	if err != nil {
-		return badArchive(err)
+		return newest, badArchive(err)
 	}
 	defer plain.Close()
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return err
+		return newest, err
 	}
 	defer root.Close()
 	u := &unpacker{ctx: ctx, root: root, tar: tar.NewReader(plain), dirs: map[string]*tar.Header{}}
 	for {
 		h, err := u.tar.Next()
 		if errors.Is(err, io.EOF) {
-			return u.finishDirs()
+			return newest, u.finishDirs()
 		}
 		if err != nil {
-			return badArchive(err)
+			return newest, badArchive(err)
 		}
 		if err := u.entry(h); err != nil {
-			return entryError(h.Name, err)
+			return newest, entryError(h.Name, err)
+		}
+		if h.ModTime.After(newest) {
+			newest = h.ModTime
 		}
 	}
 }
 
 func badArchive(err error) error {
+	var known *fault.Error
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) {
+		return err // of who sends it
+	}
 	return fault.New("make the archive anew: tar -c . | builder bud -", "the build context's archive can't be read: %w", err)
 }
 

@@ -32,6 +32,8 @@ type Options struct {
 	// Contexts are the named contexts by their ContextName, with the name of the
 	// stage that one is; "" for those that are none.
 	Contexts map[string]string
+	// ContextTime is the build context's, where that knows one; else zero.
+	ContextTime time.Time
 	// Platform is what the image is built for, in its usual form. The zero value
 	// leaves it to the base images, which are this machine's if they can be.
 	Platform v1.Platform

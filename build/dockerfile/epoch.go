@@ -15,24 +15,25 @@ const EpochArg = "SOURCE_DATE_EPOCH"
 // an ARG above the first FROM; nil where none does.
 func (f *File) Epoch() *time.Time { return f.epoch }
 
-// readEpoch settles the epoch. "context" stands for the time of a context that
-// knows one, which a directory doesn't: then there is none.
-func (f *File) readEpoch() error {
+// EpochOfContext is the argument's value that stands for the build context's time:
+// of a repository the commit's, of what a web server gives Last-Modified, else
+// the newest in an archive. A directory has none.
+const EpochOfContext = "context"
+
+// readEpoch settles the epoch.
+func (f *File) readEpoch(ofContext time.Time) error {
 	text, given := f.buildArgs[EpochArg]
 	if !given {
 		text, _ = f.MetaArg(EpochArg)
 	}
-	switch text {
-	case "":
-		return nil
-	case "context":
-		if given {
-			f.buildArgs = maps.Clone(f.buildArgs)
-			f.buildArgs[EpochArg] = ""
+	if text == EpochOfContext {
+		text = ""
+		if !ofContext.IsZero() {
+			text = strconv.FormatInt(ofContext.Unix(), 10)
 		}
-		if _, declared := f.MetaArg(EpochArg); declared {
-			f.MetaArgs = setEnv(f.MetaArgs, EpochArg, "")
-		}
+		f.setEpochArg(given, text)
+	}
+	if text == "" {
 		return nil
 	}
 	seconds, err := strconv.ParseInt(text, 10, 64)
@@ -43,4 +44,15 @@ func (f *File) readEpoch() error {
 	t := time.Unix(seconds, 0).UTC()
 	f.epoch = &t
 	return nil
+}
+
+// setEpochArg lets instructions see what "context" stands for.
+func (f *File) setEpochArg(given bool, text string) {
+	if given {
+		f.buildArgs = maps.Clone(f.buildArgs)
+		f.buildArgs[EpochArg] = text
+	}
+	if _, declared := f.MetaArg(EpochArg); declared {
+		f.MetaArgs = setEnv(f.MetaArgs, EpochArg, text)
+	}
 }

@@ -3,6 +3,7 @@ package dockerfile_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
@@ -48,6 +49,22 @@ func TestEpochOfAContextWithoutTimeIsNone(t *testing.T) {
 	args := declaredArgs(t, f)
 	if f.Epoch() != nil || len(args) != 1 || args[0].Value != "" || o.BuildArgs["SOURCE_DATE_EPOCH"] != "context" {
 		t.Errorf("%v, %+v", f.Epoch(), args)
+	}
+}
+
+func TestEpochOfAContext(t *testing.T) {
+	o := dockerfile.Options{
+		BuildArgs:   map[string]string{"SOURCE_DATE_EPOCH": "context"},
+		ContextTime: time.Unix(7, 5),
+	}
+	f := parse(t, "FROM x\nARG SOURCE_DATE_EPOCH\n", o)
+	args := declaredArgs(t, f)
+	if e := f.Epoch(); e == nil || e.Unix() != 7 || e.Nanosecond() != 0 || len(args) != 1 || args[0].Value != "7" {
+		t.Errorf("%v, %+v", e, args)
+	}
+	o.BuildArgs = nil
+	if e := parse(t, "ARG SOURCE_DATE_EPOCH=context\nFROM x\n", o).Epoch(); e == nil || e.Unix() != 7 {
+		t.Errorf("%v", e)
 	}
 }
 

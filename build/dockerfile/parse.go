@@ -47,7 +47,7 @@ func Parse(name string, src []byte, o Options) (*File, error) {
 	if err := f.evalMetaArgs(nodes[:first], commands[:first], f.predefined); err != nil {
 		return nil, err
 	}
-	if err := f.readEpoch(); err != nil {
+	if err := f.readEpoch(o.ContextTime); err != nil {
 		return nil, err
 	}
 	for i := first; i < len(nodes); i++ {

@@ -296,8 +296,6 @@ func TestUnsupportedIsNamedWithItsLine(t *testing.T) {
 		"COPY --chmod=${M:-0755} a b":                  "",
 		"ADD --keep-git-dir=true https://h/r.git b":    "",
 		"ADD a https://example.org/f.tar b":            "",
-		"ADD git@github.com:o/r.git b":                 "ADD of the ssh address git@github.com:o/r.git",
-		"ADD ssh://git@host/r b":                       "ADD of the ssh address ssh://git@host/r",
 		"ADD git://host/r b":                           "",
 		"RUN --network=none make":                      "",
 		"RUN --network=host --security=sandbox make":   "",

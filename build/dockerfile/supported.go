@@ -10,11 +10,8 @@ import (
 // and what: "RUN --mount". Values that hold variables can be told only once
 // they are expanded: ask again with what Expander.Command gave.
 func Unsupported(cmd instructions.Command) (what string, bad bool) {
-	switch c := cmd.(type) {
-	case *instructions.RunCommand:
+	if c, ok := cmd.(*instructions.RunCommand); ok {
 		what = unsupportedRun(c)
-	case *instructions.AddCommand:
-		what = unsupportedAdd(c)
 	}
 	return what, what != ""
 }
@@ -42,13 +39,6 @@ func unsupportedRun(c *instructions.RunCommand) string {
 		return "RUN --security=" + instructions.GetSecurity(c)
 	case slices.Contains(c.FlagsUsed, "device"):
 		return "RUN --device"
-	}
-	return ""
-}
-
-func unsupportedAdd(c *instructions.AddCommand) string {
-	if i := slices.IndexFunc(c.SourcePaths, isSSH); i >= 0 {
-		return "ADD of the ssh address " + c.SourcePaths[i]
 	}
 	return ""
 }

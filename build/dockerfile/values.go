@@ -44,11 +44,6 @@ func isRemote(source string) bool {
 	return false
 }
 
-// isSSH says whether a source of ADD is a git repository that is reached by ssh.
-func isSSH(source string) bool {
-	return scpLike.MatchString(source) || strings.HasPrefix(source, "ssh://")
-}
-
 func remoteCopy(source string) error {
 	return fault.New("use ADD, which fetches", "COPY reads files only, not the address %s", source)
 }

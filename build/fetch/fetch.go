@@ -1,5 +1,5 @@
-// Package fetch gets what ADD names by an address: a file by HTTP, or a commit
-// of a git repository.
+// Package fetch gets what an address names: a file by HTTP, or a commit of a git
+// repository, for ADD and for build contexts.
 //
 // Each has two steps. Resolve says what is there now (a digest, or a commit) by
 // one small question where an earlier answer is remembered; only Fetch brings
@@ -42,10 +42,20 @@ func IsGit(source string) bool {
 	return isGit && (err != nil || !ref.IndistinguishableFromLocal)
 }
 
-// redacted is an address as errors show it: without a password.
-func redacted(address string) string {
-	if u, err := url.Parse(address); err == nil {
-		return u.Redacted()
+// Redacted is an address as messages show it: without its login, but for the
+// user of ssh, who is no secret.
+func Redacted(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return address
 	}
-	return address
+	switch _, has := u.User.Password(); {
+	case has:
+		u.User = url.UserPassword("xxxxx", "xxxxx")
+	case u.Scheme == "ssh":
+		return address
+	default: // it may be a token
+		u.User = url.User("xxxxx")
+	}
+	return u.String()
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -51,8 +50,8 @@ func NewFile(address string, checksum digest.Digest, m Memory, dir Dir) *File {
 // directory; BuildKit's name for one without.
 func (f *File) Name() string {
 	if u, err := url.Parse(f.url); err == nil {
-		if base := path.Base(u.Path); base != "." && base != "/" {
-			return base
+		if name := nameOf(u); name != "" {
+			return name
 		}
 	}
 	return "__unnamed__"
@@ -105,28 +104,24 @@ func (f *File) Fetch(ctx context.Context) (dir string, err error) {
 
 func (f *File) mismatch(want digest.Digest) error {
 	if f.checksum == "" {
-		return fault.New("build again", "%s changed while the image was built", redacted(f.url))
+		return fault.New("build again", "%s changed while the image was built", Redacted(f.url))
 	}
 	return fault.New("look whether the file is the one that is meant; if so, write --checksum="+f.answer.Digest.String(),
-		"%s has another checksum than it should: %s, not %s", redacted(f.url), f.answer.Digest, want)
+		"%s has another checksum than it should: %s, not %s", Redacted(f.url), f.answer.Digest, want)
 }
 
 // ask requests the file: whole, or only if it has changed since a known answer.
 func (f *File) ask(ctx context.Context, known cache.Answer) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.url, http.NoBody)
-	if err != nil {
-		return fault.New("", "%s is no URL: %w", redacted(f.url), err)
-	}
-	request.Header.Set("User-Agent", "builder")
+	conditions := http.Header{}
 	if known.ETag != "" {
-		request.Header.Set("If-None-Match", known.ETag)
+		conditions.Set("If-None-Match", known.ETag)
 	}
 	if known.LastModified != "" {
-		request.Header.Set("If-Modified-Since", known.LastModified)
+		conditions.Set("If-Modified-Since", known.LastModified)
 	}
-	response, err := client.Do(request)
+	response, err := get(ctx, f.url, conditions)
 	if err != nil {
-		return f.unreachable(err)
+		return err
 	}
 	defer response.Body.Close()
 	etag := response.Header.Get("ETag")
@@ -136,8 +131,8 @@ func (f *File) ask(ctx context.Context, known cache.Answer) error {
 		known.Digest != "" && response.StatusCode == http.StatusOK && isStrong(etag) && etag == known.ETag:
 		f.answer = &known
 		return nil
-	case response.StatusCode < 200 || response.StatusCode >= 300:
-		return f.refused(response)
+	case !isSuccess(response):
+		return refused(f.url, response)
 	case f.dir == nil:
 		return ErrNotHere
 	}
@@ -158,20 +153,20 @@ func (f *File) save(response *http.Response) error {
 		return err
 	}
 	name := filepath.Join(dir, f.Name())
-	sum, err := write(name, response.Body)
-	var broken *bodyError
+	sum, err := write(name, bodyReader{f.url, response.Body})
+	var broken *fault.Error
 	if errors.As(err, &broken) {
-		return fault.New("build again", "%s broke off: %w", redacted(f.url), broken.err)
+		return broken
 	}
 	if err != nil {
-		return fmt.Errorf("keep %s: %w", redacted(f.url), err)
+		return fmt.Errorf("keep %s: %w", Redacted(f.url), err)
 	}
 	f.path = name
 	f.answer = &cache.Answer{
 		ETag: response.Header.Get("ETag"), LastModified: response.Header.Get("Last-Modified"), Digest: sum,
 	}
-	mtime, err := http.ParseTime(f.answer.LastModified)
-	if err != nil {
+	mtime := lastModified(response)
+	if mtime.IsZero() {
 		mtime = time.Unix(0, 0)
 	}
 	if err := os.Chtimes(name, mtime, mtime); err != nil {
@@ -189,52 +184,6 @@ func write(name string, body io.Reader) (digest.Digest, error) {
 		return "", err
 	}
 	h := sha256.New()
-	_, err = io.Copy(io.MultiWriter(file, h), bodyReader{body})
+	_, err = io.Copy(io.MultiWriter(file, h), body)
 	return digest.NewDigest(digest.SHA256, h), errors.Join(err, file.Close())
-}
-
-// bodyReader tells a server's errors from those of the disk.
-type bodyReader struct{ r io.Reader }
-
-type bodyError struct{ err error }
-
-func (e *bodyError) Error() string { return e.err.Error() }
-
-func (b bodyReader) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = &bodyError{err}
-	}
-	return n, err
-}
-
-// client goes through the proxies of the environment.
-var client = &http.Client{Transport: &http.Transport{
-	Proxy:                 http.ProxyFromEnvironment,
-	ForceAttemptHTTP2:     true,
-	TLSHandshakeTimeout:   30 * time.Second,
-	ResponseHeaderTimeout: 2 * time.Minute,
-}}
-
-func (f *File) refused(response *http.Response) error {
-	remedy := "look at it: curl -I " + redacted(f.url)
-	switch response.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		remedy = "it needs a login, which ADD has none for: RUN --mount=type=secret and a program that fetches"
-	case http.StatusNotFound, http.StatusGone:
-		remedy = "check the address: curl -I " + redacted(f.url)
-	}
-	return fault.New(remedy, "%s: the server answers %s", redacted(f.url), response.Status)
-}
-
-func (f *File) unreachable(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
-	}
-	return fault.New("check the network, the address's spelling, and proxies (HTTPS_PROXY): curl -I "+redacted(f.url),
-		"%s can't be fetched: %w", redacted(f.url), err)
 }

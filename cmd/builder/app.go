@@ -136,6 +136,15 @@ func granted(names ...string) []cli.Flag {
 	return boolsOnly(true, names)
 }
 
+// ignored declares flags that mean nothing here, whether they are given or not.
+func ignored(names ...string) []cli.Flag {
+	var flags []cli.Flag
+	for _, name := range names {
+		flags = append(flags, &cli.BoolFlag{Name: name, Hidden: true})
+	}
+	return flags
+}
+
 func boolsOnly(accepted bool, names []string) []cli.Flag {
 	var flags []cli.Flag
 	for _, name := range names {

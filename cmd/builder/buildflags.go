@@ -56,11 +56,11 @@ func budFlags() []cli.Flag {
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
 	}, sandboxFlags(), secretFlags(), grantFlags(), registryFlags(), outputFlags(),
 		granted("layers", "rm", "force-rm"),
-		laterBools("squash", "squash-all", "compress"),
-		later("arch", "os", "variant", "attest", "provenance", "sbom", "allow",
+		ignored("compress"), // of what docker's client sends to its daemon
+		later("arch", "os", "variant", "allow",
 			"security-opt", "device", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
-			"ignorefile", "logfile", "unsetenv", "env", "manifest", "builder"),
+			"ignorefile", "logfile", "unsetenv", "env", "manifest"),
 		refusedCaches(),
 		[]cli.Flag{&cli.StringFlag{
 			Name: "progress", Hidden: true,
@@ -275,7 +275,7 @@ func epoch(c *cli.Context, args map[string]string) (*time.Time, error) {
 		if c.IsSet(epochFlag) {
 			text = strconv.FormatInt(c.Int64(epochFlag), 10)
 		}
-		if _, err := strconv.ParseInt(text, 10, 64); text != "" && err != nil {
+		if _, err := strconv.ParseInt(text, 10, 64); text != "" && text != dockerfile.EpochOfContext && err != nil {
 			return nil, fault.New("unset it, or set it to seconds since 1970: export "+epochEnv+"=$(git log -1 --pretty=%ct)",
 				"%s=%q is not a number", epochEnv, text)
 		}

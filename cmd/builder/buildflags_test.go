@@ -95,7 +95,7 @@ func TestBudRefusesWhatItCannotDo(t *testing.T) {
 	tests := []struct{ line, want string }{
 		{"--secret id=x,src=nowhere .", "no file nowhere"},
 		{"--ssh x=nowhere .", "nowhere: no such file"},
-		{"--squash .", "--squash is not supported yet"},
+		{"--provenance mode=max .", "images without attestations"},
 		{"--rm=false .", "--rm=false is not supported yet"},
 		{"--progress tty .", "--progress tty is not supported yet"},
 		{"-f - -", "can't both be the standard input"},

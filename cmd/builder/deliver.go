@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"strings"
 
@@ -21,17 +22,23 @@ import (
 // deliver gives the image away. Its blobs are in the store, which is open.
 func (outs *outputs) deliver(c *cli.Context, store *storage.Store, r build.Result, out io.Writer) error {
 	if r.ID == "" {
+		if outs.cacheOnly {
+			return outs.writeMetadata(r)
+		}
 		return nil
 	}
 	img := layout.Image{ID: r.ID, Manifest: r.Manifest}
 	for _, a := range outs.archives {
-		if err := a.write(c, store, img, outs.names); err != nil {
+		if err := a.write(c, store, img, outs); err != nil {
 			return err
 		}
 	}
 	if outs.push {
 		for _, name := range outs.names {
-			if _, err := pushImage(c, store, img, name, out); err != nil {
+			if outs.byDigest {
+				name = mustParse(name).Name() + "@" + img.Manifest.Digest.String()
+			}
+			if _, err := pushImage(c, store, img, name, outs.insecure, out); err != nil {
 				return err
 			}
 		}
@@ -51,11 +58,13 @@ func asNamed(img layout.Image, names []string) []layout.Image {
 	return images
 }
 
-func (a archiveOutput) write(c *cli.Context, store *storage.Store, img layout.Image, names []string) error {
+func (a archiveOutput) write(c *cli.Context, store *storage.Store, img layout.Image, outs *outputs) error {
 	o, err := transportOptions(c, store)
 	if err != nil {
 		return err
 	}
+	names := outs.names
+	o.Annotations = outs.descriptor
 	if a.isDir {
 		for _, i := range asNamed(img, names) {
 			dest := "oci:" + a.dest
@@ -77,18 +86,32 @@ func (a archiveOutput) write(c *cli.Context, store *storage.Store, img layout.Im
 
 // metadata is what BuildKit tells of a build.
 type metadata struct {
-	Config     digest.Digest `json:"containerimage.config.digest"`
-	Descriptor v1.Descriptor `json:"containerimage.descriptor"`
-	Digest     digest.Digest `json:"containerimage.digest"`
-	Name       string        `json:"image.name,omitempty"`
+	Config     digest.Digest  `json:"containerimage.config.digest,omitempty"`
+	Descriptor *v1.Descriptor `json:"containerimage.descriptor,omitempty"`
+	Digest     digest.Digest  `json:"containerimage.digest,omitempty"`
+	Name       string         `json:"image.name,omitempty"`
 }
 
+// annotationConfig is BuildKit's, of a descriptor that it tells of.
+const annotationConfig = "config.digest"
+
+// writeMetadata writes an empty object where there is no image.
 func (outs *outputs) writeMetadata(r build.Result) error {
 	if outs.metadata == "" {
 		return nil
 	}
-	plain := v1.Descriptor{MediaType: r.Manifest.MediaType, Digest: r.Manifest.Digest, Size: r.Manifest.Size}
-	data, err := json.MarshalIndent(metadata{r.ID, plain, r.Manifest.Digest, strings.Join(outs.names, ",")}, "", "  ")
+	var told metadata
+	if r.ID != "" {
+		annotations := maps.Clone(outs.descriptor)
+		annotations[annotationConfig] = r.ID.String()
+		told = metadata{
+			Config: r.ID, Digest: r.Manifest.Digest, Name: strings.Join(outs.names, ","),
+			Descriptor: &v1.Descriptor{
+				MediaType: r.Manifest.MediaType, Digest: r.Manifest.Digest, Size: r.Manifest.Size, Annotations: annotations,
+			},
+		}
+	}
+	data, err := json.MarshalIndent(told, "", "  ")
 	if err != nil {
 		return err
 	}

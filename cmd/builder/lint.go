@@ -34,7 +34,7 @@ func checkDockerfile(c *cli.Context) error {
 		return err
 	}
 	return withStore(c, func(store *storage.Store) error {
-		found, err := build.Check(o, store.Layout())
+		found, err := build.Check(c.Context, o, store)
 		for _, name := range found.Unknown {
 			_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: %s isn't in the store: variables of the stages upon it were not looked at\n", programName, name)
 		}

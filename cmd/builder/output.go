@@ -2,14 +2,14 @@ package main
 
 import (
 	"encoding/csv"
-	"fmt"
 	"io"
+	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/distribution/reference"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
@@ -25,16 +25,30 @@ func outputFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "push", Usage: "push the image to its names' registries"},
 		&cli.StringFlag{Name: "metadata-file", Usage: "write digests and names to `FILE` as JSON"},
 		&cli.StringSliceFlag{Name: "annotation", Usage: "add an annotation `NAME=VALUE` to the manifest"},
-	}, granted("load"))
+		&cli.BoolFlag{Name: "squash", Hidden: true, Usage: "make one layer of those that the build adds"},
+		&cli.BoolFlag{Name: "squash-all", Hidden: true, Usage: "make one layer of all, the base's too"},
+		// The store is what docker would load an image into.
+		&cli.BoolFlag{Name: "load", Hidden: true, Usage: "keep the image in the store, as is always done"},
+	}, attestFlags())
 }
 
 // outputs are what a build gives away when its image is complete.
 type outputs struct {
 	archives []archiveOutput
 	push     bool
+	byDigest bool     // push to no tag
+	insecure bool     // push also to who can't prove himself by TLS
 	names    []string // canonical
 	metadata string   // path of a file, or ""
 	stdout   bool     // one of them takes the standard output
+	// descriptor are annotations of the manifest's descriptor, wherever that
+	// stands.
+	descriptor map[string]string
+	// asked are the attributes about the image as a whole that an output has
+	// given: two can't differ.
+	asked map[string]string
+	// cacheOnly says that one output wants no more than the cache.
+	cacheOnly bool
 }
 
 // archiveOutput is an image archive, or the directory of an OCI layout.
@@ -47,12 +61,23 @@ type archiveOutput struct {
 // readOutputs reads the flags about what comes out, and puts into o what has to
 // be known while it is built.
 func readOutputs(c *cli.Context, o *build.Options) (*outputs, error) {
-	outs := &outputs{push: c.Bool("push"), metadata: c.String("metadata-file")}
-	var err error
-	if o.Annotations, err = annotations(c.StringSlice("annotation")); err != nil {
-		return nil, err
+	outs := &outputs{
+		push: c.Bool("push"), metadata: c.String("metadata-file"),
+		descriptor: map[string]string{}, asked: map[string]string{},
 	}
-	image := outs.push || outs.metadata != "" || c.String("iidfile") != ""
+	o.Annotations = map[string]string{}
+	for _, text := range c.StringSlice("annotation") {
+		if err := outs.annotateByFlag(o, text); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case c.Bool("squash-all"):
+		o.Squash = build.SquashAll
+	case c.Bool("squash"):
+		o.Squash = build.SquashNew
+	}
+	image := outs.push || c.Bool("load") || c.String("iidfile") != ""
 	for _, text := range c.StringSlice("output") {
 		spec, err := parseOutput(text)
 		if err != nil {
@@ -62,9 +87,12 @@ func readOutputs(c *cli.Context, o *build.Options) (*outputs, error) {
 		if err != nil {
 			return nil, err
 		}
-		image = image || !isTree
+		image = image || !isTree && spec.kind != cacheOnly
 	}
-	o.NoImage = len(o.Trees) > 0 && len(o.Tags) == 0 && !image
+	// As with docker, whose CI files give names to builds that are only to fill
+	// the cache, those are then for nothing.
+	named := len(o.Tags) > 0 && (!outs.cacheOnly || len(o.Trees) > 0)
+	o.NoImage = (len(o.Trees) > 0 || outs.cacheOnly) && !named && !image && (outs.metadata == "" || outs.cacheOnly)
 	return outs, outs.settle(c, o)
 }
 
@@ -79,6 +107,12 @@ func (outs *outputs) settle(c *cli.Context, o *build.Options) error {
 	}
 	if outs.push && len(outs.names) == 0 {
 		return fault.New("name the image: -t REGISTRY/NAME:TAG", "there is nothing to push by: the image has no name")
+	}
+	for _, tag := range o.Tags {
+		if outs.byDigest && !reference.IsNameOnly(mustParse(tag)) {
+			return fault.New("leave the tag out: -t "+reference.FamiliarName(mustParse(tag)),
+				"--output push-by-digest=true is for a name without a tag, not %s", tag)
+		}
 	}
 	if len(o.Annotations) > 0 && o.Format == layout.FormatDocker {
 		return fault.New("use --format oci", "docker's image format has no annotations")
@@ -151,29 +185,36 @@ func (s outputSpec) takeBool(name string, otherwise bool) (bool, error) {
 	return value, nil
 }
 
+// cacheOnly is the type of an output that is none.
+const cacheOnly = "cacheonly"
+
 // add takes up one output, and says whether that is a tree rather than an image.
 func (outs *outputs) add(c *cli.Context, o *build.Options, s outputSpec) (isTree bool, err error) {
 	switch s.kind {
 	case "local", "tar":
 		isTree, err = true, outs.tree(c, o, s)
 	case "oci", "docker", "image", "registry":
-		err = outs.image(o, s)
-	case "cacheonly":
-		return false, notYet("--output type=" + s.kind)
+		err = outs.image(c, o, s)
+	case cacheOnly:
+		outs.cacheOnly = true
 	default:
-		return false, fault.New("it can be local, tar, oci, docker, image or registry", "--output: the type %q isn't known", s.kind)
+		return false, fault.New("it can be local, tar, oci, docker, image, registry or cacheonly", "--output: the type %q isn't known", s.kind)
 	}
 	if err != nil {
 		return isTree, err
 	}
-	for name, value := range s.attributes {
-		return isTree, notYet(fmt.Sprintf("--output type=%s,%s=%s", s.kind, name, value))
+	for _, name := range slices.Sorted(maps.Keys(s.attributes)) {
+		return isTree, s.unknown(name)
 	}
 	return isTree, nil
 }
 
 func (outs *outputs) tree(c *cli.Context, o *build.Options, s outputSpec) error {
 	dest := s.take("dest")
+	s.take("attestation-prefix") // there are no attestations
+	if err := s.only("platform-split", false, "the target is of one platform, and its files lie in DIR itself"); err != nil {
+		return err
+	}
 	if s.kind == "local" {
 		if dest == "" || dest == "-" {
 			return fault.New("write it as type=local,dest=DIR", "--output type=local needs a directory")
@@ -199,33 +240,6 @@ func (outs *outputs) writer(c *cli.Context, dest string) (func(func(io.Writer) e
 	return func(write func(io.Writer) error) error { return write(c.App.Writer) }, nil
 }
 
-// image takes up an output of the types that are about an image. As in BuildKit
-// their name is another way to write -t.
-func (outs *outputs) image(o *build.Options, s outputSpec) error {
-	for _, name := range strings.Split(s.take("name"), ",") {
-		if name != "" && !slices.Contains(o.Tags, name) {
-			o.Tags = append(o.Tags, name)
-		}
-	}
-	push, err := s.takeBool("push", s.kind == "registry")
-	if err != nil {
-		return err
-	}
-	outs.push = outs.push || push
-	if err := packingOf(o, s); err != nil {
-		return err
-	}
-	dest, named := s.attributes["dest"]
-	s.take("dest")
-	if named && (s.kind == "image" || s.kind == "registry") {
-		return fault.New("use type=oci or type=docker for a file", "--output type=%s has no dest", s.kind)
-	}
-	if s.kind != "oci" && !named {
-		return nil // builder's own store has it
-	}
-	return outs.archive(s, dest)
-}
-
 func (outs *outputs) archive(s outputSpec, dest string) error {
 	isTar, err := s.takeBool("tar", true)
 	if err != nil {
@@ -238,6 +252,9 @@ func (outs *outputs) archive(s outputSpec, dest string) error {
 	if a.dest == "" {
 		a.dest = "-"
 	}
+	if a.isDir && len(outs.descriptor) > 0 {
+		return fault.New("write an archive: type=oci,dest=FILE", "--output %s: descriptors of a directory get no annotations", s.text)
+	}
 	switch {
 	case a.isDir && (a.dest == "-" || s.kind == "docker"):
 		return fault.New("write it as type=oci,tar=false,dest=DIR", "--output %s: only an OCI layout can be a directory, and needs a dest", s.text)
@@ -247,84 +264,4 @@ func (outs *outputs) archive(s outputSpec, dest string) error {
 	outs.stdout = outs.stdout || a.dest == "-"
 	outs.archives = append(outs.archives, a)
 	return nil
-}
-
-// packingOf reads how an output wants its layers packed, which is how the build
-// packs them.
-func packingOf(o *build.Options, s outputSpec) error {
-	if name := s.take("compression"); name != "" {
-		if name == "uncompressed" {
-			name = string(layer.None)
-		}
-		o.Compression = layer.Compression(name)
-		if !slices.Contains([]layer.Compression{layer.Gzip, layer.Zstd, layer.None}, o.Compression) {
-			return notYet("--output compression=" + name)
-		}
-	}
-	if text := s.take("compression-level"); text != "" {
-		level, err := strconv.Atoi(text)
-		if most := highestLevel[o.Compression]; err != nil || level < 1 || level > most {
-			return fault.New("", "--output compression-level=%s: %s has levels from 1 to %d", text, o.Compression, most)
-		}
-		o.Level = level
-	}
-	if err := alwaysSo(o, s); err != nil {
-		return err
-	}
-	for name, value := range s.attributes {
-		if key, ok := strings.CutPrefix(name, "annotation."); ok {
-			if o.Annotations == nil {
-				o.Annotations = map[string]string{}
-			}
-			o.Annotations[key] = value
-			s.take(name)
-		}
-	}
-	return nil
-}
-
-// alwaysSo takes the attributes that ask for what builder does anyway: an epoch
-// is the time of all that is in a layer, and the format is --format's.
-func alwaysSo(o *build.Options, s outputSpec) error {
-	for name, is := range map[string]bool{
-		"rewrite-timestamp": o.Epoch != nil || o.BuildArgs[epochEnv] != "",
-		"oci-mediatypes":    o.Format == layout.FormatOCI,
-		"force-compression": false,
-	} {
-		wanted, err := s.takeBool(name, is)
-		if err != nil {
-			return err
-		}
-		if wanted && name == "rewrite-timestamp" && !is {
-			return fault.New("give one by --timestamp or "+epochEnv, "--output rewrite-timestamp=true: there is no time to write")
-		}
-		if wanted != is {
-			return notYet(fmt.Sprintf("--output %s=%t", name, wanted))
-		}
-	}
-	return nil
-}
-
-// annotated are the objects that docker can annotate, and for which platform.
-var annotated = regexp.MustCompile(`^(manifest|index|manifest-descriptor|index-descriptor)(\[[^=]*\])?(,.*)?$`)
-
-// annotations reads NAME=VALUE, before which docker lets the object stand that
-// it is for.
-func annotations(texts []string) (map[string]string, error) {
-	set := map[string]string{}
-	for _, text := range texts {
-		pair := text
-		if object, rest, ok := strings.Cut(text, ":"); ok && annotated.MatchString(object) {
-			if object != "manifest" {
-				return nil, notYet("--annotation " + text)
-			}
-			pair = rest
-		}
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return nil, fault.New("write it as --annotation NAME=VALUE", "--annotation %q is not NAME=VALUE", text)
-		}
-		set[name] = value
-	}
-	return set, nil
 }

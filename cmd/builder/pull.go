@@ -254,7 +254,7 @@ func push(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		pushed, err := pushImage(c, store, img, dest, out)
+		pushed, err := pushImage(c, store, img, dest, false, out)
 		if err != nil {
 			return err
 		}
@@ -272,11 +272,16 @@ func push(c *cli.Context) error {
 	})
 }
 
-// pushImage copies an image to dest and prints its way as docker does.
-func pushImage(c *cli.Context, store *storage.Store, img layout.Image, dest string, out io.Writer) (digest.Digest, error) {
+// pushImage copies an image to dest and prints its way as docker does. Insecure
+// is --tls-verify=false.
+func pushImage(c *cli.Context, store *storage.Store, img layout.Image, dest string, insecure bool, out io.Writer) (digest.Digest, error) {
 	o, err := transportOptions(c, store)
 	if err != nil {
 		return "", err
+	}
+	if insecure {
+		verify := false
+		o.TLSVerify = &verify
 	}
 	lines := blobLines{out: out, words: pushWords}
 	lines.heading, dest, err = pushHeading(dest)

@@ -44,16 +44,29 @@ type Packed struct {
 // memory. The bytes depend on src and o alone. An error leaves a part of the
 // blob in w.
 func Pack(ctx context.Context, src Source, w io.Writer, o PackOptions) (Packed, error) {
-	level, err := o.level()
-	if err != nil {
-		return Packed{}, err
-	}
 	o.Time.foreign = o.Foreign
 	if s, ok := src.(timed); ok {
 		src = s.timed(o.Time)
 	}
+	p := &packing{diffID: sha256.New()}
+	p.fill = func(ctx context.Context, c *chunker) error {
+		t := &tarWriter{w: c, time: o.Time}
+		if err := src.Walk(ctx, t.add); err != nil {
+			return err
+		}
+		p.entries = t.count
+		return t.end()
+	}
+	return p.run(ctx, w, o)
+}
+
+// run makes the blob.
+func (p *packing) run(ctx context.Context, w io.Writer, o PackOptions) (Packed, error) {
+	level, err := o.level()
+	if err != nil {
+		return Packed{}, err
+	}
 	blob := &digester{w: w, hash: sha256.New()}
-	p := &packing{src: src, time: o.Time, diffID: sha256.New()}
 	if o.Compression == None {
 		// The tar is the blob: one digest serves for both.
 		p.diffID = nil
@@ -81,8 +94,7 @@ type timed interface{ timed(TimeRule) Source }
 
 // packing is the state of one Pack: a producer of chunks and its consumers.
 type packing struct {
-	src     Source
-	time    TimeRule
+	fill    func(context.Context, *chunker) error
 	diffID  hash.Hash // nil where the blob's digest is the diffID
 	entries int
 	size    int64
@@ -128,14 +140,9 @@ func (p *packing) start(ctx context.Context, g *errgroup.Group, open func() (io.
 }
 
 func (p *packing) produce(ctx context.Context, c *chunker) error {
-	t := &tarWriter{w: c, time: p.time}
-	if err := p.src.Walk(ctx, t.add); err != nil {
+	if err := p.fill(ctx, c); err != nil {
 		return err
 	}
-	if err := t.end(); err != nil {
-		return err
-	}
-	p.entries = t.count
 	err := c.flush()
 	p.size = c.total
 	return err

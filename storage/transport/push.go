@@ -29,6 +29,8 @@ import (
 //
 //	oci:DIR[:NAME]  dir:DIR  oci-archive:FILE[:NAME]  docker-archive:FILE[:NAME]
 //
+// A name in a registry may have the image's own digest in place of a tag.
+//
 // Blobs go as they are. The digest stays, but for an image of docker's format
 // that goes into an OCI layout.
 func Push(ctx context.Context, img layout.Image, dest string, o Options) (digest.Digest, error) {
@@ -45,8 +47,8 @@ func Push(ctx context.Context, img layout.Image, dest string, o Options) (digest
 	if err != nil {
 		return "", err
 	}
-	if strings.Contains(r.name, "@") {
-		return "", fault.New("push to a tag: the registry finds the digest itself", "a digest can't be pushed to: %s", layout.Familiar(r.name))
+	if _, want, digested := strings.Cut(r.name, "@"); digested && want != img.Manifest.Digest.String() {
+		return "", fault.New("push to a tag, or to @"+img.Manifest.Digest.String(), "%s is the digest of another image", layout.Familiar(r.name))
 	}
 	var pushed digest.Digest
 	err = retry(ctx, func() error {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -50,7 +51,7 @@ func Save(ctx context.Context, images []layout.Image, w io.Writer, format string
 	if format != DockerArchive && format != OCIArchive {
 		return fault.New("use docker-archive or oci-archive", "unknown archive format %q", format)
 	}
-	s := &saver{ctx: ctx, layout: o.Layout, tar: tar.NewWriter(w), written: map[digest.Digest]bool{}, reporter: o.reporter()}
+	s := &saver{ctx: ctx, layout: o.Layout, annotations: o.Annotations, tar: tar.NewWriter(w), written: map[digest.Digest]bool{}, reporter: o.reporter()}
 	if err := s.save(images, format); err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
@@ -59,10 +60,11 @@ func Save(ctx context.Context, images []layout.Image, w io.Writer, format string
 
 type saver struct {
 	*reporter
-	ctx     context.Context
-	layout  *layout.Layout
-	tar     *tar.Writer
-	written map[digest.Digest]bool
+	ctx         context.Context
+	layout      *layout.Layout
+	annotations map[string]string
+	tar         *tar.Writer
+	written     map[digest.Digest]bool
 }
 
 func (s *saver) save(images []layout.Image, format string) error {
@@ -80,7 +82,7 @@ func (s *saver) save(images []layout.Image, format string) error {
 		}
 	}
 	for _, img := range images {
-		index.Manifests = append(index.Manifests, archived(img, format))
+		index.Manifests = append(index.Manifests, s.archived(img, format))
 		at, seen := known[img.Manifest.Digest]
 		if !seen {
 			m, err := s.image(img)
@@ -106,12 +108,18 @@ func (s *saver) save(images []layout.Image, format string) error {
 // archived is an image's descriptor in the archive's index.json. In an OCI
 // archive the standard annotation is the whole name, as podman reads it; in
 // docker's it is the tag, and the name has an annotation of its own.
-func archived(img layout.Image, format string) v1.Descriptor {
-	d := v1.Descriptor{MediaType: img.Manifest.MediaType, Digest: img.Manifest.Digest, Size: img.Manifest.Size}
+func (s *saver) archived(img layout.Image, format string) v1.Descriptor {
+	d := v1.Descriptor{
+		MediaType: img.Manifest.MediaType, Digest: img.Manifest.Digest, Size: img.Manifest.Size,
+		Annotations: maps.Clone(s.annotations),
+	}
 	if img.Name == "" {
 		return d
 	}
-	d.Annotations = map[string]string{annotationFullName: img.Name, v1.AnnotationRefName: img.Name}
+	if d.Annotations == nil {
+		d.Annotations = map[string]string{}
+	}
+	d.Annotations[annotationFullName], d.Annotations[v1.AnnotationRefName] = img.Name, img.Name
 	if format == DockerArchive {
 		d.Annotations[v1.AnnotationRefName] = strings.TrimLeft(strings.TrimPrefix(img.Name, repository(img.Name)), ":@")
 	}

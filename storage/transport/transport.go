@@ -43,6 +43,8 @@ type Options struct {
 	// this machine's takes no name from what has it, and is found by
 	// layout.FindFor.
 	Base bool
+	// Annotations are put on each image's descriptor in an archive's index.json.
+	Annotations map[string]string
 	// Report is told of each layer's way, one call at a time. It may be nil.
 	Report func(Event)
 }

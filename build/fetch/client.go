@@ -1,0 +1,142 @@
+package fetch
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"time"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// client goes through the proxies of the environment.
+var client = &http.Client{Transport: &http.Transport{
+	Proxy:                 http.ProxyFromEnvironment,
+	ForceAttemptHTTP2:     true,
+	TLSHandshakeTimeout:   30 * time.Second,
+	ResponseHeaderTimeout: 2 * time.Minute,
+}}
+
+// Download is a file that a server is sending. The caller closes it.
+type Download struct {
+	io.ReadCloser
+	// Name is the last part of the address after all redirections, "" where it
+	// has none.
+	Name string
+	// Time is when the server says that the file was changed last; zero where it
+	// doesn't.
+	Time time.Time
+}
+
+// Get asks for a file. What can't be had is a *fault.Error, also where it breaks
+// off.
+func Get(ctx context.Context, address string) (*Download, error) {
+	response, err := get(ctx, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	if !isSuccess(response) {
+		_ = response.Body.Close()
+		return nil, refused(address, response)
+	}
+	return &Download{bodyReader{address, response.Body}, nameOf(response.Request.URL), lastModified(response)}, nil
+}
+
+func get(ctx context.Context, address string, header http.Header) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
+	if err != nil {
+		return nil, fault.New("", "%s is no URL: %w", Redacted(address), withoutAddress(err))
+	}
+	if header != nil {
+		request.Header = header
+	}
+	request.Header.Set("User-Agent", "builder")
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, unreachable(ctx, address, err)
+	}
+	return response, nil
+}
+
+func isSuccess(r *http.Response) bool { return r.StatusCode >= 200 && r.StatusCode < 300 }
+
+// nameOf is the last part of an address's path, or "".
+func nameOf(u *url.URL) string {
+	if name := path.Base(path.Clean("/" + u.Path)); name != "/" && name != "." {
+		return name
+	}
+	return ""
+}
+
+func lastModified(r *http.Response) time.Time {
+	t, err := http.ParseTime(r.Header.Get("Last-Modified"))
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// bodyReader tells a server's errors from those of the disk.
+type bodyReader struct {
+	address string
+	io.ReadCloser
+}
+
+func (b bodyReader) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
+		err = fault.New("build again", "%s broke off: %w", Redacted(b.address), err)
+	}
+	return n, err
+}
+
+func refused(address string, response *http.Response) error {
+	remedy := "look at it: curl -I " + Redacted(address)
+	switch response.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		remedy = "it needs a login: fetch it in a RUN with --mount=type=secret, or by hand before the build"
+	case http.StatusNotFound, http.StatusGone:
+		remedy = "check the address, of which a git repository's ends in .git: curl -I " + Redacted(address)
+	}
+	return fault.New(remedy, "%s: the server answers %s", Redacted(address), response.Status)
+}
+
+func unreachable(ctx context.Context, address string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	remedy := "check the network, the address's spelling, and proxies (HTTPS_PROXY): curl -I " + Redacted(address)
+	var (
+		unknown  x509.UnknownAuthorityError
+		name     x509.HostnameError
+		noTLS    tls.RecordHeaderError
+		notFound *net.DNSError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		remedy = "if you trust who signed the certificate, install that certificate (ca-certificates), or name it by SSL_CERT_FILE=FILE"
+	case errors.As(err, &name):
+		remedy = "use the host's name that the certificate has"
+	case errors.As(err, &noTLS):
+		remedy = "the server speaks no TLS: if you trust the network, write http://"
+	case errors.As(err, &notFound) && notFound.IsNotFound:
+		remedy = "check the host's spelling, and the name servers: getent hosts " + notFound.Name
+	}
+	return fault.New(remedy, "%s can't be fetched: %w", Redacted(address), withoutAddress(err))
+}
+
+// withoutAddress takes off what net/http puts around an error: the address, with
+// its login.
+func withoutAddress(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
