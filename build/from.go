@@ -110,7 +110,7 @@ func (b *build) image(ctx context.Context, name string) (layout.Image, error) {
 func (b *build) storedImage(ctx context.Context, name string) (layout.Image, error) {
 	l := b.env.Store.Layout()
 	if !b.o.Pull {
-		img, err := l.Find(name)
+		img, err := l.Find(byName(name))
 		if err == nil {
 			if _, err = l.Config(img); err == nil {
 				return img, nil
@@ -124,6 +124,20 @@ func (b *build) storedImage(ctx context.Context, name string) (layout.Image, err
 		return layout.Image{}, ErrNamespace
 	}
 	return b.env.Pull(ctx, name)
+}
+
+// byName writes out a name that could also be the first digits of an image's id,
+// fewer than builder ever prints: what `FROM cafe` means mustn't depend on which
+// images there are.
+func byName(name string) string {
+	const printed, digits = 12, "0123456789abcdef"
+	if len(name) >= printed || strings.Trim(name, digits) != "" {
+		return name
+	}
+	if full, err := layout.ParseName(name); err == nil {
+		return full
+	}
+	return name
 }
 
 // imageState turns an image's config and layers into the state after FROM.
