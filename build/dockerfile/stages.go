@@ -119,7 +119,7 @@ func (f *File) newStage(n *parser.Node, c *instructions.Stage) (*Stage, error) {
 // above the first FROM, and says which of them lacks a value where the result
 // can't be used.
 func (f *File) fromWord(s *Stage, what, word string) (string, error) {
-	match, err := shell.NewLex(f.Escape).ProcessWordWithMatches(word, shell.EnvsFromSlice(f.MetaArgs))
+	match, err := process(shell.NewLex(f.Escape), word, shell.EnvsFromSlice(f.MetaArgs))
 	if err != nil {
 		return "", faultAt(s.Place(f.Name), "", "%w", tidy(err))
 	}
