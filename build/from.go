@@ -94,6 +94,20 @@ func (b *build) image(ctx context.Context, w wanted) (layout.Image, error) {
 	return b.storedImage(ctx, w)
 }
 
+// byName writes out a name that could also be the first digits of an image's id,
+// fewer than builder ever prints: what `FROM cafe` means mustn't depend on which
+// images there are.
+func byName(name string) string {
+	const printed, digits = 12, "0123456789abcdef"
+	if len(name) >= printed || strings.Trim(name, digits) != "" {
+		return name
+	}
+	if full, err := layout.ParseName(name); err == nil {
+		return full
+	}
+	return name
+}
+
 // imageState turns an image's config and layers into the state after FROM.
 func (b *build) imageState(img layout.Image) (*stage.State, error) {
 	l := b.env.Store.Layout()

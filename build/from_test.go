@@ -37,3 +37,14 @@ func TestHistoryIsMatchedToTheLayers(t *testing.T) {
 		}
 	}
 }
+
+func TestTheFirstDigitsOfAnIdAreNoBase(t *testing.T) {
+	for name, want := range map[string]string{
+		"cafe": "docker.io/library/cafe:latest", "a": "docker.io/library/a:latest", "7": "docker.io/library/7:latest",
+		"0123456789ab": "0123456789ab", "nginx": "nginx", "cafe:1": "cafe:1", "cafe/a": "cafe/a",
+	} {
+		if got := byName(name); got != want {
+			t.Errorf("%s means %s, not %s", name, got, want)
+		}
+	}
+}

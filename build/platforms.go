@@ -37,7 +37,7 @@ func (w wanted) present(l *layout.Layout) (layout.Image, error) {
 	if err != nil {
 		return layout.Image{}, err
 	}
-	img, err := l.FindFor(w.name, want)
+	img, err := l.FindFor(byName(w.name), want)
 	if errors.Is(err, layout.ErrPlatform) && w.isHere() && img.Index == nil {
 		err = nil
 	}

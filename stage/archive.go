@@ -124,10 +124,9 @@ func archiveEntries(e *layer.Entry, fn func(*layer.Entry) error) error {
 			return nil
 		}
 		if err != nil {
-			return fault.New("make the archive anew, or COPY it where it should stay packed",
-				"the archive %s can't be read: %w", e.Path, err)
+			return brokenArchive(e.Path, err)
 		}
-		entry, err := entryOf(h, tr)
+		entry, err := entryOf(h, archiveContent{tr, e.Path})
 		if err != nil {
 			return err
 		}
@@ -138,6 +137,26 @@ func archiveEntries(e *layer.Entry, fn func(*layer.Entry) error) error {
 			return err
 		}
 	}
+}
+
+// archiveContent is a file's content in an archive. An error in it names the
+// archive.
+type archiveContent struct {
+	io.Reader
+	archive string
+}
+
+func (c archiveContent) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = brokenArchive(c.archive, err)
+	}
+	return n, err
+}
+
+func brokenArchive(name string, err error) error {
+	return fault.New("make the archive anew, or COPY it where it should stay packed",
+		"the archive %s can't be read: %w", name, err)
 }
 
 // entryOf turns a header into an entry; nil for what makes no file.

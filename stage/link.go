@@ -136,7 +136,7 @@ func (r *Runner) layOn(st *State, at Step, in Copy, own *cache.Step) error {
 			return err
 		}
 	}
-	r.advance(st, at, Layer{Tree: tree, Alone: own.Result, Written: true}, step)
+	r.advance(st, at, Layer{Tree: tree, Alone: own.Result, Written: true}, step, in.CreatedBy)
 	return nil
 }
 

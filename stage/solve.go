@@ -88,7 +88,7 @@ func (r *Runner) record(st *State, at Step, j *job, key digest.Digest, result sn
 		return err
 	}
 	r.Report(Made{Step: at, Key: key, Parent: st.Key, Tree: result})
-	r.advance(st, at, Layer{Tree: result, Written: j.written}, step)
+	r.advance(st, at, Layer{Tree: result, Written: j.written}, step, j.createdBy)
 	return nil
 }
 
@@ -134,12 +134,15 @@ func (r *Runner) adoptKnown(st *State, at Step, j *job) bool {
 	}
 	r.Cache.Used(step.Key)
 	r.Report(Cached{Step: at, Key: step.Key, Parent: st.Key})
-	r.advance(st, at, Layer{Tree: step.Result, Written: j.written}, step)
+	r.advance(st, at, Layer{Tree: step.Result, Written: j.written}, step, j.createdBy)
 	return true
 }
 
-func (r *Runner) advance(st *State, at Step, l Layer, step *cache.Step) {
-	st.grow(l, step.CreatedBy, step.Created)
+// advance takes the state over a step. The history has the instruction as it is
+// written in this Dockerfile: the record may come from one that says it in other
+// words.
+func (r *Runner) advance(st *State, at Step, l Layer, step *cache.Step, createdBy string) {
+	st.grow(l, createdBy, step.Created)
 	st.Key = step.Result
 	st.addOutcomes(outcomes{{st.Definition, step.Result}: true})
 	st.ID = shortID(step.Key)

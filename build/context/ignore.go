@@ -76,7 +76,7 @@ func (d *Dir) readInside(rel string) (string, error) {
 		return "", err
 	}
 	if !e.IsRegular() {
-		return "", errors.New("it is no plain file")
+		return "", fault.New("", "it is no plain file")
 	}
 	f, err := d.Open(e)
 	if err != nil {

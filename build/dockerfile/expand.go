@@ -27,11 +27,12 @@ func (x Expander) Word(word string, env []string) (string, error) {
 
 // Words expands a word and splits the result at blanks that aren't quoted.
 func (x Expander) Words(word string, env []string) ([]string, error) {
-	words, err := x.lex().ProcessWords(word, variables(env))
+	vars := within(word, variables(env))
+	words, err := x.lex().ProcessWords(word, vars)
 	if err != nil {
 		return nil, tidy(err)
 	}
-	return words, nil
+	return words, vars.err()
 }
 
 // Command gives the instruction with its words expanded: those of ENV, LABEL,
@@ -83,11 +84,11 @@ func expandWord(lex *shell.Lex, word string, env shell.EnvGetter) (string, error
 	if !strings.ContainsAny(word, "$\\`'\"") {
 		return word, nil
 	}
-	expanded, _, err := lex.ProcessWord(word, env)
+	expanded, err := process(lex, word, env)
 	if err != nil {
 		return "", tidy(err)
 	}
-	return expanded, nil
+	return expanded.Result, nil
 }
 
 // expandPorts expands EXPOSE, where one word may become several.

@@ -82,13 +82,13 @@ func (x *lint) fromLines(stages []instructions.Stage, metaArgs []instructions.Ar
 	lex, env := shell.NewLex(x.f.Escape), variables(x.f.MetaArgs)
 	for _, s := range stages {
 		rules := x.linter.WithMergedConfigFromComments(s.Comments)
-		if base, err := lex.ProcessWordWithMatches(s.BaseName, env); err == nil {
+		if base, err := process(lex, s.BaseName, env); err == nil {
 			x.undeclared(rules, base.Unmatched, s.Location)
 		}
 		if s.Platform == "" {
 			continue
 		}
-		if platform, err := lex.ProcessWordWithMatches(s.Platform, env); err == nil {
+		if platform, err := process(lex, s.Platform, env); err == nil {
 			x.undeclared(rules, platform.Unmatched, s.Location)
 			x.platform(rules, s, platform)
 		}
@@ -112,7 +112,7 @@ func (x *lint) defaultBases(stages []instructions.Stage, metaArgs []instructions
 	}
 	lex, env := shell.NewLex(x.f.Escape), variables(bare.MetaArgs)
 	for _, s := range stages {
-		base, err := lex.ProcessWordWithMatches(s.BaseName, env)
+		base, err := process(lex, s.BaseName, env)
 		if err != nil {
 			return
 		}

@@ -170,9 +170,9 @@ func (x *lint) expand(rules *linter.Linter, st *linted, cmd instructions.Command
 	env := variables(st.env)
 	by := func(lex *shell.Lex) func(string) (string, error) {
 		return func(text string) (string, error) {
-			result, unset, err := lex.ProcessWord(text, env)
-			x.unset(rules, st, cmd, unset)
-			return result, err
+			result, err := process(lex, text, env)
+			x.unset(rules, st, cmd, result.Unmatched)
+			return result.Result, err
 		}
 	}
 	_, isArg := cmd.(*instructions.ArgCommand)
@@ -212,8 +212,8 @@ func (x *lint) arg(rules *linter.Linter, st *linted, c *instructions.ArgCommand)
 		secret(rules, c, "ARG", kv.Key)
 		_, given := x.f.buildArgs[kv.Key]
 		if kv.Value != nil && !given {
-			_, unset, err := shell.NewLex(x.f.Escape).ProcessWord(*kv.Value, variables(st.env))
-			x.unset(rules, st, c, unset)
+			result, err := process(shell.NewLex(x.f.Escape), *kv.Value, variables(st.env))
+			x.unset(rules, st, c, result.Unmatched)
 			if err != nil {
 				return err
 			}

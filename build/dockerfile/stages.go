@@ -141,7 +141,7 @@ func (f *File) setPlatform(s *Stage, word string) error {
 // above the first FROM, and says which of them lacks a value where the result
 // can't be used.
 func (f *File) fromWord(s *Stage, what, word string) (string, error) {
-	match, err := shell.NewLex(f.Escape).ProcessWordWithMatches(word, variables(f.MetaArgs))
+	match, err := process(shell.NewLex(f.Escape), word, variables(f.MetaArgs))
 	if err != nil {
 		return "", faultAt(s.Place(f.Name), "", "%w", tidy(err))
 	}

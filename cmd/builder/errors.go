@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 	"github.com/xrash/smetrics"
@@ -98,16 +99,27 @@ func splitStatus(err error) (exitStatus, error) {
 // render gives an error's lines.
 func render(err error) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n", programName, strings.TrimSpace(err.Error()))
+	fmt.Fprintf(&b, "%s: %s\n", programName, printable(strings.TrimSpace(err.Error())))
 	for _, line := range fault.Detail(err) {
 		fmt.Fprintf(&b, "    %s\n", line)
 	}
 	if remedy := strings.TrimSpace(fault.Remedy(err)); remedy != "" {
-		for line := range strings.SplitSeq(remedy, "\n") {
+		for line := range strings.SplitSeq(printable(remedy), "\n") {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
 	}
 	return b.String()
+}
+
+// printable takes from a text what would steer the terminal: it may quote what a
+// stranger wrote.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
 }
 
 // explain gives a remedy to causes that come from anywhere.

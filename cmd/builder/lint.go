@@ -75,7 +75,7 @@ func printChecked(w io.Writer, found build.Checked) error {
 		excerpt(&b, found.Source, warning.Line, warning.EndLine)
 		fmt.Fprintf(&b, "to mend it: %s\n", warning.Remedy)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, printable(b.String()))
 	return err
 }
 
@@ -121,7 +121,7 @@ func (p *progress) warnings(l build.Linted) {
 	}
 	p.line(p.notes, "%s found in %s (builder bud --check tells more):", count, l.File)
 	for _, w := range l.Warnings {
-		p.line(p.notes, " - %s: %s (line %d)", w.Rule, w.Text, w.Line)
+		p.line(p.notes, " - %s: %s (line %d)", w.Rule, printable(w.Text), w.Line)
 	}
 	annotate(p.notes, l)
 }

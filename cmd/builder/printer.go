@@ -30,7 +30,7 @@ func (p *progress) Report(e build.Event) {
 	defer p.mu.Unlock()
 	switch e := e.(type) {
 	case stage.Started:
-		p.step(e.Step, "Step %d/%d : %s", e.N, e.Total, e.Text)
+		p.step(e.Step, "Step %d/%d : %s", e.N, e.Total, printable(e.Text))
 	case stage.Running:
 		p.step(e.Step, " ---> Running in %.*s", shortLen, e.ID)
 	case stage.Output:
@@ -42,7 +42,7 @@ func (p *progress) Report(e build.Event) {
 	case stage.Done:
 		p.step(e.Step, " ---> %.*s", shortLen, e.ID)
 	case stage.Warning:
-		p.step(e.Step, " ---> [Warning] %s", e.Text)
+		p.step(e.Step, " ---> [Warning] %s", printable(e.Text))
 	case build.Built:
 		p.line(p.out, "Successfully built %s", shortID(e.ID))
 	case build.Tagged:

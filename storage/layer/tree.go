@@ -205,6 +205,9 @@ const maxLinks = 40
 // followed too. What doesn't exist is kept as it is written. The error is
 // ELOOP for too many links and ENOTDIR where a file stands in the way.
 func (t *Tree) Resolve(path string, followLast bool) (string, error) {
+	if len(path) >= unix.PathMax {
+		return "", pathError("resolve", path[:32]+"…", unix.ENAMETOOLONG)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at, links := "", 0

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,8 +57,8 @@ func TestConformance(t *testing.T) {
 
 // suite has a store for each driver.
 type suite struct {
-	binary, dir string
-	base        tree
+	binary, dir, server string
+	base                tree
 }
 
 func newSuite(t *testing.T) *suite {
@@ -68,7 +71,12 @@ func newSuite(t *testing.T) *suite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &suite{binary: os.Getenv("BUILDER_TEST_BINARY"), dir: dir, base: tree{}}
+	files := http.NewServeMux()
+	files.Handle("/", http.FileServer(http.Dir(filepath.Join(dir, "case"))))
+	files.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a page\n") })
+	server := httptest.NewServer(files)
+	t.Cleanup(server.Close)
+	s := &suite{binary: os.Getenv("BUILDER_TEST_BINARY"), dir: dir, server: server.URL, base: tree{}}
 	if s.binary == "" {
 		t.Fatal("BUILDER_TEST_BINARY names no binary to test: run `make test-e2e`")
 	}
@@ -127,7 +135,7 @@ func (s *suite) builder(driver string, env []string, args ...string) (string, er
 	cmd.Dir = s.dir
 	cmd.Env = append([]string{
 		"BUILDER_ROOT=" + s.root(driver), "XDG_RUNTIME_DIR=" + filepath.Join(s.dir, "run"), "HOME=" + s.dir,
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "SERVER=" + s.server,
 	}, env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -157,7 +165,7 @@ func (s *suite) run(t *testing.T, c *testCase) {
 				first = img
 				s.check(t, c, img, out)
 			case img.manifest != first.manifest:
-				t.Fatalf("%s %v: the manifest is %s, not %s", driver, how, img.manifest, first.manifest)
+				t.Fatalf("%s %v: the image is\n%v\nnot\n%v\n%s", driver, how, img, first, out)
 			}
 			if n == 1 && strings.Contains(out, "Running in") {
 				t.Errorf("%s: a step of a known build ran:\n%s", driver, out)
@@ -190,6 +198,9 @@ func (s *suite) fails(t *testing.T, c *testCase, context string) {
 		t.Fatalf("it was built:\n%s", out)
 	}
 	matches(t, out, c.error)
+	if _, err := s.layout(drivers[0]).find(c.name + ":latest"); err == nil {
+		t.Error("an image was named")
+	}
 }
 
 func matches(t *testing.T, text string, expressions []string) {

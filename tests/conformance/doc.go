@@ -17,7 +17,9 @@
 //	output      regular expressions, a line each, for what the build prints
 //	error       the same, for a build that has to fail
 //
-// and all others are files of the build context. A line of tree is
+// and all others are files of the build context, which is the directory
+// case/NAME where builder runs; a web server at $SERVER has it as /NAME. A line
+// of tree is
 //
 //	-rw-r--r-- 0:0 /path "content"
 //	drwxr-xr-x 0:0 /directory

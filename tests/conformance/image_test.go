@@ -30,6 +30,18 @@ type image struct {
 	layers []v1.Descriptor
 }
 
+// String tells images apart.
+func (i *image) String() string {
+	text := i.manifest.String()
+	for _, l := range i.layers {
+		text += fmt.Sprintf("\nlayer %s of %d bytes", l.Digest, l.Size)
+	}
+	for _, h := range i.config.History {
+		text += fmt.Sprintf("\n%s %s %q empty=%v", h.Created, h.Comment, h.CreatedBy, h.EmptyLayer)
+	}
+	return text
+}
+
 // layout is the directory of an OCI image layout.
 type layout string
 
