@@ -40,7 +40,12 @@ func (c *Collector) Usage() ([]*Entry, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return u.entries, u.total(nil), nil
+	h, err := c.heldByOthers()
+	if err != nil {
+		return nil, 0, err
+	}
+	_, err = u.protect(h)
+	return u.entries, u.total(nil), err
 }
 
 // usage is the cache, measured.
