@@ -85,6 +85,11 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, 
 	if env.Snapshots == nil && len(o.Trees) > 0 {
 		return Result{}, ErrNamespace
 	}
+	if env.Snapshots != nil {
+		if err := env.Store.BeginLeases(); err != nil {
+			return Result{}, err
+		}
+	}
 	b, err := prepare(ctx, o, env, r)
 	if err != nil {
 		return Result{}, err
@@ -222,9 +227,13 @@ func (b *build) newRunner() *stage.Runner {
 	}
 	if b.env.Snapshots != nil {
 		r.Pack = b.packer.direct
+		r.Lease = b.lease
 	}
 	return r
 }
+
+// lease keeps what the build uses from being pruned until its session ends.
+func (b *build) lease(names ...digest.Digest) error { return b.env.Store.Lease(b.ctx, names...) }
 
 // report passes an event on, and counts.
 func (b *build) report(e Event) {

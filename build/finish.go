@@ -256,6 +256,9 @@ func (b *build) linkChains(st *stage.State, packings []snapshot.Packing, img *im
 			continue
 		}
 		if own {
+			if err := b.lease(chains[n]); err != nil {
+				return err
+			}
 			if err := b.env.Store.Records().LinkChain(chains[n], l.Tree); err != nil {
 				return err
 			}

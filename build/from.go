@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	digest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -78,12 +79,30 @@ func emptyConfig(p v1.Platform) *layout.ImageConfig {
 // isn't in the store. The state belongs to all who ask for it.
 func (b *build) base(ctx context.Context, w wanted) (*stage.State, error) {
 	return once(b, b.bases, w, func() (*stage.State, error) {
-		img, err := b.image(ctx, w)
-		if err != nil {
-			return nil, err
-		}
-		return b.imageState(img)
+		return b.leased(ctx, func() (*stage.State, error) {
+			img, err := b.image(ctx, w)
+			if err != nil {
+				return nil, err
+			}
+			return b.imageState(img)
+		})
 	}).wait(ctx)
+}
+
+// leased finds the state of an image, and keeps its layers while the build goes
+// on: its name may be taken away from it.
+func (b *build) leased(ctx context.Context, find func() (*stage.State, error)) (st *stage.State, err error) {
+	err = b.env.Store.WithBlobs(ctx, func() error {
+		if st, err = find(); err != nil {
+			return err
+		}
+		var names []digest.Digest
+		for _, l := range st.Layers {
+			names = append(names, l.Tree, l.Blob.Digest)
+		}
+		return b.lease(names...)
+	})
+	return st, err
 }
 
 // image gives the image that a name means: a named context goes first.

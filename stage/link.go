@@ -41,6 +41,9 @@ func (in Copy) link(ctx context.Context, r *Runner, st *State, at Step, sel *sel
 		return err
 	}
 	result := resultOf(key)
+	if err := r.lease(key, result); err != nil {
+		return err
+	}
 	if err := r.inSlot(ctx, func() error { return j.execute(ctx, result) }); err != nil {
 		return err
 	}
@@ -106,6 +109,10 @@ func (r *Runner) packAlone(ctx context.Context, alone snapshot.Key) error {
 // the tree can be made from as well.
 func (r *Runner) layOn(st *State, at Step, in Copy, own *cache.Step) error {
 	tree := linkedKey(st.Key, own.Result)
+	stepKey := keyOf("linked step", linkedInputs(st.Key, own.Key))
+	if err := r.lease(stepKey, tree); err != nil {
+		return err
+	}
 	rec, err := r.Records.Get(own.Result)
 	if err != nil && !errors.Is(err, snapshot.ErrNotFound) {
 		return err
@@ -121,7 +128,7 @@ func (r *Runner) layOn(st *State, at Step, in Copy, own *cache.Step) error {
 		}
 	}
 	step := &cache.Step{
-		Key: keyOf("linked step", linkedInputs(st.Key, own.Key)), Result: tree,
+		Key: stepKey, Result: tree,
 		Parent: st.Key, Follows: st.Key == st.Tree, Version: rules, Kind: strings.ToLower(in.Verb),
 		Instruction: in.Instruction, CreatedBy: in.CreatedBy, Created: own.Created,
 	}

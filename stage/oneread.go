@@ -29,6 +29,9 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 	defer tree.Close()
 	passing := newPassing(sel)
 	result := resultOf(digest.FromString(in.Instruction))
+	if err := r.lease(result); err != nil {
+		return err
+	}
 	if err := r.inSlot(ctx, func() error { return in.pack(ctx, r, st, sel, tree, result) }); err != nil {
 		return err
 	}
@@ -47,6 +50,9 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 		return err
 	}
 	defer unlock()
+	if err := r.lease(key); err != nil {
+		return err
+	}
 	if r.adoptKnown(st, at, j) {
 		return r.Records.Remove(result) // its blob is the same, or nobody's
 	}

@@ -71,6 +71,9 @@ func (r *Runner) solve(ctx context.Context, st *State, at Step, j *job) error {
 		return err
 	}
 	result := resultOf(key)
+	if err := r.lease(key, result); err != nil {
+		return err
+	}
 	if err := r.inSlot(ctx, func() error { return j.execute(ctx, result) }); err != nil {
 		return err
 	}
@@ -99,7 +102,7 @@ func (r *Runner) lookup(key digest.Digest) *cache.Step {
 		return nil
 	}
 	step, err := r.Cache.Step(key)
-	if err != nil || !r.usable(step.Result) {
+	if err != nil || r.lease(key, step.Result) != nil || !r.usable(step.Result) {
 		return nil
 	}
 	return step

@@ -12,6 +12,8 @@ import (
 	"context"
 	"errors"
 
+	digest "github.com/opencontainers/go-digest"
+
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/storage/cache"
@@ -48,6 +50,9 @@ type Runner struct {
 	// Made is told of each layer that was made, before the next step begins: it
 	// is the last of the layers, which may be kept.
 	Made func(layers []Layer)
+	// Lease keeps steps and trees with these keys while the build goes on, if it
+	// isn't nil; it is called before it counts that they are there.
+	Lease func(keys ...digest.Digest) error
 	// Report takes the events of all steps.
 	Report func(Event)
 	// Former gives what stood in a step's place in the last build of the same,
@@ -101,6 +106,14 @@ type Settings struct {
 // Step executes one instruction, or finds its result.
 func (r *Runner) Step(ctx context.Context, st *State, in Instruction, at Step) error {
 	return in.apply(ctx, r, st, at)
+}
+
+// lease calls Lease, where there is one.
+func (r *Runner) lease(keys ...digest.Digest) error {
+	if r.Lease == nil {
+		return nil
+	}
+	return r.Lease(keys...)
 }
 
 // DefinesOnly says whether the Runner is a Definer.

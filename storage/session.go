@@ -203,6 +203,17 @@ func readJournal(dir string) ([]journalled, error) {
 	return trees, nil
 }
 
+// journalTrees gives the trees that a session in dir has made or is making, by
+// driver root and id.
+func journalTrees(dir string) ([][2]string, error) {
+	named, err := readJournal(dir)
+	trees := make([][2]string, len(named))
+	for i, t := range named {
+		trees[i] = [2]string{t.tree.root, t.tree.id}
+	}
+	return trees, err
+}
+
 // safeName reports whether a word can be a name in a directory and leave it
 // for no other.
 func safeName(s string) bool {

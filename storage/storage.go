@@ -24,6 +24,7 @@ import (
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/gc"
 	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/lease"
 	"github.com/builder-oci/builder/storage/lock"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -52,12 +53,14 @@ type Store struct {
 	root, runDir string
 	sessionID    string
 	use          *lock.Lock
+	blobs        *lock.Lock // shared, until BeginLeases
 	layout       *layout.Layout
 	records      *snapshot.Records
 	cache        *cache.Cache
 
 	mu      sync.Mutex
 	session *Session
+	leases  *lease.Book
 	trees   []*snapshot.Store
 }
 
@@ -77,8 +80,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		use.Unlock()
 		return nil, Explain(runDir, err)
 	}
-	s := &Store{root: root, runDir: runDir, sessionID: newSessionID(), use: use}
-	s.layout = openLayout(root).WithSession(s.sessionID)
+	blobs, err := lock.Shared(ctx, filepath.Join(root, blobsLock))
+	if err != nil {
+		use.Unlock()
+		return nil, Explain(root, err)
+	}
+	s := &Store{root: root, runDir: runDir, sessionID: newSessionID(), use: use, blobs: blobs}
+	s.layout = openLayout(root).WithSession(s.sessionID).WithLease(s.leaseBlob)
 	s.records = snapshot.OpenRecords(s.Dir(recordsDir), s.Dir(recordsLock))
 	s.cache = cache.Open(s.Dir(cacheDir), s.Dir(stepLocks))
 	return s, nil
@@ -93,10 +101,15 @@ func (s *Store) Close() error {
 		err = errors.Join(err, trees.Close())
 	}
 	s.trees = nil
+	if s.leases != nil {
+		err = errors.Join(err, s.leases.Close())
+		s.leases = nil
+	}
 	if s.session != nil {
 		err = errors.Join(err, s.session.close())
 		s.session = nil
 	}
+	s.blobs.Unlock()
 	s.use.Unlock()
 	return err
 }
@@ -147,11 +160,11 @@ func (s *Store) Snapshots(ctx context.Context, o snapshot.Options) (*snapshot.St
 // the user namespace, where trees can be removed.
 func (s *Store) Collector(inside bool) *gc.Collector {
 	return gc.New(gc.Parts{
-		Layout: s.layout, Records: s.records, Use: s.use,
+		Layout: s.layout, Records: s.records, Use: s.use, Blobs: s.blobs,
 		// One of its own: it reads all records, which needn't be synced for that.
 		Cache:     cache.Open(s.Dir(cacheDir), s.Dir(stepLocks)),
 		Snapshots: s.Dir(snapshotsDir), Sessions: s.Dir(sessionsDir), Locks: s.Dir(locksDir),
-		Session: s.sessionID, Inside: inside,
+		Session: s.sessionID, Inside: inside, Journal: journalTrees,
 	})
 }
 
@@ -165,6 +178,8 @@ const (
 	sessionsDir   = "sessions"
 	locksDir      = "locks"
 	storeLock     = "locks/store"
+	blobsLock     = "locks/blobs"
+	leasesLock    = "locks/leases"
 	indexLock     = "locks/index"
 	recordsLock   = "locks/records"
 	stepLocks     = "locks/steps"

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	units "github.com/docker/go-units"
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
@@ -23,14 +22,14 @@ func cacheCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name:   "ls",
-				Usage:  "List the cached steps, the last used first",
+				Usage:  "List cached steps and cache mounts, the last used first",
 				Flags:  []cli.Flag{textOrJSON()},
 				Action: noArguments(insideNamespace(cacheList)),
 			},
 			{
 				Name:      "rm",
-				Usage:     "Remove cached steps, and those that stand on them",
-				ArgsUsage: "STEP [STEP...]",
+				Usage:     "Remove cached steps, with those that stand on them, and cache mounts",
+				ArgsUsage: "ID [ID...]",
 				Flags:     []cli.Flag{textOrJSON()},
 				Action:    cacheRemove,
 			},
@@ -48,15 +47,6 @@ func cacheCommand() *cli.Command {
 			},
 		},
 	}
-}
-
-func pruneFlags() []cli.Flag {
-	return append([]cli.Flag{
-		&cli.StringFlag{Name: "keep-storage", Usage: "leave what was used last, up to `SIZE`, such as 5GB"},
-		&cli.StringSliceFlag{Name: "filter", Usage: "`until=DURATION`: only what wasn't used for so long, such as 24h"},
-		&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "don't ask"},
-		textOrJSON(),
-	}, granted("all", "a")...)
 }
 
 // textOrJSON is --format of commands that have no templates.
@@ -99,21 +89,56 @@ func insideNamespace(action func(*cli.Context, *gc.Collector) error) cli.ActionF
 // cacheEntry is one line of `cache ls`.
 type cacheEntry struct {
 	ID          string        `json:"id"`
-	Key         digest.Digest `json:"key"`
+	Key         digest.Digest `json:"key,omitempty"`
+	Type        string        `json:"type"`
 	Kind        string        `json:"kind"`
 	Instruction string        `json:"instruction,omitempty"`
+	Mount       string        `json:"mount,omitempty"`
 	Created     time.Time     `json:"created,omitzero"`
 	Used        time.Time     `json:"used"`
 	Size        int64         `json:"size"`
 	Shared      bool          `json:"shared"`
+	InUse       bool          `json:"inUse"`
 }
 
 func newCacheEntry(e *gc.Entry) cacheEntry {
-	entry := cacheEntry{ID: shortID(e.Key), Key: e.Key, Kind: "base", Used: e.Used.UTC(), Size: e.Bytes, Shared: e.Shared}
-	if e.Step != nil {
+	entry := cacheEntry{
+		ID: e.ID(), Key: e.Key, Type: e.Type(), Kind: "base",
+		Used: e.Used.UTC(), Size: e.Bytes, Shared: e.Shared, InUse: e.InUse,
+	}
+	switch {
+	case e.Step != nil:
 		entry.Kind, entry.Instruction, entry.Created = e.Step.Kind, e.Step.Instruction, e.Step.Created
+	case e.Mount != nil:
+		entry.Kind, entry.Mount, entry.Created = "mount", e.Mount.ID, e.Mount.Created
 	}
 	return entry
+}
+
+// text says what the entry is.
+func (e cacheEntry) text() string {
+	switch e.Kind {
+	case "base":
+		return "<the tree of a base image that was removed>"
+	case "mount":
+		return "<cache mount> " + oneLine(e.Mount)
+	}
+	return oneLine(e.Instruction)
+}
+
+// notes says what the size alone doesn't.
+func (e cacheEntry) notes() string {
+	var notes []string
+	if e.Shared {
+		notes = append(notes, "an image's")
+	}
+	if e.InUse {
+		notes = append(notes, "in use")
+	}
+	if len(notes) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(notes, ", ") + ")"
 }
 
 func cacheList(c *cli.Context, collector *gc.Collector) error {
@@ -135,17 +160,10 @@ func cacheList(c *cli.Context, collector *gc.Collector) error {
 }
 
 func printCache(w io.Writer, entries []cacheEntry, total int64) error {
-	rows := [][]string{{"STEP", "LAST USED", "SIZE", "INSTRUCTION"}}
+	rows := [][]string{{"ID", "LAST USED", "SIZE", "INSTRUCTION"}}
 	now := time.Now()
 	for _, e := range entries {
-		text, bytes := oneLine(e.Instruction), size(e.Size)
-		if e.Kind == "base" {
-			text = "<the tree of a base image that was removed>"
-		}
-		if e.Shared {
-			bytes += " (an image's)"
-		}
-		rows = append(rows, []string{e.ID, ago(e.Used, now), bytes, text})
+		rows = append(rows, []string{e.ID, ago(e.Used, now), size(e.Size) + e.notes(), e.text()})
 	}
 	if err := table(w, rows); err != nil {
 		return err
@@ -156,73 +174,9 @@ func printCache(w io.Writer, entries []cacheEntry, total int64) error {
 
 func cacheRemove(c *cli.Context) error {
 	if c.NArg() == 0 {
-		return usageError(c.Command.HelpName, "%s needs the ids of steps", c.Command.HelpName)
+		return usageError(c.Command.HelpName, "%s needs the ids of steps or cache mounts", c.Command.HelpName)
 	}
 	return insideNamespace(func(c *cli.Context, collector *gc.Collector) error {
 		return printPruned(c)(collector.Remove(c.Context, c.Args().Slice()))
 	})(c)
-}
-
-func cachePrune(c *cli.Context) error {
-	limits, err := pruneLimits(c)
-	if err != nil {
-		return err
-	}
-	if !userns.Inside() && !c.Bool("force") {
-		if err := confirm(c, "remove cached steps, so that the next builds execute them again"); err != nil {
-			return err
-		}
-	}
-	return insideNamespace(func(c *cli.Context, collector *gc.Collector) error {
-		return printPruned(c)(collector.Prune(c.Context, limits))
-	})(c)
-}
-
-// pruneLimits reads what is to stay.
-func pruneLimits(c *cli.Context) (gc.Limits, error) {
-	var l gc.Limits
-	if text := c.String("keep-storage"); text != "" {
-		var err error
-		if l.Keep, err = units.FromHumanSize(text); err != nil || l.Keep < 0 {
-			return l, usageError(c.Command.HelpName, "--keep-storage %q is no size, such as 5GB", text)
-		}
-	}
-	for _, filter := range c.StringSlice("filter") {
-		name, value, _ := strings.Cut(filter, "=")
-		age, err := time.ParseDuration(value)
-		if name != "until" || err != nil || age < 0 {
-			return l, usageError(c.Command.HelpName, "--filter %q isn't known: it can be until=DURATION, such as until=24h", filter)
-		}
-		l.Before = time.Now().Add(-age)
-	}
-	if c.String("keep-storage") == "" && !l.Before.IsZero() {
-		l.Keep = -1
-	}
-	return l, nil
-}
-
-// printPruned gives what prints the outcome of a removal.
-func printPruned(c *cli.Context) func(gc.Pruned, error) error {
-	return func(p gc.Pruned, err error) error {
-		if err != nil {
-			return err
-		}
-		entries := make([]cacheEntry, 0, len(p.Steps))
-		for _, e := range p.Steps {
-			entries = append(entries, newCacheEntry(e))
-		}
-		if c.String("format") == "json" {
-			return printJSON(c.App.Writer, struct {
-				Removed []cacheEntry `json:"removed"`
-				Freed   int64        `json:"freed"`
-			}{entries, p.Bytes})
-		}
-		for _, e := range entries {
-			if _, err := fmt.Fprintln(c.App.Writer, e.ID); err != nil {
-				return err
-			}
-		}
-		_, err = fmt.Fprintf(c.App.Writer, "Total reclaimed space: %s\n", size(p.Bytes))
-		return err
-	}
 }

@@ -66,7 +66,7 @@ func boundCache(c *cli.Context, store *storage.Store, made []snapshot.Key) {
 	if err != nil && c.Err() == nil {
 		slog.Warn("the cache couldn't be kept within its limit", "error", err)
 	}
-	if len(p.Steps) > 0 {
-		slog.Info("the cache was kept within its limit", "steps", len(p.Steps), "freed", size(p.Bytes))
+	if len(p.Entries) > 0 {
+		slog.Info("the cache was kept within its limit", "entries", len(p.Entries), "freed", size(p.Bytes))
 	}
 }

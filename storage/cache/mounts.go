@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,8 +60,19 @@ type MountDir struct {
 	lock *lock.Lock
 }
 
-// Release lets the directory go. Nobody may be using Path any more.
-func (d *MountDir) Release() { d.lock.Unlock() }
+// Release lets the directory go, and notes when. Nobody may be using Path any
+// more.
+func (d *MountDir) Release() {
+	noteMountUse(d.Path)
+	d.lock.Unlock()
+}
+
+// noteMountUse sets the time of the lock beside a cache mount's content. What is
+// lost by an error is only that.
+func noteMountUse(path string) {
+	now := time.Now()
+	_ = os.Chtimes(filepath.Join(filepath.Dir(path), mountLock), now, now)
+}
 
 // HoldMount takes the cache mount that key names, waiting for others as sharing
 // has it, and makes it where it isn't there: fill is given a path at which
@@ -84,16 +96,14 @@ func (c *Cache) HoldMount(ctx context.Context, key Key, id string, sharing Shari
 			continue // removed meanwhile
 		}
 		ready, err := readyMount(ctx, l, dir, id, sharing, fill)
-		if err == nil && ready {
-			now := time.Now()
-			err = os.Chtimes(filepath.Join(dir, mountLock), now, now)
-		}
 		if err != nil {
 			l.Unlock()
 			return nil, fmt.Errorf("cache mount %s: %w", id, err)
 		}
 		if ready {
-			return &MountDir{Path: filepath.Join(dir, mountData), lock: l}, nil
+			d := &MountDir{Path: filepath.Join(dir, mountData), lock: l}
+			noteMountUse(d.Path)
+			return d, nil
 		}
 		l.Unlock()
 	}
@@ -110,7 +120,7 @@ func lockMount(ctx context.Context, dir string, sharing Sharing) (l *lock.Lock, 
 	_, missing := os.Lstat(filepath.Join(dir, mountData))
 	switch {
 	case sharing == Private:
-		l, free, err = lock.TryExclusive(path)
+		l, free, err = tryMount(ctx, path)
 	case sharing == Shared && missing == nil:
 		l, err = lock.Shared(ctx, path)
 		free = true
@@ -129,6 +139,23 @@ func lockMount(ctx context.Context, dir string, sharing Sharing) (l *lock.Lock, 
 		return nil, true, nil
 	}
 	return l, true, nil
+}
+
+// tryMount locks a private cache mount, if nobody has it for longer than it takes
+// to see whether it is in use.
+func tryMount(ctx context.Context, path string) (l *lock.Lock, free bool, err error) {
+	const tries, pause = 4, 2 * time.Millisecond
+	for range tries {
+		if l, free, err = lock.TryExclusive(path); err != nil || free {
+			return l, free, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+	return nil, false, nil
 }
 
 // readyMount makes the content of a locked directory where there is none. It
@@ -180,9 +207,7 @@ func (c *Cache) Mounts() ([]MountInfo, error) {
 		if text, err := os.ReadFile(filepath.Join(dir, mountInfo)); err == nil {
 			_ = json.Unmarshal(text, &m) // one that says nothing is listed as well
 		}
-		if st, err := os.Lstat(filepath.Join(dir, mountLock)); err == nil {
-			m.Used = st.ModTime()
-		}
+		m.Used = c.MountUsed(m)
 		mounts = append(mounts, m)
 	}
 	return mounts, nil
@@ -191,6 +216,35 @@ func (c *Cache) Mounts() ([]MountInfo, error) {
 // MountPath is where the content of a cache mount is.
 func (c *Cache) MountPath(m MountInfo) string {
 	return filepath.Join(c.dir, mountsDir, m.Name, mountData)
+}
+
+// MountInUse reports whether a command holds a cache mount. For a moment nobody
+// can take it.
+func (c *Cache) MountInUse(m MountInfo) bool {
+	path := filepath.Join(c.dir, mountsDir, m.Name, mountLock)
+	if _, err := os.Lstat(path); err != nil {
+		return false
+	}
+	l, free, err := lock.TryExclusive(path)
+	l.Unlock()
+	return err == nil && !free
+}
+
+// MountUsed tells when a command last took or gave back a cache mount.
+func (c *Cache) MountUsed(m MountInfo) time.Time {
+	st, err := os.Lstat(filepath.Join(c.dir, mountsDir, m.Name, mountLock))
+	if err != nil {
+		return time.Time{}
+	}
+	return st.ModTime()
+}
+
+// Place gives the digest that names a cache mount, in hexadecimal digits, and the
+// number of this directory of it.
+func (m MountInfo) Place() (hex string, n int) {
+	hex, number, _ := strings.Cut(m.Name, ".")
+	n, _ = strconv.Atoi(number) // HoldMount makes no others
+	return hex, n
 }
 
 // RemoveMount removes a cache mount, or reports false where somebody holds it.

@@ -6,9 +6,10 @@
 // its images and of the cached steps, with those that they stand on, and the
 // blobs that these were packed into, unless they were freed with an image; and
 // whatever another command is about to make something of. The last can't be
-// told from rubbish, so nothing is removed but under the exclusive store lock,
-// which nobody waits for: where others use the store, what a removal set free
-// is noted in a file and goes with a later command.
+// told from rubbish, so that rubbish is removed only under the exclusive store
+// lock, which nobody waits for: where others use the store, what a removal set
+// free is noted in a file and goes with a later command. Pruning is finer: what it
+// takes was known to be somebody's, and who uses it has leased it.
 package gc
 
 import (
@@ -37,12 +38,16 @@ type Parts struct {
 	Layout  *layout.Layout
 	Records *snapshot.Records
 	Cache   *cache.Cache
-	// Use is the store lock, held shared.
-	Use *lock.Lock
+	// Use is the store lock, held shared. Blobs is that of who counts on blobs
+	// without leases, held shared as well or not at all.
+	Use, Blobs *lock.Lock
 	// Snapshots, Sessions and Locks are directories of the store.
 	Snapshots, Sessions, Locks string
 	// Session is the caller's own, which is not rubbish.
 	Session string
+	// Journal gives the trees that a session has made or is making, by driver
+	// root and id.
+	Journal func(sessionDir string) ([][2]string, error)
 	// Inside says that the process is in the user namespace: only there can
 	// trees be removed.
 	Inside bool
@@ -77,6 +82,8 @@ const (
 	freedFile = "freed"
 	// cleanedFile was last written when the whole store was looked through.
 	cleanedFile = "cleaned"
+	leasesFile  = "leases"
+	blobsFile   = "blobs"
 	stepsDir    = "steps"
 )
 

@@ -69,6 +69,7 @@ func newBench(t *testing.T) *bench {
 		Records:   snapshot.OpenRecords(at("snapshots/records"), at("locks/records")),
 		Cache:     steps,
 		Snapshots: at("snapshots"), Sessions: at("sessions"), Locks: at("locks"), Session: "mine", Inside: true,
+		Journal: func(string) ([][2]string, error) { return nil, nil },
 	})}
 	must(t, b.Layout.Create())
 	b.Use = b.use(t)

@@ -20,6 +20,10 @@ type Entry struct {
 	// left. Step is nil for the latter.
 	Key  cache.Key
 	Step *cache.Step
+	// Mount is set for a directory of RUN --mount=type=cache, which has no key.
+	Mount *cache.MountInfo
+	// InUse says that a running command uses it, so that it can't be removed.
+	InUse bool
 	// Used is when a build has last used it, or a step that stands on it.
 	Used time.Time
 	// Bytes are those of its tree, blobs and log. They are free when it is
@@ -36,7 +40,12 @@ func (c *Collector) Usage() ([]*Entry, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return u.entries, u.total(nil), nil
+	h, err := c.heldByOthers()
+	if err != nil {
+		return nil, 0, err
+	}
+	_, err = u.protect(h)
+	return u.entries, u.total(nil), err
 }
 
 // usage is the cache, measured.
@@ -49,12 +58,13 @@ type usage struct {
 	own     map[cache.Key]int64    // bytes of a step's record and log
 	bytes   map[cache.Key]int64    // of the records that only steps lead to
 	records map[cache.Key]*snapshot.Record
+	sizes   map[string]int64 // to be remembered
 }
 
 func (c *Collector) measure() (*usage, error) {
 	u := &usage{
 		c: c, above: map[cache.Key][]*Entry{}, images: map[cache.Key]bool{},
-		own: map[cache.Key]int64{}, bytes: map[cache.Key]int64{},
+		own: map[cache.Key]int64{}, bytes: map[cache.Key]int64{}, sizes: map[string]int64{},
 	}
 	roots, err := c.imageRoots()
 	if err != nil {
@@ -77,14 +87,16 @@ func (c *Collector) measure() (*usage, error) {
 		return nil, err
 	}
 	u.addBases()
+	if err := u.addMounts(); err != nil {
+		return nil, err
+	}
 	u.sort()
-	return u, nil
+	return u, u.c.Cache.PutSizes(u.sizes)
 }
 
 // measureRecords measures the trees and blobs of all live records.
 func (u *usage) measureRecords() error {
-	known, sizes := u.c.Cache.Sizes(), map[string]int64{}
-	added := false
+	known := u.c.Cache.Sizes()
 	for key, rec := range u.records {
 		for root, ref := range rec.Trees {
 			name := root + "/" + ref.ID
@@ -94,9 +106,8 @@ func (u *usage) measureRecords() error {
 				if bytes, err = diskUsage(snapshot.TreePath(u.c.Snapshots, root, ref.ID)); err != nil {
 					return err
 				}
-				added = true
 			}
-			sizes[name] = bytes
+			u.sizes[name] = bytes
 			u.bytes[key] += bytes
 		}
 		for _, p := range rec.Packings {
@@ -105,10 +116,7 @@ func (u *usage) measureRecords() error {
 			}
 		}
 	}
-	if !added && len(sizes) == len(known) {
-		return nil
-	}
-	return u.c.Cache.PutSizes(sizes)
+	return nil
 }
 
 func (u *usage) addSteps() error {
@@ -188,13 +196,22 @@ func (u *usage) sort() {
 	})
 }
 
-// total gives the bytes that only the cache holds once the steps in gone went:
+// set are entries that are to go.
+type set map[*Entry]bool
+
+// total gives the bytes that only the cache holds once the entries in gone went:
 // a base's go with the last step that stands on it.
-func (u *usage) total(gone map[cache.Key]bool) int64 {
+func (u *usage) total(gone set) int64 {
 	needed := map[cache.Key]bool{}
 	var bytes int64
 	for _, e := range u.entries {
-		if e.Step == nil || gone[e.Key] {
+		if gone[e] {
+			continue
+		}
+		if e.Mount != nil {
+			bytes += e.Bytes
+		}
+		if e.Step == nil {
 			continue
 		}
 		if !e.Shared {

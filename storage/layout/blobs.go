@@ -100,6 +100,9 @@ func (l *Layout) PutBlob(ctx context.Context, r io.Reader) (v1.Descriptor, error
 // already and right is left alone; a damaged one is replaced.
 func (l *Layout) PutBytes(ctx context.Context, data []byte) (v1.Descriptor, error) {
 	d := digest.FromBytes(data)
+	if err := l.lease(d); err != nil {
+		return v1.Descriptor{}, err
+	}
 	if _, err := l.ReadBlob(d); err == nil {
 		return v1.Descriptor{Digest: d, Size: int64(len(data))}, nil
 	}
@@ -146,6 +149,9 @@ func (w *BlobWriter) Commit(d digest.Digest) error {
 		return errors.Join(err, w.Cancel())
 	}
 	if err := w.file.Close(); err != nil {
+		return errors.Join(err, os.Remove(w.file.Name()))
+	}
+	if err := w.layout.lease(d); err != nil {
 		return errors.Join(err, os.Remove(w.file.Name()))
 	}
 	if w.layout.verified(v1.Descriptor{Digest: d, Size: w.size}) {

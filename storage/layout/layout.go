@@ -67,13 +67,14 @@ type Layout struct {
 	lockFile  string
 	freedFile string
 	session   string
+	lease     func(digest.Digest) error
 	written   *sync.Map // digests of blobs that this process has written and not synced yet
 }
 
 // Open gives the layout in dir, whose index.json is changed under lockFile.
 // Nothing is read or made yet.
 func Open(dir, lockFile string) *Layout {
-	return &Layout{dir: dir, lockFile: lockFile, session: "none", written: &sync.Map{}}
+	return &Layout{dir: dir, lockFile: lockFile, session: "none", lease: func(digest.Digest) error { return nil }, written: &sync.Map{}}
 }
 
 // WithSession gives the same layout with id in the names of the temporary files
@@ -89,6 +90,15 @@ func (l *Layout) WithFreed(file string) *Layout {
 	noting := *l
 	noting.freedFile = file
 	return &noting
+}
+
+// WithLease gives the same layout with a function that is told the digest of
+// each blob that is about to be stored, before it is looked whether that is there
+// already: so nobody removes it.
+func (l *Layout) WithLease(lease func(digest.Digest) error) *Layout {
+	leasing := *l
+	leasing.lease = lease
+	return &leasing
 }
 
 // Dir is the directory of the layout.

@@ -7,14 +7,19 @@
 // Whoever holds several locks has taken them in this order:
 //
 //  1. locks/store: the whole store. Every command that uses the store holds it
-//     shared; clean-up holds it exclusively, and never waits for it.
+//     shared; clean-up holds it exclusively, and never waits for it. Then
+//     locks/blobs, shared by who counts on blobs without leasing them: every
+//     command but builds that execute, and those while they find or fetch an
+//     image. Pruning beside others only tries to get it exclusively.
 //  2. sessions/<id>: one live command's own, held exclusively until it ends.
 //     Others only try it, to learn whether the command still lives.
 //  3. locks/steps/<key>: making one step, and then, within, unpacking the layers
 //     from one key upward. A worker holds one of each at most: unpacking waits
 //     for no step. While a step is made too: cache/mounts/*/lock, those of one
 //     RUN in the order of their names.
-//  4. locks/index and locks/records: one read, change and rename of index.json
+//  4. locks/leases: shared while a lease is written, exclusive while somebody
+//     prunes beside others.
+//  5. locks/index and locks/records: one read, change and rename of index.json
 //     or of a record. Nothing else is taken while one of them is held.
 //
 // # Life of the files
@@ -104,6 +109,9 @@ func (l *Lock) Names(path string) bool {
 	named, err := os.Lstat(path)
 	return err == nil && os.SameFile(held, named)
 }
+
+// Held says whether Unlock hasn't been called yet.
+func (l *Lock) Held() bool { return l != nil && l.file != nil }
 
 // Unlock lets the lock go. A second call does nothing.
 func (l *Lock) Unlock() {
