@@ -110,8 +110,11 @@ type cacheEntry struct {
 
 func newCacheEntry(e *gc.Entry) cacheEntry {
 	entry := cacheEntry{ID: shortID(e.Key), Key: e.Key, Kind: "base", Used: e.Used.UTC(), Size: e.Bytes, Shared: e.Shared}
-	if e.Step != nil {
+	switch {
+	case e.Step != nil:
 		entry.Kind, entry.Instruction, entry.Created = e.Step.Kind, e.Step.Instruction, e.Step.Created
+	case e.Failure != nil:
+		entry.Kind, entry.Instruction, entry.Created = "failed", e.Failure.Instruction, e.Failure.Failed
 	}
 	return entry
 }
@@ -141,6 +144,9 @@ func printCache(w io.Writer, entries []cacheEntry, total int64) error {
 		text, bytes := oneLine(e.Instruction), size(e.Size)
 		if e.Kind == "base" {
 			text = "<the tree of a base image that was removed>"
+		}
+		if e.Kind == "failed" {
+			text += " (failed)"
 		}
 		if e.Shared {
 			bytes += " (an image's)"

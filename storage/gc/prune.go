@@ -96,7 +96,7 @@ func find(entries []*Entry, id string) (*Entry, error) {
 	digits := strings.TrimPrefix(id, string(digest.SHA256)+":")
 	var found *Entry
 	for _, e := range entries {
-		if e.Step == nil || !strings.HasPrefix(e.Key.Encoded(), digits) {
+		if e.isBase() || !strings.HasPrefix(e.Key.Encoded(), digits) {
 			continue
 		}
 		if found != nil {
@@ -123,7 +123,7 @@ func (u *usage) pick(l Limits) []*Entry {
 		if l.Keep >= 0 && left <= l.Keep && !l.everything() {
 			break
 		}
-		if e.Step == nil || !l.Before.IsZero() && !e.Used.Before(l.Before) {
+		if e.isBase() || !l.Before.IsZero() && !e.Used.Before(l.Before) {
 			continue
 		}
 		if l.Keep > 0 && e.Shared {
@@ -179,10 +179,13 @@ func (c *Collector) drop(ctx context.Context, pick func(*usage) ([]*Entry, error
 
 // withAbove adds a step and all that stand on it.
 func (u *usage) withAbove(e *Entry, gone map[cache.Key]bool) {
-	if e.Step == nil || gone[e.Key] {
+	if e.isBase() || gone[e.Key] {
 		return
 	}
 	gone[e.Key] = true
+	if e.Step == nil {
+		return
+	}
 	for _, later := range u.above[e.Step.Result] {
 		u.withAbove(later, gone)
 	}
@@ -199,7 +202,7 @@ func (c *Collector) forget(ctx context.Context, u *usage, steps []*Entry, all bo
 		return err
 	}
 	for _, e := range steps {
-		if err := c.Cache.RemoveStep(e.Step); err != nil {
+		if err := c.forgetEntry(e); err != nil {
 			return err
 		}
 	}
@@ -217,13 +220,20 @@ func (c *Collector) forget(ctx context.Context, u *usage, steps []*Entry, all bo
 	return err
 }
 
+func (c *Collector) forgetEntry(e *Entry) error {
+	if e.Failure != nil {
+		return c.Cache.RemoveFailure(e.Key)
+	}
+	return c.Cache.RemoveStep(e.Step)
+}
+
 // blobsOf gives the blobs that only these steps have.
 func (u *usage) blobsOf(steps []*Entry) []digest.Digest {
 	records := map[snapshot.Key]*snapshot.Record{}
 	rest := map[snapshot.Key]*snapshot.Record{}
 	gone := map[cache.Key]bool{}
 	for _, e := range steps {
-		gone[e.Step.Result] = true
+		gone[e.trees()[0]] = true
 	}
 	for key, rec := range u.records {
 		if gone[key] {
