@@ -41,6 +41,9 @@ type Result struct {
 	Steps, Cached int
 	// Made are the trees that were made, also by a build that failed.
 	Made []snapshot.Key
+	// Forgotten says that failed steps of earlier builds aren't kept any more,
+	// whose trees clean-up can remove.
+	Forgotten bool
 }
 
 // build is one build in progress.
@@ -125,7 +128,10 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, 
 	if err != nil {
 		return Result{}, err
 	}
-	return b.finish(ctx)
+	if result, err = b.finish(ctx); err == nil {
+		result.Forgotten = b.forgetFailures()
+	}
+	return result, err
 }
 
 // prepare reads the Dockerfile and settles which stages are needed.

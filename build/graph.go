@@ -248,6 +248,10 @@ func (b *build) step(ctx context.Context, s *dockerfile.Stage, st *stage.State, 
 	if errors.Is(err, ErrNamespace) || ctx.Err() != nil {
 		return err
 	}
+	var failed *stage.Failed
+	if errors.As(err, &failed) {
+		err = b.keep(s, in, failed, err)
+	}
 	return fault.At(in.Place(b.file.Name), err)
 }
 

@@ -72,6 +72,7 @@ func (s *contextSource) close() {
 type contextFiles struct {
 	dir     *buildcontext.Dir
 	digests *cache.Files // nil where nothing is remembered
+	place   contextPlace
 	// gitModes says that of a mode only the owner's executable bit counts.
 	gitModes bool
 	ahead    digesting
@@ -102,7 +103,21 @@ func openContext(p contextPlace, c *cache.Cache) (*contextFiles, error) {
 	if err != nil {
 		return nil, err
 	}
-	return filesOf(d, digests), nil
+	f := filesOf(d, digests)
+	f.place = p
+	return f, nil
+}
+
+// Origin is nil where the directory ends with the build.
+func (f *contextFiles) Origin() *stage.Origin {
+	if f.place.fetched || f.place.dir == "" {
+		return nil
+	}
+	o := &stage.Origin{Dir: f.dir.Root(), GitModes: f.gitModes}
+	if f.place.dockerfile != "" {
+		o.Dockerfile = absolutePath(f.place.dockerfile)
+	}
+	return o
 }
 
 // filesOf gives the files of an open directory; digests is nil where none are

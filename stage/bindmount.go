@@ -14,11 +14,11 @@ import (
 // BindMount is type=bind: files of the build context, a stage or an image. What
 // the command writes to them is thrown away.
 type BindMount struct {
-	Target string
-	From   Source
+	Target string `json:"target"`
+	From   Source `json:"-"`
 	// Source is the path in From, "" for all of it.
-	Source   string
-	ReadOnly bool
+	Source   string `json:"source,omitempty"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
 }
 
 func (m BindMount) declaration() string {

@@ -21,26 +21,27 @@ import (
 // CacheMount is type=cache: a directory that lasts from build to build, and that
 // builds which name it alike have in common.
 type CacheMount struct {
-	Target string
-	ID     string
+	Target string `json:"target"`
+	ID     string `json:"id"`
 	// Sharing is cache.Shared where it is "".
-	Sharing cache.Sharing
+	Sharing cache.Sharing `json:"sharing,omitempty"`
 	// From is what the directory holds at first, nil for nothing. A directory
 	// that began otherwise is another one.
-	From Source
+	From Source `json:"-"`
 	// Source is the path in From; without From, the directory inside that is
 	// mounted.
-	Source   string
-	ReadOnly bool
+	Source   string `json:"source,omitempty"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
 	// Owner is whom a new directory belongs to, and what its mode is.
-	Owner Owner
+	Owner Owner `json:"owner,omitzero"`
 }
 
 // Owner is what uid=, gid= and mode= say of a mount's file or directory. A nil
 // member wasn't given.
 type Owner struct {
-	UID, GID *uint32
-	Mode     *uint32 // permission bits
+	UID  *uint32 `json:"uid,omitempty"`
+	GID  *uint32 `json:"gid,omitempty"`
+	Mode *uint32 `json:"mode,omitempty"` // permission bits
 }
 
 // given says whether any of them is.
@@ -140,9 +141,10 @@ func (a *attachment) hold(ctx context.Context, mounts []Mount, shows []*shown) e
 	return nil
 }
 
-// fill makes the directory as it is at first.
+// fill makes the directory as it is at first: empty, too, where what it should
+// begin with can't be had any more.
 func (m CacheMount) fill(ctx context.Context, a *attachment, s *shown, path string) error {
-	if s == nil {
+	if s == nil || s.files == nil {
 		if err := os.Mkdir(path, 0o755); err != nil {
 			return err
 		}

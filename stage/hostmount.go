@@ -8,9 +8,9 @@ import (
 // HostMount is buildah's --volume: a directory or file of the host that every
 // RUN sees. What it holds is in no key, and what a command writes there stays.
 type HostMount struct {
-	Source   string // absolute
-	Target   string
-	ReadOnly bool
+	Source   string `json:"source"` // absolute
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
 }
 
 func (m HostMount) declaration() string {

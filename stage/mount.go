@@ -125,9 +125,9 @@ func readOnly(ro bool) string {
 
 // TmpfsMount is type=tmpfs: a directory in memory that ends with the command.
 type TmpfsMount struct {
-	Target   string
-	Size     int64 // bytes at most; 0 leaves it to the kernel
-	ReadOnly bool
+	Target   string `json:"target"`
+	Size     int64  `json:"size,omitempty"` // bytes at most; 0 leaves it to the kernel
+	ReadOnly bool   `json:"readOnly,omitempty"`
 }
 
 func (m TmpfsMount) declaration() string {

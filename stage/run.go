@@ -189,9 +189,12 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 	if err != nil {
 		return err
 	}
-	err = in.logged(ctx, r, active, spec, at, j, result)
+	exit, err := in.logged(ctx, r, active, spec, at, j, result)
 	if broken := release(); broken != nil && ctx.Err() == nil {
 		err = withoutNetwork(broken, err, j.log)
+	}
+	if err != nil && exit.Code != 0 && ctx.Err() == nil && !errors.Is(err, unix.ENOTCONN) {
+		return in.keep(r, st, active, spec, shows, result, err)
 	}
 	if err != nil {
 		return err
@@ -202,11 +205,12 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 	return active.Commit(result)
 }
 
-// logged runs the command and keeps what it prints.
-func (in Run) logged(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox.Spec, at Step, j *job, result snapshot.Key) error {
+// logged runs the command and keeps what it prints. With an error comes how the
+// command ended, if it ran.
+func (in Run) logged(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox.Spec, at Step, j *job, result snapshot.Key) (sandbox.Exit, error) {
 	path, file, err := r.Cache.LogFile(result)
 	if err != nil {
-		return err
+		return sandbox.Exit{}, err
 	}
 	out := newOutput(r, at, file)
 	j.log = path
@@ -216,42 +220,52 @@ func (in Run) logged(ctx context.Context, r *Runner, active *snapshot.Active, sp
 		err = cerr
 	}
 	if errors.Is(err, unix.ENOTCONN) {
-		return fuseError(err, path, out.tail())
+		return exit, fuseError(err, path, out.tail())
 	}
 	if err != nil {
-		return err
+		return exit, err
 	}
 	if exit.Code != 0 {
-		return exitError(exit, path, out.tail())
+		return exit, exitError(exit, path, out.tail())
 	}
-	return nil
+	return exit, nil
 }
 
 // runIn mounts the snapshot, runs the command over it, and leaves in its upper
 // directory what the command changed, less the sandbox's own mount points.
 func runIn(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox.Spec, out *output) (sandbox.Exit, error) {
-	var points []snapshot.MountPoint
-	for _, p := range sandbox.MountPoints(spec) {
-		points = append(points, snapshot.MountPoint{Path: p.Path, Dir: p.Dir})
-	}
-	undo, err := active.MakeMountPoints(points)
-	if err != nil {
-		return sandbox.Exit{}, err
-	}
-	spec.RootFS, err = active.Mount(ctx)
+	undo, err := mountRoot(ctx, active, &spec)
 	if err != nil {
 		return sandbox.Exit{}, err
 	}
 	spec.Stdout, spec.Stderr = out.stdout(), out.stderr()
 	exit, err := r.Sandbox.Run(ctx, spec)
 	// Without its file system the command failed, too, or couldn't be run.
-	if uerr := active.Unmount(ctx); err == nil || errors.Is(uerr, unix.ENOTCONN) {
+	uerr := active.Unmount(ctx)
+	if err == nil || errors.Is(uerr, unix.ENOTCONN) {
 		err = uerr
 	}
-	if err != nil {
-		return exit, err
+	if uerr == nil {
+		uerr = undo()
 	}
-	return exit, undo()
+	if err == nil {
+		err = uerr
+	}
+	return exit, err
+}
+
+// mountRoot mounts the snapshot as the sandbox's root. undo removes the mount
+// points that it lacked, when it is unmounted.
+func mountRoot(ctx context.Context, active *snapshot.Active, spec *sandbox.Spec) (undo func() error, err error) {
+	var points []snapshot.MountPoint
+	for _, p := range sandbox.MountPoints(*spec) {
+		points = append(points, snapshot.MountPoint{Path: p.Path, Dir: p.Dir})
+	}
+	if undo, err = active.MakeMountPoints(points); err != nil {
+		return nil, err
+	}
+	spec.RootFS, err = active.Mount(ctx)
+	return undo, err
 }
 
 // spec describes the sandbox of the command.
@@ -264,7 +278,7 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 	s := sandbox.Spec{
 		ID:       id,
 		Args:     in.Args,
-		Env:      runEnv(r, st, user.Home),
+		Env:      withProxy(homeEnv(st.Env(), user.Home), r.Settings.Proxy),
 		Cwd:      workdir(st),
 		UID:      uint32(user.Uid),
 		GID:      uint32(user.Gid),
@@ -324,14 +338,18 @@ func (in Run) connect(ctx context.Context, r *Runner, s *sandbox.Spec) (func() e
 	return release, nil
 }
 
-// runEnv is the environment of a command: what the config and the arguments
-// say, HOME, and the proxies.
-func runEnv(r *Runner, st *State, home string) []string {
-	env := st.Env()
+// homeEnv is the environment of a command that the config and the arguments
+// give, with HOME.
+func homeEnv(env []string, home string) []string {
 	if _, set := lookupEnv(env, "HOME"); !set {
 		env = append(env, "HOME="+home)
 	}
-	for _, kv := range r.Settings.Proxy {
+	return env
+}
+
+// withProxy adds the proxies that env doesn't set itself.
+func withProxy(env, proxy []string) []string {
+	for _, kv := range proxy {
 		name, _, _ := strings.Cut(kv, "=")
 		if _, set := lookupEnv(env, name); !set {
 			env = append(env, kv)

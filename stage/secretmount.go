@@ -18,7 +18,8 @@ const MaxSecret = 500 << 10
 // builder's own environment. It is read when a command that asks for it is
 // executed, and kept nowhere.
 type Secret struct {
-	File, Env string
+	File string `json:"file,omitempty"`
+	Env  string `json:"env,omitempty"`
 }
 
 // Read gives the value. A missing one wraps fs.ErrNotExist.
@@ -46,14 +47,14 @@ func (s Secret) Read() ([]byte, error) {
 // variable of its environment, or both. Neither its value nor whether there is
 // one is in any key.
 type SecretMount struct {
-	ID string
+	ID string `json:"id"`
 	// Target is the file's path, "" for no file.
-	Target string
+	Target string `json:"target,omitempty"`
 	// Env is the variable's name, "" for none.
-	Env      string
-	Required bool
+	Env      string `json:"env,omitempty"`
+	Required bool   `json:"required,omitempty"`
 	// Owner is the file's; its mode is 0400 where none is given.
-	Owner Owner
+	Owner Owner `json:"owner,omitzero"`
 }
 
 func (m SecretMount) declaration() string {

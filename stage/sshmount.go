@@ -17,19 +17,19 @@ import (
 
 // SSH is what an ssh mount leads to: an agent's socket, or keys in files.
 type SSH struct {
-	Socket string
-	Keys   []string
+	Socket string   `json:"socket,omitempty"`
+	Keys   []string `json:"keys,omitempty"`
 }
 
 // SSHMount is type=ssh: a socket at which an ssh agent answers. Commands can
 // list keys and have them sign, and nothing else; the keys aren't theirs.
 type SSHMount struct {
-	ID string
+	ID string `json:"id"`
 	// Target is the socket's path, "" for one of builder's choice.
-	Target   string
-	Required bool
+	Target   string `json:"target,omitempty"`
+	Required bool   `json:"required,omitempty"`
 	// Owner is the socket's; its mode is 0600 where none is given.
-	Owner Owner
+	Owner Owner `json:"owner,omitzero"`
 }
 
 func (m SSHMount) declaration() string {

@@ -21,10 +21,8 @@ func (st *State) variables(yield func(cache.Input) bool) {
 	for _, kv := range st.Env() {
 		name, value, _ := strings.Cut(kv, "=")
 		prefix := envDetail
-		if _, isArg := lookupEnv(st.Args, name); isArg {
-			if _, inENV := lookupEnv(st.Config.Config.Env, name); !inENV || st.overENV[name] {
-				prefix = argDetail
-			}
+		if st.fromArg(name) {
+			prefix = argDetail
 		}
 		shown := "=" + value
 		if len(value) > maxShown || secretLike(name, value) {
@@ -34,6 +32,15 @@ func (st *State) variables(yield func(cache.Input) bool) {
 			return
 		}
 	}
+}
+
+// fromArg says whether a variable of Env has an ARG's value.
+func (st *State) fromArg(name string) bool {
+	if _, isArg := lookupEnv(st.Args, name); !isArg {
+		return false
+	}
+	_, inENV := lookupEnv(st.Config.Config.Env, name)
+	return !inENV || st.overENV[name]
 }
 
 var (

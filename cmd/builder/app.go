@@ -28,7 +28,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Version:  version,
 		Flags:    globalFlags(),
 		Commands: []*cli.Command{
-			budCommand(), runCommand(), unshareCommand(), cacheCommand(), logsCommand(),
+			budCommand(), runCommand(), unshareCommand(), cacheCommand(), logsCommand(), debugCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),

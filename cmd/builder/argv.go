@@ -16,7 +16,7 @@ const completing = "--generate-bash-completion"
 // value behind "=", so that they may be written anywhere, bundled ("-it") and
 // joined to their values ("-tnginx"). Global flags may stand on either side of
 // the command. What follows the image of `run`, and the command of `unshare`,
-// isn't ours to read.
+// isn't ours to read. The "--" of `debug` is kept among its arguments.
 //
 // Unknown commands and flags are told here, with the one perhaps meant.
 func canonical(app *cli.App, argv []string) ([]string, error) {
@@ -43,6 +43,9 @@ type commandLine struct {
 	help bool
 	// trailing says that no flag of ours follows the first argument.
 	trailing bool
+	// arguable says that the innermost command takes arguments where no command
+	// beneath it is named, and keeps a "--" among them.
+	arguable bool
 }
 
 // level is the program's or one command's part of a command line.
@@ -62,6 +65,9 @@ func (l *commandLine) read(args []string) error {
 		var err error
 		switch {
 		case arg == "--":
+			if l.arguable {
+				l.arguments = append(l.arguments, arg)
+			}
 			l.arguments = append(l.arguments, args...)
 			args = nil
 		case strings.HasPrefix(arg, "--"):
@@ -111,6 +117,10 @@ func (l *commandLine) name() string {
 func (l *commandLine) command(name string) error {
 	i := slices.IndexFunc(l.commands, func(c *cli.Command) bool { return c.HasName(name) })
 	if i < 0 {
+		if l.arguable {
+			l.arguments, l.commands = append(l.arguments, name), nil
+			return nil
+		}
 		if name == "help" {
 			l.help = true
 			return nil
@@ -125,6 +135,7 @@ func (l *commandLine) command(name string) error {
 	l.levels = append(l.levels, &level{words: []string{name}, flags: flags})
 	l.commands = c.Subcommands
 	l.trailing = slices.Contains(trailingCommands, c.Name)
+	l.arguable = len(c.Subcommands) > 0 && c.ArgsUsage != ""
 	return nil
 }
 

@@ -37,6 +37,10 @@ func bud(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	shell, err := shellOnFailure(c)
+	if err != nil {
+		return err
+	}
 	outs, err := readOutputs(c, &o)
 	if err != nil {
 		return err
@@ -46,7 +50,7 @@ func bud(c *cli.Context) error {
 	}
 	var id digest.Digest
 	if userns.Inside() {
-		id, err = buildInside(c, o, outs)
+		id, err = buildInside(c, o, outs, shell)
 	} else {
 		id, err = buildOutside(c, o, outs)
 	}
@@ -101,7 +105,8 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs) (digest.Digest
 	return result.ID, firstOf(lines.Err(), err)
 }
 
-func buildInside(c *cli.Context, o build.Options, outs *outputs) (_ digest.Digest, err error) {
+// buildInside opens a shell, where that is asked for, in the step that failed.
+func buildInside(c *cli.Context, o build.Options, outs *outputs, shell bool) (_ digest.Digest, err error) {
 	h, err := openHost(c)
 	if err != nil {
 		return "", err
@@ -121,6 +126,12 @@ func buildInside(c *cli.Context, o build.Options, outs *outputs) (_ digest.Diges
 		AsCaller:    userns.AsCaller,
 	}
 	result, err := build.Build(ctx, o, env, lines)
+	if shell && err != nil && lines.Err() == nil && c.Err() == nil {
+		err = openFailed(c, env, o, err)
+	}
+	if result.Forgotten {
+		err = errors.Join(err, h.store.Sweep(c.Context, true))
+	}
 	if len(result.Made) > 0 {
 		boundCache(c, h.store, result.Made)
 	}

@@ -53,6 +53,7 @@ func budFlags() []cli.Flag {
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
 		&cli.IntFlag{Name: "compression-level", Hidden: true, Usage: "the compression's level `N`"},
 		&cli.BoolFlag{Name: "check", Usage: "say what is doubtful in the Dockerfile, and build nothing"},
+		onFailureFlag(),
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
 	}, sandboxFlags(), secretFlags(), grantFlags(), registryFlags(), outputFlags(),
 		granted("layers", "rm", "force-rm"),

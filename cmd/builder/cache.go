@@ -111,6 +111,8 @@ func newCacheEntry(e *gc.Entry) cacheEntry {
 		entry.Kind, entry.Instruction, entry.Created = e.Step.Kind, e.Step.Instruction, e.Step.Created
 	case e.Mount != nil:
 		entry.Kind, entry.Mount, entry.Created = "mount", e.Mount.ID, e.Mount.Created
+	case e.Failure != nil:
+		entry.Kind, entry.Instruction, entry.Created = "failed", e.Failure.Instruction, e.Failure.Failed
 	}
 	return entry
 }
@@ -122,6 +124,8 @@ func (e cacheEntry) text() string {
 		return "<the tree of a base image that was removed>"
 	case "mount":
 		return "<cache mount> " + oneLine(e.Mount)
+	case "failed":
+		return oneLine(e.Instruction) + " (failed)"
 	}
 	return oneLine(e.Instruction)
 }

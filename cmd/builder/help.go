@@ -11,7 +11,7 @@ import (
 func appHelp(app *cli.App) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s\n", app.Name, app.Usage)
-	fmt.Fprintf(&b, "Usage: %s [OPTION...] COMMAND [OPTION...] [ARGUMENT...]\n", app.Name)
+	fmt.Fprintf(&b, "Usage: %s [OPTION...] COMMAND [ARGUMENT...]; COMMAND --help tells more\n", app.Name)
 	for _, category := range []string{categoryBuild, categoryImages, categoryMachine} {
 		fmt.Fprintf(&b, "%s:\n", category)
 		for _, c := range app.Commands {
@@ -25,7 +25,6 @@ func appHelp(app *cli.App) string {
 		flags = append(flags, dashed(f.Names()[0]))
 	}
 	fmt.Fprintf(&b, "Options: %s\n", strings.Join(append(flags, "--version"), " "))
-	fmt.Fprintf(&b, "%s COMMAND --help tells more of a command.\n", app.Name)
 	return b.String()
 }
 
@@ -33,7 +32,7 @@ func appHelp(app *cli.App) string {
 func commandHelp(c *cli.Command, name string) string {
 	var b strings.Builder
 	args := c.ArgsUsage
-	if len(c.Subcommands) > 0 {
+	if len(c.Subcommands) > 0 && args == "" {
 		args = "COMMAND"
 	}
 	fmt.Fprintf(&b, "Usage: %s\n\n%s\n", strings.TrimSpace(name+" [OPTION...] "+args), c.Usage)

@@ -36,6 +36,9 @@ func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 	if !o.pidNS {
 		cmd.SysProcAttr.Unshareflags = unix.CLONE_NEWIPC
 	}
+	if s.Terminal {
+		defer keepSettings(s.Stdin)()
+	}
 	var streams streams
 	if err := streams.connect(cmd, s); err != nil {
 		return 0, err
@@ -52,6 +55,9 @@ func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 	defer p.close()
 	ended, over := make(chan struct{}), make(chan struct{})
 	var holding, watching sync.WaitGroup
+	if s.Terminal {
+		watching.Go(func() { resize(cmd.Process, over) })
+	}
 	holding.Go(func() { p.hold(ended) })
 	watching.Go(func() { p.watch(ctx, s.Signals, over) })
 	if p.ipc != "" {

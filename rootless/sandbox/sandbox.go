@@ -78,6 +78,9 @@ type Spec struct {
 	Stdin  io.Reader `json:"-"`
 	Stdout io.Writer `json:"-"`
 	Stderr io.Writer `json:"-"`
+	// Terminal gives the program a terminal of its own, joined to that of the
+	// caller: Stdin is then the file of one, Stdout and Stderr are files.
+	Terminal bool `json:"-"`
 	// Signals that arrive here are passed on to the program.
 	Signals <-chan os.Signal `json:"-"`
 

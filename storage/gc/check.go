@@ -24,6 +24,7 @@ const (
 	KindRecord   Kind = "record"   // of a snapshot: unreadable, or leads nowhere
 	KindTree     Kind = "tree"     // a record names it, but it isn't whole
 	KindStep     Kind = "step"     // of the cache: unreadable, or leads nowhere
+	KindFailure  Kind = "failure"  // a failed step that is kept: unreadable, or leads nowhere
 	KindLeftover Kind = "leftover" // of a killed command, or set free
 )
 
@@ -62,7 +63,7 @@ func (c *Collector) Check(ctx context.Context) (problems []Problem, complete boo
 
 func (c *Collector) check(ctx context.Context, alone bool) ([]Problem, error) {
 	var problems []Problem
-	checks := []func(context.Context) ([]Problem, error){c.checkBlobs, c.checkRecords, c.checkSteps}
+	checks := []func(context.Context) ([]Problem, error){c.checkBlobs, c.checkRecords, c.checkSteps, c.checkFailures}
 	if alone {
 		checks = append(checks, c.checkLeftovers)
 	}
@@ -157,6 +158,40 @@ func (c *Collector) checkSteps(ctx context.Context) ([]Problem, error) {
 		}
 		if what := c.stepDamage(key); what != "" {
 			problems = append(problems, Problem{Kind: KindStep, Path: c.Cache.StepPath(key), What: what, key: key})
+		}
+	}
+	return problems, nil
+}
+
+// checkFailures looks whether the trees of failed steps are known. Of those of
+// another boot nothing is expected.
+func (c *Collector) checkFailures(ctx context.Context) ([]Problem, error) {
+	boot, err := snapshot.BootID()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := c.Cache.FailureKeys()
+	if err != nil {
+		return nil, err
+	}
+	var problems []Problem
+	for _, key := range keys {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		p := Problem{Kind: KindFailure, Path: c.Cache.FailurePath(key), key: key}
+		f, err := c.Cache.Failure(key)
+		if err != nil {
+			p.What = "unreadable"
+			problems = append(problems, p)
+			continue
+		}
+		for _, tree := range f.Trees() {
+			if _, err := c.Records.Get(tree); err != nil && tree != "" && f.Boot == boot {
+				p.What = "nothing is known of its tree " + tree.String()
+				problems = append(problems, p)
+				break
+			}
 		}
 	}
 	return problems, nil

@@ -3,7 +3,7 @@
 // the second, Reset for the whole store.
 //
 // What is alive: the blobs that index.json leads to; the trees and records of
-// its images and of the cached steps, with those that they stand on, and the
+// its images, of the cached steps and of failed ones that are kept, with those that they stand on, and the
 // blobs that these were packed into, unless they were freed with an image; and
 // whatever another command is about to make something of. The last can't be
 // told from rubbish, so that rubbish is removed only under the exclusive store

@@ -15,7 +15,7 @@ import (
 // tree is a tree by its driver root and its id there.
 type tree struct{ root, id string }
 
-// freeTrees removes records that neither an image nor a cached step leads to,
+// freeTrees removes records that no image, cached step or failed one leads to,
 // and trees that no record names or stands on.
 func (c *Collector) freeTrees(ctx context.Context) error {
 	if err := c.forgetLost(); err != nil {
@@ -51,7 +51,7 @@ func (c *Collector) freeTrees(ctx context.Context) error {
 	return nil
 }
 
-// liveRecords gives the records that images and steps lead to, with those
+// liveRecords gives the records that images and steps (failed ones too) lead to,
 // below and behind them.
 func (c *Collector) liveRecords() (map[snapshot.Key]*snapshot.Record, error) {
 	todo, err := c.roots()
@@ -107,6 +107,13 @@ func (c *Collector) roots() ([]snapshot.Key, error) {
 	for _, step := range steps {
 		keys = append(keys, step.Key, step.Result, step.Parent)
 	}
+	failures, err := c.Cache.Failures()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range failures {
+		keys = append(keys, f.Trees()...)
+	}
 	return keys, nil
 }
 
@@ -159,14 +166,44 @@ func (c *Collector) steps() (live, lost []*cache.Step, err error) {
 	return live, lost, nil
 }
 
-// forgetLost removes the records of steps that no build can come to.
+// forgetLost removes the records of steps that no build can come to, and of
+// failed ones that nobody can open any more.
 func (c *Collector) forgetLost() error {
+	if err := c.forgetUnopenable(); err != nil {
+		return err
+	}
 	_, lost, err := c.steps()
 	if err != nil {
 		return err
 	}
 	for _, step := range lost {
 		if err := c.Cache.RemoveStep(step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetUnopenable removes the records of failed steps that can't be read, or
+// whose trees are of another boot.
+func (c *Collector) forgetUnopenable() error {
+	boot, err := snapshot.BootID()
+	if err != nil {
+		return err
+	}
+	keys, err := c.Cache.FailureKeys()
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		f, err := c.Cache.Failure(key)
+		if err != nil && !errors.Is(err, cache.ErrNotFound) {
+			return err
+		}
+		if err == nil && f.Boot == boot {
+			continue
+		}
+		if err := c.Cache.RemoveFailure(key); err != nil {
 			return err
 		}
 	}

@@ -130,7 +130,7 @@ func find(entries []*Entry, id string) (*Entry, error) {
 // of a step or cache mount.
 func (e *Entry) Named(digits string) bool {
 	if e.Mount == nil {
-		return e.Step != nil && strings.HasPrefix(e.Key.Encoded(), digits)
+		return !e.isBase() && strings.HasPrefix(e.Key.Encoded(), digits)
 	}
 	hex, n := e.Mount.Place()
 	digits, number, _ := strings.Cut(digits, ".")
@@ -150,7 +150,7 @@ func (u *usage) pick(l Limits) []*Entry {
 		if l.Keep >= 0 && left <= l.Keep && !l.everything() {
 			break
 		}
-		if e.Step == nil && e.Mount == nil || e.InUse || !e.olderThan(l.Before) || l.Match != nil && !l.Match(e) {
+		if e.isBase() || e.InUse || !e.olderThan(l.Before) || l.Match != nil && !l.Match(e) {
 			continue
 		}
 		if l.Keep > 0 && e.Shared {
@@ -241,9 +241,9 @@ func (u *usage) withAbove(e *Entry, gone set) {
 	}
 }
 
-// steps gives the steps that go.
+// steps gives the steps that go, failed ones too.
 func (d *dropping) steps() []*Entry {
-	return slices.DeleteFunc(slices.Clone(d.pruned.Entries), func(e *Entry) bool { return e.Step == nil })
+	return slices.DeleteFunc(slices.Clone(d.pruned.Entries), func(e *Entry) bool { return e.isBase() || e.Mount != nil })
 }
 
 // forget removes the entries from the cache, and then what nothing needs any
@@ -276,7 +276,7 @@ func (d *dropping) forget(ctx context.Context, all bool) error {
 // no tree.
 func (d *dropping) removeRecords(all bool) error {
 	for _, e := range d.steps() {
-		if err := d.c.Cache.RemoveStep(e.Step); err != nil {
+		if err := d.removeRecord(e); err != nil {
 			return err
 		}
 	}
@@ -313,13 +313,20 @@ func (d *dropping) removeMounts() error {
 	return nil
 }
 
+func (d *dropping) removeRecord(e *Entry) error {
+	if e.Failure != nil {
+		return d.c.Cache.RemoveFailure(e.Key)
+	}
+	return d.c.Cache.RemoveStep(e.Step)
+}
+
 // blobsOf gives the blobs that only these steps have.
 func (u *usage) blobsOf(steps []*Entry) []digest.Digest {
 	records := map[snapshot.Key]*snapshot.Record{}
 	rest := map[snapshot.Key]*snapshot.Record{}
 	gone := map[cache.Key]bool{}
 	for _, e := range steps {
-		gone[e.Step.Result] = true
+		gone[e.trees()[0]] = true
 	}
 	for key, rec := range u.records {
 		if gone[key] {

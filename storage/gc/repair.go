@@ -88,6 +88,8 @@ func (c *Collector) mend(ctx context.Context, p Problem, trees *snapshot.Store) 
 			return "the step is kept without it", err
 		}
 		return "forgotten: it is made again when it is needed", os.Remove(p.Path)
+	case KindFailure:
+		return "forgotten", c.Cache.RemoveFailure(p.key)
 	case KindLeftover:
 		return c.mendLeftover(p)
 	}

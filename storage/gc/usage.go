@@ -16,10 +16,11 @@ import (
 
 // Entry is one thing that the build cache holds.
 type Entry struct {
-	// Key is the step's, or that of a base image's tree, of which no image is
-	// left. Step is nil for the latter.
-	Key  cache.Key
-	Step *cache.Step
+	// Key is the step's, the failed step's, or that of a base image's tree, of
+	// which no image is left. Step and Failure are nil for the latter.
+	Key     cache.Key
+	Step    *cache.Step
+	Failure *cache.Failure
 	// Mount is set for a directory of RUN --mount=type=cache, which has no key.
 	Mount *cache.MountInfo
 	// InUse says that a running command uses it, so that it can't be removed.
@@ -30,6 +31,20 @@ type Entry struct {
 	// removed, unless it is Shared: an image has them too.
 	Bytes  int64
 	Shared bool
+}
+
+// isBase says whether it goes by itself, with the last that stands on it.
+func (e *Entry) isBase() bool { return e.Step == nil && e.Failure == nil && e.Mount == nil }
+
+// trees gives the keys of the trees that the entry needs, its own first.
+func (e *Entry) trees() []snapshot.Key {
+	switch {
+	case e.Failure != nil:
+		return e.Failure.Trees()
+	case e.Step != nil:
+		return []snapshot.Key{e.Step.Result}
+	}
+	return nil
 }
 
 // Usage tells what the build cache holds, the least recently used first, and
@@ -84,6 +99,9 @@ func (c *Collector) measure() (*usage, error) {
 		return nil, err
 	}
 	if err := u.addSteps(); err != nil {
+		return nil, err
+	}
+	if err := u.addFailures(); err != nil {
 		return nil, err
 	}
 	u.addBases()
@@ -150,15 +168,29 @@ func (u *usage) addSteps() error {
 	return nil
 }
 
+// addFailures adds the failed steps that are kept. Nothing stands on them.
+func (u *usage) addFailures() error {
+	failures, err := u.c.Cache.Failures()
+	if err != nil {
+		return err
+	}
+	for _, f := range failures {
+		u.entries = append(u.entries, &Entry{Key: f.Key, Failure: f, Used: f.Failed, Bytes: u.bytes[f.Key]})
+	}
+	return nil
+}
+
 // addBases adds the trees of images that were removed: steps stand on them.
 func (u *usage) addBases() {
 	results := map[cache.Key]bool{}
 	used := map[cache.Key]time.Time{}
 	for _, e := range u.entries {
-		results[e.Step.Result] = true
-		for key := u.below(e.Step.Result); key != ""; key = u.below(key) {
-			if !used[key].After(e.Used) {
-				used[key] = e.Used
+		results[e.trees()[0]] = true
+		for _, tree := range e.trees() {
+			for key := u.below(tree); key != ""; key = u.below(key) {
+				if !used[key].After(e.Used) {
+					used[key] = e.Used
+				}
 			}
 		}
 	}
@@ -181,7 +213,7 @@ func (u *usage) below(key cache.Key) cache.Key {
 func (u *usage) sort() {
 	depth := map[cache.Key]int{}
 	for i, e := range u.entries {
-		if e.Step != nil {
+		if !e.isBase() {
 			depth[e.Key] = i // steps stand behind those that they follow
 		}
 	}
@@ -210,16 +242,19 @@ func (u *usage) total(gone set) int64 {
 		}
 		if e.Mount != nil {
 			bytes += e.Bytes
+			continue
 		}
-		if e.Step == nil {
+		if e.isBase() {
 			continue
 		}
 		if !e.Shared {
 			bytes += u.own[e.Key]
 		}
-		for key := e.Step.Result; key != "" && !needed[key] && !u.images[key]; key = u.below(key) {
-			needed[key] = true
-			bytes += u.bytes[key]
+		for _, tree := range e.trees() {
+			for key := tree; key != "" && !needed[key] && !u.images[key]; key = u.below(key) {
+				needed[key] = true
+				bytes += u.bytes[key]
+			}
 		}
 	}
 	return bytes
