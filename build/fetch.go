@@ -74,7 +74,11 @@ func (b *build) fetch(ctx context.Context, ref string,
 		b.r.Report(Fetching{Ref: buildcontext.Redacted(ref)})
 	}
 	keep, _ := strconv.ParseBool(b.o.BuildArgs[keepGitDirArg]) // else BuildKit takes it as false too
-	return how(buildcontext.Fetcher{Dir: dir, Stdin: b.o.Stdin, KeepGitDir: keep, Command: b.env.AsCaller}, ctx, ref)
+	fetched, err := how(buildcontext.Fetcher{Dir: dir, Stdin: b.o.Stdin, KeepGitDir: keep, Command: b.env.AsCaller}, ctx, ref)
+	if err == nil && ref != buildcontext.Stdin {
+		b.r.Report(Fetched{Ref: buildcontext.Redacted(ref)})
+	}
+	return fetched, err
 }
 
 func (b *build) tempDir() (string, error) {
