@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/cmd/builder/live"
 	"github.com/builder-oci/builder/rootless/userns"
+	"github.com/builder-oci/builder/storage"
 )
 
 func budCommand() *cli.Command {
@@ -44,11 +45,15 @@ func bud(c *cli.Context) error {
 	if err := dropOld(c.String("iidfile"), outs.metadata); err != nil {
 		return err
 	}
+	p, err := newProgress(c, outs)
+	if err != nil {
+		return err
+	}
 	var id digest.Digest
 	if userns.Inside() {
-		id, err = buildInside(c, o, outs)
+		id, err = buildInside(c, o, outs, p)
 	} else {
-		id, err = buildOutside(c, o, outs)
+		id, err = buildOutside(c, o, outs, p)
 	}
 	if err != nil || id == "" {
 		return err
@@ -58,7 +63,7 @@ func bud(c *cli.Context) error {
 			return err
 		}
 	}
-	if c.Bool("quiet") {
+	if p.form == progressQuiet {
 		out := c.App.Writer
 		if outs.stdout {
 			out = c.App.ErrWriter
@@ -70,7 +75,7 @@ func bud(c *cli.Context) error {
 
 // buildOutside gives no id where the build went on inside, and was finished
 // there.
-func buildOutside(c *cli.Context, o build.Options, outs *outputs) (digest.Digest, error) {
+func buildOutside(c *cli.Context, o build.Options, outs *outputs, p *progress) (digest.Digest, error) {
 	mapping, err := userns.Detect()
 	if err != nil {
 		return "", err
@@ -79,9 +84,10 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs) (digest.Digest
 	if err != nil {
 		return "", err
 	}
-	var events recording
-	result, err := build.Build(c.Context, o, build.Env{Store: store, ExactOwners: mapping.Exact()}, &events)
+	shown := p.display(c, true, nil)
+	result, err := build.Build(c.Context, o, build.Env{Store: store, ExactOwners: mapping.Exact()}, shown)
 	if errors.Is(err, build.ErrNamespace) {
+		shown.discard()
 		// What this process holds of the store would keep others out.
 		if err := errors.Join(store.Sweep(c.Context, false), store.Close()); err != nil {
 			return "", err
@@ -90,18 +96,34 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs) (digest.Digest
 			return "", err
 		}
 		notice(c.App.ErrWriter, mapping)
-		return "", enter(c, nil, storeEnv(store)...)
+		return "", goOnInside(c, store, p)
 	}
-	lines := newProgress(c, outs)
-	events.replay(lines)
-	if err == nil && lines.Err() == nil {
-		err = outs.deliver(c, store, result, lines.out)
+	err = shown.settle(err)
+	if err == nil && shown.Err() == nil {
+		err = finish(c, store, result, outs, p)
 	}
 	err = errors.Join(err, store.Close())
-	return result.ID, firstOf(lines.Err(), err)
+	return result.ID, firstOf(shown.Err(), err)
 }
 
-func buildInside(c *cli.Context, o build.Options, outs *outputs) (_ digest.Digest, err error) {
+// goOnInside runs the command again in the namespace.
+func goOnInside(c *cli.Context, store *storage.Store, p *progress) error {
+	err := enter(c, nil, append(storeEnv(store), p.env()...)...)
+	if err != nil && p.form == progressTTY {
+		live.Restore(p.file)
+	}
+	return err
+}
+
+// finish gives the image away and says what was built.
+func finish(c *cli.Context, store *storage.Store, result build.Result, outs *outputs, p *progress) error {
+	if err := outs.deliver(c, store, result, p.out); err != nil {
+		return err
+	}
+	return p.summary(store, outs.names, result)
+}
+
+func buildInside(c *cli.Context, o build.Options, outs *outputs, p *progress) (_ digest.Digest, err error) {
 	h, err := openHost(c)
 	if err != nil {
 		return "", err
@@ -109,26 +131,26 @@ func buildInside(c *cli.Context, o build.Options, outs *outputs) (_ digest.Diges
 	defer func() { err = errors.Join(err, h.Close()) }()
 	ctx, cancel := context.WithCancelCause(c.Context)
 	defer cancel(nil)
-	lines := newProgress(c, outs)
-	lines.broken = cancel
+	shown := p.display(c, false, cancel)
 	env := build.Env{
 		Store:       h.store,
 		ExactOwners: h.mapping.Exact(),
 		Snapshots:   h.snapshots,
 		Sandbox:     h.sandbox,
-		Pull:        puller(c, h.store, lines.out),
+		Pull:        puller(c, h.store, shown),
 		Adopt:       adopter(c, h.store),
 		AsCaller:    userns.AsCaller,
 	}
-	result, err := build.Build(ctx, o, env, lines)
+	result, err := build.Build(ctx, o, env, shown)
+	err = shown.settle(err)
 	if len(result.Made) > 0 {
 		boundCache(c, h.store, result.Made)
 	}
-	if err == nil {
-		err = outs.deliver(c, h.store, result, lines.out)
+	if err == nil && shown.Err() == nil {
+		err = finish(c, h.store, result, outs, p)
 	}
 	// A build that nobody listens to ends for that.
-	return result.ID, firstOf(lines.Err(), err)
+	return result.ID, firstOf(shown.Err(), err)
 }
 
 func firstOf(cause, err error) error {
@@ -136,17 +158,4 @@ func firstOf(cause, err error) error {
 		return cause
 	}
 	return err
-}
-
-// newProgress prints steps to the standard output, or to the other one where
-// that takes a result, and to nobody with --quiet.
-func newProgress(c *cli.Context, outs *outputs) *progress {
-	p := &progress{out: c.App.Writer, notes: c.App.ErrWriter, explain: c.Bool("explain")}
-	if outs.stdout {
-		p.out = c.App.ErrWriter
-	}
-	if c.Bool("quiet") {
-		p.out = io.Discard
-	}
-	return p
 }

@@ -57,8 +57,9 @@ func pull(c *cli.Context) error {
 			return err
 		}
 	}
+	plain := &plainDisplay{out: out}
 	return withStore(c, func(store *storage.Store) error {
-		if _, err := pullImage(c.Context, c, store, canonical, c.String("platform"), out); err != nil {
+		if _, err := pullImage(c.Context, c, store, canonical, c.String("platform"), plain.transfer); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintln(c.App.Writer, canonical)
@@ -68,9 +69,9 @@ func pull(c *cli.Context) error {
 
 // puller gives a function that pulls images into store and prints their way. It
 // may be called from several goroutines.
-func puller(c *cli.Context, store *storage.Store, out io.Writer) func(context.Context, string) (layout.Image, error) {
+func puller(c *cli.Context, store *storage.Store, d display) func(context.Context, string) (layout.Image, error) {
 	return func(ctx context.Context, name string) (layout.Image, error) {
-		return pullImage(ctx, c, store, name, "", out)
+		return pullImage(ctx, c, store, name, "", d.transfer)
 	}
 }
 
@@ -85,8 +86,8 @@ func adopter(c *cli.Context, store *storage.Store) func(context.Context, string)
 	}
 }
 
-// pullImage pulls an image into store and prints its way as docker does.
-func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, platform string, out io.Writer) (layout.Image, error) {
+// pullImage pulls an image into store and shows its way.
+func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, platform string, show func(canonical string) transfer) (layout.Image, error) {
 	canonical, err := layout.ParseName(name)
 	if err != nil {
 		return layout.Image{}, err
@@ -99,20 +100,13 @@ func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, 
 	if err != nil {
 		return layout.Image{}, err
 	}
-	lines := blobLines{out: out, heading: pullHeading(canonical), words: pullWords}
-	o.Platform, o.Report = platform, lines.report
+	way := show(canonical)
+	o.Platform, o.Report = platform, way.report
 	img, err := transport.Pull(ctx, canonical, o)
 	if err != nil {
 		return img, err
 	}
-	status := "Downloaded newer image for"
-	if before.Target().Digest == img.Target().Digest {
-		status = "Image is up to date for"
-	}
-	lines.begin()
-	lines.print("Digest: %s", img.Target().Digest)
-	lines.print("Status: %s %s", status, layout.Familiar(canonical))
-	return img, lines.err
+	return img, way.arrived(img, before.Target().Digest != img.Target().Digest)
 }
 
 // transportOptions reads registryFlags.
@@ -160,6 +154,7 @@ func mustParse(name string) reference.Named {
 // blobLines prints the way of an image's blobs, a line for each point.
 type blobLines struct {
 	out     io.Writer
+	name    string // canonical
 	heading string
 	words   map[transport.EventKind]string
 	begun   bool
@@ -193,6 +188,18 @@ func (l *blobLines) report(e transport.Event) {
 	l.told[e.Digest] = e.Kind
 	l.begin()
 	l.print("%s: %s", shortID(e.Digest), word)
+}
+
+// arrived prints docker's last lines of a pull.
+func (l *blobLines) arrived(img layout.Image, isNew bool) error {
+	status := "Image is up to date for"
+	if isNew {
+		status = "Downloaded newer image for"
+	}
+	l.begin()
+	l.print("Digest: %s", img.Target().Digest)
+	l.print("Status: %s %s", status, layout.Familiar(l.name))
+	return l.err
 }
 
 // begin prints the heading before the first line: where the image can't be had
