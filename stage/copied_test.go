@@ -67,8 +67,11 @@ func TestOutputTellsOfALineThatHasNoEnd(t *testing.T) {
 		}
 	}
 	want := []Event{
-		Output{Line: "one"}, Standing{Text: "two"}, Standing{Text: "two and\r"},
-		Standing{Text: "two and\rthree"}, Output{Line: "two and\rthree"},
+		Output{Line: "one"},
+		Standing{Text: "two"},
+		Standing{Text: "two and\r"},
+		Standing{Text: "two and\rthree"},
+		Output{Line: "two and\rthree"},
 	}
 	if !slices.Equal(told, want) {
 		t.Errorf("told %q", told)
