@@ -271,6 +271,12 @@ func TestTerminalShowsPulls(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	t.Logf("at the end:\n%s", term.shows("✓ pulled "+base, "Built app:latest"))
+
+	again := newTerminal(t, fresh.command("builder", "pull", base), 80, 24)
+	if code := again.ends(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	t.Logf("pulled again:\n%s", again.shows("✓ "+base+":latest is up to date", "Digest: sha256:", base+":latest"))
 }
 
 // slowRegistry stands before a registry and gives half of each large blob until

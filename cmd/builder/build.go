@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
@@ -45,7 +46,7 @@ func bud(c *cli.Context) error {
 	if err := dropOld(c.String("iidfile"), outs.metadata); err != nil {
 		return err
 	}
-	p, err := newProgress(c, outs)
+	p, err := newProgress(c, strings.Join(append([]string{"Building"}, c.StringSlice("tag")...), " "), outs.stdout)
 	if err != nil {
 		return err
 	}

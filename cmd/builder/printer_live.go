@@ -28,11 +28,7 @@ type liveDisplay struct {
 
 func newLiveDisplay(c *cli.Context, p *progress, anew bool, broken func(error)) *liveDisplay {
 	d := &liveDisplay{explain: c.Bool("explain"), notes: c.App.ErrWriter}
-	title := "Building"
-	if tags := c.StringSlice("tag"); len(tags) > 0 {
-		title += " " + tags[0]
-	}
-	d.view = live.Start(p.file, live.Model{Title: title, Begun: p.begun},
+	d.view = live.Start(p.file, live.Model{Title: p.title, Begun: p.begun},
 		live.Options{Style: terminalStyle(), Whole: anew, Broken: broken})
 	if isTerminal(os.Stderr) {
 		d.notes, d.together = d.view, true

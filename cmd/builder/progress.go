@@ -71,17 +71,18 @@ type transfer interface {
 
 // progress is how a build is shown, and where.
 type progress struct {
+	title string // what goes on, in few words
 	form  string
 	file  *os.File // where it is shown
 	out   io.Writer
 	begun time.Time
 }
 
-// newProgress settles the form. Steps go to the standard output, or to the other
-// one where that takes a result.
-func newProgress(c *cli.Context, outs *outputs) (*progress, error) {
-	p := &progress{file: os.Stdout, out: c.App.Writer, begun: time.Now()}
-	if outs.stdout {
+// newProgress settles the form. What goes on is shown on the standard output, or
+// on the other one where that takes a result.
+func newProgress(c *cli.Context, title string, taken bool) (*progress, error) {
+	p := &progress{title: title, file: os.Stdout, out: c.App.Writer, begun: time.Now()}
+	if taken {
 		p.file, p.out = os.Stderr, c.App.ErrWriter
 	}
 	if n, err := strconv.ParseInt(os.Getenv(begunEnv), 10, 64); err == nil {

@@ -49,20 +49,27 @@ func pull(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	out := c.App.Writer
-	if c.Bool("quiet") {
-		out = io.Discard
-	} else if reference.IsNameOnly(mustParse(name)) {
-		if _, err := fmt.Fprintln(out, "Using default tag: latest"); err != nil {
+	p, err := newProgress(c, "Pulling "+layout.Familiar(canonical), false)
+	if err != nil {
+		return err
+	}
+	if reference.IsNameOnly(mustParse(name)) {
+		if _, err := fmt.Fprintln(p.out, "Using default tag: latest"); err != nil {
 			return err
 		}
 	}
-	plain := &plainDisplay{out: out}
 	return withStore(c, func(store *storage.Store) error {
-		if _, err := pullImage(c.Context, c, store, canonical, c.String("platform"), plain.transfer); err != nil {
+		shown := p.display(c, false, nil)
+		img, err := pullImage(c.Context, c, store, canonical, c.String("platform"), shown.transfer)
+		if err := shown.settle(err); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(c.App.Writer, canonical)
+		if p.form == progressTTY { // where docker's lines haven't told it
+			if _, err := fmt.Fprintf(p.out, "Digest: %s\n", img.Target().Digest); err != nil {
+				return err
+			}
+		}
+		_, err = fmt.Fprintln(c.App.Writer, canonical)
 		return err
 	})
 }

@@ -246,8 +246,12 @@ func (s Style) part(g *group, width int, now time.Time) string {
 		sign = signs.stopped
 	}
 	text := sign + " " + g.what
-	if done, total := g.bytes(); total > 0 && g.state == Running {
+	done, total := g.bytes()
+	switch {
+	case total > 0 && g.state == Running:
 		text += fmt.Sprintf("  %s / %s", size(done), size(total))
+	case total > 0 && g.state == Done:
+		text += "  " + size(total)
 	}
 	return s.paint(color, s.spread(text, Duration(elapsed(g.begun, g.ended, now)), width))
 }

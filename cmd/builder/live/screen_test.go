@@ -193,7 +193,7 @@ func TestFinishedStagesLeaveTheView(t *testing.T) {
   ✓ COPY go.mod go.sum ./                  cached
   ✓ RUN make                                19.0s
       Not cached: main.c changed
-✓ pulled nginx                              21.0s`
+✓ pulled nginx  40MB                        21.0s`
 	if got := strings.Join(lines, "\n"); got != want {
 		t.Errorf("printed\n%s\nnot\n%s", got, want)
 	}
