@@ -265,7 +265,7 @@ func (b *build) report(e Event) {
 
 // at gives the step of a stage's instruction; -1 is its FROM.
 func (b *build) at(s *dockerfile.Stage, instruction int) stage.Step {
-	at := stage.Step{N: b.first[s.Index] + instruction + 1, Total: b.total, Place: stage.Place{Stage: s.Index, N: instruction}}
+	at := stage.Step{N: b.first[s.Index] + instruction + 1, Total: b.total, Of: s.TotalSteps(), Place: stage.Place{Stage: s.Index, N: instruction}}
 	if len(b.order) > 1 {
 		at.Stage = stageName(s)
 	}

@@ -7,8 +7,7 @@ import (
 )
 
 // Event is something that happens in a build and that a user may want to see.
-// The types below, those of package stage and *transport.Event are all there
-// are.
+// The types below and those of package stage are all there are.
 type Event = stage.Event
 
 // Reporter takes the events of a build. Report is called from several
@@ -37,3 +36,12 @@ type Notice struct{ Err error }
 // Fetching says that a build context is brought from elsewhere. Ref is what the
 // user named, without passwords.
 type Fetching struct{ Ref string }
+
+// StageDone is sent when the last step of a stage has ended well.
+type StageDone struct{ stage.Step }
+
+// Packing says that all steps are done, and that layers are still being packed.
+type Packing struct{ Layers int }
+
+// Fetched says that a build context is there.
+type Fetched struct{ Ref string }

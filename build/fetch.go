@@ -94,7 +94,11 @@ func (b *build) fetch(ctx context.Context, ref string, how fetchHow) (*buildcont
 	if ref != buildcontext.Stdin {
 		b.r.Report(Fetching{Ref: buildcontext.Redacted(ref)})
 	}
-	return how(fetcher(b.o, dir, b.env.AsCaller), ctx, ref)
+	fetched, err := how(fetcher(b.o, dir, b.env.AsCaller), ctx, ref)
+	if err == nil && ref != buildcontext.Stdin {
+		b.r.Report(Fetched{Ref: buildcontext.Redacted(ref)})
+	}
+	return fetched, err
 }
 
 func fetcher(o Options, dir string, asCaller func(*exec.Cmd)) buildcontext.Fetcher {

@@ -95,6 +95,7 @@ func (b *build) makeImage(ctx context.Context, st *stage.State) error {
 // packings gives the blob of each of the state's layers, base first.
 func (b *build) packings(ctx context.Context, st *stage.State) ([]snapshot.Packing, error) {
 	if b.env.Snapshots != nil {
+		b.r.Report(Packing{Layers: len(st.Layers)})
 		if err := b.bringTrees(ctx, st); err != nil {
 			return nil, err
 		}

@@ -18,7 +18,7 @@ import (
 // from gives the state that a stage starts with. The caller owns it.
 func (b *build) from(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
 	if s.BaseStage >= 0 {
-		return b.fromStage(ctx, b.file.Stages[s.BaseStage], r)
+		return b.fromStage(ctx, b.file.Stages[s.BaseStage], r, b.at(s, -1))
 	}
 	c := b.named(s.Base)
 	if c != nil && c.files != nil {
@@ -52,19 +52,29 @@ func setPath(config *layout.ImageConfig) {
 	}
 }
 
-func (b *build) fromStage(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) (*stage.State, error) {
+func (b *build) fromStage(ctx context.Context, s *dockerfile.Stage, r *stage.Runner, at stage.Step) (*stage.State, error) {
 	var st *stage.State
 	var err error
 	if r.DefinesOnly() {
 		st, err = b.defined(ctx, s)
 	} else {
-		st, err = b.solved(ctx, s).wait(ctx)
+		st, err = b.waitFor(ctx, s, r, at)
 	}
 	if err != nil {
 		return nil, err
 	}
 	next := st.Descend()
 	return &next, nil
+}
+
+// waitFor gives the state at the end of a stage that a step needs, and tells
+// where it isn't there yet.
+func (b *build) waitFor(ctx context.Context, s *dockerfile.Stage, r *stage.Runner, at stage.Step) (*stage.State, error) {
+	f := b.solved(ctx, s)
+	if !f.succeeded() {
+		r.Report(stage.Waiting{Step: at, For: stageName(s)})
+	}
+	return f.wait(ctx)
 }
 
 // emptyConfig is what FROM scratch starts with.

@@ -181,7 +181,7 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	st, err := b.from(ctx, s, r)
 	if err != nil {
 		b.stoppedAt(s, r, -1)
-		return nil, fault.At(s.Place(b.file.Name), err)
+		return nil, b.failed(ctx, r, at, s.Place(b.file.Name), err)
 	}
 	r.Report(stage.Done{Step: at, ID: st.ID})
 	triggers, err := b.file.Triggers(s, st.Config.Config.OnBuild)
@@ -207,6 +207,7 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 			return nil, err
 		}
 	}
+	r.Report(StageDone{Step: b.at(s, -1)})
 	return st, nil
 }
 
@@ -245,14 +246,24 @@ func (b *build) step(ctx context.Context, s *dockerfile.Stage, st *stage.State, 
 	if err == nil {
 		err = r.Step(ctx, st, translated, at)
 	}
+	if err == nil {
+		return nil
+	}
+	var failed *stage.Failed
+	if errors.As(err, &failed) && ctx.Err() == nil {
+		err = b.keep(s, in, failed, err)
+	}
+	return b.failed(ctx, r, at, in.Place(b.file.Name), err)
+}
+
+// failed says where a step's own error happened, and reports it. What only ends
+// with the build, or can't be done here, is no failure of the step.
+func (b *build) failed(ctx context.Context, r *stage.Runner, at stage.Step, place string, err error) error {
 	if errors.Is(err, ErrNamespace) || ctx.Err() != nil {
 		return err
 	}
-	var failed *stage.Failed
-	if errors.As(err, &failed) {
-		err = b.keep(s, in, failed, err)
-	}
-	return fault.At(in.Place(b.file.Name), err)
+	r.Report(stage.StepFailed{Step: at})
+	return fault.At(place, err)
 }
 
 func isRun(in dockerfile.Instruction) bool {

@@ -282,6 +282,17 @@ func (s stageSource) Known(ctx context.Context) (*stage.State, error) {
 	return s.b.defined(ctx, s.s)
 }
 
+// Awaits names the stage where it isn't built yet.
+func (s stageSource) Awaits() string {
+	s.b.mu.Lock()
+	f := s.b.stages[s.s.Index]
+	s.b.mu.Unlock()
+	if f != nil && f.succeeded() {
+		return ""
+	}
+	return stageName(s.s)
+}
+
 func (s stageSource) Files(ctx context.Context) (stage.Files, error) {
 	st, err := s.b.solved(ctx, s.s).wait(ctx)
 	if err != nil {

@@ -72,7 +72,7 @@ func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 // been executed on this parent a miss is certain, and contents are read only
 // once, while they are packed.
 func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) error {
-	sel := &selection{in: in}
+	sel := &selection{in: in, at: at}
 	selectors := in.selectors(st)
 	parent := in.parent(st)
 	seen := keyOf("seen", append([]cache.Input{parent}, selectors...))
@@ -228,6 +228,7 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 	if err != nil {
 		return err
 	}
+	sel.meter(r)
 	if in.Last && !needsTree {
 		return in.pack(ctx, r, st, sel, parent, result)
 	}

@@ -18,7 +18,7 @@ func (in Copy) fromTree(ctx context.Context, r *Runner, st *State, at Step, sour
 	parent := in.parent(st)
 	alias := keyOf("copy from", append([]cache.Input{parent}, selectors...))
 	st.define("copy", selectors)
-	sel := &selection{in: in}
+	sel := &selection{in: in, at: at}
 	content, outcomes := r.aliased(alias, source)
 	if r.defineOnly {
 		if content == "" {
@@ -40,10 +40,11 @@ func (in Copy) fromTree(ctx context.Context, r *Runner, st *State, at Step, sour
 	if r.Snapshots == nil {
 		return ErrNamespace
 	}
-	if err := sel.load(ctx, in.From); err != nil {
+	err := r.awaiting(at, in.From, func() error { return sel.load(ctx, in.From) })
+	if err != nil {
 		return err
 	}
-	content, err := sel.digest(ctx)
+	content, err = sel.digest(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,6 +57,21 @@ func (in Copy) fromTree(ctx context.Context, r *Runner, st *State, at Step, sour
 	}
 	st.addOutcomes(source.outcomes)
 	return r.putAlias(alias, in.Instruction, content, source)
+}
+
+// awaited is a source that may have to be built first.
+type awaited interface {
+	// Awaits names what is still being built, or is "".
+	Awaits() string
+}
+
+// awaiting does work that needs a source, and tells where that has to wait.
+func (r *Runner) awaiting(at Step, from Source, work func() error) error {
+	if source, may := from.(awaited); may && source.Awaits() != "" {
+		r.Report(Waiting{Step: at, For: source.Awaits()})
+		defer r.Report(Waiting{Step: at})
+	}
+	return work()
 }
 
 // adoptKnown takes the state over the instruction where its result is known,

@@ -16,6 +16,8 @@ type Step struct {
 	Stage string
 	// N counts the steps of the whole build from 1 to Total.
 	N, Total int
+	// Of is the number of steps of the stage alone.
+	Of int
 	// Place is where the instruction stands in the Dockerfile.
 	Place Place
 }
@@ -44,6 +46,27 @@ type Output struct {
 	Stderr bool
 }
 
+// Standing is the end of a line that a step has begun to print: a prompt, or
+// the progress that a tool writes over itself by carriage returns. It comes
+// with every write.
+type Standing struct {
+	Step
+	Text string
+}
+
+// Waiting is sent when a step can't go on before another stage is built. The
+// step's next event ends that.
+type Waiting struct {
+	Step
+	For string // the stage's name, or its number; "" says that it is there
+}
+
+// Copied tells how far a COPY or ADD of many bytes has come.
+type Copied struct {
+	Step
+	Bytes, Total int64
+}
+
 // Cached is sent when a step's result was found. Key is the step's, Parent the
 // one that it was made from.
 type Cached struct {
@@ -63,6 +86,10 @@ type Done struct {
 	Step
 	ID string
 }
+
+// StepFailed is sent when a step ended in an error that is its own: not for the
+// failure of another.
+type StepFailed struct{ Step }
 
 // Warning is something that the user should know about a step.
 type Warning struct {

@@ -27,6 +27,7 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 		return err
 	}
 	defer tree.Close()
+	sel.meter(r)
 	passing := newPassing(sel)
 	result := resultOf(digest.FromString(in.Instruction))
 	if err := r.lease(result); err != nil {

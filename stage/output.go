@@ -12,6 +12,8 @@ const (
 	tailLines = 50
 	// maxLine bounds what is held of a line that doesn't end.
 	maxLine = 16 << 10
+	// standing is how much of such a line is shown meanwhile.
+	standing = 1 << 10
 )
 
 // output takes what a command prints: all of it goes to the log on disk, lines
@@ -58,6 +60,8 @@ func (s *stream) Write(p []byte) (int, error) {
 			s.line = append(s.line, p...)
 			if len(s.line) > maxLine {
 				s.flush()
+			} else {
+				s.stand()
 			}
 			break
 		}
@@ -66,6 +70,12 @@ func (s *stream) Write(p []byte) (int, error) {
 		p = p[i+1:]
 	}
 	return n, nil
+}
+
+// stand tells of what a line has so far.
+func (s *stream) stand() {
+	text := s.line[max(0, len(s.line)-standing):]
+	s.o.r.Report(Standing{Step: s.o.at, Text: string(text)})
 }
 
 func (s *stream) flush() {

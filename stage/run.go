@@ -65,7 +65,7 @@ func (in Run) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 		if s == nil || s.source == nil {
 			continue
 		}
-		if err := s.load(ctx); err != nil {
+		if err := r.awaiting(at, s.from, func() error { return s.load(ctx) }); err != nil {
 			return err
 		}
 	}

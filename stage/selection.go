@@ -23,6 +23,7 @@ import (
 // mode that they will have, before it is known where they land.
 type selection struct {
 	in      Copy
+	at      Step
 	loaded  bool
 	looked  bool // for archives
 	items   []item

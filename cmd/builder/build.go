@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/cmd/builder/live"
 	"github.com/builder-oci/builder/rootless/userns"
+	"github.com/builder-oci/builder/storage"
 )
 
 func budCommand() *cli.Command {
@@ -48,11 +50,15 @@ func bud(c *cli.Context) error {
 	if err := dropOld(c.String("iidfile"), outs.metadata); err != nil {
 		return err
 	}
+	p, err := newProgress(c, strings.Join(append([]string{"Building"}, c.StringSlice("tag")...), " "), outs.stdout)
+	if err != nil {
+		return err
+	}
 	var id digest.Digest
 	if userns.Inside() {
-		id, err = buildInside(c, o, outs, shell)
+		id, err = buildInside(c, o, outs, shell, p)
 	} else {
-		id, err = buildOutside(c, o, outs)
+		id, err = buildOutside(c, o, outs, p)
 	}
 	if err != nil || id == "" {
 		return err
@@ -62,7 +68,7 @@ func bud(c *cli.Context) error {
 			return err
 		}
 	}
-	if c.Bool("quiet") {
+	if p.form == progressQuiet {
 		out := c.App.Writer
 		if outs.stdout {
 			out = c.App.ErrWriter
@@ -74,7 +80,7 @@ func bud(c *cli.Context) error {
 
 // buildOutside gives no id where the build went on inside, and was finished
 // there.
-func buildOutside(c *cli.Context, o build.Options, outs *outputs) (digest.Digest, error) {
+func buildOutside(c *cli.Context, o build.Options, outs *outputs, p *progress) (digest.Digest, error) {
 	mapping, err := userns.Detect()
 	if err != nil {
 		return "", err
@@ -83,9 +89,10 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs) (digest.Digest
 	if err != nil {
 		return "", err
 	}
-	var events recording
-	result, err := build.Build(c.Context, o, build.Env{Store: store, ExactOwners: mapping.Exact()}, &events)
+	shown := p.display(c, true, nil)
+	result, err := build.Build(c.Context, o, build.Env{Store: store, ExactOwners: mapping.Exact()}, shown)
 	if errors.Is(err, build.ErrNamespace) {
+		shown.discard()
 		// What this process holds of the store would keep others out.
 		if err := errors.Join(store.Sweep(c.Context, false), store.Close()); err != nil {
 			return "", err
@@ -94,19 +101,35 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs) (digest.Digest
 			return "", err
 		}
 		notice(c.App.ErrWriter, mapping)
-		return "", enter(c, nil, storeEnv(store)...)
+		return "", goOnInside(c, store, p)
 	}
-	lines := newProgress(c, outs)
-	events.replay(lines)
-	if err == nil && lines.Err() == nil {
-		err = outs.deliver(c, store, result, lines.out)
+	err = shown.settle(err)
+	if err == nil && shown.Err() == nil {
+		err = finish(c, store, result, outs, p)
 	}
 	err = errors.Join(err, store.Close())
-	return result.ID, firstOf(lines.Err(), err)
+	return result.ID, firstOf(shown.Err(), err)
+}
+
+// goOnInside runs the command again in the namespace.
+func goOnInside(c *cli.Context, store *storage.Store, p *progress) error {
+	err := enter(c, nil, append(storeEnv(store), p.env()...)...)
+	if err != nil && p.form == progressTTY {
+		live.Restore(p.file)
+	}
+	return err
+}
+
+// finish gives the image away and says what was built.
+func finish(c *cli.Context, store *storage.Store, result build.Result, outs *outputs, p *progress) error {
+	if err := outs.deliver(c, store, result, p.out); err != nil {
+		return err
+	}
+	return p.summary(store, outs.names, result)
 }
 
 // buildInside opens a shell, where that is asked for, in the step that failed.
-func buildInside(c *cli.Context, o build.Options, outs *outputs, shell bool) (_ digest.Digest, err error) {
+func buildInside(c *cli.Context, o build.Options, outs *outputs, shell bool, p *progress) (_ digest.Digest, err error) {
 	h, err := openHost(c)
 	if err != nil {
 		return "", err
@@ -114,19 +137,19 @@ func buildInside(c *cli.Context, o build.Options, outs *outputs, shell bool) (_ 
 	defer func() { err = errors.Join(err, h.Close()) }()
 	ctx, cancel := context.WithCancelCause(c.Context)
 	defer cancel(nil)
-	lines := newProgress(c, outs)
-	lines.broken = cancel
+	shown := p.display(c, false, cancel)
 	env := build.Env{
 		Store:       h.store,
 		ExactOwners: h.mapping.Exact(),
 		Snapshots:   h.snapshots,
 		Sandbox:     h.sandbox,
-		Pull:        puller(c, h.store, lines.out),
+		Pull:        puller(c, h.store, shown),
 		Adopt:       adopter(c, h.store),
 		AsCaller:    userns.AsCaller,
 	}
-	result, err := build.Build(ctx, o, env, lines)
-	if shell && err != nil && lines.Err() == nil && c.Err() == nil {
+	result, err := build.Build(ctx, o, env, shown)
+	err = shown.settle(err)
+	if shell && err != nil && shown.Err() == nil && c.Err() == nil {
 		err = openFailed(c, env, o, err)
 	}
 	if result.Forgotten {
@@ -135,11 +158,11 @@ func buildInside(c *cli.Context, o build.Options, outs *outputs, shell bool) (_ 
 	if len(result.Made) > 0 {
 		boundCache(c, h.store, result.Made)
 	}
-	if err == nil {
-		err = outs.deliver(c, h.store, result, lines.out)
+	if err == nil && shown.Err() == nil {
+		err = finish(c, h.store, result, outs, p)
 	}
 	// A build that nobody listens to ends for that.
-	return result.ID, firstOf(lines.Err(), err)
+	return result.ID, firstOf(shown.Err(), err)
 }
 
 func firstOf(cause, err error) error {
@@ -147,17 +170,4 @@ func firstOf(cause, err error) error {
 		return cause
 	}
 	return err
-}
-
-// newProgress prints steps to the standard output, or to the other one where
-// that takes a result, and to nobody with --quiet.
-func newProgress(c *cli.Context, outs *outputs) *progress {
-	p := &progress{out: c.App.Writer, notes: c.App.ErrWriter, explain: c.Bool("explain")}
-	if outs.stdout {
-		p.out = c.App.ErrWriter
-	}
-	if c.Bool("quiet") {
-		p.out = io.Discard
-	}
-	return p
 }

@@ -45,7 +45,8 @@ func budFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "explain", Usage: "say of every executed step why it isn't cached"},
 		&cli.BoolFlag{Name: "git-modes", Hidden: true, Usage: "of a context file's mode take the executable bit only, as git does"},
 		&cli.BoolFlag{Name: "pull", Usage: "ask the registry for newer base images"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's id only"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's id only; others: --progress tty|plain"},
+		progressFlag(),
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id to `FILE`"},
 		&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: oci or docker; of --check: json", Value: "oci"},
 		&cli.Int64Flag{Name: "timestamp", Usage: "`SECONDS` since 1970, the time of all that's in the image"},
@@ -62,16 +63,7 @@ func budFlags() []cli.Flag {
 			"security-opt", "device", "memory", "m", "memory-swap", "cpu-period",
 			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
 			"ignorefile", "logfile", "unsetenv", "env", "manifest"),
-		refusedCaches(),
-		[]cli.Flag{&cli.StringFlag{
-			Name: "progress", Hidden: true,
-			Action: func(_ *cli.Context, kind string) error {
-				if kind == "plain" || kind == "auto" {
-					return nil
-				}
-				return notYet("--progress " + kind)
-			},
-		}})
+		refusedCaches())
 }
 
 // sandboxFlags are those that bud and run have in common.

@@ -113,17 +113,15 @@ func printCheckedJSON(w io.Writer, found build.Checked) error {
 	}{found.File, warnings, found.Unknown})
 }
 
-// warnings prints those of a build: one line each.
-func (p *progress) warnings(l build.Linted) {
-	count := "1 warning"
-	if len(l.Warnings) != 1 {
-		count = fmt.Sprintf("%d warnings", len(l.Warnings))
+// printWarnings prints those of a build: one line each.
+func printWarnings(w io.Writer, l build.Linted) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s found in %s (builder bud --check tells more):\n", count(len(l.Warnings), "warning"), l.File)
+	for _, warning := range l.Warnings {
+		fmt.Fprintf(&b, " - %s: %s (line %d)\n", warning.Rule, printable(warning.Text), warning.Line)
 	}
-	p.line(p.notes, "%s found in %s (builder bud --check tells more):", count, l.File)
-	for _, w := range l.Warnings {
-		p.line(p.notes, " - %s: %s (line %d)", w.Rule, printable(w.Text), w.Line)
-	}
-	annotate(p.notes, l)
+	_, _ = io.WriteString(w, b.String())
+	annotate(w, l)
 }
 
 // annotate tells a runner of GitHub's Actions, which shows the warnings beside

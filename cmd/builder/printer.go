@@ -10,9 +10,9 @@ import (
 	"github.com/builder-oci/builder/stage"
 )
 
-// progress prints a build as docker's classic builder does: one plain line for
+// plainDisplay prints a build as docker's classic builder does: one plain line for
 // each event, as it comes. It may be used by several goroutines.
-type progress struct {
+type plainDisplay struct {
 	// out takes the steps and what they print, notes what belongs to no step.
 	out, notes io.Writer
 	// explain asks for the reason of every step that is executed, in full.
@@ -25,7 +25,7 @@ type progress struct {
 }
 
 // Report prints an event.
-func (p *progress) Report(e build.Event) {
+func (p *plainDisplay) Report(e build.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch e := e.(type) {
@@ -51,30 +51,47 @@ func (p *progress) Report(e build.Event) {
 		p.line(p.notes, "%s: fetching the build context %s", programName, e.Ref)
 	case build.Linted:
 		if p.out != io.Discard {
-			p.warnings(e)
+			printWarnings(p.notes, e)
 		}
 	case build.Notice:
 		p.line(p.notes, "%s", strings.TrimSpace(render(e.Err)))
 	}
 }
 
-// missed prints why a step is executed: in one line, where it ran before.
-func (p *progress) missed(e stage.Missed) {
-	lines := explanation(e.Reason)
-	if !p.explain {
-		if !ranBefore(e.Reason) {
-			return
+// missed prints why a step is executed.
+func (p *plainDisplay) missed(e stage.Missed) {
+	for i, line := range missedLines(e.Reason, p.explain) {
+		mark := "  "
+		if i == 0 {
+			mark = " ---> "
 		}
-		lines = lines[:1]
-	}
-	p.step(e.Step, " ---> %s", lines[0])
-	for _, line := range lines[1:] {
-		p.step(e.Step, "  %s", line)
+		p.step(e.Step, "%s%s", mark, line)
 	}
 }
 
+// missedLines say why a step is executed: all of it where the user asks, else in
+// one line, and only where it ran before.
+func missedLines(r stage.Reason, explain bool) []string {
+	lines := explanation(r)
+	switch {
+	case explain:
+		return lines
+	case ranBefore(r):
+		return lines[:1]
+	}
+	return nil
+}
+
+// transfer prints docker's lines.
+func (p *plainDisplay) transfer(canonical string) transfer {
+	return &blobLines{out: p.out, heading: pullHeading(canonical), words: pullWords, name: canonical}
+}
+
+func (p *plainDisplay) settle(err error) error { return err }
+func (p *plainDisplay) discard()               {}
+
 // Err is the first error of writing. What follows it was not printed.
-func (p *progress) Err() error {
+func (p *plainDisplay) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err
@@ -82,7 +99,7 @@ func (p *progress) Err() error {
 
 // step prints a line of a step. It begins with the stage's name in builds of
 // several, which run side by side.
-func (p *progress) step(at stage.Step, format string, args ...any) {
+func (p *plainDisplay) step(at stage.Step, format string, args ...any) {
 	if at.Stage != "" {
 		format, args = "[%s] "+format, append([]any{at.Stage}, args...)
 	}
@@ -90,7 +107,7 @@ func (p *progress) step(at stage.Step, format string, args ...any) {
 }
 
 // line prints in one write, so that lines of several processes don't mix.
-func (p *progress) line(w io.Writer, format string, args ...any) {
+func (p *plainDisplay) line(w io.Writer, format string, args ...any) {
 	if p.err != nil {
 		return
 	}

@@ -29,7 +29,7 @@ Successfully built 0123456789ab
 Successfully tagged nginx:v2
 `
 	var out, notes bytes.Buffer
-	p := &progress{out: &out, notes: &notes}
+	p := &plainDisplay{out: &out, notes: &notes}
 	for _, e := range []build.Event{
 		stage.Started{Step: from, Text: "FROM nginx"},
 		stage.Done{Step: from, ID: "881bd08c0b08"},
@@ -56,7 +56,7 @@ Successfully tagged nginx:v2
 func TestProgressNamesTheStageWhereThereAreSeveral(t *testing.T) {
 	at := stage.Step{Stage: "build", N: 3, Total: 7}
 	var out bytes.Buffer
-	p := &progress{out: &out}
+	p := &plainDisplay{out: &out}
 	p.Report(stage.Started{Step: at, Text: "RUN make"})
 	p.Report(stage.Output{Step: at, Line: "%s"})
 	if want := "[build] Step 3/7 : RUN make\n[build] %s\n"; out.String() != want {
@@ -66,7 +66,7 @@ func TestProgressNamesTheStageWhereThereAreSeveral(t *testing.T) {
 
 func TestProgressTellsThatNobodyReads(t *testing.T) {
 	var told []error
-	p := &progress{out: results{brokenPipe{}}, broken: func(err error) { told = append(told, err) }}
+	p := &plainDisplay{out: results{brokenPipe{}}, broken: func(err error) { told = append(told, err) }}
 	p.Report(build.Built{ID: anID})
 	p.Report(build.Tagged{Name: "x"})
 	if len(told) != 1 || !errors.Is(p.Err(), errUnread) {

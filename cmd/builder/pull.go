@@ -50,28 +50,36 @@ func pull(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	out := c.App.Writer
-	if c.Bool("quiet") {
-		out = io.Discard
-	} else if reference.IsNameOnly(mustParse(name)) {
-		if _, err := fmt.Fprintln(out, "Using default tag: latest"); err != nil {
+	p, err := newProgress(c, "Pulling "+layout.Familiar(canonical), false)
+	if err != nil {
+		return err
+	}
+	if reference.IsNameOnly(mustParse(name)) {
+		if _, err := fmt.Fprintln(p.out, "Using default tag: latest"); err != nil {
 			return err
 		}
 	}
 	return withStore(c, func(store *storage.Store) error {
-		if _, err := pullImage(c.Context, c, store, canonical, c.String("platform"), out); err != nil {
+		shown := p.display(c, false, nil)
+		img, err := pullImage(c.Context, c, store, canonical, c.String("platform"), shown.transfer)
+		if err := shown.settle(err); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(c.App.Writer, canonical)
+		if p.form == progressTTY { // where docker's lines haven't told it
+			if _, err := fmt.Fprintf(p.out, "Digest: %s\n", img.Target().Digest); err != nil {
+				return err
+			}
+		}
+		_, err = fmt.Fprintln(c.App.Writer, canonical)
 		return err
 	})
 }
 
 // puller gives a function that pulls images into store and prints their way. It
 // may be called from several goroutines.
-func puller(c *cli.Context, store *storage.Store, out io.Writer) func(ctx context.Context, name, platform string) (layout.Image, error) {
+func puller(c *cli.Context, store *storage.Store, d display) func(ctx context.Context, name, platform string) (layout.Image, error) {
 	return func(ctx context.Context, name, platform string) (layout.Image, error) {
-		return pullFor(ctx, c, store, name, transport.Options{Platform: platform, Base: true}, out)
+		return pullFor(ctx, c, store, name, transport.Options{Platform: platform, Base: true}, d.transfer)
 	}
 }
 
@@ -87,14 +95,14 @@ func adopter(c *cli.Context, store *storage.Store) func(ctx context.Context, ref
 	}
 }
 
-// pullImage pulls an image into store and prints its way as docker does.
-func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, platform string, out io.Writer) (layout.Image, error) {
-	return pullFor(ctx, c, store, name, transport.Options{Platform: platform}, out)
+// pullImage pulls an image into store and shows its way.
+func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, platform string, show func(canonical string) transfer) (layout.Image, error) {
+	return pullFor(ctx, c, store, name, transport.Options{Platform: platform}, show)
 }
 
 // pullFor is pullImage with what it is pulled for: the platform, and whether it
 // is a base.
-func pullFor(ctx context.Context, c *cli.Context, store *storage.Store, name string, as transport.Options, out io.Writer) (layout.Image, error) {
+func pullFor(ctx context.Context, c *cli.Context, store *storage.Store, name string, as transport.Options, show func(canonical string) transfer) (layout.Image, error) {
 	canonical, err := layout.ParseName(name)
 	if err != nil {
 		return layout.Image{}, err
@@ -111,20 +119,13 @@ func pullFor(ctx context.Context, c *cli.Context, store *storage.Store, name str
 	if err != nil {
 		return layout.Image{}, err
 	}
-	lines := blobLines{out: out, heading: pullHeading(canonical), words: pullWords}
-	o.Platform, o.Base, o.Report = as.Platform, as.Base, lines.report
+	way := show(canonical)
+	o.Platform, o.Base, o.Report = as.Platform, as.Base, way.report
 	img, err := transport.Pull(ctx, canonical, o)
 	if err != nil {
 		return img, err
 	}
-	status := "Downloaded newer image for"
-	if before.Manifest.Digest == img.Manifest.Digest {
-		status = "Image is up to date for"
-	}
-	lines.begin()
-	lines.print("Digest: %s", img.Target().Digest)
-	lines.print("Status: %s %s", status, layout.Familiar(canonical))
-	return img, lines.err
+	return img, way.arrived(img, before.Manifest.Digest != img.Manifest.Digest)
 }
 
 // transportOptions reads registryFlags.
@@ -172,6 +173,7 @@ func mustParse(name string) reference.Named {
 // blobLines prints the way of an image's blobs, a line for each point.
 type blobLines struct {
 	out     io.Writer
+	name    string // canonical
 	heading string
 	words   map[transport.EventKind]string
 	begun   bool
@@ -205,6 +207,18 @@ func (l *blobLines) report(e transport.Event) {
 	l.told[e.Digest] = e.Kind
 	l.begin()
 	l.print("%s: %s", shortID(e.Digest), word)
+}
+
+// arrived prints docker's last lines of a pull.
+func (l *blobLines) arrived(img layout.Image, isNew bool) error {
+	status := "Image is up to date for"
+	if isNew {
+		status = "Downloaded newer image for"
+	}
+	l.begin()
+	l.print("Digest: %s", img.Target().Digest)
+	l.print("Status: %s %s", status, layout.Familiar(l.name))
+	return l.err
 }
 
 // begin prints the heading before the first line: where the image can't be had

@@ -19,6 +19,7 @@ type_line() {
 
 if [ "${1-}" = --session ]; then
 	PATH=$PWD/bin:$PATH
+	export LC_ALL=C.UTF-8
 	cd "$(mktemp -d)"
 	cat >Dockerfile <<-'DOCKERFILE'
 		FROM nginx

@@ -1,0 +1,105 @@
+package live
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// tabStop is where terminals have their tabs.
+const tabStop = 8
+
+// tame makes of a line that a program has printed what can stand on a line of
+// the view: the text that a terminal would show last, without control
+// characters and escape sequences. What was written over by carriage returns,
+// such as a progress in percent, is gone.
+func tame(line string) string {
+	line = ansi.Strip(strings.ToValidUTF8(line, string(utf8.RuneError)))
+	line = strings.TrimRight(line, "\r")
+	if i := strings.LastIndexByte(line, '\r'); i >= 0 {
+		line = line[i+1:]
+	}
+	var b strings.Builder
+	column := 0
+	for _, r := range line {
+		switch {
+		case r == '\t':
+			n := tabStop - column%tabStop
+			b.WriteString(strings.Repeat(" ", n))
+			column += n
+		case unicode.IsControl(r) || reorders(r):
+		default:
+			b.WriteRune(r)
+			column += ansi.StringWidth(string(r))
+		}
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// reorders tells the characters by which a text can make the rest of its line
+// run the other way.
+func reorders(r rune) bool {
+	return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+}
+
+// clip cuts a text to what fits into so many cells.
+func (s Style) clip(text string, width int) string {
+	if width <= 0 {
+		return ""
+	}
+	return ansi.Truncate(text, width, s.signs().more)
+}
+
+// spread puts one text at the left and one at the right of a line; the right
+// one goes where there is no room for both.
+func (s Style) spread(left, right string, width int) string {
+	room := width - ansi.StringWidth(right) - 1
+	if right == "" || room < narrowest {
+		return s.clip(left, width)
+	}
+	left = s.clip(left, room)
+	return left + strings.Repeat(" ", room+1-ansi.StringWidth(left)) + right
+}
+
+// narrowest is the least that is left of a text for the time beside it.
+const narrowest = 10
+
+// Style is what the terminal can show.
+type Style struct {
+	// Color permits attributes: faint, bold and a few colours.
+	Color bool
+	// Unicode permits characters outside ASCII.
+	Unicode bool
+	// Reflows says that it breaks lines in two when it becomes narrower, as all
+	// but a few do.
+	Reflows bool
+}
+
+// signs are the characters of a style.
+type signs struct{ done, failed, running, waiting, stopped, more, bar string }
+
+func (s Style) signs() signs {
+	if s.Unicode {
+		return signs{"✓", "✗", "▸", "·", "■", "…", "▕█▏"}
+	}
+	return signs{"+", "x", ">", ".", "-", "...", "[#]"}
+}
+
+// The attributes in use, as ECMA-48 numbers them.
+const (
+	bold  = "1"
+	faint = "2"
+	red   = "31"
+	green = "32"
+	cyan  = "36"
+)
+
+// paint gives a text an attribute.
+func (s Style) paint(attribute, text string) string {
+	if !s.Color || attribute == "" || text == "" {
+		return text
+	}
+	return "\x1b[" + attribute + "m" + text + "\x1b[0m"
+}
