@@ -73,6 +73,8 @@ type build struct {
 	// before any of them is closed.
 	work *sync.WaitGroup
 
+	told sync.Map // wanted images that a notice has been given of
+
 	mu     sync.Mutex
 	stages map[int]*future[*stage.State] // by stage index
 	bases  map[wanted]*future[*stage.State]

@@ -108,13 +108,34 @@ func (b *build) isForAnother(w wanted, other layout.Image, why error) error {
 // checkPlatform refuses a base that is for another platform, where the file or
 // the user has named the one that is wanted.
 func checkPlatform(s *dockerfile.Stage, base *stage.State) error {
-	got := base.Config.Platform()
-	if s.AnyPlatform || got.Architecture == "" || platform.Serves(got, s.Platform) {
-		return nil
+	if s.AnyPlatform {
+		return nil // the linter tells
 	}
-	want := platform.Name(s.Platform)
-	return fault.New(fmt.Sprintf("fetch the right one: builder pull --platform %s %s", want, s.Base),
-		"%s is for %s, not for %s", s.Base, platform.Name(got), want)
+	return baseOf(s).mismatch(base)
+}
+
+// checkSource is checkPlatform for an image that files are taken from, where the
+// linter is silent.
+func (b *build) checkSource(w wanted, st *stage.State) error {
+	err := w.mismatch(st)
+	if err == nil || !b.file.AnyPlatform {
+		return err
+	}
+	if _, told := b.told.LoadOrStore(w, true); !told {
+		b.report(Notice{Err: err})
+	}
+	return nil
+}
+
+// mismatch is the error for an image that isn't for the wanted platform.
+func (w wanted) mismatch(st *stage.State) error {
+	got := st.Config.Platform()
+	want, err := platform.Parse(w.platform)
+	if err != nil || got.Architecture == "" || platform.Serves(got, want) {
+		return err
+	}
+	return fault.New(fmt.Sprintf("fetch the right one, if there is one: builder pull --platform %s %s", w.platform, w.name),
+		"%s is for %s, not for %s", w.name, platform.Name(got), w.platform)
 }
 
 // settlePlatform says what the image is for: what the user has named, else what

@@ -308,11 +308,15 @@ type imageSource struct {
 }
 
 func (s imageSource) Known(ctx context.Context) (*stage.State, error) {
-	return s.b.base(ctx, s.w)
+	st, err := s.b.base(ctx, s.w)
+	if err != nil {
+		return nil, err
+	}
+	return st, s.b.checkSource(s.w, st)
 }
 
 func (s imageSource) Files(ctx context.Context) (stage.Files, error) {
-	st, err := s.b.base(ctx, s.w)
+	st, err := s.Known(ctx)
 	if err != nil {
 		return nil, err
 	}

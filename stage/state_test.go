@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/layout"
 )
 
@@ -33,6 +34,31 @@ func TestOfArgAndEnvTheLaterCounts(t *testing.T) {
 	}
 	check("ENV after ARG", st.Env(), "A=env", "P=/bin", "B=2")
 	check("the stage above, still", child.Env(), "A=base", "P=/bin", "B=2")
+}
+
+func TestKeysOfARunTellPlatformsApart(t *testing.T) {
+	seen := map[string]string{}
+	for _, p := range []struct{ arch, variant, want string }{
+		{"arm64", "", "linux/arm64"},
+		{"arm64", "v8", "linux/arm64"},
+		{"arm", "v6", "linux/arm/v6"},
+		{"arm", "v7", "linux/arm/v7"},
+		{"amd64", "", "linux/amd64"},
+		{"", "", platform.Name(platform.Here())},
+	} {
+		st := Scratch(&layout.ImageConfig{OS: "linux", Architecture: p.arch, Variant: p.variant})
+		if got := st.platform(); got != p.want {
+			t.Errorf("%+v: %q", p, got)
+		}
+		st.define("run", Run{Args: []string{"true"}}.inputs(&Runner{}, &st))
+		if other, known := seen[st.Definition.String()]; known && other != p.want {
+			t.Errorf("%s has the key of %s", p.want, other)
+		}
+		seen[st.Definition.String()] = p.want
+	}
+	if len(seen) < 4 {
+		t.Errorf("%d keys: %v", len(seen), seen)
+	}
 }
 
 func TestCloneSharesNothing(t *testing.T) {

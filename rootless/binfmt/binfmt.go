@@ -108,14 +108,15 @@ var answers = struct {
 }{to: map[[20]byte]Answer{}}
 
 // Ask asks the kernel whether it runs programs with such a header. Where it
-// doesn't, the emulators that are installed are registered first.
-func Ask(h Header) Answer {
+// doesn't, the emulators that are installed are registered first. dir is for
+// temporary files; "" is the system's directory for them.
+func Ask(h Header, dir string) Answer {
 	answers.Lock()
 	defer answers.Unlock()
 	answer, known := answers.to[h.machine()]
 	if !known {
-		if answer = ask(h); answer != Runs && register() == nil {
-			answer = ask(h)
+		if answer = ask(h, dir); answer != Runs && register() == nil {
+			answer = ask(h, dir)
 		}
 		answers.to[h.machine()] = answer
 	}
@@ -124,11 +125,11 @@ func Ask(h Header) Answer {
 
 // ask lets the kernel execute the bare header, here and in an empty root file
 // system. It has no program in it, so that an emulator ends at once.
-func ask(h Header) Answer {
+func ask(h Header, dir string) Answer {
 	if errors.Is(patiently(func() error { return executeHere(h) }), unix.ENOEXEC) {
 		return Unknown
 	}
-	if errors.Is(patiently(func() error { return executeAlone(h) }), unix.ENOENT) {
+	if errors.Is(patiently(func() error { return executeAlone(h, dir) }), unix.ENOENT) {
 		return Hidden
 	}
 	return Runs
@@ -161,22 +162,23 @@ func executeHere(h Header) error {
 	return execute(cmd)
 }
 
-func executeAlone(h Header) error {
-	dir, err := os.MkdirTemp("", "builder-")
+func executeAlone(h Header, dir string) error {
+	root, err := os.MkdirTemp(dir, "root-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if err := os.WriteFile(filepath.Join(dir, "program"), h.bare(), 0o700); err != nil {
+	defer func() { _ = os.RemoveAll(root) }()
+	if err := os.WriteFile(filepath.Join(root, "program"), h.bare(), 0o700); err != nil {
 		return err
 	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0) // which isn't there inside
+	if err != nil {
+		return err
+	}
+	defer null.Close()
 	cmd := exec.Command("/program")
-	cmd.SysProcAttr = &unix.SysProcAttr{Chroot: dir}
-	if cmd.Stdin, err = os.Open(os.DevNull); err != nil {
-		return err
-	}
-	defer cmd.Stdin.(*os.File).Close()
-	cmd.Stdout, cmd.Stderr = cmd.Stdin.(*os.File), cmd.Stdin.(*os.File) // what it says doesn't matter
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, null
+	cmd.SysProcAttr = &unix.SysProcAttr{Chroot: root}
 	return execute(cmd)
 }
 

@@ -22,7 +22,7 @@ func TestTheKernelKnowsNoSuchMachine(t *testing.T) {
 	if !h.IsELF() || h.Architecture() != "EM_ST100" || Native(h.Architecture()) {
 		t.Errorf("%q", h.Architecture())
 	}
-	if answer := Ask(h); answer != Unknown {
+	if answer := Ask(h, t.TempDir()); answer != Unknown {
 		t.Errorf("the kernel runs what nobody can run: %d", answer)
 	}
 }

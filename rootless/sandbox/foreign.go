@@ -20,7 +20,7 @@ func foreign(s Spec) *failure {
 		return nil
 	}
 	arch := h.Architecture()
-	if binfmt.Native(arch) || binfmt.Ask(h) != binfmt.Unknown {
+	if binfmt.Native(arch) || ask(s, h) != binfmt.Unknown {
 		return nil
 	}
 	return &failure{
@@ -30,6 +30,14 @@ func foreign(s Spec) *failure {
 			"\nor, with docker:   docker run --privileged --rm tonistiigi/binfmt --install " + arch +
 			"\nor compile here for it: FROM --platform=$BUILDPLATFORM with ARG TARGETARCH, and COPY --from that stage",
 	}
+}
+
+// ask asks the kernel, with a file of the sandbox's own.
+func ask(s Spec, h binfmt.Header) binfmt.Answer {
+	if s.StateDir != "" && os.MkdirAll(s.StateDir, 0o700) != nil {
+		return binfmt.Runs // whatever is wrong, the run itself will tell
+	}
+	return binfmt.Ask(h, s.StateDir)
 }
 
 // installEmulator is the command that makes the kernel run foreign programs.
@@ -46,7 +54,7 @@ func installEmulator() string {
 // with the flag F.
 func invisible(s Spec, h binfmt.Header, name string) *failure {
 	arch := h.Architecture()
-	if binfmt.Ask(h) != binfmt.Hidden || hasEmulator(s, arch) {
+	if ask(s, h) != binfmt.Hidden || hasEmulator(s, arch) {
 		return nil
 	}
 	return &failure{
@@ -116,10 +124,12 @@ func readStart(s Spec, name string) []byte {
 		return nil
 	}
 	defer f.Close()
-	real, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	for _, m := range s.Mounts {
-		if inside, ok := strings.CutPrefix(real, s.RootFS); ok && covers(m, inside) {
-			return nil
+	if len(s.Mounts) > 0 { // links may lead to one
+		found, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+		for _, m := range s.Mounts {
+			if inside, ok := strings.CutPrefix(found, s.RootFS); ok && covers(m, inside) {
+				return nil
+			}
 		}
 	}
 	start := make([]byte, 512)
