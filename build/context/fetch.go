@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -130,7 +129,7 @@ func (f Fetcher) sniff(ctx context.Context, r io.Reader, dir, what string) (*Fet
 	b := bufio.NewReaderSize(r, headSize)
 	head, err := b.Peek(headSize)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading %s: %w", what, err)
+		return nil, fault.At(what, err)
 	}
 	if IsArchive(head) {
 		newest, err := unpack(ctx, b, dir)

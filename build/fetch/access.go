@@ -190,10 +190,14 @@ func (g git) sshEnv(env []string) ([]string, error) {
 		env = append(env, "SSH_AUTH_SOCK="+keys.Socket)
 	}
 	if g.access.AsUser {
-		if _, own := os.LookupEnv("GIT_SSH_COMMAND"); keys == nil || len(keys.Files) == 0 || own {
+		if keys == nil || len(keys.Files) == 0 {
 			return env, nil
 		}
-		command, err := sshCommand(keys.options())
+		own := os.Getenv("GIT_SSH_COMMAND")
+		if own == "" {
+			own = "ssh"
+		}
+		command, err := sshCommand(own, keys.options())
 		return append(env, "GIT_SSH_COMMAND="+command), err
 	}
 	if keys == nil {
@@ -203,9 +207,9 @@ func (g git) sshEnv(env []string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the ssh hosts that you know: %w", err)
 	}
-	command, err := sshCommand(append(keys.options(),
+	command, err := sshCommand("ssh -F /dev/null", append(keys.options(),
 		"BatchMode=yes", "StrictHostKeyChecking=yes", "UpdateHostKeys=no", "ClearAllForwardings=yes",
-		`UserKnownHostsFile="`+filepath.Join(home, ".ssh", "known_hosts")+`"`), "-F", "/dev/null")
+		`UserKnownHostsFile="`+filepath.Join(home, ".ssh", "known_hosts")+`"`))
 	return append(env, "GIT_ALLOW_PROTOCOL=http:https:git:ssh", "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND="+command), err
 }
 
@@ -221,9 +225,9 @@ func (k *Keys) options() []string {
 	return options
 }
 
-// sshCommand is an ssh with options, as a shell reads it.
-func sshCommand(options []string, args ...string) (string, error) {
-	words := append([]string{"ssh"}, args...)
+// sshCommand gives an ssh options, as a shell reads them.
+func sshCommand(ssh string, options []string) (string, error) {
+	words := []string{ssh}
 	for _, option := range options {
 		if strings.Count(option, `"`) > 2 || strings.Contains(option, "%") {
 			return "", fault.New("give the file another name", "ssh can't be told of %s", option)

@@ -5,22 +5,28 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"path"
+	"sync/atomic"
 	"time"
 
 	"github.com/builder-oci/builder/internal/fault"
 )
 
+// patience is how long a server may say nothing: git's too.
+const patience = 2 * time.Minute
+
 // client goes through the proxies of the environment.
 var client = &http.Client{Transport: &http.Transport{
 	Proxy:                 http.ProxyFromEnvironment,
+	DialContext:           (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 	ForceAttemptHTTP2:     true,
 	TLSHandshakeTimeout:   30 * time.Second,
-	ResponseHeaderTimeout: 2 * time.Minute,
+	ResponseHeaderTimeout: patience,
 }}
 
 // Download is a file that a server is sending. The caller closes it.
@@ -45,7 +51,7 @@ func Get(ctx context.Context, address string) (*Download, error) {
 		_ = response.Body.Close()
 		return nil, refused(address, response)
 	}
-	return &Download{bodyReader{address, response.Body}, nameOf(response.Request.URL), lastModified(response)}, nil
+	return &Download{newBody(address, response.Body, patience), nameOf(response.Request.URL), lastModified(response)}, nil
 }
 
 func get(ctx context.Context, address string, header http.Header) (*http.Response, error) {
@@ -82,18 +88,42 @@ func lastModified(r *http.Response) time.Time {
 	return t
 }
 
-// bodyReader tells a server's errors from those of the disk.
+// bodyReader tells a server's errors from those of the disk, and doesn't wait
+// for ever.
 type bodyReader struct {
-	address string
 	io.ReadCloser
+	address  string
+	patience time.Duration
+	timer    *time.Timer // closes what is read from
+	ended    atomic.Bool // by the timer
 }
 
-func (b bodyReader) Read(p []byte) (int, error) {
+func newBody(address string, body io.ReadCloser, patience time.Duration) *bodyReader {
+	b := &bodyReader{ReadCloser: body, address: address, patience: patience}
+	b.timer = time.AfterFunc(patience, func() {
+		b.ended.Store(true)
+		_ = body.Close()
+	})
+	b.timer.Stop() // until something is read
+	return b
+}
+
+func (b *bodyReader) Read(p []byte) (int, error) {
+	b.timer.Reset(b.patience)
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
-		err = fault.New("build again", "%s broke off: %w", Redacted(b.address), err)
+	b.timer.Stop() // what takes its time with the bytes is not the server
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) && !b.ended.Load() {
+		return n, err
 	}
-	return n, err
+	if b.ended.Load() {
+		err = fmt.Errorf("the server has sent nothing for %s", b.patience)
+	}
+	return n, fault.New("build again", "%s broke off: %w", Redacted(b.address), err)
+}
+
+func (b *bodyReader) Close() error {
+	b.timer.Stop()
+	return b.ReadCloser.Close()
 }
 
 func refused(address string, response *http.Response) error {

@@ -153,7 +153,9 @@ func (f *File) save(response *http.Response) error {
 		return err
 	}
 	name := filepath.Join(dir, f.Name())
-	sum, err := write(name, bodyReader{f.url, response.Body})
+	body := newBody(f.url, response.Body, patience)
+	defer body.Close()
+	sum, err := write(name, body)
 	var broken *fault.Error
 	if errors.As(err, &broken) {
 		return broken

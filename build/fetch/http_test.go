@@ -3,11 +3,14 @@ package fetch
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -116,5 +119,16 @@ func TestAFileThatChangesMeanwhile(t *testing.T) {
 	content = "two"
 	if _, err := f.Fetch(ctx); err == nil {
 		t.Fatal("what was fetched isn't what the key says")
+	}
+}
+
+func TestSilentServersAreNotWaitedForForEver(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	body := newBody("http://h/f", r, time.Millisecond)
+	defer body.Close()
+	_, err := io.ReadAll(body)
+	if err == nil || !strings.Contains(err.Error(), "http://h/f broke off: the server has sent nothing for 1ms") {
+		t.Error(err)
 	}
 }

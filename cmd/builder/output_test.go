@@ -90,7 +90,7 @@ func TestAttributesOfImages(t *testing.T) {
 		"type=image,buildinfo=true":                                               "given it up",
 		"type=image,prefer-nondist-layers=true":                                   "media type",
 		"type=image,dangling-name-prefix=x":                                       "known by its id",
-		"type=image,compresion=zstd":                                              "no attribute compresion",
+		"type=image,compressions=zstd":                                            "no attribute compressions",
 		"type=image,annotation-manifest.a=b":                                      "",
 		"type=image,annotation-index.a=b":                                         "without an index",
 		"type=image,annotation-config.a=b":                                        `no "config" to annotate`,

@@ -308,8 +308,11 @@ func pushImage(c *cli.Context, store *storage.Store, img layout.Image, dest stri
 	if err != nil {
 		return "", err
 	}
-	_, tag := splitName(dest)
-	lines.print("%s: digest: %s size: %d", tag, pushed, img.Target().Size)
+	place := "" // of a push to no tag
+	if _, tag := splitName(dest); !strings.Contains(dest, "@") {
+		place = tag + ": "
+	}
+	lines.print("%sdigest: %s size: %d", place, pushed, img.Target().Size)
 	return pushed, lines.err
 }
 
