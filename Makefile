@@ -56,6 +56,10 @@ test-unit: ## run the tests that stand beside the code
 test-e2e: build ## run the end-to-end tests of bin/builder
 	tests/env/e2e.sh $(TESTFLAGS)
 
+.PHONY: fuzz
+fuzz: ## try strange input on all parsers, FUZZTIME=5s each
+	FUZZTIME="$(FUZZTIME)" tests/env/fuzz.sh
+
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## check style, vet and which room imports which
 	$(GOLANGCI_LINT) run ./...

@@ -128,7 +128,7 @@ func ParseTrigger(text string) ([]Instruction, error) {
 		err = errors.New("it is no instruction")
 	}
 	if err != nil {
-		return nil, fault.New("", "the base image's trigger %q: %w", oneLine(text), tidy(err))
+		return nil, fault.New("", "the base image's trigger %q: %w", oneLine(text), flagError(n.Value, err))
 	}
 	ins := newInstruction(n, cmd)
 	ins.Trigger = true
@@ -180,7 +180,7 @@ func instructionError(name string, n *parser.Node, err error) error {
 	at := place(name, n.StartLine, n.Original)
 	var unknown *instructions.UnknownInstructionError
 	if !errors.As(err, &unknown) {
-		return faultAt(at, "", "%w", tidy(err))
+		return faultAt(at, "", "%w", flagError(n.Value, err))
 	}
 	remedy := "if the line goes on with the instruction above, end that one's line with \\"
 	if meant, ok := closestInstruction(unknown.Instruction); ok {

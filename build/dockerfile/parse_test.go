@@ -133,6 +133,14 @@ func TestParseSaysWhereAndWhy(t *testing.T) {
 			"unknown flag", "FROM x\nCOPY --chwn=1 a b\n",
 			"Dockerfile:2: COPY --chwn=1 a b: unknown flag: --chwn (did you mean chown?)", "",
 		},
+		{
+			"letters of a flag in another order", "FROM x\nCOPY --chwon=1 a b\n",
+			"Dockerfile:2: COPY --chwon=1 a b: unknown flag: --chwon (did you mean chown?)", "",
+		},
+		{
+			"flag that no other is like", "FROM x\nWORKDIR --xyz=1 a\n",
+			"Dockerfile:2: WORKDIR --xyz=1 a: unknown flag: --xyz", "",
+		},
 		{"flag without value", "FROM x\nCOPY --chown a b\n", "Dockerfile:2: COPY --chown a b: missing a value on flag: --chown", ""},
 		{"flag twice", "FROM x\nCOPY --from=a --from=b a b\n", "duplicate flag specified: --from", ""},
 		{"too few arguments", "FROM x\nCOPY a\n", "Dockerfile:2: COPY a: COPY requires at least two arguments", ""},
