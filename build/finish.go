@@ -222,6 +222,7 @@ func (b *build) firstBuilt(ctx context.Context, config *layout.ImageConfig) (tim
 		return noteFirst(c, key)
 	}
 	if step, err := c.Step(key); err == nil {
+		c.Used(key)
 		return step.Created, nil
 	}
 	unlock, err := c.LockStep(ctx, key)

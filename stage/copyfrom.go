@@ -129,6 +129,7 @@ func (r *Runner) aliased(alias digest.Digest, source *State) (digest.Digest, out
 			return "", nil
 		}
 	}
+	r.Cache.Used(alias)
 	return digest.Digest(step.Digest), then
 }
 

@@ -46,6 +46,7 @@ const (
 	ChangedEnv         = "env"
 	ChangedBase        = "base"    // Name is FROM's argument, Old and New are ids
 	ChangedBelow       = "below"   // Name is the instruction before, which is another or ran
+	ChangedMount       = "mount"   // Name is its type and target; Old and New are its declarations
 	ChangedSetting     = "setting" // Name is an input of the key
 )
 
@@ -53,6 +54,8 @@ const (
 type Difference struct {
 	Kind string `json:"kind"`
 	Name string `json:"name,omitempty"`
+	// Mount is, of a file that a mount of RUN shows, the mount's target.
+	Mount string `json:"mount,omitempty"`
 	// How tells what of a file: "added", "removed", or of "type", "content",
 	// "mode", "owner", "target" and "attributes" those that differ, separated by
 	// commas; of a variable "added", "removed" or "changed".
@@ -130,7 +133,8 @@ func ShortInstruction(text string) string {
 // compare adds how the inputs differ, but for the parent.
 func (r *Reason) compare(old, now []cache.Input) {
 	before, after := byName(old), byName(now)
-	var files, variables, settings []Difference
+	targets := mountTargets(old, now)
+	var files, mounts, variables, settings []Difference
 	for _, name := range names(old, now) {
 		was, had := before[name]
 		is, has := after[name]
@@ -143,6 +147,14 @@ func (r *Reason) compare(old, now []cache.Input) {
 			// arg and script are the command, which the instruction's text has.
 		case "file":
 			files = append(files, fileChange(rest, was, is))
+		case "mounted":
+			if target, path := targets.part(rest); path != "" {
+				change := fileChange(path, was, is)
+				change.Mount = target
+				files = append(files, change)
+			}
+		case "mount":
+			mounts = append(mounts, mountChanges(was, is)...)
 		case "env":
 			variables = append(variables, variableChange(rest, before, after))
 		default:
@@ -152,14 +164,15 @@ func (r *Reason) compare(old, now []cache.Input) {
 			})
 		}
 	}
-	if len(r.Changes) == 0 && len(variables)+len(settings) == 0 && !slices.Equal(before["arg"], after["arg"]) {
+	mounts = append(mounts, targets.otherwise(before, after, files)...)
+	if len(r.Changes) == 0 && len(variables)+len(mounts)+len(settings) == 0 && !slices.Equal(before["arg"], after["arg"]) {
 		settings = append(settings, Difference{
 			Kind: ChangedSetting, Name: "command", How: "changed",
 			Old: strings.Join(before["arg"], " "), New: strings.Join(after["arg"], " "),
 		})
 	}
 	r.Files = len(files)
-	r.Changes = slices.Concat(r.Changes, files[:min(len(files), maxFiles)], variables, settings)
+	r.Changes = slices.Concat(r.Changes, files[:min(len(files), maxFiles)], mounts, variables, settings)
 }
 
 // byName gives the values of each name, in their order.

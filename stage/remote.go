@@ -75,7 +75,7 @@ func (s *selection) fetch(ctx context.Context) error {
 		if it.top.Type != tar.TypeDir && len(it.entries) == 0 {
 			it.excluded = true
 		}
-		if err := s.chmod(it); err != nil {
+		if err := s.settle(it); err != nil {
 			return err
 		}
 	}

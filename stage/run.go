@@ -89,7 +89,7 @@ func (in Run) job(r *Runner, st *State, at Step, shows []*shown) *job {
 	}
 	for _, s := range shows {
 		if s != nil {
-			j.inputs = append(j.inputs, cache.Input{Name: "mounted:" + s.mount.target(), Value: s.content.String()})
+			j.inputs = append(j.inputs, cache.Input{Name: mountedInput + s.mount.target(), Value: s.content.String()})
 		}
 	}
 	j.details = func(yield func(cache.Input) bool) {

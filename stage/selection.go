@@ -69,15 +69,21 @@ func (s *selection) load(ctx context.Context, from Source) error {
 	}
 	s.many, s.loaded = len(s.items) > 1, true
 	for i := range s.items {
-		if err := s.chmod(&s.items[i]); err != nil {
+		if err := s.settle(&s.items[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// chmod gives an item's entries the mode that --chmod says.
-func (s *selection) chmod(it *item) error {
+// settle gives an item's entries the mode that --chmod says, and with --chown no
+// owner of their own: the one that they will have is looked up where they land.
+func (s *selection) settle(it *item) error {
+	if s.in.Chown != "" {
+		for _, e := range it.entries {
+			e.UID, e.GID = 0, 0
+		}
+	}
 	if s.in.Chmod == "" {
 		return nil
 	}

@@ -171,7 +171,7 @@ func (s *shown) details(yield func(cache.Input) bool) bool {
 	target := s.mount.target()
 	for in := range s.sel.inputs {
 		name := strings.TrimPrefix(in.Name, "file:")
-		if !yield(cache.Input{Name: "mounted:" + target + ":" + name, Value: in.Value}) {
+		if !yield(cache.Input{Name: mountedInput + target + ":" + name, Value: in.Value}) {
 			return false
 		}
 	}

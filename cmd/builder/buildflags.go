@@ -193,21 +193,6 @@ func targetPlatform(lists []string) (v1.Platform, error) {
 		"--platform: one index for several platforms (%s) is not supported yet", strings.Join(given, ", "))
 }
 
-// refusedCaches are the flags for a cache in a registry.
-func refusedCaches() []cli.Flag {
-	var flags []cli.Flag
-	for _, name := range []string{"cache-from", "cache-to"} {
-		flags = append(flags, &cli.StringSliceFlag{
-			Name: name, Hidden: true,
-			Action: func(*cli.Context, []string) error {
-				return fault.New("leave it out: the cache of this store is used all the same",
-					"%s is not supported yet: builder keeps its cache in the store, and can't share it through a registry", dashed(name))
-			},
-		})
-	}
-	return flags
-}
-
 // commaLists gives the words of lists that are separated by commas.
 func commaLists(lists []string) []string {
 	var words []string

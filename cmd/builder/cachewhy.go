@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -16,22 +14,17 @@ import (
 	"github.com/builder-oci/builder/storage/cache"
 )
 
-// whyReport is what `cache why --format json` prints.
+// whyReport is what `cache why --format json` prints: a build, with its reasons
+// read.
 type whyReport struct {
-	Dockerfile string    `json:"dockerfile"`
-	Context    string    `json:"context"`
-	Target     string    `json:"target,omitempty"`
-	Finished   time.Time `json:"finished"`
-	Failed     bool      `json:"failed"`
-	Steps      []whyStep `json:"steps"`
+	*cache.Build
+	Steps []whyStep `json:"steps"`
 }
 
 // whyStep is one step that changes files. Reason is nil where it was cached.
 type whyStep struct {
-	Stage       string        `json:"stage"`
-	Instruction string        `json:"instruction"`
-	Key         digest.Digest `json:"key,omitempty"`
-	Reason      *stage.Reason `json:"reason,omitempty"`
+	cache.BuiltStep
+	Reason *stage.Reason `json:"reason,omitempty"`
 }
 
 // cacheWhy tells why the last build executed what it did.
@@ -56,20 +49,18 @@ func cacheWhy(c *cli.Context) error {
 }
 
 func newWhyReport(b *cache.Build) (*whyReport, error) {
-	r := &whyReport{
-		Dockerfile: b.Dockerfile, Context: b.Context, Target: b.Target,
-		Finished: b.Finished, Failed: b.Failed, Steps: []whyStep{},
-	}
+	r := &whyReport{Build: b, Steps: []whyStep{}}
 	for _, s := range b.Steps {
 		if s.Place < 0 {
 			continue
 		}
-		step := whyStep{Stage: s.Stage, Instruction: s.Instruction, Key: s.Key}
+		step := whyStep{BuiltStep: s}
 		if s.Why != nil {
 			step.Reason = new(stage.Reason)
 			if err := json.Unmarshal(s.Why, step.Reason); err != nil {
 				return nil, err
 			}
+			step.Why = nil // Reason says it
 		}
 		r.Steps = append(r.Steps, step)
 	}

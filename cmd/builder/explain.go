@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -70,13 +71,9 @@ func difference(d stage.Difference) string {
 	case stage.ChangedInstruction:
 		return "the instruction was " + oneLine(d.Old)
 	case stage.ChangedFile:
-		switch d.How {
-		case "added", "removed":
-			return d.Name + " was " + d.How
-		case "content":
-			return d.Name + " changed"
-		}
-		return fmt.Sprintf("%s changed (%s)", d.Name, d.How)
+		return fileDifference(d)
+	case stage.ChangedMount:
+		return mountDifference(d)
 	case stage.ChangedArg, stage.ChangedEnv:
 		return strings.ToUpper(d.Kind) + " " + d.Name + " " + fromTo(d)
 	case stage.ChangedBase:
@@ -85,6 +82,44 @@ func difference(d stage.Difference) string {
 		return "a step before it isn't the same: " + oneLine(d.Name)
 	}
 	return d.Name + " " + fromTo(d)
+}
+
+func fileDifference(d stage.Difference) string {
+	name := d.Name
+	if d.Mount != "" {
+		name += " in the mount at " + d.Mount
+	}
+	switch d.How {
+	case "added", "removed":
+		return name + " was " + d.How
+	case "content":
+		return name + " changed"
+	}
+	return fmt.Sprintf("%s changed (%s)", name, d.How)
+}
+
+// mountDifference tells of a mount's own flags: of an added or removed one the
+// instruction's text tells more.
+func mountDifference(d stage.Difference) string {
+	switch d.How {
+	case "order":
+		return "the mounts have another order"
+	case "content":
+		return "the mount at " + d.Name + " shows something else"
+	case "changed":
+		was, is := onlyDifferent(d.Old, d.New)
+		return fmt.Sprintf("the mount %s changed from %s to %s", d.Name, was, is)
+	}
+	return fmt.Sprintf("the mount %s was %s", d.Name, d.How)
+}
+
+// onlyDifferent gives the words in which two texts differ.
+func onlyDifferent(was, is string) (string, string) {
+	old, now := strings.Fields(was), strings.Fields(is)
+	rest := func(a, b []string) string {
+		return strings.Join(slices.DeleteFunc(slices.Clone(a), func(word string) bool { return slices.Contains(b, word) }), " ")
+	}
+	return rest(old, now), rest(now, old)
 }
 
 func fromTo(d stage.Difference) string {

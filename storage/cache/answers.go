@@ -31,6 +31,7 @@ func (c *Cache) Answer(address string) (Answer, bool) {
 	if err != nil || json.Unmarshal(data, &a) != nil || a.Digest.Validate() != nil {
 		return Answer{}, false
 	}
+	noteUse(c.path(answersDir, digest.FromString(address)))
 	return a, true
 }
 

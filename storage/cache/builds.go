@@ -32,7 +32,7 @@ type Build struct {
 	// last held.
 	Finished time.Time `json:"finished"`
 	// Failed says that the build ended with an error.
-	Failed bool `json:"failed,omitempty"`
+	Failed bool `json:"failed"`
 
 	Steps []BuiltStep `json:"-"`
 }

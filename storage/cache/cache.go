@@ -67,6 +67,7 @@ func (c *Cache) Seen(def Key) bool {
 	if _, err := os.Lstat(path); err != nil {
 		return false
 	}
+	noteUse(path)
 	c.used.Store(path, nil)
 	return true
 }

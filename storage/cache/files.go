@@ -33,7 +33,8 @@ import (
 // have no fraction.)
 type Files struct {
 	path   string
-	opened int64 // nanoseconds
+	root   string // the directory
+	opened int64  // nanoseconds
 
 	mu      sync.Mutex
 	text    string                // the file as it was read
@@ -79,8 +80,9 @@ const unusedAllowance = 50_000
 // OpenFiles gives what is remembered of the files below root, which is an
 // absolute path. A missing or torn file is an empty memory.
 func (c *Cache) OpenFiles(root string) (*Files, error) {
-	name := sha256.Sum256([]byte(filepath.Clean(root)))
-	f := &Files{path: filepath.Join(c.dir, filesDir, hex.EncodeToString(name[:]))}
+	root = filepath.Clean(root)
+	name := sha256.Sum256([]byte(root))
+	f := &Files{path: filepath.Join(c.dir, filesDir, hex.EncodeToString(name[:])), root: root}
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
 		return nil, os.NewSyscallError("clock_gettime", err)
@@ -90,6 +92,7 @@ func (c *Cache) OpenFiles(root string) (*Files, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	noteUse(f.path)
 	f.load(string(data))
 	return f, nil
 }
@@ -182,11 +185,12 @@ func statOf(st *unix.Stat_t) fileStat {
 	}
 }
 
-// The file: magic, number of entries, the entries sorted by path, and a CRC-32C
-// of all before it. Numbers are little-endian.
+// The file: magic, number of entries, length of the directory's path and that
+// path, the entries sorted by path, and a CRC-32C of all before it. Numbers are
+// little-endian.
 const (
-	filesMagic    = "builder files 1\n"
-	filesHeader   = len(filesMagic) + 4
+	filesMagic    = "builder files 2\n"
+	filesHeader   = len(filesMagic) + 4 + 2
 	filesTrailer  = 4
 	entryFixed    = 5*8 + sha256.Size + 2
 	maxRememberee = 1<<16 - 1 // a path's length has two bytes
@@ -196,7 +200,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (f *Files) encode(all bool) []byte {
 	names := make([]string, 0, len(f.saved)+len(f.fresh))
-	size := filesHeader + filesTrailer
+	size := filesHeader + len(f.root) + filesTrailer
 	for name, e := range f.saved {
 		if all || e.used {
 			names = append(names, name)
@@ -213,6 +217,8 @@ func (f *Files) encode(all bool) []byte {
 	data := append(make([]byte, 0, size), filesMagic...)
 	le := binary.LittleEndian
 	data = le.AppendUint32(data, uint32(len(names)))
+	data = le.AppendUint16(data, uint16(len(f.root))) // a path is shorter than 4096 bytes
+	data = append(data, f.root...)
 	for _, name := range names {
 		if e, ok := f.saved[name]; ok {
 			data = append(data, f.text[e.at:int(e.at)+entryFixed+len(name)]...)
@@ -241,8 +247,9 @@ func (f *Files) load(text string) {
 	}
 	f.text = text
 	count := int(binary.LittleEndian.Uint32([]byte(text[len(filesMagic):filesHeader])))
+	first := filesHeader + int(binary.LittleEndian.Uint16([]byte(text[filesHeader-2:filesHeader])))
 	f.saved = make(map[string]savedEntry, min(count, (end-filesHeader)/entryFixed))
-	for at := filesHeader; at+entryFixed <= end; {
+	for at := first; at+entryFixed <= end; {
 		name := at + entryFixed
 		length := int(binary.LittleEndian.Uint16([]byte(text[name-2 : name])))
 		if name+length > end {

@@ -25,7 +25,11 @@ const (
 // Used notes that a build has used a step: at most once an hour, by the time of
 // its record.
 func (c *Cache) Used(key Key) {
-	path := c.path(stepsDir, key)
+	noteUse(c.path(stepsDir, key))
+}
+
+// noteUse notes that a build has used a file of the cache.
+func noteUse(path string) {
 	if st, err := os.Lstat(path); err == nil && time.Since(st.ModTime()) > useTick {
 		_ = os.Chtimes(path, time.Time{}, time.Now()) // it only goes the earlier
 	}
@@ -116,17 +120,6 @@ func (c *Cache) PutTotal(bytes int64) error {
 // ForgetTotal says that what the cache holds has to be measured anew.
 func (c *Cache) ForgetTotal() error {
 	return ignoreAbsent(os.Remove(filepath.Join(c.dir, totalFile)))
-}
-
-// ForgetSeen removes the notes of which instructions were seen. A caller who
-// removes all steps calls it; while other steps are recorded it would hide them.
-func (c *Cache) ForgetSeen() error {
-	names, err := os.ReadDir(filepath.Join(c.dir, seenDir))
-	errs := []error{ignoreAbsent(err)}
-	for _, name := range names {
-		errs = append(errs, ignoreAbsent(os.Remove(filepath.Join(c.dir, seenDir, name.Name()))))
-	}
-	return errors.Join(errs...)
 }
 
 func ignoreAbsent(err error) error {

@@ -74,6 +74,10 @@ const logAge = 7 * 24 * time.Hour
 // to.
 const buildAge = 60 * 24 * time.Hour
 
+// memoryAge is how long it is remembered what nothing is stored of: contents of
+// files, dates of images, what other steps' sources came to.
+const memoryAge = 60 * 24 * time.Hour
+
 // Files in locks/.
 const (
 	// freedFile holds the digests of blobs that removals have set free, one a
@@ -313,8 +317,8 @@ func list(dir string, suits func(name string) bool) ([]string, error) {
 }
 
 // removeRubbish removes rubbish, the locks of steps, old logs of instructions
-// that failed, and what is remembered of builds that nobody repeats. Outside the namespace it leaves dead sessions to
-// Sweep, which knows what they hold.
+// that failed, and what is remembered of what nobody repeats. Outside the
+// namespace it leaves dead sessions to Sweep, which knows what they hold.
 func (c *Collector) removeRubbish() error {
 	find := c.rubbish
 	if !c.Inside {
@@ -337,11 +341,31 @@ func (c *Collector) removeRubbish() error {
 		return err
 	}
 	// Builds that were killed have added nothing to it.
-	errs := []error{c.Cache.ForgetTotal()}
+	errs := []error{c.Cache.ForgetTotal(), c.forgetMemory(memoryAge)}
 	for _, path := range slices.Concat(paths, locks, logs, builds) {
 		errs = append(errs, os.RemoveAll(path))
 	}
 	return errors.Join(errs...)
+}
+
+// forgetMemory removes what no build has used for longer than age of that which
+// holds no tree.
+func (c *Collector) forgetMemory(age time.Duration) error {
+	paths, err := c.Cache.OldMemory(age)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range paths {
+		errs = append(errs, ignoreAbsent(os.Remove(path)))
+	}
+	steps, _, err := c.steps()
+	for _, step := range steps {
+		if step.Result == "" && time.Since(c.Cache.LastUsed(step.Key)) > age {
+			errs = append(errs, c.Cache.RemoveStep(step))
+		}
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 func ignoreAbsent(err error) error {

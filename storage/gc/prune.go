@@ -43,7 +43,12 @@ type Pruned struct {
 // on it, and all that only that needs. What a running command uses stays, and
 // what it stands on. The caller is inside the user namespace.
 func (c *Collector) Prune(ctx context.Context, l Limits) (Pruned, error) {
-	return c.drop(ctx, func(u *usage) ([]*Entry, error) { return u.pick(l), nil }, l.everything())
+	p, err := c.drop(ctx, func(u *usage) ([]*Entry, error) { return u.pick(l), nil }, l.everything())
+	if err == nil && !l.Before.IsZero() && l.Match == nil {
+		// Uses are noted once an hour: no step that stays is to lose what leads to it.
+		err = c.forgetMemory(time.Since(l.Before) + time.Hour)
+	}
+	return p, err
 }
 
 // Remove removes the steps and cache mounts whose ids begin with the given
@@ -261,7 +266,7 @@ func (d *dropping) forget(ctx context.Context, all bool) error {
 		return err
 	}
 	if all {
-		if err := d.c.Cache.ForgetSeen(); err != nil {
+		if err := d.c.forgetMemory(0); err != nil {
 			return err
 		}
 	}
