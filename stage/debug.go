@@ -2,6 +2,7 @@ package stage
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,9 @@ import (
 // command.
 const FailedCommandEnv = "BUILDER_FAILED_COMMAND"
 
+// termEnv is where programs look for their terminal's kind.
+const termEnv = "TERM"
+
 // Debug says what is to be run in a failed step.
 type Debug struct {
 	// Before runs it over the tree as it was before the step.
@@ -35,7 +39,8 @@ type Debug struct {
 	Env []string
 	// BuildArgs are values of those build arguments that aren't kept.
 	BuildArgs map[string]string
-	// Stdin, Stdout, Stderr and Terminal are as the sandbox has them.
+	// Stdin, Stdout, Stderr and Terminal are as the sandbox has them. With a
+	// terminal comes its kind, unless the step's environment has one.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Terminal       bool
@@ -187,6 +192,9 @@ func (s *FailedStep) env(d Debug) []string {
 	for _, kv := range d.Env {
 		name, value, _ := strings.Cut(kv, "=")
 		env = setEnv(env, name, value)
+	}
+	if _, set := lookupEnv(env, termEnv); d.Terminal && !set {
+		env = setEnv(env, termEnv, cmp.Or(os.Getenv(termEnv), "xterm"))
 	}
 	if len(missing) > 0 {
 		d.Note(fault.New("builder debug --env "+missing[0]+"=VALUE",

@@ -39,9 +39,9 @@ type Run struct {
 
 // Script is a file that the sandbox shows, read-only, at an absolute path.
 type Script struct {
-	Path string
-	Data []byte
-	Mode uint32
+	Path string `json:"path"`
+	Data []byte `json:"data"`
+	Mode uint32 `json:"mode"`
 }
 
 func (in Run) apply(ctx context.Context, r *Runner, st *State, at Step) error {

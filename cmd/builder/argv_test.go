@@ -35,6 +35,9 @@ func TestCanonicalReadsFlagsAsDockerDoes(t *testing.T) {
 		{"help", "help", "--help=true"},
 		{"help of a command", "help bud", "bud --help=true"},
 		{"help of a command's command", "help system check", "system check --help=true"},
+		{"debug keeps the double dash", "debug -e A=b 12ab -- ls -l", "debug -e=A=b -- 12ab -- ls -l"},
+		{"debug without a step", "debug --before -- ls", "debug --before=true -- -- ls"},
+		{"debug's commands", "debug ls -q", "debug ls -q=true"},
 		{"an alias", "build .", "build -- ."},
 		{"nothing", "", ""},
 	}

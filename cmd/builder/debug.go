@@ -114,6 +114,9 @@ func debugInside(c *cli.Context, id string, command []string, secrets build.Opti
 	if err != nil {
 		return err
 	}
+	if len(command) == 0 && onTerminal() {
+		printBanner(c.App.ErrWriter, fmt.Sprintf("%s: %s: %s", f.Place, oneLine(f.Instruction), f.Cause), c.Bool("before"))
+	}
 	return openStep(c, build.Env{
 		Store: h.store, ExactOwners: h.mapping.Exact(), Snapshots: h.snapshots, Sandbox: h.sandbox,
 	}, f, build.DebugOptions{
@@ -129,13 +132,8 @@ func openStep(c *cli.Context, env build.Env, f *cache.Failure, o build.DebugOpti
 		return err
 	}
 	o.Stdin, o.Stdout, o.Stderr = os.Stdin, os.Stdout, os.Stderr
-	o.Terminal = isTerminal(os.Stdin) && isTerminal(os.Stdout)
+	o.Terminal = onTerminal()
 	o.Note = func(err error) { tell(c.App.ErrWriter, err) }
-	if o.Terminal && len(o.Args) == 0 {
-		if err := printBanner(c.App.ErrWriter, f, o.Before); err != nil {
-			return err
-		}
-	}
 	exit, err := build.Debug(c.Context, env, step, o)
 	switch {
 	case err != nil:
@@ -148,15 +146,17 @@ func openStep(c *cli.Context, env build.Env, f *cache.Failure, o build.DebugOpti
 	return nil
 }
 
+// onTerminal tells whether somebody types and reads.
+func onTerminal() bool { return isTerminal(os.Stdin) && isTerminal(os.Stdout) }
+
 // printBanner tells whoever gets a shell where he is.
-func printBanner(w io.Writer, f *cache.Failure, before bool) error {
+func printBanner(w io.Writer, what string, before bool) {
 	state := "as its command left it"
 	if before {
 		state = "as it was before its command ran"
 	}
-	_, err := fmt.Fprintf(w, "%s: %s: %s: %s\n  the step is open %s; what you change is gone when you leave\n  eval \"$%s\"    # runs its command\n",
-		programName, f.Place, oneLine(f.Instruction), f.Cause, state, stage.FailedCommandEnv)
-	return err
+	_, _ = fmt.Fprintf(w, "%s: %s\n  the step is open %s; what you change is gone when you leave\n  eval \"$%s\"    # runs its command\n",
+		programName, what, state, stage.FailedCommandEnv)
 }
 
 // findFailure gives the failed step whose id begins so; the newest where id is

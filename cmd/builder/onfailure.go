@@ -35,7 +35,7 @@ func shellOnFailure(c *cli.Context) (bool, error) {
 	if c.String(flagOnFailure) == "" {
 		return false, nil
 	}
-	if isTerminal(os.Stdin) && isTerminal(os.Stdout) {
+	if onTerminal() {
 		return true, nil
 	}
 	why := fault.New("builder debug    # opens a failed step after the build", "--%s shell needs a terminal for input and output, and there is none", flagOnFailure)
@@ -64,6 +64,7 @@ func openFailed(c *cli.Context, env build.Env, o build.Options, err error) error
 	case failed.Failure.Place == "":
 		return code
 	}
+	printBanner(c.App.ErrWriter, "a shell in "+failed.Failure.Place, false)
 	err = openStep(c, env, failed.Failure, build.DebugOptions{Secrets: o.Secrets, SSH: o.SSH, Proxy: o.Proxy, BuildArgs: o.BuildArgs})
 	var left exitStatus
 	if err != nil && !errors.As(err, &left) {

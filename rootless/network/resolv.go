@@ -9,9 +9,9 @@ import (
 // DNS is what the user wants of the resolver; the zero value takes all from
 // the host.
 type DNS struct {
-	Servers []string // addresses
-	Search  []string // domains
-	Options []string // such as "ndots:2"
+	Servers []string `json:"servers,omitempty"` // addresses
+	Search  []string `json:"search,omitempty"`  // domains
+	Options []string `json:"options,omitempty"` // such as "ndots:2"
 }
 
 // forward and forward6 are where a private network answers queries by the

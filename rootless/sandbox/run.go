@@ -56,7 +56,7 @@ func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 	ended, over := make(chan struct{}), make(chan struct{})
 	var holding, watching sync.WaitGroup
 	if s.Terminal {
-		watching.Go(func() { resize(cmd.Process, over) })
+		watching.Go(func() { p.resize(s.Stdin, over) })
 	}
 	holding.Go(func() { p.hold(ended) })
 	watching.Go(func() { p.watch(ctx, s.Signals, over) })

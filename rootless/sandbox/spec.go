@@ -76,7 +76,7 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 			g.AddProcessAdditionalGid(gid)
 		}
 	}
-	g.SetProcessTerminal(s.Terminal)
+	setTerminal(g, s)
 	g.SetProcessNoNewPrivileges(false)
 	// The generator's own limit on open files is far below what programs
 	// expect: the session's limits stay, but for those that are named.

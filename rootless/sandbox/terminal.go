@@ -1,16 +1,32 @@
 package sandbox
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"time"
 
+	"github.com/opencontainers/runtime-tools/generate"
 	"golang.org/x/sys/unix"
 )
 
 // The runtime makes the program's terminal, and hands on what is typed and
 // printed. It puts the caller's into raw mode, so that Ctrl-C and its like are
-// the program's, and learns of a new size by SIGWINCH.
+// the program's.
+
+// setTerminal asks for a terminal of the size that the caller's has.
+func setTerminal(g *generate.Generator, s Spec) {
+	g.SetProcessTerminal(s.Terminal)
+	f, ok := s.Stdin.(*os.File)
+	if !s.Terminal || !ok {
+		return
+	}
+	if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
+		g.SetProcessConsoleSize(uint(size.Col), uint(size.Row))
+	}
+}
 
 // keepSettings gives a function that gives a terminal its settings back: a
 // runtime that was killed leaves it in raw mode.
@@ -26,18 +42,42 @@ func keepSettings(terminal io.Reader) (restore func()) {
 	return func() { _ = unix.IoctlSetTermios(int(f.Fd()), unix.TCSETSW, settings) }
 }
 
-// resize tells the runtime of new sizes until over is closed. It is in a process
-// group of its own, so that it doesn't hear of them by itself.
-func resize(runtime *os.Process, over <-chan struct{}) {
+// resize gives the program's terminal each new size of the caller's, until over
+// is closed. (Of the runtimes crun 1.8 doesn't do it.)
+func (p *program) resize(caller io.Reader, over <-chan struct{}) {
+	ours, ok := caller.(*os.File)
+	if !ok {
+		return
+	}
 	sizes := make(chan os.Signal, 1)
 	signal.Notify(sizes, unix.SIGWINCH)
 	defer signal.Stop(sizes)
+	var again <-chan time.Time
 	for {
 		select {
 		case <-over:
 			return
-		case s := <-sizes:
-			_ = runtime.Signal(s) // it fails only where it has ended
+		case <-sizes:
+		case <-again:
+		}
+		again = nil
+		if copySize(ours, p.pid()) != nil {
+			again = time.After(pause) // the program's terminal isn't there yet
 		}
 	}
+}
+
+// copySize sets the size of a program's terminal, which runtimes show at
+// /dev/console. The program learns of it by SIGWINCH.
+func copySize(from *os.File, pid int) error {
+	size, err := unix.IoctlGetWinsize(int(from.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return err
+	}
+	console := fmt.Sprintf("/proc/%d/root/dev/console", pid)
+	fd, err := unix.Open(console, unix.O_RDWR|unix.O_NOCTTY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size), unix.Close(fd))
 }
