@@ -78,10 +78,14 @@ type Options struct {
 	// by id.
 	Secrets map[string]stage.Secret
 	SSH     map[string]stage.SSH
-	// CapAdd and CapDrop change the capabilities of every RUN; Volumes are what
-	// every RUN sees of the host.
+	// CapAdd and CapDrop change the capabilities of every RUN, and Security what
+	// else confines it; Volumes and Devices are what every RUN sees of the host.
 	CapAdd, CapDrop []string
+	Security        sandbox.Security
 	Volumes         []stage.HostMount
+	Devices         []stage.HostDevice
+	// Allow is what the Dockerfile may take by itself.
+	Allow Entitlements
 	// Jobs is the number of stages that run at once; 0 chooses it.
 	Jobs int
 }

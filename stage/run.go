@@ -30,6 +30,8 @@ type Run struct {
 	Script *Script
 	// Network is the instruction's own choice, "" for the build's.
 	Network network.Mode
+	// Insecure is --security=insecure: little is denied to the command.
+	Insecure bool
 	// Mounts are what the command sees beside the tree, in the order of mounting.
 	Mounts []Mount
 	// Instruction is the text in the Dockerfile, CreatedBy its line in the
@@ -139,6 +141,7 @@ func (in Run) inputs(r *Runner, st *State) []cache.Input {
 	for _, name := range r.Settings.CapDrop {
 		inputs = append(inputs, cache.Input{Name: "cap-drop", Value: name})
 	}
+	inputs = append(inputs, in.securityInputs(r.Settings.Security)...)
 	for _, m := range in.Mounts {
 		inputs = append(inputs, cache.Input{Name: "mount", Value: m.declaration()})
 	}
@@ -274,6 +277,8 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		Network:  in.network(r),
 		CapAdd:   r.Settings.CapAdd,
 		CapDrop:  r.Settings.CapDrop,
+		Insecure: in.Insecure,
+		Security: r.Settings.Security,
 		StateDir: filepath.Join(r.Settings.StateDir, id),
 	}
 	for _, g := range user.Sgids {
@@ -304,7 +309,7 @@ func (in Run) connect(ctx context.Context, r *Runner, s *sandbox.Spec) (func() e
 	switch s.Network {
 	case network.ModePrivate:
 		acquire := r.Networks.Acquire
-		if len(s.CapAdd) > 0 {
+		if len(s.CapAdd) > 0 || s.Insecure {
 			acquire = r.Networks.AcquireFresh
 		}
 		ns, err := acquire(ctx)

@@ -97,6 +97,7 @@ type Settings struct {
 	SSH     map[string]SSH
 	// CapAdd and CapDrop change the sandbox's capabilities.
 	CapAdd, CapDrop []string
+	Security        sandbox.Security
 	StateDir        string // private directory for what a sandbox needs while it runs
 }
 

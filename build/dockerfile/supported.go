@@ -35,7 +35,7 @@ func (i Instruction) CheckSupported(file string, expanded instructions.Command) 
 
 // insteadOf is what does much of what isn't supported.
 var insteadOf = map[string]string{
-	"RUN --security=" + instructions.SecurityInsecure: "give every RUN the capabilities that this one needs: --cap-add NAME",
+	"RUN --device": "give every RUN the device file: builder bud --device /dev/NAME",
 }
 
 // CheckSupported gives the *fault.Error for a FROM that asks for another
@@ -83,10 +83,7 @@ func architecture(name string) string {
 var firstVariant = map[string]string{"amd64": "v1", "arm64": "v8", "arm": "v7"}
 
 func unsupportedRun(c *instructions.RunCommand) string {
-	switch {
-	case instructions.GetSecurity(c) != instructions.SecuritySandbox:
-		return "RUN --security=" + instructions.GetSecurity(c)
-	case slices.Contains(c.FlagsUsed, "device"):
+	if slices.Contains(c.FlagsUsed, "device") {
 		return "RUN --device"
 	}
 	return ""

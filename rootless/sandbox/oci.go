@@ -139,7 +139,7 @@ func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.ready, err = o.filters.apply(spec, s.StateDir); err != nil {
+	if b.ready, err = o.filters.apply(spec, s); err != nil {
 		return nil, err
 	}
 	return b, writeSpec(b.path("config.json"), spec)
