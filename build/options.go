@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/stage"
@@ -84,6 +85,8 @@ type Options struct {
 	Security        sandbox.Security
 	Volumes         []stage.HostMount
 	Devices         []stage.HostDevice
+	// Limits are those of each RUN by itself.
+	Limits cgroup.Limits
 	// Allow is what the Dockerfile may take by itself.
 	Allow Entitlements
 	// Jobs is the number of stages that run at once; 0 chooses it.

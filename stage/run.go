@@ -279,6 +279,7 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		CapDrop:  r.Settings.CapDrop,
 		Insecure: in.Insecure,
 		Security: r.Settings.Security,
+		Limits:   r.Settings.Limits,
 		StateDir: filepath.Join(r.Settings.StateDir, id),
 	}
 	for _, g := range user.Sgids {
@@ -375,7 +376,11 @@ func exitError(exit sandbox.Exit, log string, tail []string) error {
 			what = "one of the command's processes was killed"
 		}
 		e.Err = fmt.Errorf("%s (exit code %d) by the kernel's out-of-memory killer: %s", what, exit.Code, describeOOM(exit.OOM))
-		e.Remedy = "give the build more memory, or let the step use less (fewer parallel jobs)\n" + e.Remedy
+		more := "give the build more memory"
+		if exit.OOM.Asked {
+			more = "raise the limit (--memory)"
+		}
+		e.Remedy = more + ", or let the step use less (fewer parallel jobs)\n" + e.Remedy
 	case exit.Signal != 0 && exit.OOMUnknown:
 		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); whether by the kernel's out-of-memory killer is unknown, since no memory cgroup can be read here", exit.Signal, exit.Code)
 		e.Remedy = "sudo dmesg | tail    # tells whether it was for want of memory\n" + e.Remedy

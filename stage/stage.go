@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/storage/cache"
@@ -98,7 +99,9 @@ type Settings struct {
 	// CapAdd and CapDrop change the sandbox's capabilities.
 	CapAdd, CapDrop []string
 	Security        sandbox.Security
-	StateDir        string // private directory for what a sandbox needs while it runs
+	// Limits are in no key, see securityInputs.
+	Limits   cgroup.Limits
+	StateDir string // private directory for what a sandbox needs while it runs
 }
 
 // Step executes one instruction, or finds its result.

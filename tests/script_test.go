@@ -27,6 +27,7 @@ func TestScript(t *testing.T) {
 		Dir:                 "testdata/script",
 		Setup:               setUp,
 		Cmds:                commands,
+		Condition:           condition,
 		WorkdirRoot:         ground.dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -41,6 +42,7 @@ func setUp(env *testscript.Env) error {
 	for name, value := range state.env() {
 		env.Setenv(name, value)
 	}
+	env.Setenv(cgroupEnv, os.Getenv(cgroupEnv))
 	env.Values[stateKey{}] = state
 	env.Defer(func() {
 		if err := state.close(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/userns"
 )
 
@@ -89,6 +90,11 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs) (digest.Digest
 		if err := passStdin(o); err != nil {
 			return "", err
 		}
+		release, err := cgroup.Claim(o.Limits)
+		if err != nil {
+			return "", err
+		}
+		defer release()
 		notice(c.App.ErrWriter, mapping)
 		return "", enter(c, nil, storeEnv(store)...)
 	}
@@ -102,6 +108,11 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs) (digest.Digest
 }
 
 func buildInside(c *cli.Context, o build.Options, outs *outputs) (_ digest.Digest, err error) {
+	release, err := cgroup.Claim(o.Limits)
+	if err != nil {
+		return "", err
+	}
+	defer release()
 	h, err := openHost(c)
 	if err != nil {
 		return "", err

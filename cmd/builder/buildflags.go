@@ -50,12 +50,11 @@ func budFlags() []cli.Flag {
 		&cli.IntFlag{Name: "compression-level", Usage: "the compression's level `N`"},
 		&cli.BoolFlag{Name: "check", Usage: "say what is doubtful in the Dockerfile, and build nothing"},
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
-	}, sandboxFlags(), secretFlags(), grantFlags(), registryFlags(), outputFlags(),
-		granted("layers", "rm", "force-rm"),
+	}, sandboxFlags(), secretFlags(), grantFlags(), limitFlags(), registryFlags(), outputFlags(),
+		namespaceFlags(), granted("layers", "rm", "force-rm"),
 		laterBools("squash", "squash-all", "compress"),
 		later("platform", "arch", "os", "variant", "attest", "provenance", "sbom",
-			"memory", "m", "memory-swap", "cpu-period",
-			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
+			"dns-search", "dns-option",
 			"ignorefile", "logfile", "unsetenv", "env", "manifest", "builder"),
 		refusedCaches(),
 		[]cli.Flag{&cli.StringFlag{
@@ -146,6 +145,9 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		return o, err
 	}
 	if err := readGrantFlags(c, &o); err != nil {
+		return o, err
+	}
+	if o.Limits, err = readLimitFlags(c); err != nil {
 		return o, err
 	}
 	for _, name := range c.StringSlice("tag") {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 )
 
@@ -70,6 +71,9 @@ type Spec struct {
 	Insecure bool     `json:"insecure,omitempty"`
 	Security Security `json:"security,omitzero"`
 	Ulimits  []Ulimit `json:"ulimits,omitempty"`
+	// Limits put the program into a cgroup of its own. cgroup.Claim must have
+	// been called for them outside the user namespace.
+	Limits cgroup.Limits `json:"limits,omitzero"`
 	// ShmSize is the size of /dev/shm in bytes; 0 stands for 64 MiB.
 	ShmSize int64 `json:"shm_size,omitempty"`
 	// ReadOnly forbids writing to the root file system.
