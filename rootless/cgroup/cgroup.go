@@ -192,8 +192,12 @@ func writeFile(path, value string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Delegated is a cgroup in which programs' groups can be made.
-type Delegated struct{ at place }
+// Delegated is a cgroup in which programs' groups can be made. It stays good when
+// the hierarchy is hidden from the file system.
+type Delegated struct {
+	at   place
+	root *os.File
+}
 
 // Open finds, inside the user namespace, what Claim has prepared outside.
 func Open(l Limits) (*Delegated, error) {
@@ -201,7 +205,12 @@ func Open(l Limits) (*Delegated, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Delegated{at}, nil
+	root, err := os.Open(at.dir)
+	if err != nil {
+		return nil, err
+	}
+	at.dir = fmt.Sprintf("/proc/self/fd/%d", root.Fd())
+	return &Delegated{at, root}, nil
 }
 
 // Group is the cgroup of one program.

@@ -32,9 +32,17 @@ type memory struct {
 	own  bool // the program's alone
 }
 
-// memoryOf is the cgroup of a program with limits.
-func memoryOf(g *cgroup.Group) *memory {
-	return &memory{dir: g.Dir(), path: g.Path(), v2: true, own: true}
+// of gives the cgroup of a program with limits; ours where it has none, or where
+// it doesn't count memory.
+func (c *memory) of(g *cgroup.Group) *memory {
+	if g == nil {
+		return c
+	}
+	group := &memory{dir: g.Dir(), path: g.Path(), v2: true, own: true}
+	if _, ok := group.kills(); !ok {
+		return c
+	}
+	return group
 }
 
 // openMemory finds our own cgroup; nil where that can't be had.
@@ -158,8 +166,7 @@ func (c *memory) read(name string) string {
 // our own mount namespace: crun looks at them even when told to leave cgroups
 // alone, and gives up because it may not write there.
 func hideOldCgroups() {
-	var st unix.Statfs_t
-	if err := unix.Statfs(cgroupRoot, &st); err != nil || st.Type == unix.CGROUP2_SUPER_MAGIC || !inUserNamespace() {
+	if unified() || !inUserNamespace() {
 		return
 	}
 	if entries, err := os.ReadDir(cgroupRoot); err != nil || len(entries) == 0 {
@@ -167,6 +174,13 @@ func hideOldCgroups() {
 	}
 	// If it can't be done, crun says what is wrong.
 	_ = unix.Mount("tmpfs", cgroupRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=755")
+}
+
+// unified tells whether the machine has cgroups of version 2 alone.
+func unified() bool {
+	var st unix.Statfs_t
+	err := unix.Statfs(cgroupRoot, &st)
+	return err == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
 // inUserNamespace tells whether the user namespace isn't the initial one,

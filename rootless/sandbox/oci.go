@@ -68,10 +68,7 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 		return Exit{}, err
 	}
 	defer b.remove()
-	mem := o.memory
-	if b.group != nil {
-		mem = memoryOf(b.group)
-	}
+	mem := o.memory.of(b.group)
 	before := mem.oomKills()
 	code, err := o.run(ctx, s, b)
 	if ctx.Err() != nil {
@@ -183,8 +180,8 @@ func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 	return b, writeSpec(b.path("config.json"), spec)
 }
 
-// limit makes the cgroup that the runtime is started in. runc moves the program
-// to another one, and has to be told that it is to be below.
+// limit makes the cgroup that the runtime is started in. Of version 2 alone, runc
+// moves the program to another one, and has to be told that it is to be below.
 func (o *OCI) limit(b *bundle, s Spec, spec *rspec.Spec) (err error) {
 	if s.Limits == (cgroup.Limits{}) {
 		return nil
@@ -195,7 +192,7 @@ func (o *OCI) limit(b *bundle, s Spec, spec *rspec.Spec) (err error) {
 	if b.group, err = o.groups.New(s.ID, s.Limits); err != nil {
 		return err
 	}
-	if o.runtime.Name != "crun" {
+	if o.runtime.Name != "crun" && unified() {
 		spec.Linux.CgroupsPath = filepath.Join(b.group.Path(), "program")
 	}
 	return nil
