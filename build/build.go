@@ -196,7 +196,7 @@ func (b *build) check(in dockerfile.Instruction, expanded instructions.Command) 
 	if err := in.CheckSupported(b.file.Name, expanded); err != nil {
 		return err
 	}
-	return b.checkNetwork(in)
+	return b.checkEntitlements(in)
 }
 
 // number counts the steps of the needed stages in the order of the file.
@@ -228,6 +228,7 @@ func (b *build) newRunner() *stage.Runner {
 			Network: mode, Ulimits: b.o.Ulimits, ShmSize: b.o.ShmSize,
 			AddHosts: b.o.AddHosts, DNS: b.o.DNS, Proxy: b.o.Proxy,
 			Secrets: b.o.Secrets, SSH: b.o.SSH, CapAdd: b.o.CapAdd, CapDrop: b.o.CapDrop,
+			Security: b.o.Security, Limits: b.o.Limits,
 		},
 		Report:      b.report,
 		NoCache:     b.o.NoCache,

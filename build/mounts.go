@@ -19,8 +19,8 @@ import (
 const secretsDir = "/run/secrets"
 
 // mounts turns the mounts of a RUN into what a stage understands: values are
-// expanded, targets absolute, defaults filled in. The volumes of all RUNs come
-// first.
+// expanded, targets absolute, defaults filled in. The volumes and devices of
+// all RUNs come first.
 func (b *build) mounts(st *stage.State, in dockerfile.Instruction, c *instructions.RunCommand) ([]stage.Mount, error) {
 	words, err := b.file.Mounts(c, st.Env())
 	if err != nil {
@@ -29,6 +29,9 @@ func (b *build) mounts(st *stage.State, in dockerfile.Instruction, c *instructio
 	var mounts []stage.Mount
 	for _, v := range b.o.Volumes {
 		mounts = append(mounts, v)
+	}
+	for _, d := range b.o.Devices {
+		mounts = append(mounts, d)
 	}
 	for _, m := range words {
 		mount, err := b.mount(st, in, m)

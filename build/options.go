@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/stage"
@@ -91,10 +92,16 @@ type Options struct {
 	// by id.
 	Secrets map[string]stage.Secret
 	SSH     map[string]stage.SSH
-	// CapAdd and CapDrop change the capabilities of every RUN; Volumes are what
-	// every RUN sees of the host.
+	// CapAdd and CapDrop change the capabilities of every RUN, and Security what
+	// else confines it; Volumes and Devices are what every RUN sees of the host.
 	CapAdd, CapDrop []string
+	Security        sandbox.Security
 	Volumes         []stage.HostMount
+	Devices         []stage.HostDevice
+	// Limits are those of each RUN by itself.
+	Limits cgroup.Limits
+	// Allow is what the Dockerfile may take by itself.
+	Allow Entitlements
 	// Jobs is the number of stages that run at once; 0 chooses it.
 	Jobs int
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
 	"github.com/builder-oci/builder/build/dockerfile"
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage/layout"
@@ -60,18 +59,8 @@ func (b *build) run(st *stage.State, in dockerfile.Instruction, c *instructions.
 	case instructions.NetworkHost:
 		run.Network = network.ModeHost
 	}
+	run.Insecure = isInsecure(c)
 	return run, nil
-}
-
-// checkNetwork refuses a RUN that takes itself the host's network where the user
-// hasn't given it: a Dockerfile may be a stranger's.
-func (b *build) checkNetwork(in dockerfile.Instruction) error {
-	c, isRun := in.Cmd.(*instructions.RunCommand)
-	if !isRun || instructions.GetNetwork(c) != instructions.NetworkHost || b.runner.Settings.Network == network.ModeHost {
-		return nil
-	}
-	return fault.At(in.Place(b.file.Name), fault.New("--network host    # gives it to the whole build, if you trust the Dockerfile",
-		"RUN --network=host: this build's network is %s, and the Dockerfile can't widen that", b.runner.Settings.Network))
 }
 
 func (b *build) copy(s *dockerfile.Stage, in dockerfile.Instruction, c *instructions.CopyCommand) stage.Instruction {

@@ -17,8 +17,8 @@ import (
 
 // Mount is one --mount of a RUN: what the command sees beside its tree. Nothing
 // of it stands in the layer, whatever the command does to it. The types are
-// BindMount, CacheMount, TmpfsMount, SecretMount, SSHMount and HostMount; paths
-// called Target are absolute.
+// BindMount, CacheMount, TmpfsMount, SecretMount, SSHMount, HostMount and
+// HostDevice; paths called Target are absolute.
 type Mount interface {
 	// target is where the mount is seen; "" where it is seen nowhere.
 	target() string

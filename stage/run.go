@@ -30,6 +30,8 @@ type Run struct {
 	Script *Script
 	// Network is the instruction's own choice, "" for the build's.
 	Network network.Mode
+	// Insecure is --security=insecure: little is denied to the command.
+	Insecure bool
 	// Mounts are what the command sees beside the tree, in the order of mounting.
 	Mounts []Mount
 	// Instruction is the text in the Dockerfile, CreatedBy its line in the
@@ -139,6 +141,7 @@ func (in Run) inputs(r *Runner, st *State) []cache.Input {
 	for _, name := range r.Settings.CapDrop {
 		inputs = append(inputs, cache.Input{Name: "cap-drop", Value: name})
 	}
+	inputs = append(inputs, in.securityInputs(r.Settings.Security)...)
 	for _, m := range in.Mounts {
 		inputs = append(inputs, cache.Input{Name: "mount", Value: m.declaration()})
 	}
@@ -288,6 +291,9 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		Network:  in.network(r),
 		CapAdd:   r.Settings.CapAdd,
 		CapDrop:  r.Settings.CapDrop,
+		Insecure: in.Insecure,
+		Security: r.Settings.Security,
+		Limits:   r.Settings.Limits,
 		StateDir: filepath.Join(r.Settings.StateDir, id),
 	}
 	s.Groups = Groups(user)
@@ -316,7 +322,7 @@ func (in Run) connect(ctx context.Context, r *Runner, s *sandbox.Spec) (func() e
 	switch s.Network {
 	case network.ModePrivate:
 		acquire := r.Networks.Acquire
-		if len(s.CapAdd) > 0 {
+		if len(s.CapAdd) > 0 || s.Insecure {
 			acquire = r.Networks.AcquireFresh
 		}
 		ns, err := acquire(ctx)
@@ -386,7 +392,11 @@ func exitError(exit sandbox.Exit, log string, tail []string) error {
 			what = "one of the command's processes was killed"
 		}
 		e.Err = fmt.Errorf("%s (exit code %d) by the kernel's out-of-memory killer: %s", what, exit.Code, describeOOM(exit.OOM))
-		e.Remedy = "give the build more memory, or let the step use less (fewer parallel jobs)\n" + e.Remedy
+		more := "give the build more memory"
+		if exit.OOM.Asked {
+			more = "raise the limit (--memory)"
+		}
+		e.Remedy = more + ", or let the step use less (fewer parallel jobs)\n" + e.Remedy
 	case exit.Signal != 0 && exit.OOMUnknown:
 		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); whether by the kernel's out-of-memory killer is unknown, since no memory cgroup can be read here", exit.Signal, exit.Code)
 		e.Remedy = "sudo dmesg | tail    # tells whether it was for want of memory\n" + e.Remedy

@@ -14,6 +14,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/storage/cache"
@@ -100,7 +101,10 @@ type Settings struct {
 	SSH     map[string]SSH
 	// CapAdd and CapDrop change the sandbox's capabilities.
 	CapAdd, CapDrop []string
-	StateDir        string // private directory for what a sandbox needs while it runs
+	Security        sandbox.Security
+	// Limits are in no key, see securityInputs.
+	Limits   cgroup.Limits
+	StateDir string // private directory for what a sandbox needs while it runs
 }
 
 // Step executes one instruction, or finds its result.

@@ -36,6 +36,17 @@ func TestScript(t *testing.T) {
 	})
 }
 
+// condition tells scripts about the machine: [emulated] and [delegated].
+func condition(name string) (bool, error) {
+	switch name {
+	case "emulated":
+		return emulated(), nil
+	case "delegated":
+		return delegated(), nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
 func setUp(env *testscript.Env) error {
 	state, err := newState()
 	if err != nil {
@@ -44,6 +55,7 @@ func setUp(env *testscript.Env) error {
 	for name, value := range state.env() {
 		env.Setenv(name, value)
 	}
+	env.Setenv(cgroupEnv, os.Getenv(cgroupEnv))
 	env.Values[stateKey{}] = state
 	env.Defer(func() {
 		if err := state.close(); err != nil {

@@ -30,14 +30,11 @@ func (i Instruction) CheckSupported(file string, expanded instructions.Command) 
 
 // insteadOf is what does much of what isn't supported.
 var insteadOf = map[string]string{
-	"RUN --security=" + instructions.SecurityInsecure: "give every RUN the capabilities that this one needs: --cap-add NAME",
+	"RUN --device": "give every RUN the device file: builder bud --device /dev/NAME",
 }
 
 func unsupportedRun(c *instructions.RunCommand) string {
-	switch {
-	case instructions.GetSecurity(c) != instructions.SecuritySandbox:
-		return "RUN --security=" + instructions.GetSecurity(c)
-	case slices.Contains(c.FlagsUsed, "device"):
+	if slices.Contains(c.FlagsUsed, "device") {
 		return "RUN --device"
 	}
 	return ""

@@ -103,9 +103,9 @@ func before(c *cli.Context) error {
 		logrus.SetLevel(logrus.DebugLevel)
 	}
 	switch isolation := c.String(flagIsolation); isolation {
-	case "", "oci":
+	case "", "oci", "rootless", "default": // buildah's rootless is what oci is here
 		return nil
-	case "chroot", "rootless":
+	case "chroot":
 		return notYet("--" + flagIsolation + " " + isolation)
 	default:
 		return usageError(programName, "--%s %q isn't known: it can be oci", flagIsolation, isolation)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/live"
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 )
@@ -100,6 +101,11 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs, p *progress) (
 		if err := passStdin(o); err != nil {
 			return "", err
 		}
+		release, err := cgroup.Claim(o.Limits)
+		if err != nil {
+			return "", err
+		}
+		defer release()
 		notice(c.App.ErrWriter, mapping)
 		return "", goOnInside(c, store, p)
 	}
@@ -130,6 +136,11 @@ func finish(c *cli.Context, store *storage.Store, result build.Result, outs *out
 
 // buildInside opens a shell, where that is asked for, in the step that failed.
 func buildInside(c *cli.Context, o build.Options, outs *outputs, shell bool, p *progress) (_ digest.Digest, err error) {
+	release, err := cgroup.Claim(o.Limits)
+	if err != nil {
+		return "", err
+	}
+	defer release()
 	h, err := openHost(c)
 	if err != nil {
 		return "", err

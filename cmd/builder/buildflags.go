@@ -56,12 +56,10 @@ func budFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "check", Usage: "say what is doubtful in the Dockerfile, and build nothing"},
 		onFailureFlag(),
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
-	}, sandboxFlags(), secretFlags(), grantFlags(), registryFlags(), outputFlags(),
-		granted("layers", "rm", "force-rm"),
+	}, sandboxFlags(), secretFlags(), grantFlags(), limitFlags(), registryFlags(), outputFlags(),
+		namespaceFlags(), granted("layers", "rm", "force-rm"),
 		ignored("compress"), // of what docker's client sends to its daemon
-		later("arch", "os", "variant", "allow",
-			"security-opt", "device", "memory", "m", "memory-swap", "cpu-period",
-			"cpu-quota", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "cgroup-parent", "dns-search", "dns-option",
+		later("arch", "os", "variant", "dns-search", "dns-option",
 			"ignorefile", "logfile", "unsetenv", "env", "manifest"),
 		refusedCaches())
 }
@@ -146,6 +144,9 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		return o, err
 	}
 	if err := readGrantFlags(c, &o); err != nil {
+		return o, err
+	}
+	if o.Limits, err = readLimitFlags(c); err != nil {
 		return o, err
 	}
 	for _, name := range c.StringSlice("tag") {

@@ -17,8 +17,11 @@ import (
 // grantFlags give every RUN of a build more, or less, than it has by itself.
 func grantFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "cap-add", Usage: "give every RUN the capability `NAME`, or all"},
-		&cli.StringSliceFlag{Name: "cap-drop", Usage: "take the capability `NAME` from every RUN, or all"},
+		&cli.StringSliceFlag{Name: "cap-add", Usage: "give every RUN the capability `NAME`, or all; --cap-drop takes"},
+		&cli.StringSliceFlag{Name: "cap-drop", Hidden: true, Usage: "take the capability `NAME` from every RUN, or all"},
+		&cli.StringSliceFlag{Name: "allow", Usage: "let the Dockerfile take `NAME`: security.insecure or network.host"},
+		&cli.StringSliceFlag{Name: "security-opt", Hidden: true, Usage: "confine every RUN by `OPTION`, such as seccomp=FILE"},
+		&cli.StringSliceFlag{Name: "device", Hidden: true, Usage: "give every RUN the device `HOST[:PATH]`"},
 		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "show every RUN a directory: `HOST:PATH`[:ro]"},
 	}
 }
@@ -27,6 +30,20 @@ func readGrantFlags(c *cli.Context, o *build.Options) error {
 	o.CapAdd, o.CapDrop = words(c.StringSlice("cap-add")), words(c.StringSlice("cap-drop"))
 	if _, err := sandbox.Capabilities(o.CapAdd, o.CapDrop); err != nil {
 		return err
+	}
+	var err error
+	if o.Allow, err = build.ParseEntitlements(commaLists(c.StringSlice("allow"))); err != nil {
+		return err
+	}
+	if o.Security, err = sandbox.ParseSecurity(c.StringSlice("security-opt")); err != nil {
+		return err
+	}
+	for _, text := range c.StringSlice("device") {
+		d, err := parseDevice(text)
+		if err != nil {
+			return err
+		}
+		o.Devices = append(o.Devices, d)
 	}
 	for _, text := range c.StringSlice("volume") {
 		m, err := parseVolume(text)

@@ -26,6 +26,9 @@ var allCaps = []string{
 	"CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 }
 
+// everyCap stands for all of them.
+const everyCap = "ALL"
+
 // Capabilities gives the set that results from docker's --cap-add and
 // --cap-drop, sorted. A name in both is dropped; with "ALL" dropped, only
 // what is added by name is left.
@@ -39,10 +42,10 @@ func Capabilities(add, drop []string) ([]string, error) {
 	}
 	var set []string
 	switch {
-	case slices.Contains(add, "ALL"):
+	case slices.Contains(drop, everyCap):
+		set = slices.DeleteFunc(add, func(c string) bool { return c == everyCap })
+	case slices.Contains(add, everyCap):
 		set = heldCaps()
-	case slices.Contains(drop, "ALL"):
-		set = slices.Clone(add)
 	default:
 		set = slices.Concat(defaultCaps, add)
 	}
@@ -66,10 +69,10 @@ func canonicalCaps(names []string) ([]string, error) {
 	var out []string
 	for _, name := range names {
 		c := strings.ToUpper(name)
-		if c != "ALL" && !strings.HasPrefix(c, "CAP_") {
+		if c != everyCap && !strings.HasPrefix(c, "CAP_") {
 			c = "CAP_" + c
 		}
-		if c != "ALL" && !slices.Contains(allCaps, c) {
+		if c != everyCap && !slices.Contains(allCaps, c) {
 			return nil, fault.New("man 7 capabilities    # lists them", "there is no capability named %q", name)
 		}
 		out = append(out, c)

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/rootless/cgroup"
 )
 
 const cgroupRoot = "/sys/fs/cgroup"
@@ -17,25 +19,41 @@ type OOM struct {
 	Cgroup string // path of the cgroup whose process was killed
 	Limit  int64  // its memory limit in bytes, or the nearest one above it; 0 where there is none
 	Peak   int64  // the most memory it used in bytes; 0 where the kernel doesn't tell
+	Asked  bool   // the cgroup is the program's own, made for its Limits
 }
 
-// cgroup is our own memory cgroup, which the sandboxes are in too. The
-// descriptor stays good when the hierarchy is hidden from the file system.
-type cgroup struct {
+// memory is a cgroup that counts memory: that of a program with limits, else our
+// own, which the other sandboxes are in too. The descriptor stays good when the
+// hierarchy is hidden from the file system.
+type memory struct {
 	dir  *os.File
 	path string
 	v2   bool
+	own  bool // the program's alone
 }
 
-// openCgroup finds the cgroup; nil where that can't be had.
-func openCgroup() *cgroup {
+// of gives the cgroup of a program with limits; ours where it has none, or where
+// it doesn't count memory.
+func (c *memory) of(g *cgroup.Group) *memory {
+	if g == nil {
+		return c
+	}
+	group := &memory{dir: g.Dir(), path: g.Path(), v2: true, own: true}
+	if _, ok := group.kills(); !ok {
+		return c
+	}
+	return group
+}
+
+// openMemory finds our own cgroup; nil where that can't be had.
+func openMemory() *memory {
 	data, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return nil
 	}
 	for _, c := range memoryCgroups(string(data)) {
 		if dir, err := os.Open(c.mount + c.path); err == nil {
-			found := &cgroup{dir: dir, path: c.path, v2: c.v2}
+			found := &memory{dir: dir, path: c.path, v2: c.v2}
 			if _, ok := found.kills(); ok {
 				return found
 			}
@@ -73,7 +91,7 @@ func memoryCgroups(text string) (places []cgroupPlace) {
 
 // kills counts the processes of the cgroup that the kernel has killed for
 // want of memory.
-func (c *cgroup) kills() (n int64, ok bool) {
+func (c *memory) kills() (n int64, ok bool) {
 	name := "memory.oom_control"
 	if c.v2 {
 		name = "memory.events"
@@ -87,7 +105,7 @@ func (c *cgroup) kills() (n int64, ok bool) {
 	return 0, false
 }
 
-func (c *cgroup) oomKills() int64 {
+func (c *memory) oomKills() int64 {
 	if c == nil {
 		return 0
 	}
@@ -98,14 +116,14 @@ func (c *cgroup) oomKills() int64 {
 // oomSince tells of a kill since the count was before; nil where there was
 // none, or where that is unknown. Of sandboxes that run side by side, all are in
 // the one cgroup: then it may have been another's process.
-func (c *cgroup) oomSince(before int64) (killed *OOM, unknown bool) {
+func (c *memory) oomSince(before int64) (killed *OOM, unknown bool) {
 	if c == nil {
 		return nil, true
 	}
 	if now, ok := c.kills(); !ok || now <= before {
 		return nil, !ok
 	}
-	o := &OOM{Cgroup: c.path}
+	o := &OOM{Cgroup: c.path, Asked: c.own}
 	if c.v2 {
 		o.Limit, o.Peak = c.limit("memory.max"), c.number("memory.peak")
 	} else {
@@ -115,7 +133,7 @@ func (c *cgroup) oomSince(before int64) (killed *OOM, unknown bool) {
 }
 
 // limit gives the smallest of the limits of the cgroup and those above it.
-func (c *cgroup) limit(name string) (least int64) {
+func (c *memory) limit(name string) (least int64) {
 	const none = 1 << 60 // version 1 has a number near 2^63 for it
 	for up, depth := "", strings.Count(c.path, "/"); depth >= 0; up, depth = up+"../", depth-1 {
 		if n := c.number(up + name); n > 0 && n < none && (least == 0 || n < least) {
@@ -125,7 +143,7 @@ func (c *cgroup) limit(name string) (least int64) {
 	return least
 }
 
-func (c *cgroup) number(name string) int64 {
+func (c *memory) number(name string) int64 {
 	n, err := strconv.ParseInt(strings.TrimSpace(c.read(name)), 10, 64)
 	if err != nil {
 		return 0
@@ -133,7 +151,7 @@ func (c *cgroup) number(name string) int64 {
 	return n
 }
 
-func (c *cgroup) read(name string) string {
+func (c *memory) read(name string) string {
 	fd, err := unix.Openat(int(c.dir.Fd()), name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return ""
@@ -148,8 +166,7 @@ func (c *cgroup) read(name string) string {
 // our own mount namespace: crun looks at them even when told to leave cgroups
 // alone, and gives up because it may not write there.
 func hideOldCgroups() {
-	var st unix.Statfs_t
-	if err := unix.Statfs(cgroupRoot, &st); err != nil || st.Type == unix.CGROUP2_SUPER_MAGIC || !inUserNamespace() {
+	if unified() || !inUserNamespace() {
 		return
 	}
 	if entries, err := os.ReadDir(cgroupRoot); err != nil || len(entries) == 0 {
@@ -157,6 +174,13 @@ func hideOldCgroups() {
 	}
 	// If it can't be done, crun says what is wrong.
 	_ = unix.Mount("tmpfs", cgroupRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=755")
+}
+
+// unified tells whether the machine has cgroups of version 2 alone.
+func unified() bool {
+	var st unix.Statfs_t
+	err := unix.Statfs(cgroupRoot, &st)
+	return err == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
 // inUserNamespace tells whether the user namespace isn't the initial one,

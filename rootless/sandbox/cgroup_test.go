@@ -26,7 +26,7 @@ func TestMemoryCgroups(t *testing.T) {
 
 // fakeCgroup makes directories as the kernel shows cgroups, with a limit on
 // the parent.
-func fakeCgroup(t *testing.T, v2 bool, files map[string]string) (c *cgroup, dir string) {
+func fakeCgroup(t *testing.T, v2 bool, files map[string]string) (c *memory, dir string) {
 	t.Helper()
 	root := t.TempDir()
 	dir = filepath.Join(root, "parent", "own")
@@ -41,7 +41,7 @@ func fakeCgroup(t *testing.T, v2 bool, files map[string]string) (c *cgroup, dir 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Close() })
-	return &cgroup{dir: f, path: "/parent/own", v2: v2}, dir
+	return &memory{dir: f, path: "/parent/own", v2: v2}, dir
 }
 
 func write(t *testing.T, path, content string) {
@@ -87,7 +87,7 @@ func TestKillForWantOfMemoryIsTold(t *testing.T) {
 }
 
 func TestWithoutACgroupNothingIsTold(t *testing.T) {
-	var c *cgroup
+	var c *memory
 	if oom, unknown := c.oomSince(c.oomKills()); oom != nil || !unknown {
 		t.Errorf("%+v", oom)
 	}

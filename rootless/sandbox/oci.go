@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/builder-oci/builder/rootless/cgroup"
 )
 
 // OCI is a [Sandbox] that hands the work to an OCI runtime. It is safe for
@@ -24,9 +26,11 @@ type OCI struct {
 	pidNS   bool
 	filters *filters
 
-	once   sync.Once
-	host   host
-	cgroup *cgroup
+	once    sync.Once
+	unready error
+	host    host
+	memory  *memory
+	groups  *cgroup.Delegated
 }
 
 // NewOCI makes a sandbox of a runtime. Compiled seccomp filters are kept in
@@ -37,7 +41,10 @@ func NewOCI(rt Runtime, cacheDir string, pidNS bool) *OCI {
 
 // Run implements [Sandbox].
 func (o *OCI) Run(ctx context.Context, s Spec) (Exit, error) {
-	o.once.Do(o.prepare)
+	o.once.Do(func() { o.unready = o.prepare(s.Limits) })
+	if o.unready != nil {
+		return Exit{}, o.unready
+	}
 	if failed := foreign(s); failed != nil {
 		return Exit{Code: failed.code}, failed.fault(o.runtime, s)
 	}
@@ -64,7 +71,8 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 		return Exit{}, err
 	}
 	defer b.remove()
-	before := o.cgroup.oomKills()
+	mem := o.memory.of(b.group)
+	before := mem.oomKills()
 	code, err := o.run(ctx, s, b)
 	if ctx.Err() != nil {
 		return Exit{Code: code}, context.Cause(ctx)
@@ -72,34 +80,51 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 	if err != nil {
 		return Exit{}, fmt.Errorf("running %s: %w", o.runtime.Name, err)
 	}
-	if failed := b.failure(code, s.Args[0]); failed != nil {
-		if b.ready && strings.Contains(failed.message, "seccomp") {
-			return Exit{}, errFilterRefused
-		}
-		return Exit{Code: failed.code}, failed.fault(o.runtime, s)
-	}
-	if code == codeRuntime {
-		if failed := diagnose(s); failed != nil {
-			return Exit{Code: failed.code}, failed.fault(o.runtime, s)
-		}
-	}
 	exit := Exit{Code: code}
+	if code != 0 {
+		exit.OOM, exit.OOMUnknown = mem.oomSince(before)
+	}
+	if exit.OOM == nil || !exit.OOM.Asked {
+		// A runtime that is killed for its program's limit complains, too.
+		if code, err := o.complaint(s, b, code); err != nil {
+			return Exit{Code: code}, err
+		}
+	}
 	if code > 128 && code <= 128+64 {
 		exit.Signal = code - 128
-	}
-	if code != 0 {
-		exit.OOM, exit.OOMUnknown = o.cgroup.oomSince(before)
 	}
 	return exit, nil
 }
 
-// prepare readies this process for the runtime, once.
-func (o *OCI) prepare() {
+// complaint tells why the runtime couldn't run the program; nil where it could.
+func (o *OCI) complaint(s Spec, b *bundle, code int) (int, error) {
+	failed := b.failure(code, s.Args[0])
+	if failed != nil && b.ready && strings.Contains(failed.message, "seccomp") {
+		return 0, errFilterRefused
+	}
+	if failed == nil && code == codeRuntime {
+		failed = diagnose(s)
+	}
+	if failed == nil {
+		return 0, nil
+	}
+	return failed.code, failed.fault(o.runtime, s)
+}
+
+// prepare readies this process for the runtime, once. Whoever limits one
+// program limits all.
+func (o *OCI) prepare(l cgroup.Limits) (err error) {
 	o.host = probeHost()
-	o.cgroup = openCgroup()
+	o.memory = openMemory()
+	if l != (cgroup.Limits{}) {
+		if o.groups, err = cgroup.Open(l); err != nil {
+			return err
+		}
+	}
 	if o.runtime.Name == "crun" {
 		hideOldCgroups()
 	}
+	return nil
 }
 
 // bundle is the directory that a runtime is given, with all that one run
@@ -107,11 +132,18 @@ func (o *OCI) prepare() {
 type bundle struct {
 	dir   string
 	ready bool // the seccomp filter was passed ready-made
+	// group holds the limits; nil where there are none.
+	group *cgroup.Group
 }
 
 func (b *bundle) path(name string) string { return filepath.Join(b.dir, name) }
 
-func (b *bundle) remove() { _ = os.RemoveAll(b.dir) }
+func (b *bundle) remove() {
+	if b.group != nil {
+		b.group.Remove()
+	}
+	_ = os.RemoveAll(b.dir)
+}
 
 func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 	if s.ID == "" || strings.ContainsAny(s.ID, "/\x00") || len(s.Args) == 0 {
@@ -142,10 +174,31 @@ func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.ready, err = o.filters.apply(spec, s.StateDir); err != nil {
+	if err := o.limit(b, s, spec); err != nil {
+		return nil, err
+	}
+	if b.ready, err = o.filters.apply(spec, s); err != nil {
 		return nil, err
 	}
 	return b, writeSpec(b.path("config.json"), spec)
+}
+
+// limit makes the cgroup that the runtime is started in. Of version 2 alone, runc
+// moves the program to another one, and has to be told that it is to be below.
+func (o *OCI) limit(b *bundle, s Spec, spec *rspec.Spec) (err error) {
+	if s.Limits == (cgroup.Limits{}) {
+		return nil
+	}
+	if o.groups == nil {
+		return errors.New("a program with limits follows one without")
+	}
+	if b.group, err = o.groups.New(s.ID, s.Limits); err != nil {
+		return err
+	}
+	if o.runtime.Name != "crun" && unified() {
+		spec.Linux.CgroupsPath = filepath.Join(b.group.Path(), "program")
+	}
+	return nil
 }
 
 func writeSpec(path string, spec *rspec.Spec) error {

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -39,6 +40,9 @@ func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 	if s.Terminal {
 		defer keepSettings(s.Stdin)()
 	}
+	if b.group != nil {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(b.group.Dir().Fd())
+	}
 	var streams streams
 	if err := streams.connect(cmd, s); err != nil {
 		return 0, err
@@ -49,6 +53,9 @@ func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 	streams.started()
 	if err != nil {
 		streams.wait()
+		if b.group != nil {
+			err = fmt.Errorf("into the cgroup %s: %w", b.group.Path(), err)
+		}
 		return 0, err
 	}
 	p := newProgram(cmd.Process, b.path("pid"), o.pidNS)

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 )
 
@@ -63,7 +64,16 @@ type Spec struct {
 	// and names may come without "CAP_".
 	CapAdd  []string `json:"cap_add,omitempty"`
 	CapDrop []string `json:"cap_drop,omitempty"`
-	Ulimits []Ulimit `json:"ulimits,omitempty"`
+	// Insecure lifts what docker's confinement denies: the program has all
+	// capabilities of the user namespace, no seccomp profile, sees every path,
+	// and such devices as the user may open. What CapDrop and Security take
+	// stays taken.
+	Insecure bool     `json:"insecure,omitempty"`
+	Security Security `json:"security,omitzero"`
+	Ulimits  []Ulimit `json:"ulimits,omitempty"`
+	// Limits put the program into a cgroup of its own. cgroup.Claim must have
+	// been called for them outside the user namespace.
+	Limits cgroup.Limits `json:"limits,omitzero"`
 	// ShmSize is the size of /dev/shm in bytes; 0 stands for 64 MiB.
 	ShmSize int64 `json:"shm_size,omitempty"`
 	// ReadOnly forbids writing to the root file system.

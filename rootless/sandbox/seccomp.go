@@ -50,9 +50,21 @@ func newFilters(rt Runtime, dir string) *filters {
 	return &filters{runtime: rt, dir: dir, known: map[string]*filter{}, stock: rt.Name != "crun" || dir == ""}
 }
 
-// apply puts docker's profile into spec, which must have its capabilities, and
-// tells whether it went ready-made.
-func (f *filters) apply(spec *rspec.Spec, stateDir string) (ready bool, err error) {
+// apply puts the profile of s into spec, which must have its capabilities, and
+// tells whether it went ready-made. Only docker's does: a user's own may have
+// flags and listeners, which the annotation loses.
+func (f *filters) apply(spec *rspec.Spec, s Spec) (ready bool, err error) {
+	switch {
+	case s.Security.Seccomp != "":
+		spec.Linux.Seccomp, err = s.Security.profile(spec)
+		return false, err
+	case s.Security.NoSeccomp || s.Insecure:
+		return false, nil
+	}
+	return f.applyDefault(spec, s.StateDir)
+}
+
+func (f *filters) applyDefault(spec *rspec.Spec, stateDir string) (ready bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	caps := strings.Join(spec.Process.Capabilities.Bounding, " ")

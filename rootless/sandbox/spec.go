@@ -50,10 +50,11 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 		return nil, err
 	}
 	o.setMounts(&g, s, bundle)
-	for _, path := range maskedPaths {
+	masked, readOnly := s.hidden()
+	for _, path := range masked {
 		g.AddLinuxMaskedPaths(path)
 	}
-	for _, path := range readonlyPaths {
+	for _, path := range readOnly {
 		g.AddLinuxReadonlyPaths(path)
 	}
 	// Devices are given as nodes; there is no device cgroup to guard.
@@ -77,7 +78,8 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 		}
 	}
 	setTerminal(g, s)
-	g.SetProcessNoNewPrivileges(false)
+	g.SetProcessNoNewPrivileges(s.Security.NoNewPrivileges)
+	g.SetProcessApparmorProfile(s.Security.AppArmor)
 	// The generator's own limit on open files is far below what programs
 	// expect: the session's limits stay, but for those that are named.
 	g.ClearProcessRlimits()
@@ -87,7 +89,7 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 		}
 		g.AddProcessRlimits("RLIMIT_"+strings.ToUpper(u.Name), u.Hard, u.Soft)
 	}
-	caps, err := Capabilities(s.CapAdd, s.CapDrop)
+	caps, err := Capabilities(s.capAdd(), s.CapDrop)
 	if err != nil {
 		return err
 	}
@@ -144,16 +146,27 @@ func (o *OCI) setMounts(g *generate.Generator, s Spec, bundle string) {
 	add("tmpfs", "shm", "/dev/shm", "nosuid", "noexec", "nodev", "mode=1777", fmt.Sprintf("size=%d", size))
 	add("mqueue", "mqueue", "/dev/mqueue", "nosuid", "noexec", "nodev")
 	if o.pidNS && s.Network != network.ModeHost {
-		add("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", "ro")
+		add("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", s.sysAccess())
 	} else {
 		o.bindSys(add)
 	}
 	for _, f := range s.files() {
 		add("bind", filepath.Join(bundle, f.name), f.path, "bind", "nosuid", "nodev")
 	}
+	for _, device := range s.devices() {
+		add("bind", device, device, "bind", "nosuid", "noexec")
+	}
 	for _, m := range s.Mounts {
 		g.AddMount(rspec.Mount{Type: m.Type, Source: m.Source, Destination: m.Destination, Options: m.Options})
 	}
+}
+
+// sysAccess is the option that says whether a new /sys can be written to.
+func (s Spec) sysAccess() string {
+	if s.Insecure {
+		return "rw"
+	}
+	return "ro"
 }
 
 // bindSys shows the host's /sys. A new sysfs shows the interfaces of a network
