@@ -104,12 +104,12 @@ func insideOf(dir, path string) (string, error) {
 }
 
 func unreadableDockerfile(path string, err error) error {
+	if st, statErr := os.Stat(path); statErr == nil && st.IsDir() {
+		return fault.New("name the file in it", "%s is a directory, no Dockerfile", path)
+	}
 	var known *fault.Error
 	if errors.As(err, &known) {
 		return fault.At(path, err)
-	}
-	if st, statErr := os.Stat(path); statErr == nil && st.IsDir() {
-		return fault.New("name the file in it", "%s is a directory, no Dockerfile", path)
 	}
 	return fault.New("", "%w", err)
 }
