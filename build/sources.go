@@ -91,7 +91,7 @@ func openContext(p contextPlace, c *cache.Cache) (*contextFiles, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := buildcontext.Options{Dockerfile: p.dockerfile}
+	o := buildcontext.Options{Dockerfile: p.dockerfile, Fetched: p.fetched}
 	var digests *cache.Files
 	if c != nil {
 		if digests, err = c.OpenFiles(root); err != nil {

@@ -28,6 +28,9 @@ type Options struct {
 	Dockerfile string
 	// Whole says that no ignore file is read.
 	Whole bool
+	// Fetched says that the directory is a copy, of whose place errors needn't
+	// speak.
+	Fetched bool
 	// Digests remembers the digests of files between builds; nil for none.
 	Digests DigestCache
 }
@@ -43,7 +46,8 @@ type DigestCache interface {
 // goroutines at once.
 type Dir struct {
 	root    string
-	fd      int // O_PATH descriptor of root
+	called  string // the context in errors
+	fd      int    // O_PATH descriptor of root
 	ignore  *ignoreRules
 	digests DigestCache
 	// byParts opens paths component by component, where the kernel or a
@@ -68,7 +72,10 @@ func OpenDir(dir string, o Options) (*Dir, error) {
 	case err != nil:
 		return nil, fault.New("", "the build context %s: %w", dir, err)
 	}
-	d := &Dir{root: root, fd: fd, digests: o.Digests}
+	d := &Dir{root: root, fd: fd, digests: o.Digests, called: "the build context " + root}
+	if o.Fetched {
+		d.called = "the build context"
+	}
 	d.byParts = !d.haveOpenat2()
 	if o.Whole {
 		return d, nil

@@ -181,7 +181,7 @@ func FindFetched(dir, flag string) (path string, src []byte, name string, err er
 			return path, src, name, nil
 		}
 		if !errors.Is(err, os.ErrNotExist) {
-			return "", nil, "", unreadableDockerfile(path, err)
+			return "", nil, "", unreadableDockerfile(path, name, err)
 		}
 	}
 	return "", nil, "", fault.New("name a file in it by --file", "there is no %s in the build context that was fetched",

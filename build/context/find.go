@@ -31,7 +31,7 @@ func FindDockerfile(contextDir, flag string) (path string, src []byte, name stri
 			return path, src, name, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return "", nil, "", unreadableDockerfile(path, err)
+			return "", nil, "", unreadableDockerfile(path, path, err)
 		}
 	}
 	remedy := "name another file by --file, or another context directory"
@@ -53,7 +53,7 @@ func findNamed(contextDir, flag string) (path string, src []byte, name string, e
 			return path, src, flag, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return "", nil, "", unreadableDockerfile(path, err)
+			return "", nil, "", unreadableDockerfile(path, path, err)
 		}
 	}
 	return "", nil, "", fault.New("--file is seen from the working directory, then from the context",
@@ -103,13 +103,15 @@ func insideOf(dir, path string) (string, error) {
 	return rel, nil
 }
 
-func unreadableDockerfile(path string, err error) error {
+// unreadableDockerfile says what is wrong with a Dockerfile, by what the user calls
+// it.
+func unreadableDockerfile(path, called string, err error) error {
+	if st, statErr := os.Stat(path); statErr == nil && st.IsDir() {
+		return fault.New("name the file in it", "%s is a directory, no Dockerfile", called)
+	}
 	var known *fault.Error
 	if errors.As(err, &known) {
-		return fault.At(path, err)
-	}
-	if st, statErr := os.Stat(path); statErr == nil && st.IsDir() {
-		return fault.New("name the file in it", "%s is a directory, no Dockerfile", path)
+		return fault.At(called, err)
 	}
 	return fault.New("", "%w", err)
 }

@@ -162,13 +162,13 @@ func (d *Dir) missing(pattern, rel string) error {
 	}
 	if strings.HasPrefix(path.Clean(pattern), "..") {
 		return fault.New("only files in the context can be copied: choose a directory above it as the context, and name the Dockerfile by --file",
-			"%s leads outside the build context %s", pattern, d.root)
+			"%s leads outside %s", pattern, d.called)
 	}
 	if e, err := d.Lstat(cleanPath(pattern)); err == nil && e.IsLink() {
 		return fault.New("links are followed inside the context only",
-			"%s is a link to %s, which is not in the build context %s", pattern, e.Linkname, d.root)
+			"%s is a link to %s, which is not in %s", pattern, e.Linkname, d.called)
 	}
-	return fault.New(d.hint(pattern, rel), "%s is not in the build context %s", pattern, d.root)
+	return fault.New(d.hint(pattern, rel), "%s is not in %s", pattern, d.called)
 }
 
 // excludedOnDisk is the line of the ignore file that hides an existing path.
@@ -194,6 +194,9 @@ func (d *Dir) hint(pattern, rel string) string {
 	paths, err := readNames(fd, parent, make([]byte, direntBuffer))
 	if err != nil {
 		return ""
+	}
+	if len(paths) == 0 && parent == "" {
+		return "the build context is empty: give a directory, or an archive of one"
 	}
 	for _, p := range paths {
 		if strings.EqualFold(p, rel) {

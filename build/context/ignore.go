@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/moby/patternmatcher"
@@ -121,6 +122,10 @@ func parseIgnore(file, text string) (*ignoreRules, error) {
 // only with one that is left out.
 func checkPatterns(patterns []string) error {
 	for _, p := range patterns {
+		if !utf8.ValidString(p) || strings.ContainsRune(p, 0) {
+			// The matcher would complain to the terminal and match nothing.
+			return errors.New("it is no UTF-8 text")
+		}
 		m, err := patternmatcher.New([]string{"**", p})
 		if err == nil && !strings.HasPrefix(p, "!") {
 			m, err = patternmatcher.New([]string{p})

@@ -76,3 +76,36 @@ func exercise(t *testing.T, file *dockerfile.File, i dockerfile.Instruction) {
 	}
 	_ = dockerfile.CreatedBy(cmd, facts)
 }
+
+// Named contexts put stages in the place of others. Whatever leads where, the
+// stages that are needed come in an order in which each finds what it needs.
+func FuzzContexts(f *testing.F) {
+	const three = "FROM x AS a\nFROM a AS b\nCOPY --from=c / /\nFROM scratch AS c\nRUN --mount=from=b,target=/x a\n"
+	for _, seed := range [][3]string{
+		{three, "c", "a"}, {three, "c", "b"}, {three, "x", "c"}, {three, "a", "a"}, {three, "b", "0"}, {three, "x", ""}, {"FROM x\n", "x", "y"},
+	} {
+		f.Add([]byte(seed[0]), seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, src []byte, name, stage string) {
+		file, err := dockerfile.Parse("Dockerfile", src, dockerfile.Options{Contexts: map[string]string{name: stage}})
+		if err != nil {
+			return
+		}
+		stages, err := file.Needed("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		built := map[int]bool{}
+		for _, s := range stages {
+			for _, n := range s.Needs {
+				if !built[n] {
+					t.Fatalf("stage %d comes before %d, which it needs", s.Index, n)
+				}
+			}
+			if built[s.Index] {
+				t.Fatalf("stage %d comes twice", s.Index)
+			}
+			built[s.Index] = true
+		}
+	})
+}

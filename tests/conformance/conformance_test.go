@@ -55,7 +55,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// suite has a store for each driver.
+// suite has a store for each driver, which has to be in order at the end, whatever
+// has failed upon it.
 type suite struct {
 	binary, dir, server string
 	base                tree
@@ -86,8 +87,10 @@ func newSuite(t *testing.T) *suite {
 	}
 	t.Cleanup(func() {
 		for _, d := range drivers {
-			if out, err := s.builder(d, nil, "system", "reset", "--force"); err != nil {
-				t.Errorf("%v\n%s", err, out)
+			for _, args := range [][]string{{"system", "check"}, {"system", "reset", "--force"}} {
+				if out, err := s.builder(d, nil, args...); err != nil {
+					t.Errorf("%s: %v\n%s", d, err, out)
+				}
 			}
 		}
 		if err := os.RemoveAll(dir); err != nil {
