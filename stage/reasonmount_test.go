@@ -17,7 +17,8 @@ func TestAFileOfAMountIsNamedWithTheMount(t *testing.T) {
 	const some, other = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 	shows := func(content, file string) []cache.Input {
 		return []cache.Input{
-			{Name: "mounted:/a", Value: some}, {Name: "mounted:/a:b", Value: content},
+			{Name: "mounted:/a", Value: some},
+			{Name: "mounted:/a:b", Value: content},
 			{Name: "mounted:/a:b:c:d", Value: file},
 		}
 	}

@@ -221,12 +221,7 @@ func (c *Cache) MountPath(m MountInfo) string {
 // MountInUse reports whether a command holds a cache mount. For a moment nobody
 // can take it.
 func (c *Cache) MountInUse(m MountInfo) bool {
-	path := filepath.Join(c.dir, mountsDir, m.Name, mountLock)
-	if _, err := os.Lstat(path); err != nil {
-		return false
-	}
-	l, free, err := lock.TryExclusive(path)
-	l.Unlock()
+	free, err := lock.Free(filepath.Join(c.dir, mountsDir, m.Name, mountLock))
 	return err == nil && !free
 }
 

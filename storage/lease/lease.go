@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -55,7 +56,7 @@ func (b *Book) Add(ctx context.Context, names ...digest.Digest) error {
 	var text strings.Builder
 	var fresh []digest.Digest
 	for _, name := range names {
-		if name != "" && !b.known[name] {
+		if name != "" && !b.known[name] && !slices.Contains(fresh, name) {
 			fresh = append(fresh, name)
 			text.WriteString(name.String() + "\n")
 		}
@@ -93,15 +94,13 @@ func Live(sessions, but string) ([]string, error) {
 			continue
 		}
 		path := filepath.Join(sessions, n)
-		l, dead, err := lock.TryExclusive(path)
+		dead, err := lock.Free(path)
 		if err != nil {
 			return nil, err
 		}
-		if dead {
-			l.Unlock()
-			continue
+		if !dead {
+			dirs = append(dirs, path+".d")
 		}
-		dirs = append(dirs, path+".d")
 	}
 	return dirs, nil
 }

@@ -81,6 +81,20 @@ func TryExclusive(path string) (*Lock, bool, error) {
 	return &Lock{f}, true, nil
 }
 
+// Free reports whether nobody holds path, exclusively or shared. It makes no file:
+// one that is missing is nobody's. For a moment the caller holds it himself.
+func Free(path string) (bool, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	free, err := try(f, unix.LOCK_EX)
+	return free, errors.Join(err, f.Close())
+}
+
 // TryUpgrade turns a shared lock into an exclusive one where no one else holds
 // it. Where it reports false the lock is shared again, but for a moment it was
 // not held at all: what was learnt under it before has to be looked up anew.
