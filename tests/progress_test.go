@@ -157,21 +157,25 @@ func TestTerminalThatIsResized(t *testing.T) {
 	term.setSize(30, 10)
 	screen := term.shows("…", "step by step")
 	t.Logf("narrower:\n%s", screen)
-	if strings.Count(screen, "RUN") != 1 || strings.Count(screen, "Building app") != 1 {
-		t.Errorf("a part of the former view is left:\n%s", screen)
-	}
+	once(t, screen, "FROM", "RUN", "Building app")
 	term.setSize(100, 30)
 	screen = term.shows(wide)
 	t.Logf("wider:\n%s", screen)
-	if strings.Count(screen, "RUN") != 1 || strings.Count(screen, "Building app") != 1 {
-		t.Errorf("a part of the former view is left:\n%s", screen)
-	}
+	once(t, screen, "FROM", "RUN", "Building app")
 	pass()
 	if code := term.ends(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if screen := term.shows("Built app:latest"); strings.Count(screen, "step by step") != 1 || strings.Count(screen, "last step") != 1 {
-		t.Errorf("the end isn't as it should be:\n%s", screen)
+	once(t, term.shows("Built app:latest"), "FROM", "step by step", "last step")
+}
+
+// once looks whether texts stand on a screen, and no former drawing of them.
+func once(t *testing.T, screen string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if n := strings.Count(screen, text); n != 1 {
+			t.Errorf("%q stands there %d times:\n%s", text, n, screen)
+		}
 	}
 }
 

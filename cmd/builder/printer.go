@@ -116,6 +116,25 @@ func (p *plainDisplay) line(w io.Writer, format string, args ...any) {
 	}
 }
 
+// laterDisplay prints a build only when it has ended: before, it may have to be
+// begun anew.
+type laterDisplay struct {
+	recording
+	plain *plainDisplay
+}
+
+func (d *laterDisplay) transfer(string) transfer {
+	panic("nothing is pulled before a build is begun anew")
+}
+
+func (d *laterDisplay) settle(err error) error {
+	d.replay(d.plain)
+	return err
+}
+
+func (d *laterDisplay) discard()   {}
+func (d *laterDisplay) Err() error { return d.plain.Err() }
+
 // recording keeps the events of a build that may have to be run once more.
 type recording struct {
 	mu     sync.Mutex

@@ -152,22 +152,3 @@ func (t *liveTransfer) arrived(_ layout.Image, isNew bool) error {
 	t.view.Update(func(m *live.Model, now time.Time) { m.End(now, t.key(), what) })
 	return t.view.Err()
 }
-
-// laterDisplay prints a build only when it has ended: before, it may have to be
-// begun anew.
-type laterDisplay struct {
-	recording
-	plain *plainDisplay
-}
-
-func (d *laterDisplay) transfer(string) transfer {
-	panic("nothing is pulled before a build is begun anew")
-}
-
-func (d *laterDisplay) settle(err error) error {
-	d.replay(d.plain)
-	return err
-}
-
-func (d *laterDisplay) discard()   {}
-func (d *laterDisplay) Err() error { return d.plain.Err() }

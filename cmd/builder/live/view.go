@@ -2,16 +2,14 @@ package live
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
 	"github.com/vbauerster/mpb/v8/cwriter"
 )
 
@@ -34,9 +32,7 @@ type View struct {
 
 	mu     sync.Mutex
 	model  Model
-	area   *cwriter.Writer
-	shown  []string // the lines that stand in the area
-	width  int      // of the terminal when they were drawn
+	area   area
 	above  bytes.Buffer
 	failed bool // a failed step's output was shown
 	err    error
@@ -60,8 +56,8 @@ type Options struct {
 func Start(terminal *os.File, m Model, o Options) *View {
 	v := &View{
 		terminal: terminal, style: o.Style, whole: o.Whole, broken: o.Broken,
-		model: m, area: cwriter.New(frames{terminal}),
-		end: make(chan struct{}), done: make(chan struct{}),
+		model: m,
+		end:   make(chan struct{}), done: make(chan struct{}),
 	}
 	go v.run()
 	return v
@@ -147,8 +143,7 @@ func (v *View) stop() {
 func (v *View) leave() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.area.Reset()
-	v.shown = nil
+	v.area = area{}
 }
 
 func (v *View) draw() {
@@ -174,31 +169,20 @@ func (v *View) settled(groups []*group, now time.Time) []string {
 
 // flush draws: lines that stay, and below them the area with others.
 func (v *View) flush(settled, lines []string) {
-	width := v.size().Width
-	if v.err != nil || v.above.Len() == 0 && len(settled) == 0 && width == v.width && slices.Equal(lines, v.shown) {
+	if v.err != nil {
 		return
 	}
-	if v.style.Reflows && width < v.width && len(v.shown) > 0 {
-		v.area.Reset()
-		v.area.WriteString(ansi.CursorUp(height(v.shown, width)) + ansi.EraseScreenBelow)
+	if v.above.Len() > 0 {
+		settled = append(strings.Split(strings.TrimSuffix(v.above.String(), "\n"), "\n"), settled...)
+		v.above.Reset()
 	}
-	_, _ = v.above.WriteTo(v.area) // a buffer takes everything
-	for _, line := range slices.Concat(settled, lines) {
-		v.area.WriteString(line + "\n")
+	frame := v.area.redraw(settled, lines, v.size(), v.style.Reflows)
+	if frame == "" {
+		return
 	}
-	v.shown, v.width = lines, width
-	if v.err = v.area.Flush(len(lines)); v.err != nil && v.broken != nil {
+	if _, v.err = io.WriteString(v.terminal, frame); v.err != nil && v.broken != nil {
 		v.broken(v.err)
 	}
-}
-
-// height is how many lines texts take on a terminal of a width.
-func height(lines []string, width int) int {
-	n := 0
-	for _, line := range lines {
-		n += max(1, (ansi.StringWidth(line)+width-1)/width)
-	}
-	return n
 }
 
 // size is the terminal's. Some that are no real ones don't tell.
@@ -208,25 +192,4 @@ func (v *View) size() Size {
 		return Size{80, 24}
 	}
 	return Size{width, height}
-}
-
-// Restore undoes what a View may have left in the midst of a write when its
-// process was killed.
-func Restore(terminal io.Writer) { _, _ = io.WriteString(terminal, afterFrame) }
-
-// A frame is drawn without the cursor, and at once on terminals that know
-// synchronized output. The cursor may stand behind a ^C that was echoed.
-var (
-	beforeFrame = ansi.SetModeSynchronizedOutput + ansi.HideCursor + "\r"
-	afterFrame  = ansi.ShowCursor + ansi.ResetModeSynchronizedOutput
-)
-
-// frames writes each frame in one write.
-type frames struct{ terminal io.Writer }
-
-func (f frames) Write(p []byte) (int, error) {
-	if _, err := fmt.Fprint(f.terminal, beforeFrame+string(p)+afterFrame); err != nil {
-		return 0, err
-	}
-	return len(p), nil
 }
