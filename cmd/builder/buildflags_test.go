@@ -10,6 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/rootless/network"
 )
 
@@ -31,6 +33,29 @@ func readLine(app *cli.App, name string, args []string, action cli.ActionFunc) e
 		return err
 	}
 	return app.Run(line)
+}
+
+func TestOnePlatformIsBuiltFor(t *testing.T) {
+	for text, want := range map[string]string{
+		"linux/arm64": "linux/arm64", "arm64,linux/arm64/v8": "linux/arm64", " linux/arm/v6 ": "linux/arm/v6",
+		"local": platform.Name(platform.Here()),
+	} {
+		if p, err := targetPlatform([]string{text}); err != nil || platform.Name(p) != want {
+			t.Errorf("%q: %+v, %v", text, p, err)
+		}
+	}
+	if p, err := targetPlatform(nil); err != nil || p.OS != "" {
+		t.Errorf("without: %+v, %v", p, err)
+	}
+	for text, cause := range map[string]string{
+		"linux/arm64,linux/amd64": "one index for several platforms", "linux/x/y/z": `--platform: bad platform "linux/x/y/z"`,
+		"darwin/arm64": "for linux only",
+	} {
+		_, err := targetPlatform([]string{text})
+		if err == nil || !strings.Contains(err.Error(), cause) || fault.Remedy(err) == "" {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 }
 
 func TestBudReadsItsFlags(t *testing.T) {

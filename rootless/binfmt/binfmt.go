@@ -101,10 +101,12 @@ const (
 	Runs
 )
 
-// answers are what the kernel has said so far.
+// answers are what the kernel has said so far, and whether it has refused to
+// let emulators be registered here.
 var answers = struct {
 	sync.Mutex
-	to map[[20]byte]Answer
+	to      map[[20]byte]Answer
+	refused bool
 }{to: map[[20]byte]Answer{}}
 
 // Ask asks the kernel whether it runs programs with such a header. Where it

@@ -25,7 +25,7 @@ var errOutside = errors.New("the machine's own binfmt_misc is left alone")
 // register gives the user namespace a binfmt_misc of its own with all emulators
 // that are installed. The machine's handlers then don't count in it any more.
 func register() error {
-	if !Possible() {
+	if !possible() {
 		return errOutside
 	}
 	rules := readRules(configDirs)
@@ -33,6 +33,7 @@ func register() error {
 		return fs.ErrNotExist
 	}
 	if err := unix.Mount("binfmt_misc", mountPoint, "binfmt_misc", 0, ""); err != nil {
+		answers.refused = true
 		return os.NewSyscallError("mount", err)
 	}
 	for _, rule := range rules {
@@ -42,10 +43,18 @@ func register() error {
 	return nil
 }
 
-// Possible tells whether this process may have a binfmt_misc of its own: if it
+// Registers tells whether Ask registers emulators, so that they only have to be
+// installed, as far as is known by now.
+func Registers() bool {
+	answers.Lock()
+	defer answers.Unlock()
+	return possible() && !answers.refused
+}
+
+// possible tells whether this process may have a binfmt_misc of its own: if it
 // is root of a user namespace that isn't the machine's, and the kernel is Linux
 // 6.7 or newer.
-func Possible() bool {
+func possible() bool {
 	all, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil || strings.Join(strings.Fields(string(all)), " ") == "0 0 4294967295" || os.Geteuid() != 0 {
 		return false

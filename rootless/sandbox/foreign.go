@@ -43,7 +43,7 @@ func ask(s Spec, h binfmt.Header) binfmt.Answer {
 // installEmulator is the command that makes the kernel run foreign programs.
 // Where builder registers emulators itself, they only have to be there.
 func installEmulator() string {
-	if binfmt.Possible() {
+	if binfmt.Registers() {
 		return "sudo apt-get install qemu-user-static"
 	}
 	return "sudo apt-get install qemu-user-static binfmt-support    # newer than Debian 12: qemu-user-binfmt"
