@@ -299,7 +299,7 @@ func TestTextOfOnbuildIsATrigger(t *testing.T) {
 func TestUnsupportedIsNamedWithItsLine(t *testing.T) {
 	for line, want := range map[string]string{
 		"RUN --mount=type=cache,target=/x make":        "",
-		"RUN --security=insecure make":                 "RUN --security=insecure",
+		"RUN --security=insecure make":                 "",
 		"RUN --device=gpu make":                        "RUN --device",
 		"COPY --chmod=${M:-0755} a b":                  "",
 		"ADD --keep-git-dir=true https://h/r.git b":    "",
