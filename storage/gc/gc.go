@@ -3,10 +3,10 @@
 // the second, Reset for the whole store.
 //
 // What is alive: the blobs that index.json leads to; the trees and records of
-// its images, of the cached steps and of failed ones that are kept, with those that they stand on, and the
-// blobs that these were packed into, unless they were freed with an image; and
-// whatever another command is about to make something of. The last can't be
-// told from rubbish, so nothing is removed but under the exclusive store lock,
+// its images, of the cached steps and of the failed ones that are kept, with those
+// that they stand on, and the blobs that these were packed into, unless they were
+// freed with an image; and whatever another command is about to make something
+// of. The last can't be told from rubbish, so nothing is removed but under the exclusive store lock,
 // which nobody waits for: where others use the store, what a removal set free
 // is noted in a file and goes with a later command.
 package gc
