@@ -100,6 +100,8 @@ type Settings struct {
 	// Secrets and SSH are what mounts of these types may ask for, by id.
 	Secrets map[string]Secret
 	SSH     map[string]sshagent.Access
+	// Hostname is what a RUN sees as its host's name, "" for builder's choice.
+	Hostname string
 	// CapAdd and CapDrop change the sandbox's capabilities.
 	CapAdd, CapDrop []string
 	Security        sandbox.Security
