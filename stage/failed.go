@@ -207,7 +207,8 @@ func absolute(path string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// kindOf names a mount's type as --mount does; that of a volume is its own.
+// kindOf names a mount's type as --mount does; those of a volume and of a
+// device are their own.
 func kindOf(m Mount) string {
 	switch m.(type) {
 	case BindMount:
@@ -220,6 +221,8 @@ func kindOf(m Mount) string {
 		return "secret"
 	case SSHMount:
 		return "ssh"
+	case HostDevice:
+		return "device"
 	}
 	return "volume"
 }
@@ -243,6 +246,8 @@ func (k keptMount) open(from Source) (Mount, error) {
 		return decoded[SSHMount](k.Mount)
 	case "volume":
 		return decoded[HostMount](k.Mount)
+	case "device":
+		return decoded[HostDevice](k.Mount)
 	}
 	return nil, fmt.Errorf("a mount of type %q isn't known", k.Type)
 }
