@@ -74,6 +74,7 @@ type keptSource struct {
 type Origin struct {
 	Dir        string `json:"dir"`
 	Dockerfile string `json:"dockerfile,omitempty"` // whose ignore file counts
+	IgnoreFile string `json:"ignoreFile,omitempty"` // which goes before it
 	GitModes   bool   `json:"gitModes,omitempty"`
 }
 

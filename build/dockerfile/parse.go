@@ -26,7 +26,7 @@ func Parse(name string, src []byte, o Options) (*File, error) {
 		return nil, grammarError(name, src, err)
 	}
 	f := &File{
-		Name: name, Escape: tree.EscapeToken, buildArgs: o.BuildArgs, contexts: o.Contexts, src: src,
+		Name: name, Escape: tree.EscapeToken, buildArgs: o.BuildArgs, contexts: o.Contexts, src: src, from: o.From,
 		Platform: orHere(o.Platform), AnyPlatform: o.Platform.OS == "",
 	}
 	if f.check, err = lintConfig(name, src, o.BuildArgs); err != nil {

@@ -97,9 +97,12 @@ func (f *File) newStage(n *parser.Node, c *instructions.Stage) (*Stage, error) {
 		Index: len(f.Stages), Name: c.Name, BaseStage: -1,
 		Line: n.StartLine, Original: strings.TrimSpace(n.Original),
 	}
-	base, err := f.fromWord(s, "base name", c.BaseName)
-	if err != nil {
-		return nil, err
+	base := f.from
+	if base == "" || s.Index > 0 {
+		var err error
+		if base, err = f.fromWord(s, "base name", c.BaseName); err != nil {
+			return nil, err
+		}
 	}
 	s.Base = base
 	if i, ok := f.stageNamed(base, s.Index); ok {
