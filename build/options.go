@@ -70,6 +70,8 @@ type Options struct {
 	GitModes bool
 	// Pull asks the registry for each base image even if it is present.
 	Pull bool
+	// NeverPull asks no registry for one, even if it is absent.
+	NeverPull bool
 	// Format is that of config and manifest.
 	Format layout.Format
 	// Compression and Level say how layers are packed. A zero level is the

@@ -66,6 +66,10 @@ func (b *build) storedImage(ctx context.Context, w wanted) (layout.Image, error)
 	if other != nil && !named(*other, w.name) {
 		return *other, b.isForAnother(w, *other, errors.New("what is named by its id can't be fetched"))
 	}
+	if b.o.NeverPull {
+		return layout.Image{}, fault.New("leave --pull=never out, or fetch it first: builder pull --platform "+w.platform+" "+w.name,
+			"the store has no %s for %s, and --pull=never asks no registry", w.name, w.platform)
+	}
 	if b.env.Pull == nil {
 		return layout.Image{}, ErrNamespace
 	}
