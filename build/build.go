@@ -228,7 +228,7 @@ func (b *build) newRunner() *stage.Runner {
 			Network: mode, Ulimits: b.o.Ulimits, ShmSize: b.o.ShmSize,
 			AddHosts: b.o.AddHosts, DNS: b.o.DNS, Proxy: b.o.Proxy,
 			Secrets: b.o.Secrets, SSH: b.o.SSH, CapAdd: b.o.CapAdd, CapDrop: b.o.CapDrop,
-			Security: b.o.Security, Limits: b.o.Limits,
+			Security: b.o.Security, Limits: b.o.Limits, Hostname: b.o.BuildArgs[hostnameArg],
 		},
 		Report:      b.report,
 		NoCache:     b.o.NoCache,

@@ -14,6 +14,7 @@ import (
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/stage/sshagent"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -90,7 +91,7 @@ type DebugOptions struct {
 	BuildArgs map[string]string
 	// Secrets and SSH go before those that the step had; Proxy is as for a build.
 	Secrets map[string]stage.Secret
-	SSH     map[string]stage.SSH
+	SSH     map[string]sshagent.Access
 	Proxy   []string
 	// Stdin, Stdout, Stderr and Terminal are as a sandbox has them.
 	Stdin          io.Reader

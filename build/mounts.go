@@ -15,6 +15,13 @@ import (
 	"github.com/builder-oci/builder/storage/cache"
 )
 
+// BuildKit's build arguments for all RUNs: the name of the host that they see, and
+// what sets the ids of their cache mounts apart from those of other builds.
+const (
+	hostnameArg     = "BUILDKIT_SANDBOX_HOSTNAME"
+	cacheMountNSArg = "BUILDKIT_CACHE_MOUNT_NS"
+)
+
 // secretsDir is where secrets are seen that have no target of their own.
 const secretsDir = "/run/secrets"
 
@@ -72,6 +79,9 @@ func (b *build) cacheMount(in dockerfile.Instruction, m *instructions.Mount, tar
 	}
 	if mount.ID == "" {
 		mount.ID = path.Clean(m.Target)
+	}
+	if ns := b.o.BuildArgs[cacheMountNSArg]; ns != "" {
+		mount.ID = ns + "/" + mount.ID
 	}
 	if m.From != "" && m.From != dockerfile.Scratch {
 		mount.From = b.mountSource(in, m.From)

@@ -12,6 +12,7 @@ import (
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/stage/sshagent"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
@@ -102,7 +103,7 @@ type Options struct {
 	// Secrets and SSH are what RUN --mount=type=secret and type=ssh may ask for,
 	// by id.
 	Secrets map[string]stage.Secret
-	SSH     map[string]stage.SSH
+	SSH     map[string]sshagent.Access
 	// CapAdd and CapDrop change the capabilities of every RUN, and Security what
 	// else confines it; Volumes and Devices are what every RUN sees of the host.
 	CapAdd, CapDrop []string

@@ -18,6 +18,7 @@ import (
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/stage/sshagent"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -250,7 +251,7 @@ func isFile(tree *layer.Tree, name string) bool {
 // settleSecrets gives the command's secrets: those that were given now, else
 // those that it had, read from where they were.
 func (s *FailedStep) settleSecrets(now *Settings) error {
-	secrets, access := map[string]Secret{}, map[string]SSH{}
+	secrets, access := map[string]Secret{}, map[string]sshagent.Access{}
 	for id, was := range s.run.Secrets {
 		given, ok := now.Secrets[id]
 		if secrets[id] = given; ok {
@@ -266,9 +267,9 @@ func (s *FailedStep) settleSecrets(now *Settings) error {
 		if access[id] = given; ok {
 			continue
 		}
-		if access[id] = was; was.there() != nil {
+		if access[id] = was; was.There() != nil {
 			return fault.New(fmt.Sprintf("builder debug --ssh %[1]s    # or %[1]s=KEYFILE", id),
-				"the step had ssh access %s, which isn't kept: %w", id, was.there())
+				"the step had ssh access %s, which isn't kept: %w", id, was.There())
 		}
 	}
 	for id, given := range now.Secrets {
@@ -285,19 +286,6 @@ func (s *FailedStep) settleSecrets(now *Settings) error {
 func (s Secret) there() error {
 	_, err := s.Read()
 	return err
-}
-
-// there tells why keys or agent can't be used, nil where they are there.
-func (s SSH) there() error {
-	for _, name := range append(slices.Clone(s.Keys), s.Socket) {
-		if name == "" {
-			continue
-		}
-		if _, err := os.Stat(name); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // mounts gives the command's mounts with what they show. One whose files are

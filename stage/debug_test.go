@@ -9,6 +9,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/stage/sshagent"
 	"github.com/builder-oci/builder/storage/layout"
 )
 
@@ -79,7 +80,7 @@ func TestBuildArgumentsThatMayBeSecretsAreNotKept(t *testing.T) {
 
 func TestSecretsOfAFailedStepAreReadAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "key")
-	s := &FailedStep{run: failedRun{Secrets: map[string]Secret{"key": {File: file}}, SSH: map[string]SSH{}}}
+	s := &FailedStep{run: failedRun{Secrets: map[string]Secret{"key": {File: file}}, SSH: map[string]sshagent.Access{}}}
 	err := s.settleSecrets(&Settings{})
 	if err == nil || !strings.Contains(fault.Remedy(err), "--secret id=key,src=FILE") {
 		t.Errorf("%v", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/stage/sshagent"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -43,14 +44,14 @@ type failedRun struct {
 	Spec sandbox.Spec `json:"spec"`
 	// Withheld are the build arguments that aren't in Spec.Env, since they may be
 	// secrets.
-	Withheld []string          `json:"withheld,omitempty"`
-	Shell    []string          `json:"shell,omitempty"`
-	Script   *Script           `json:"script,omitempty"`
-	AddHosts []string          `json:"addHosts,omitempty"`
-	DNS      network.DNS       `json:"dns,omitzero"`
-	Mounts   []keptMount       `json:"mounts,omitempty"`
-	Secrets  map[string]Secret `json:"secrets,omitempty"`
-	SSH      map[string]SSH    `json:"ssh,omitempty"`
+	Withheld []string                   `json:"withheld,omitempty"`
+	Shell    []string                   `json:"shell,omitempty"`
+	Script   *Script                    `json:"script,omitempty"`
+	AddHosts []string                   `json:"addHosts,omitempty"`
+	DNS      network.DNS                `json:"dns,omitzero"`
+	Mounts   []keptMount                `json:"mounts,omitempty"`
+	Secrets  map[string]Secret          `json:"secrets,omitempty"`
+	SSH      map[string]sshagent.Access `json:"ssh,omitempty"`
 }
 
 // keptMount is a mount, and what it showed.
@@ -169,7 +170,7 @@ func keepMount(m Mount, s *shown) (keptMount, error) {
 // keepSources notes where the secrets come from that the mounts show, with
 // absolute paths.
 func (run *failedRun) keepSources(mounts []Mount, s Settings) error {
-	run.Secrets, run.SSH = map[string]Secret{}, map[string]SSH{}
+	run.Secrets, run.SSH = map[string]Secret{}, map[string]sshagent.Access{}
 	for _, m := range mounts {
 		switch m := m.(type) {
 		case SecretMount:
@@ -187,7 +188,7 @@ func (run *failedRun) keepSources(mounts []Mount, s Settings) error {
 			if !given {
 				continue
 			}
-			kept := SSH{Socket: access.Socket}
+			kept := sshagent.Access{Socket: access.Socket}
 			for _, key := range access.Keys {
 				path, err := absolute(key)
 				if err != nil {

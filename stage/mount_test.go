@@ -2,14 +2,11 @@ package stage
 
 import (
 	"io/fs"
-	"net"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"golang.org/x/crypto/ssh/agent"
 )
 
 func TestLiteralMatchesItselfAlone(t *testing.T) {
@@ -71,30 +68,5 @@ func TestModeOfAMount(t *testing.T) {
 		if got := o.mode(0o400); got != want {
 			t.Errorf("%v, want %v", got, want)
 		}
-	}
-}
-
-func TestBuildsCanOnlySign(t *testing.T) {
-	answer, err := SSH{Keys: []string{"testdata/none"}}.open()
-	if err == nil || answer != nil {
-		t.Fatal("a key that isn't there was read")
-	}
-	keys := agent.NewKeyring().(agent.ExtendedAgent)
-	client, server := net.Pipe()
-	defer client.Close()
-	go func() { _ = agent.ServeAgent(signer{keys}, server) }()
-	c := agent.NewClient(client)
-	if list, err := c.List(); err != nil || len(list) != 0 {
-		t.Errorf("%v, %v", list, err)
-	}
-	for name, err := range map[string]error{
-		"lock": c.Lock([]byte("x")), "unlock": c.Unlock([]byte("x")), "remove": c.RemoveAll(),
-	} {
-		if err == nil {
-			t.Errorf("a build may %s", name)
-		}
-	}
-	if _, err := c.Extension("session-bind@openssh.com", nil); err == nil {
-		t.Error("a build may extend")
 	}
 }

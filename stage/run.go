@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -140,6 +141,9 @@ func (in Run) inputs(r *Runner, st *State) []cache.Input {
 	}
 	for _, name := range r.Settings.CapDrop {
 		inputs = append(inputs, cache.Input{Name: "cap-drop", Value: name})
+	}
+	if name := r.Settings.Hostname; name != "" {
+		inputs = append(inputs, cache.Input{Name: "hostname", Value: name})
 	}
 	inputs = append(inputs, in.securityInputs(r.Settings.Security)...)
 	for _, m := range in.Mounts {
@@ -285,7 +289,7 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		Cwd:      workdir(st),
 		UID:      uint32(user.Uid),
 		GID:      uint32(user.Gid),
-		Hostname: hostname,
+		Hostname: cmp.Or(r.Settings.Hostname, hostname),
 		Ulimits:  r.Settings.Ulimits,
 		ShmSize:  r.Settings.ShmSize,
 		Network:  in.network(r),
@@ -364,8 +368,8 @@ func withProxy(env, proxy []string) []string {
 	return env
 }
 
-// hostname is what a RUN sees as its host's name; it is the same in all builds,
-// so that what prints it gives the same layer.
+// hostname is what a RUN sees as its host's name where nobody names one; it is the
+// same in all builds, so that what prints it gives the same layer.
 const hostname = "builder"
 
 // DefaultPath is the PATH of images that set none, as docker has it.

@@ -2,24 +2,13 @@ package stage
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"sync"
-
-	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/stage/sshagent"
 )
-
-// SSH is what an ssh mount leads to: an agent's socket, or keys in files.
-type SSH struct {
-	Socket string   `json:"socket,omitempty"`
-	Keys   []string `json:"keys,omitempty"`
-}
 
 // SSHMount is type=ssh: a socket at which an ssh agent answers. Commands can
 // list keys and have them sign, and nothing else; the keys aren't theirs.
@@ -55,14 +44,16 @@ func (m SSHMount) attach(_ context.Context, a *attachment, _ *shown) error {
 	if target == "" {
 		target = fmt.Sprintf("/run/buildkit/ssh_agent.%d", n)
 	}
-	answer, err := source.open()
+	answer, err := source.Open()
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(a.spec.StateDir, fmt.Sprintf("ssh-%d", n))
-	if err := a.serve(path, answer); err != nil {
+	stop, err := sshagent.Serve(path, answer)
+	if err != nil {
 		return err
 	}
+	a.undo = append(a.undo, stop)
 	uid, gid := m.Owner.ids()
 	if err := a.own(path, uid, gid); err != nil {
 		return err
@@ -75,122 +66,4 @@ func (m SSHMount) attach(_ context.Context, a *attachment, _ *shown) error {
 		a.spec.SecretEnv = append(a.spec.SecretEnv, "SSH_AUTH_SOCK="+target)
 	}
 	return nil
-}
-
-// open gives the function that answers one connection.
-func (s SSH) open() (func(net.Conn), error) {
-	if len(s.Keys) == 0 {
-		return func(c net.Conn) {
-			upstream, err := net.Dial("unix", s.Socket)
-			if err != nil {
-				return
-			}
-			defer upstream.Close()
-			_ = agent.ServeAgent(signer{agent.NewClient(upstream)}, c) // ends with the connection
-		}, nil
-	}
-	keys := agent.NewKeyring()
-	for _, path := range s.Keys {
-		if err := addKey(keys, path); err != nil {
-			return nil, err
-		}
-	}
-	return func(c net.Conn) { _ = agent.ServeAgent(signer{keys.(agent.ExtendedAgent)}, c) }, nil
-}
-
-func addKey(keys agent.Agent, path string) error {
-	text, err := os.ReadFile(path) // named by the user on the command line
-	if err != nil {
-		return fault.New("see what --ssh names", "the ssh key can't be read: %w", err)
-	}
-	key, err := ssh.ParseRawPrivateKey(text)
-	var locked *ssh.PassphraseMissingError
-	if errors.As(err, &locked) {
-		return fault.New("add it to an agent with ssh-add, and pass that: --ssh default",
-			"the ssh key %s has a passphrase", path)
-	}
-	if err != nil {
-		return fault.New("name a private key, or an agent's socket", "%s is no ssh key: %w", path, err)
-	}
-	return keys.Add(agent.AddedKey{PrivateKey: key, Comment: filepath.Base(path)})
-}
-
-// serve answers at a socket until the sandbox is gone.
-func (a *attachment) serve(path string, answer func(net.Conn)) error {
-	// A socket's path is bounded at 107 bytes; that of a store may be longer.
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	short := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path))
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
-	if err != nil {
-		return fmt.Errorf("listen for ssh: %w", err)
-	}
-	l.SetUnlinkOnClose(false)
-	s := &sshServer{answer: answer, open: map[net.Conn]bool{}}
-	s.running.Go(func() { s.accept(l) })
-	a.undo = append(a.undo, func() error {
-		err := l.Close()
-		s.closeAll()
-		s.running.Wait()
-		return err
-	})
-	return nil
-}
-
-// sshServer answers the connections at one socket.
-type sshServer struct {
-	answer  func(net.Conn)
-	running sync.WaitGroup
-
-	mu   sync.Mutex
-	open map[net.Conn]bool
-}
-
-func (s *sshServer) accept(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		s.open[c] = true
-		s.mu.Unlock()
-		s.running.Go(func() {
-			s.answer(c)
-			s.mu.Lock()
-			delete(s.open, c)
-			s.mu.Unlock()
-			_ = c.Close()
-		})
-	}
-}
-
-// closeAll ends what a command left open.
-func (s *sshServer) closeAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.open {
-		_ = c.Close()
-	}
-}
-
-// signer is an agent that lists keys and signs. What would change it is
-// refused.
-type signer struct{ agent.ExtendedAgent }
-
-var errReadOnlyAgent = errors.New("a build may only list keys and sign")
-
-func (signer) Add(agent.AddedKey) error       { return errReadOnlyAgent }
-func (signer) Remove(ssh.PublicKey) error     { return errReadOnlyAgent }
-func (signer) RemoveAll() error               { return errReadOnlyAgent }
-func (signer) Lock([]byte) error              { return errReadOnlyAgent }
-func (signer) Unlock([]byte) error            { return errReadOnlyAgent }
-func (signer) Signers() ([]ssh.Signer, error) { return nil, errReadOnlyAgent }
-
-// Extension answers none: some of them change the agent.
-func (signer) Extension(string, []byte) ([]byte, error) {
-	return nil, agent.ErrExtensionUnsupported
 }

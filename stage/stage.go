@@ -17,6 +17,7 @@ import (
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/stage/sshagent"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
@@ -98,7 +99,9 @@ type Settings struct {
 	Proxy    []string // NAME=VALUE, in no key and in no image
 	// Secrets and SSH are what mounts of these types may ask for, by id.
 	Secrets map[string]Secret
-	SSH     map[string]SSH
+	SSH     map[string]sshagent.Access
+	// Hostname is what a RUN sees as its host's name, "" for builder's choice.
+	Hostname string
 	// CapAdd and CapDrop change the sandbox's capabilities.
 	CapAdd, CapDrop []string
 	Security        sandbox.Security

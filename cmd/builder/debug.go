@@ -148,16 +148,7 @@ func openStep(c *cli.Context, env build.Env, step *stage.FailedStep, o build.Deb
 	o.Stdin, o.Stdout, o.Stderr = os.Stdin, os.Stdout, os.Stderr
 	o.Terminal = onTerminal()
 	o.Note = func(err error) { tell(c.App.ErrWriter, err) }
-	exit, err := build.Debug(c.Context, env, step, o)
-	switch {
-	case err != nil:
-		return err
-	case exit.OOM != nil:
-		return outOfMemory(exit)
-	case exit.Code != 0:
-		return exitStatus(exit.Code)
-	}
-	return nil
+	return asExit(build.Debug(c.Context, env, step, o))
 }
 
 // onTerminal tells whether somebody types and reads.

@@ -145,7 +145,11 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	if err := context.Cause(c.Context); err != nil {
 		return err
 	}
-	exit, err := container.Run(context.WithoutCancel(c.Context), containersDir(h.store), cfg, h.sandbox, rootfs, streams)
+	return asExit(container.Run(context.WithoutCancel(c.Context), containersDir(h.store), cfg, h.sandbox, rootfs, streams))
+}
+
+// asExit lets builder end as a program in a sandbox did.
+func asExit(exit sandbox.Exit, err error) error {
 	switch {
 	case err != nil:
 		return err

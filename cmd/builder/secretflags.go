@@ -12,6 +12,7 @@ import (
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/stage/sshagent"
 )
 
 // authSockEnv is where an ssh agent's clients find it.
@@ -27,7 +28,7 @@ func secretFlags() []cli.Flag {
 
 // readSecretFlags reads no secret: it only looks whether there is one.
 func readSecretFlags(c *cli.Context, o *build.Options) error {
-	o.Secrets, o.SSH = map[string]stage.Secret{}, map[string]stage.SSH{}
+	o.Secrets, o.SSH = map[string]stage.Secret{}, map[string]sshagent.Access{}
 	for _, text := range c.StringSlice("secret") {
 		id, secret, err := parseSecret(text)
 		if err != nil {
@@ -121,7 +122,7 @@ func checkSecret(text string, s stage.Secret) error {
 
 // parseSSH reads docker's form: ID, ID=SOCKET or ID=KEYFILE[,KEYFILE]. An ID
 // alone is the agent of $SSH_AUTH_SOCK.
-func parseSSH(text string) (id string, s stage.SSH, err error) {
+func parseSSH(text string) (id string, s sshagent.Access, err error) {
 	id, list, _ := strings.Cut(text, "=")
 	if id == "" {
 		return "", s, fault.New("write --ssh default, or --ssh default=KEYFILE", "--ssh %s: it has no id", text)
@@ -139,7 +140,7 @@ func parseSSH(text string) (id string, s stage.SSH, err error) {
 		case err != nil:
 			return "", s, fault.New("name an agent's socket or a private key", "--ssh %s: %w", text, err)
 		case st.Mode()&fs.ModeSocket != 0 && list == path:
-			return id, stage.SSH{Socket: path}, nil
+			return id, sshagent.Access{Socket: path}, nil
 		case !st.Mode().IsRegular():
 			return "", s, fault.New("name one socket, or files", "--ssh %s: %s is no plain file", text, path)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/stage/sshagent"
 )
 
 func TestSecretFlag(t *testing.T) {
@@ -62,7 +63,7 @@ func TestSSHFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv(authSockEnv, socket)
-	for text, want := range map[string]stage.SSH{
+	for text, want := range map[string]sshagent.Access{
 		"default": {Socket: socket}, "x=": {Socket: socket}, "x=" + socket: {Socket: socket},
 		"x=" + key: {Keys: []string{key}}, "x=" + key + "," + key: {Keys: []string{key, key}},
 	} {

@@ -3,13 +3,14 @@
 // the second, Reset for the whole store.
 //
 // What is alive: the blobs that index.json leads to; the trees and records of
-// its images, of the cached steps and of failed ones that are kept, with those that they stand on, and the
-// blobs that these were packed into, unless they were freed with an image; and
-// whatever another command is about to make something of. The last can't be
-// told from rubbish, so that rubbish is removed only under the exclusive store
-// lock, which nobody waits for: where others use the store, what a removal set
-// free is noted in a file and goes with a later command. Pruning is finer: what it
-// takes was known to be somebody's, and who uses it has leased it.
+// its images, of the cached steps and of the failed ones that are kept, with those
+// that they stand on, and the blobs that these were packed into, unless they were
+// freed with an image; and whatever another command is about to make something
+// of. The last can't be told from rubbish, so that rubbish is removed only under
+// the exclusive store lock, which nobody waits for: where others use the store,
+// what a removal set free is noted in a file and goes with a later command.
+// Pruning is finer: what it takes was known to be somebody's, and who uses it has
+// leased it.
 package gc
 
 import (

@@ -52,7 +52,7 @@ func (c *Collector) freeTrees(ctx context.Context) error {
 }
 
 // liveRecords gives the records that images and steps (failed ones too) lead to,
-// below and behind them.
+// with those below and behind them.
 func (c *Collector) liveRecords() (map[snapshot.Key]*snapshot.Record, error) {
 	todo, err := c.roots()
 	if err != nil {

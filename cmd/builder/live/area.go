@@ -9,9 +9,9 @@ import (
 )
 
 // A frame is drawn without the cursor, and at once on terminals that know
-// synchronized output. The cursor may stand behind a ^C that was echoed.
+// synchronized output. In the cursor's line a ^C may stand that was echoed.
 const (
-	beforeFrame = ansi.SetModeSynchronizedOutput + ansi.HideCursor + "\r"
+	beforeFrame = ansi.SetModeSynchronizedOutput + ansi.HideCursor + "\r" + ansi.EraseLineRight
 	afterFrame  = ansi.ShowCursor + ansi.ResetModeSynchronizedOutput
 )
 
