@@ -172,7 +172,7 @@ func grammarError(name string, src []byte, err error) error {
 		return faultAt(name, "add FROM and the image to build upon, such as: FROM debian:12",
 			"it holds comments only, no instruction")
 	}
-	return faultAt(place(name, line, text), "", "%w", tidy(err))
+	return faultAt(place(name, line, text), parseRemedy(err), "%w", tidy(err))
 }
 
 // instructionError says which instruction is wrong and what may be meant.
@@ -180,7 +180,7 @@ func instructionError(name string, n *parser.Node, err error) error {
 	at := place(name, n.StartLine, n.Original)
 	var unknown *instructions.UnknownInstructionError
 	if !errors.As(err, &unknown) {
-		return faultAt(at, "", "%w", flagError(n.Value, err))
+		return faultAt(at, parseRemedy(err), "%w", flagError(n.Value, err))
 	}
 	remedy := "if the line goes on with the instruction above, end that one's line with \\"
 	if meant, ok := closestInstruction(unknown.Instruction); ok {
