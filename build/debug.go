@@ -142,7 +142,7 @@ type contexts struct {
 }
 
 func (c *contexts) open(from stage.Origin) (stage.Files, error) {
-	f, err := openContext(contextPlace{dir: from.Dir, dockerfile: from.Dockerfile}, c.cache)
+	f, err := openContext(contextPlace{dir: from.Dir, dockerfile: from.Dockerfile, ignoreFile: from.IgnoreFile}, c.cache)
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,7 @@ type located struct {
 func (l located) parse(o Options, contexts map[string]string) (*dockerfile.File, error) {
 	return dockerfile.Parse(l.name, l.src, dockerfile.Options{
 		BuildArgs: o.BuildArgs, Target: o.Target, Contexts: contexts, ContextTime: l.time, Platform: o.Platform,
+		From: o.From,
 	})
 }
 
@@ -70,6 +71,7 @@ func locate(ctx context.Context, o Options, fetch fetchContext) (l located, err 
 			return l, err
 		}
 	}
+	l.ignoreFile = o.IgnoreFile
 	switch {
 	case o.Source != nil:
 		l.src, l.name = o.Source, o.Dockerfile
@@ -121,6 +123,8 @@ type contextPlace struct {
 	// dockerfile is the path of the Dockerfile, whose ignore file goes before
 	// the context's own. It is "" where there is none.
 	dockerfile string
+	// ignoreFile is the path of one that goes before both.
+	ignoreFile string
 	// fetched says that the directory is this build's alone, so that nothing
 	// about its files is worth remembering.
 	fetched bool

@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ func (b *build) makeImage(ctx context.Context, st *stage.State) error {
 	}
 	img := assemble(st, packings)
 	b.settlePlatform(img.config)
-	if err := b.label(img.config); err != nil {
+	if err := b.adjust(img.config); err != nil {
 		return err
 	}
 	if err := b.date(ctx, img.config, st); err != nil {
@@ -168,17 +169,25 @@ func assemble(st *stage.State, packings []snapshot.Packing) *image {
 	return img
 }
 
-// label adds the command line's labels.
-func (b *build) label(config *layout.ImageConfig) error {
-	var pairs []stage.Pair
-	for _, l := range b.o.Labels {
-		name, value, _ := strings.Cut(l, "=")
-		pairs = append(pairs, stage.Pair{Name: name, Value: value})
-	}
-	if len(pairs) == 0 {
+// adjust adds the command line's labels, and takes the variables that it takes.
+func (b *build) adjust(config *layout.ImageConfig) error {
+	config.Config.Env = slices.DeleteFunc(config.Config.Env, func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return slices.Contains(b.o.UnsetEnv, name)
+	})
+	if len(b.o.Labels) == 0 {
 		return nil
 	}
-	return stage.SetLabels(pairs)(&stage.State{Config: config})
+	return stage.SetLabels(pairsOf(b.o.Labels))(&stage.State{Config: config})
+}
+
+// pairsOf reads NAME=VALUE; a name alone has an empty value.
+func pairsOf(texts []string) []stage.Pair {
+	pairs := make([]stage.Pair, len(texts))
+	for i, text := range texts {
+		pairs[i].Name, pairs[i].Value, _ = strings.Cut(text, "=")
+	}
+	return pairs
 }
 
 // date gives the image its times. Without an epoch it was created when this

@@ -43,6 +43,18 @@ func (b *build) from(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	return &st, nil
 }
 
+// adjustBase changes the config that a stage starts with, as the command line
+// wants it. A stage that is built upon another one has that from there.
+func (b *build) adjustBase(s *dockerfile.Stage, st *stage.State) error {
+	if s.BaseStage >= 0 {
+		return nil
+	}
+	for _, name := range b.o.UnsetLabels {
+		delete(st.Config.Config.Labels, name)
+	}
+	return stage.SetEnv(pairsOf(b.o.Env))(st)
+}
+
 // setPath gives an image that sets no PATH the usual one, as BuildKit does: so
 // its instructions can add to it, and what is built upon it has it.
 func setPath(config *layout.ImageConfig) {

@@ -183,6 +183,9 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 		b.stoppedAt(s, r, -1)
 		return nil, b.failed(ctx, r, at, s.Place(b.file.Name), err)
 	}
+	if err := b.adjustBase(s, st); err != nil {
+		return nil, err
+	}
 	r.Report(stage.Done{Step: at, ID: st.ID})
 	triggers, err := b.file.Triggers(s, st.Config.Config.OnBuild)
 	if err != nil {

@@ -58,10 +58,10 @@ func Check(ctx context.Context, o Options, store *storage.Store) (Checked, error
 	if found.fetched {
 		result.Path = "" // it will be gone
 	}
-	bases := baseFacts{images: store.Layout()}
+	bases := baseFacts{images: store.Layout(), env: o.Env}
 	lint := dockerfile.LintOptions{Base: bases.find, Ignored: func(string) bool { return false }}
 	if found.dir != "" {
-		dir, err := buildcontext.OpenDir(found.dir, buildcontext.Options{Dockerfile: found.dockerfile})
+		dir, err := buildcontext.OpenDir(found.dir, buildcontext.Options{Dockerfile: found.dockerfile, IgnoreFile: found.ignoreFile})
 		if err != nil {
 			return result, err
 		}
@@ -90,6 +90,7 @@ func contextNames(o Options) map[string]string {
 // baseFacts looks base images up in the store.
 type baseFacts struct {
 	images  *layout.Layout
+	env     []string // what the command line adds
 	unknown []string
 }
 
@@ -107,14 +108,14 @@ func (b *baseFacts) find(s *dockerfile.Stage) (dockerfile.Base, bool) {
 	}
 	c := config.Config
 	return dockerfile.Base{
-		Env: c.Env, Shell: c.Shell, Triggers: c.OnBuild,
+		Env: slices.Concat(c.Env, b.env), Shell: c.Shell, Triggers: c.OnBuild,
 		Platform: config.Platform(),
 	}, true
 }
 
 // lint gives the warnings of the needed stages.
 func (b *build) lint() Linted {
-	bases := baseFacts{images: b.env.Store.Layout()}
+	bases := baseFacts{images: b.env.Store.Layout(), env: b.o.Env}
 	warnings, _ := b.file.Lint(dockerfile.LintOptions{ // what can't be expanded, the build itself says
 		Stages: b.order, Base: bases.find,
 		Ignored: func(path string) bool {

@@ -36,6 +36,11 @@ type Options struct {
 	Dockerfile string
 	// Source is the Dockerfile's text where it was read from standard input.
 	Source []byte
+	// IgnoreFile is the path of a file that is read in place of the build
+	// context's .dockerignore; "" for none.
+	IgnoreFile string
+	// From takes the place of the first FROM's image where it is set.
+	From string
 	// Tags are the image's names; the first is the one that is reported first.
 	Tags []string
 	// Target names the last stage to build; "" is the last of the file.
@@ -53,6 +58,10 @@ type Options struct {
 	Annotations map[string]string
 	// Labels are added to the image, in this order, each KEY=VALUE.
 	Labels []string
+	// Env, each NAME=VALUE, is set above the first instruction of each stage that
+	// isn't built upon another one. UnsetEnv are variables that the image shall
+	// lack in the end, and UnsetLabels those that it doesn't inherit.
+	Env, UnsetEnv, UnsetLabels []string
 	// NoCache runs every step, and makes its result the cached one.
 	NoCache bool
 	// NoCacheFor names the stages whose steps are all executed.
@@ -62,6 +71,8 @@ type Options struct {
 	GitModes bool
 	// Pull asks the registry for each base image even if it is present.
 	Pull bool
+	// NeverPull asks no registry for one, even if it is absent.
+	NeverPull bool
 	// Format is that of config and manifest.
 	Format layout.Format
 	// Compression and Level say how layers are packed. A zero level is the

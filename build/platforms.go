@@ -66,6 +66,10 @@ func (b *build) storedImage(ctx context.Context, w wanted) (layout.Image, error)
 	if other != nil && !named(*other, w.name) {
 		return *other, b.isForAnother(w, *other, errors.New("what is named by its id can't be fetched"))
 	}
+	if b.o.NeverPull {
+		return layout.Image{}, b.perhapsStage(w, fault.New("leave --pull=never out, or fetch it first: builder pull --platform "+w.platform+" "+w.name,
+			"the store has no %s for %s, and --pull=never asks no registry", w.name, w.platform))
+	}
 	if b.env.Pull == nil {
 		return layout.Image{}, ErrNamespace
 	}
@@ -73,7 +77,18 @@ func (b *build) storedImage(ctx context.Context, w wanted) (layout.Image, error)
 	if err != nil && other != nil && ctx.Err() == nil {
 		err = b.isForAnother(w, *other, err)
 	}
-	return img, err
+	return img, b.perhapsStage(w, err)
+}
+
+// perhapsStage adds to the error for an image that a stage may be meant.
+func (b *build) perhapsStage(w wanted, err error) error {
+	if err == nil {
+		return nil
+	}
+	if meant := b.file.StageMeant(w.name); meant != "" {
+		return fault.New(strings.TrimSuffix(meant+"\n"+fault.Remedy(err), "\n"), "%w", err)
+	}
+	return err
 }
 
 // asked is what a registry or an OCI layout is asked for, and has to have; ""

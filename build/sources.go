@@ -91,7 +91,7 @@ func openContext(p contextPlace, c *cache.Cache) (*contextFiles, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := buildcontext.Options{Dockerfile: p.dockerfile, Fetched: p.fetched}
+	o := buildcontext.Options{Dockerfile: p.dockerfile, IgnoreFile: p.ignoreFile, Fetched: p.fetched}
 	var digests *cache.Files
 	if c != nil {
 		if digests, err = c.OpenFiles(root); err != nil {
@@ -116,6 +116,9 @@ func (f *contextFiles) Origin() *stage.Origin {
 	o := &stage.Origin{Dir: f.dir.Root(), GitModes: f.gitModes}
 	if f.place.dockerfile != "" {
 		o.Dockerfile = absolutePath(f.place.dockerfile)
+	}
+	if f.place.ignoreFile != "" {
+		o.IgnoreFile = absolutePath(f.place.ignoreFile)
 	}
 	return o
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/stage/sshagent"
@@ -68,6 +69,12 @@ func OpenFailure(f *cache.Failure) (*FailedStep, error) {
 
 // Network is the network that the command had.
 func (s *FailedStep) Network() (network.Mode, network.DNS) { return s.run.Spec.Network, s.run.DNS }
+
+// Limits are those that the command was held to.
+func (s *FailedStep) Limits() cgroup.Limits { return s.run.Spec.Limits }
+
+// Unlimit lets what is run go without them, where they can't be held.
+func (s *FailedStep) Unlimit() { s.run.Spec.Limits = cgroup.Limits{} }
 
 // Command is the failed command as one line for a shell.
 func (s *FailedStep) Command() string {
@@ -297,8 +304,11 @@ func (s *FailedStep) mounts(ctx context.Context, r *Runner, in *Run, d Debug) ([
 		if err != nil {
 			return nil, err
 		}
-		if v, isVolume := m.(HostMount); isVolume {
-			_, lost = os.Stat(v.Source)
+		switch m := m.(type) {
+		case HostMount:
+			_, lost = os.Stat(m.Source)
+		case HostDevice:
+			_, lost = os.Stat(m.Source)
 		}
 		if _, isCache := m.(CacheMount); lost != nil && !isCache {
 			d.Note(fmt.Errorf("the mount at %s isn't there: %w", m.target(), lost))

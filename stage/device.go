@@ -9,7 +9,8 @@ import (
 // every RUN sees. There is no device cgroup without root, so that what a command
 // may do with it is what the user may.
 type HostDevice struct {
-	Source, Target string // absolute
+	Source string `json:"source"` // absolute
+	Target string `json:"target"`
 }
 
 func (m HostDevice) declaration() string {

@@ -75,6 +75,7 @@ type keptSource struct {
 type Origin struct {
 	Dir        string `json:"dir"`
 	Dockerfile string `json:"dockerfile,omitempty"` // whose ignore file counts
+	IgnoreFile string `json:"ignoreFile,omitempty"` // which goes before it
 	GitModes   bool   `json:"gitModes,omitempty"`
 }
 
@@ -208,7 +209,8 @@ func absolute(path string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// kindOf names a mount's type as --mount does; that of a volume is its own.
+// kindOf names a mount's type as --mount does; those of a volume and of a
+// device are their own.
 func kindOf(m Mount) string {
 	switch m.(type) {
 	case BindMount:
@@ -221,6 +223,8 @@ func kindOf(m Mount) string {
 		return "secret"
 	case SSHMount:
 		return "ssh"
+	case HostDevice:
+		return "device"
 	}
 	return "volume"
 }
@@ -244,6 +248,8 @@ func (k keptMount) open(from Source) (Mount, error) {
 		return decoded[SSHMount](k.Mount)
 	case "volume":
 		return decoded[HostMount](k.Mount)
+	case "device":
+		return decoded[HostDevice](k.Mount)
 	}
 	return nil, fmt.Errorf("a mount of type %q isn't known", k.Type)
 }

@@ -26,6 +26,9 @@ type Options struct {
 	// name with ".dockerignore" behind it exists, it is read in place of the
 	// context's own .dockerignore. "" where there is none, such as stdin.
 	Dockerfile string
+	// IgnoreFile is the path of a file that is read in place of all of these;
+	// "" for none.
+	IgnoreFile string
 	// Whole says that no ignore file is read.
 	Whole bool
 	// Fetched says that the directory is a copy, of whose place errors needn't
@@ -55,7 +58,8 @@ type Dir struct {
 	byParts bool
 }
 
-// OpenDir opens a context and reads its ignore file: <Dockerfile>.dockerignore,
+// OpenDir opens a context and reads its ignore file: the one that is named, else
+// <Dockerfile>.dockerignore,
 // else .dockerignore, else .containerignore. A directory that is missing or no
 // directory, and an ignore file that can't be read, are *fault.Error.
 func OpenDir(dir string, o Options) (*Dir, error) {
@@ -80,7 +84,7 @@ func OpenDir(dir string, o Options) (*Dir, error) {
 	if o.Whole {
 		return d, nil
 	}
-	if d.ignore, err = d.readIgnoreFile(o.Dockerfile); err != nil {
+	if d.ignore, err = d.readIgnoreFile(o.IgnoreFile, o.Dockerfile); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil

@@ -29,7 +29,14 @@ type ignoreRules struct {
 
 // readIgnoreFile finds and reads the context's ignore file; nil where none is
 // or where it says nothing.
-func (d *Dir) readIgnoreFile(dockerfile string) (*ignoreRules, error) {
+func (d *Dir) readIgnoreFile(named, dockerfile string) (*ignoreRules, error) {
+	if named != "" {
+		text, err := os.ReadFile(named) // named by the caller, not by the context
+		if err != nil {
+			return nil, fault.New("", "the ignore file can't be read: %w", err)
+		}
+		return parseIgnore(named, string(text))
+	}
 	if dockerfile != "" {
 		name := dockerfile + ".dockerignore"
 		text, err := d.readBeside(name)

@@ -37,6 +37,8 @@ type Options struct {
 	// Platform is what the image is built for, in its usual form. The zero value
 	// leaves it to the base images, which are this machine's if they can be.
 	Platform v1.Platform
+	// From takes the place of the first FROM's image; "" leaves that.
+	From string
 	// BuildPlatform is what the build runs on; its zero value is this machine.
 	BuildPlatform v1.Platform
 }
@@ -65,6 +67,7 @@ type File struct {
 	// src and predefined (the platform variables) are kept for Lint, and check
 	// is what it was told.
 	src        []byte
+	from       string // in place of the first FROM's image
 	predefined []string
 	check      linter.Config
 	epoch      *time.Time

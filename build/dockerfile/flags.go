@@ -17,6 +17,36 @@ var flagsOf = map[string][]string{
 	"run":         {"device", "mount", "network", "security"},
 }
 
+// mountFields are those of RUN --mount.
+var mountFields = []string{
+	"destination", "dst", "env", "from", "gid", "id", "mode", "readonly", "readwrite", "required", "ro", "rw",
+	"sharing", "size", "source", "src", "target", "type", "uid",
+}
+
+// mountError names the field that was perhaps meant by one that has no value,
+// which BuildKit doesn't.
+func mountError(err error) error {
+	name, bare := bareField(err)
+	if !bare {
+		return tidy(err)
+	}
+	if meant, ok := nearestWord(name, mountFields); ok {
+		return fmt.Errorf("unexpected key '%s' (did you mean %s?)", name, meant)
+	}
+	return tidy(err)
+}
+
+// bareField is the field of a mount that has no value, and isn't one that may do
+// without.
+func bareField(err error) (string, bool) {
+	name, ok := strings.CutSuffix(err.Error(), "' must be a key=value pair")
+	if !ok {
+		return "", false
+	}
+	_, name, ok = strings.Cut(name, "invalid field '")
+	return name, ok && !slices.Contains(mountFields, name)
+}
+
 // flagError names the flag that was perhaps meant where err is about an unknown
 // one. BuildKit's guess is any one of those that are equally near.
 func flagError(instruction string, err error) error {
@@ -26,21 +56,21 @@ func flagError(instruction string, err error) error {
 		return tidy(err)
 	}
 	word, _, _ = strings.Cut(word, " (did you mean")
-	meant, ok := nearestFlag(word, flagsOf[strings.ToLower(instruction)])
+	meant, ok := nearestWord(word, flagsOf[strings.ToLower(instruction)])
 	if !ok {
 		return fmt.Errorf(unknown+"%s", word)
 	}
 	return fmt.Errorf(unknown+"%s (did you mean %s?)", word, meant)
 }
 
-// nearestFlag prefers one with the same letters in another order.
-func nearestFlag(word string, flags []string) (string, bool) {
-	for _, flag := range flags {
-		if letters(flag) == letters(word) {
-			return flag, true
+// nearestWord prefers one with the same letters in another order.
+func nearestWord(word string, known []string) (string, bool) {
+	for _, k := range known {
+		if letters(k) == letters(word) {
+			return k, true
 		}
 	}
-	return suggest.Search(word, flags, true)
+	return suggest.Search(word, known, true)
 }
 
 func letters(word string) string {

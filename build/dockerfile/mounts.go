@@ -18,7 +18,7 @@ func (f *File) Mounts(cmd *instructions.RunCommand, env []string) ([]*instructio
 	defer f.expanding.Unlock()
 	err := cmd.Expand(func(w string) (string, error) { return expandWord(x.lex(), w, envs) })
 	if err != nil {
-		return nil, tidy(err)
+		return nil, mountError(err)
 	}
 	return instructions.GetMounts(cmd), nil
 }
@@ -35,7 +35,7 @@ func (f *File) CheckMounts(i Instruction) error {
 		return nil
 	}
 	if _, err := f.Mounts(run, nil); err != nil {
-		return faultAt(i.Place(f.Name), "", "%w", err)
+		return faultAt(i.Place(f.Name), parseRemedy(err), "%w", err)
 	}
 	return nil
 }

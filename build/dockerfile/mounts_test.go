@@ -107,3 +107,31 @@ func FuzzMounts(f *testing.F) {
 		}
 	})
 }
+
+func TestMisspeltMountsNameWhatIsMeant(t *testing.T) {
+	for mount, want := range map[string]string{
+		"type=secret,id=a,requird":               "unexpected key 'requird' (did you mean required?)",
+		"type=cache,target":                      "invalid field 'target' must be a key=value pair",
+		"type=secert,id=a":                       `unsupported mount type "secert" (did you mean secret?)`,
+		"type=cache,target=/x,sharing=somewhere": `unsupported sharing value "somewhere"`,
+	} {
+		f := parse(t, "FROM x\nRUN --mount="+mount+" a\n", dockerfile.Options{})
+		err := f.CheckMounts(f.Stages[0].Instructions[0])
+		if err == nil || !strings.HasPrefix(err.Error(), "Dockerfile:2: RUN ") || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v", mount, err)
+		}
+	}
+}
+
+func TestAStageMayBeMeantByAnImagesName(t *testing.T) {
+	f := parse(t, "FROM x AS build\nFROM y AS Later\n", dockerfile.Options{})
+	for name, want := range map[string]string{
+		"biuld": "did you mean the stage build?",
+		"later": "the stage later, at line 2, can be read by stages below it only",
+		"nginx": "", "quay.io/some/image": "",
+	} {
+		if got := f.StageMeant(name); got != want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

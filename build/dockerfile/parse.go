@@ -26,7 +26,7 @@ func Parse(name string, src []byte, o Options) (*File, error) {
 		return nil, grammarError(name, src, err)
 	}
 	f := &File{
-		Name: name, Escape: tree.EscapeToken, buildArgs: o.BuildArgs, contexts: o.Contexts, src: src,
+		Name: name, Escape: tree.EscapeToken, buildArgs: o.BuildArgs, contexts: o.Contexts, src: src, from: o.From,
 		Platform: orHere(o.Platform), AnyPlatform: o.Platform.OS == "",
 	}
 	if f.check, err = lintConfig(name, src, o.BuildArgs); err != nil {
@@ -172,7 +172,7 @@ func grammarError(name string, src []byte, err error) error {
 		return faultAt(name, "add FROM and the image to build upon, such as: FROM debian:12",
 			"it holds comments only, no instruction")
 	}
-	return faultAt(place(name, line, text), "", "%w", tidy(err))
+	return faultAt(place(name, line, text), parseRemedy(err), "%w", tidy(err))
 }
 
 // instructionError says which instruction is wrong and what may be meant.
@@ -180,7 +180,7 @@ func instructionError(name string, n *parser.Node, err error) error {
 	at := place(name, n.StartLine, n.Original)
 	var unknown *instructions.UnknownInstructionError
 	if !errors.As(err, &unknown) {
-		return faultAt(at, "", "%w", flagError(n.Value, err))
+		return faultAt(at, parseRemedy(err), "%w", flagError(n.Value, err))
 	}
 	remedy := "if the line goes on with the instruction above, end that one's line with \\"
 	if meant, ok := closestInstruction(unknown.Instruction); ok {

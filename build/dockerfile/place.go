@@ -10,7 +10,6 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/moby/buildkit/frontend/dockerfile/command"
-	"github.com/moby/buildkit/util/suggest"
 )
 
 // placeWidth is how much of an instruction's text errors quote, in characters.
@@ -79,6 +78,6 @@ func sourceLine(src []byte, line int) string {
 
 // closestInstruction finds the instruction that a misspelt word may stand for.
 func closestInstruction(word string) (string, bool) {
-	meant, ok := suggest.Search(word, slices.Sorted(maps.Keys(command.Commands)), false)
+	meant, ok := nearestWord(strings.ToLower(word), slices.Sorted(maps.Keys(command.Commands)))
 	return strings.ToUpper(meant), ok
 }

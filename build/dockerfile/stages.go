@@ -91,15 +91,31 @@ func (f *File) stageNamed(name string, before int) (int, bool) {
 	return -1, false
 }
 
+// StageMeant is a remedy where a name that is no stage's for its reader can't be
+// had as an image either: there is a stage of that name or a similar one. It is
+// "" where there is none.
+func (f *File) StageMeant(name string) string {
+	if i, ok := f.stageNamed(name, len(f.Stages)); ok {
+		return "the stage " + f.Stages[i].Name + ", at line " + strconv.Itoa(f.Stages[i].Line) + ", can be read by stages below it only"
+	}
+	if meant, ok := nearestWord(strings.ToLower(name), f.names()); ok {
+		return "did you mean the stage " + meant + "?"
+	}
+	return ""
+}
+
 // newStage makes the stage that a FROM begins.
 func (f *File) newStage(n *parser.Node, c *instructions.Stage) (*Stage, error) {
 	s := &Stage{
 		Index: len(f.Stages), Name: c.Name, BaseStage: -1,
 		Line: n.StartLine, Original: strings.TrimSpace(n.Original),
 	}
-	base, err := f.fromWord(s, "base name", c.BaseName)
-	if err != nil {
-		return nil, err
+	base := f.from
+	if base == "" || s.Index > 0 {
+		var err error
+		if base, err = f.fromWord(s, "base name", c.BaseName); err != nil {
+			return nil, err
+		}
 	}
 	s.Base = base
 	if i, ok := f.stageNamed(base, s.Index); ok {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -10,13 +9,11 @@ import (
 	"time"
 
 	units "github.com/docker/go-units"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/storage/layer"
@@ -44,7 +41,7 @@ func budFlags() []cli.Flag {
 		cacheLimitFlag(),
 		&cli.BoolFlag{Name: "explain", Usage: "say of every executed step why it isn't cached"},
 		&cli.BoolFlag{Name: "git-modes", Hidden: true, Usage: "of a context file's mode take the executable bit only, as git does"},
-		&cli.BoolFlag{Name: "pull", Usage: "ask the registry for newer base images"},
+		pullPolicyFlag(),
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's id only; others: --progress tty|plain"},
 		progressFlag(),
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id to `FILE`"},
@@ -54,14 +51,13 @@ func budFlags() []cli.Flag {
 		&cli.StringFlag{Name: "compression", Usage: "pack layers by `NAME`: gzip, zstd or none", Value: "gzip"},
 		&cli.IntFlag{Name: "compression-level", Hidden: true, Usage: "the compression's level `N`"},
 		&cli.BoolFlag{Name: "check", Usage: "say what is doubtful in the Dockerfile, and build nothing"},
+		callFlag(),
 		onFailureFlag(),
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
 	}, sandboxFlags(), secretFlags(), grantFlags(), limitFlags(), registryFlags(), outputFlags(),
 		namespaceFlags(), granted("layers", "rm", "force-rm"),
 		ignored("compress"), // of what docker's client sends to its daemon
-		later("arch", "os", "variant", "dns-search", "dns-option",
-			"ignorefile", "logfile", "unsetenv", "env", "manifest"),
-		refusedCaches())
+		buildahFlags(), later("manifest"), refusedCaches())
 }
 
 // sandboxFlags are those that bud and run have in common.
@@ -72,6 +68,8 @@ func sandboxFlags() []cli.Flag {
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},
 		&cli.StringSliceFlag{Name: "dns", Usage: "ask the name server at `ADDRESS`"},
+		&cli.StringSliceFlag{Name: "dns-search", Hidden: true, Usage: "complete names by `DOMAIN`, or with . by none"},
+		&cli.StringSliceFlag{Name: "dns-option", Aliases: []string{"dns-opt"}, Hidden: true, Usage: "give the resolver `OPTION`, such as ndots:2"},
 	}
 }
 
@@ -85,7 +83,9 @@ type sandboxOptions struct {
 }
 
 func readSandboxFlags(c *cli.Context) (sandboxOptions, error) {
-	o := sandboxOptions{dns: network.DNS{Servers: c.StringSlice("dns")}}
+	o := sandboxOptions{dns: network.DNS{
+		Servers: c.StringSlice("dns"), Search: c.StringSlice("dns-search"), Options: c.StringSlice("dns-option"),
+	}}
 	var err error
 	if o.network, err = network.ParseChoice(c.String("network")); err != nil {
 		return o, err
@@ -132,12 +132,15 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		NoCache:    c.Bool("no-cache"),
 		NoCacheFor: commaLists(c.StringSlice("no-cache-filter")),
 		GitModes:   c.Bool("git-modes"),
-		Pull:       c.Bool("pull"),
+		Pull:       readPullPolicy(c) == pullAlways,
+		NeverPull:  readPullPolicy(c) == pullNever,
 		Jobs:       c.Int("jobs"),
 		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
 	}
-	o.Proxy = proxies(o.BuildArgs)
-	if o.Platform, err = targetPlatform(c.StringSlice("platform")); err != nil {
+	if o.Platform, err = targetPlatform(c); err != nil {
+		return o, err
+	}
+	if err := readBuildahFlags(c, &o); err != nil {
 		return o, err
 	}
 	if err := readSecretFlags(c, &o); err != nil {
@@ -165,33 +168,6 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		return o, err
 	}
 	return o, readContext(c, &o)
-}
-
-// targetPlatform reads --platform, the zero value where it isn't given.
-func targetPlatform(lists []string) (v1.Platform, error) {
-	var given []string
-	for _, text := range commaLists(lists) {
-		p, err := platform.ParseLinux(text)
-		if err != nil {
-			return p, fault.At("--platform", err)
-		}
-		if name := platform.Name(p); !slices.Contains(given, name) {
-			given = append(given, name)
-		}
-	}
-	switch len(given) {
-	case 0:
-		return v1.Platform{}, nil
-	case 1:
-		return platform.Parse(given[0])
-	}
-	var remedy strings.Builder
-	remedy.WriteString("build one after the other, each with a name of its own:")
-	for _, name := range given {
-		fmt.Fprintf(&remedy, "\nbuilder bud --platform %s -t NAME:%s .", name, strings.ReplaceAll(strings.TrimPrefix(name, "linux/"), "/", "-"))
-	}
-	return v1.Platform{}, fault.New(remedy.String(),
-		"--platform: one index for several platforms (%s) is not supported yet", strings.Join(given, ", "))
 }
 
 // commaLists gives the words of lists that are separated by commas.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
@@ -36,24 +37,35 @@ func readLine(app *cli.App, name string, args []string, action cli.ActionFunc) e
 }
 
 func TestOnePlatformIsBuiltFor(t *testing.T) {
-	for text, want := range map[string]string{
-		"linux/arm64": "linux/arm64", "arm64,linux/arm64/v8": "linux/arm64", " linux/arm/v6 ": "linux/arm/v6",
-		"local": platform.Name(platform.Here()),
+	here := platform.Here()
+	for _, test := range []struct{ flags, want string }{
+		{"--platform=linux/arm64", "linux/arm64"},
+		{"--platform=arm64,linux/arm64/v8", "linux/arm64"},
+		{"--platform=linux/arm/v6", "linux/arm/v6"},
+		{"--platform=local", platform.Name(here)},
+		{"--arch=arm --variant=v6", "linux/arm/v6"},
+		{"--os=linux --arch=s390x", "linux/s390x"},
+		{"--os=linux", platform.Name(v1.Platform{OS: here.OS, Architecture: here.Architecture})},
 	} {
-		if p, err := targetPlatform([]string{text}); err != nil || platform.Name(p) != want {
-			t.Errorf("%q: %+v, %v", text, p, err)
+		o, err := readBud(append(strings.Fields(test.flags), t.TempDir())...)
+		if err != nil || platform.Name(o.Platform) != test.want {
+			t.Errorf("%s: %+v, %v", test.flags, o.Platform, err)
 		}
 	}
-	if p, err := targetPlatform(nil); err != nil || p.OS != "" {
-		t.Errorf("without: %+v, %v", p, err)
+	if o, err := readBud(t.TempDir()); err != nil || o.Platform.OS != "" {
+		t.Errorf("without: %+v, %v", o.Platform, err)
 	}
-	for text, cause := range map[string]string{
-		"linux/arm64,linux/amd64": "one index for several platforms", "linux/x/y/z": `--platform: bad platform "linux/x/y/z"`,
-		"darwin/arm64": "for linux only",
+	for flags, cause := range map[string]string{
+		"--platform=linux/arm64,linux/amd64":  "one index for several platforms",
+		"--platform=linux/x/y/z":              `--platform: bad platform "linux/x/y/z"`,
+		"--platform=darwin/arm64":             "for linux only",
+		"--arch=amd46":                        `--arch: bad platform "linux/amd46"`,
+		"--os=windows --arch=amd64":           "for linux only",
+		"--platform=linux/arm64 --arch=arm64": "it can't go with --arch",
 	} {
-		_, err := targetPlatform([]string{text})
+		_, err := readBud(append(strings.Fields(flags), t.TempDir())...)
 		if err == nil || !strings.Contains(err.Error(), cause) || fault.Remedy(err) == "" {
-			t.Errorf("%q: %v", text, err)
+			t.Errorf("%s: %v", flags, err)
 		}
 	}
 }

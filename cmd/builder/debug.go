@@ -14,6 +14,7 @@ import (
 
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage"
@@ -74,15 +75,27 @@ func debugStep(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := findFailure(store, id)
-	if err == nil {
-		_, err = stage.OpenFailure(f)
-	}
+	_, step, err := openFailure(store, id)
 	if err := errors.Join(err, store.Close()); err != nil {
 		return err
 	}
+	release, err := cgroup.Claim(step.Limits())
+	if err != nil {
+		tell(c.App.ErrWriter, fault.New(fault.Remedy(err), "going on without the step's limits: %w", err))
+	}
+	defer release()
 	noticeMapping(c)
 	return enter(c, nil, storeEnv(store)...)
+}
+
+// openFailure finds a failed step and reads it.
+func openFailure(store *storage.Store, id string) (*cache.Failure, *stage.FailedStep, error) {
+	f, err := findFailure(store, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	step, err := stage.OpenFailure(f)
+	return f, step, err
 }
 
 // debugArguments parts the step from the command behind "--".
@@ -106,10 +119,15 @@ func debugInside(c *cli.Context, id string, command []string, secrets build.Opti
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	f, err := findFailure(h.store, id)
+	f, step, err := openFailure(h.store, id)
 	if err != nil {
 		return err
 	}
+	release, err := cgroup.Claim(step.Limits())
+	if err != nil {
+		step.Unlimit() // that was told outside
+	}
+	defer release()
 	env, err := environment(nil, c.StringSlice("env"))
 	if err != nil {
 		return err
@@ -119,18 +137,14 @@ func debugInside(c *cli.Context, id string, command []string, secrets build.Opti
 	}
 	return openStep(c, build.Env{
 		Store: h.store, ExactOwners: h.mapping.Exact(), Snapshots: h.snapshots, Sandbox: h.sandbox,
-	}, f, build.DebugOptions{
+	}, step, build.DebugOptions{
 		Before: c.Bool("before"), Args: command, Env: env,
 		Secrets: secrets.Secrets, SSH: secrets.SSH, Proxy: proxies(nil),
 	})
 }
 
 // openStep runs the shell or the command, and ends with its exit code.
-func openStep(c *cli.Context, env build.Env, f *cache.Failure, o build.DebugOptions) error {
-	step, err := stage.OpenFailure(f)
-	if err != nil {
-		return err
-	}
+func openStep(c *cli.Context, env build.Env, step *stage.FailedStep, o build.DebugOptions) error {
 	o.Stdin, o.Stdout, o.Stderr = os.Stdin, os.Stdout, os.Stderr
 	o.Terminal = onTerminal()
 	o.Note = func(err error) { tell(c.App.ErrWriter, err) }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +20,25 @@ import (
 // violation is the exit code of --check where there are warnings, as docker
 // has it.
 const violation = exitStatus(1)
+
+// callFlag is docker's --call, of which check is --check.
+func callFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "call", Hidden: true, Usage: "`METHOD`: build, or check as --check does",
+		Action: func(c *cli.Context, text string) error {
+			method, form, _ := strings.Cut(text, ",")
+			switch {
+			case text == "build":
+				return nil
+			case method == "check" && form == "format=json":
+				return errors.Join(c.Set("check", "true"), c.Set("format", "json"))
+			case text == "check":
+				return c.Set("check", "true")
+			}
+			return notYet("--call " + text)
+		},
+	}
+}
 
 // checkDockerfile is `bud --check`: the linter's warnings, each with the lines that it is
 // about.

@@ -65,7 +65,11 @@ func openFailed(c *cli.Context, env build.Env, o build.Options, err error) error
 		return code
 	}
 	printBanner(c.App.ErrWriter, "a shell in "+failed.Failure.Place, false)
-	err = openStep(c, env, failed.Failure, build.DebugOptions{Secrets: o.Secrets, SSH: o.SSH, Proxy: o.Proxy, BuildArgs: o.BuildArgs})
+	step, err := stage.OpenFailure(failed.Failure)
+	if err != nil {
+		return errors.Join(code, err)
+	}
+	err = openStep(c, env, step, build.DebugOptions{Secrets: o.Secrets, SSH: o.SSH, Proxy: o.Proxy, BuildArgs: o.BuildArgs})
 	var left exitStatus
 	if err != nil && !errors.As(err, &left) {
 		return errors.Join(code, err)

@@ -75,13 +75,14 @@ type progress struct {
 	form  string
 	file  *os.File // where it is shown
 	out   io.Writer
+	notes io.Writer // warnings
 	begun time.Time
 }
 
 // newProgress settles the form. What goes on is shown on the standard output, or
 // on the other one where that takes a result.
 func newProgress(c *cli.Context, title string, taken bool) (*progress, error) {
-	p := &progress{title: title, file: os.Stdout, out: c.App.Writer, begun: time.Now()}
+	p := &progress{title: title, file: os.Stdout, out: c.App.Writer, notes: c.App.ErrWriter, begun: time.Now()}
 	if taken {
 		p.file, p.out = os.Stderr, c.App.ErrWriter
 	}
@@ -91,6 +92,9 @@ func newProgress(c *cli.Context, title string, taken bool) (*progress, error) {
 	var err error
 	if p.form, err = progressForm(c); err != nil {
 		return nil, err
+	}
+	if path := c.String(flagLogfile); path != "" {
+		return p, p.logTo(path)
 	}
 	switch {
 	case p.form == progressAuto && canDraw(c, p.file):
@@ -105,6 +109,20 @@ func newProgress(c *cli.Context, title string, taken bool) (*progress, error) {
 		p.out = io.Discard
 	}
 	return p, nil
+}
+
+// logTo has a build told line by line in a file, behind what that holds. It is
+// open as long as the process lives. The process in the namespace opens it again.
+func (p *progress) logTo(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fault.New("", "--%s: %w", flagLogfile, err)
+	}
+	p.out, p.notes = f, f
+	if p.form != progressQuiet {
+		p.form = progressPlain
+	}
+	return nil
 }
 
 // progressForm reads flags and environment.
@@ -167,7 +185,7 @@ func (p *progress) display(c *cli.Context, anew bool, broken func(error)) displa
 	if p.form == progressTTY {
 		return newLiveDisplay(c, p, anew, broken)
 	}
-	plain := &plainDisplay{out: p.out, notes: c.App.ErrWriter, explain: c.Bool("explain"), broken: broken}
+	plain := &plainDisplay{out: p.out, notes: p.notes, explain: c.Bool("explain"), broken: broken}
 	if anew {
 		return &laterDisplay{plain: plain}
 	}

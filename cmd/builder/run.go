@@ -44,7 +44,7 @@ func runCommand() *cli.Command {
 				"stop-signal", "stop-timeout", "memory", "m", "memory-swap", "cpus", "cpu-shares", "c", "cpuset-cpus",
 				"pids-limit", "label", "l", "label-file", "cidfile", "pull", "platform", "log-driver", "log-opt", "attach",
 				"a", "detach-keys", "sig-proxy", "device", "group-add", "userns", "ipc", "pid", "uts", "cgroupns", "cgroup-parent",
-				"dns-search", "dns-option", "network-alias", "expose", "link", "ip", "mac-address", "gpus", "sysctl", "health-cmd")),
+				"network-alias", "expose", "link", "ip", "mac-address", "gpus", "sysctl", "health-cmd")),
 		HideHelp:     true,
 		Action:       runImage,
 		BashComplete: completeImages,
