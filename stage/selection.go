@@ -28,7 +28,6 @@ type selection struct {
 	looked  bool // for archives
 	items   []item
 	digests [][]digest.Digest // of items' entries, in their order
-	many    bool              // more than one source, or a pattern that matched more than one
 
 	// first has the first name of each file that has several, links leads from
 	// its further names to it.
@@ -67,7 +66,10 @@ func (s *selection) load(ctx context.Context, from Source) error {
 	for _, c := range s.in.Contents {
 		s.items = append(s.items, contentItem(c))
 	}
-	s.many, s.loaded = len(s.items) > 1, true
+	if len(s.items) > 1 && len(s.in.Sources)+len(s.in.Contents) > 1 && !asksForDir(s.in.Dest) {
+		return errManyToOne(s.in.Verb, s.in.Dest)
+	}
+	s.loaded = true
 	for i := range s.items {
 		if err := s.settle(&s.items[i]); err != nil {
 			return err
@@ -256,6 +258,9 @@ func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 		if it.remote != nil {
 			s.digestRemote(h, it)
 			continue
+		}
+		if s.in.Extract && s.isContent(i) {
+			writeField(h, "here-document") // which ADD never unpacks
 		}
 		writeField(h, it.name)
 		writeField(h, string(it.top.Type))
