@@ -10,8 +10,11 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -336,9 +339,19 @@ func (s *selection) inputs(yield func(cache.Input) bool) {
 			if d := s.digests[i][k]; d != "" {
 				value += " " + string(d)
 			}
-			if !yield(cache.Input{Name: "file:" + e.Path, Value: value}) {
+			if !yield(cache.Input{Name: "file:" + legible(e.Path), Value: value}) {
 				return
 			}
 		}
 	}
+}
+
+// legible gives a path as records and people can read it: one with bytes that
+// can't be printed, such as a newline or what isn't UTF-8, in Go's quotes.
+func legible(path string) string {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	if !utf8.ValidString(path) || strings.ContainsFunc(path, unprintable) {
+		return strconv.Quote(path)
+	}
+	return path
 }
