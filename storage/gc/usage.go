@@ -109,7 +109,8 @@ func (c *Collector) measure() (*usage, error) {
 		return nil, err
 	}
 	u.sort()
-	return u, u.c.Cache.PutSizes(u.sizes)
+	u.c.Cache.PutSizes(u.sizes)
+	return u, nil
 }
 
 // measureRecords measures the trees and blobs of all live records.
