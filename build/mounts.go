@@ -179,8 +179,8 @@ func (s scratchSource) Files(ctx context.Context) (stage.Files, error) {
 }
 
 // Directory gives the context's own directory to bind mounts, if all in it that
-// isn't left out belongs to the user: everything else has another owner in the
-// user namespace than COPY would give it.
+// isn't left out belongs to the user, and has the mode that counts: everything else
+// has another owner in the user namespace than COPY would give it, or another mode.
 func (f *contextFiles) Directory(ctx context.Context, path string) (dir string, hidden []string, ok bool, err error) {
 	entries, err := f.list(ctx, path)
 	if err != nil {
@@ -188,7 +188,7 @@ func (f *contextFiles) Directory(ctx context.Context, path string) (dir string, 
 	}
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
 	for _, e := range entries {
-		if e.Stat.Uid != uid || e.Stat.Gid != gid {
+		if e.Stat.Uid != uid || e.Stat.Gid != gid || f.showsOtherMode(e) {
 			return "", nil, false, nil
 		}
 	}
@@ -199,4 +199,9 @@ func (f *contextFiles) Directory(ctx context.Context, path string) (dir string, 
 		hidden[i] = buildcontext.Below(path, hidden[i])
 	}
 	return filepath.Join(f.dir.Root(), path), hidden, true, nil
+}
+
+// showsOtherMode says whether an entry's own mode isn't the one that its key has.
+func (f *contextFiles) showsOtherMode(e *buildcontext.Entry) bool {
+	return f.gitModes && e.Linkname == "" && int64(e.Stat.Mode&0o7777) != gitMode(e.Stat.Mode)
 }
