@@ -5,8 +5,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"golang.org/x/sys/unix"
 
 	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
@@ -179,8 +181,8 @@ func (s scratchSource) Files(ctx context.Context) (stage.Files, error) {
 }
 
 // Directory gives the context's own directory to bind mounts, if all in it that
-// isn't left out belongs to the user, and has the mode that counts: everything else
-// has another owner in the user namespace than COPY would give it, or another mode.
+// isn't left out belongs to the user, has the mode that counts and no attributes:
+// everything else isn't in the user namespace what its key says of it.
 func (f *contextFiles) Directory(ctx context.Context, path string) (dir string, hidden []string, ok bool, err error) {
 	entries, err := f.list(ctx, path)
 	if err != nil {
@@ -188,7 +190,7 @@ func (f *contextFiles) Directory(ctx context.Context, path string) (dir string, 
 	}
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
 	for _, e := range entries {
-		if e.Stat.Uid != uid || e.Stat.Gid != gid || f.showsOtherMode(e) {
+		if e.Stat.Uid != uid || e.Stat.Gid != gid || f.showsOtherMode(e) || f.hasXattrs(e) {
 			return "", nil, false, nil
 		}
 	}
@@ -204,4 +206,21 @@ func (f *contextFiles) Directory(ctx context.Context, path string) (dir string, 
 // showsOtherMode says whether an entry's own mode isn't the one that its key has.
 func (f *contextFiles) showsOtherMode(e *buildcontext.Entry) bool {
 	return f.gitModes && e.Linkname == "" && int64(e.Stat.Mode&0o7777) != gitMode(e.Stat.Mode)
+}
+
+// hasXattrs says whether an entry has attributes that a command could take along;
+// those of a context are in no key, since git and archives keep none. Where a
+// directory of its path is just being replaced, the answer is for what is there now.
+func (f *contextFiles) hasXattrs(e *buildcontext.Entry) bool {
+	var names [4096]byte
+	n, err := unix.Llistxattr(filepath.Join(f.dir.Root(), e.Path), names[:])
+	if err != nil {
+		return err == unix.ERANGE
+	}
+	for name := range strings.SplitSeq(string(names[:n]), "\x00") {
+		if strings.HasPrefix(name, "user.") || name == "security.capability" {
+			return true
+		}
+	}
+	return false
 }
