@@ -236,7 +236,7 @@ func (s *FailedStep) shell(tree *layer.Tree) (string, error) {
 		}
 	}
 	return "", fault.New("builder debug -- /PROGRAM    # runs one that is there\nbuilder debug --before    # opens the tree as it was before the step",
-		"there is no shell in the failed step: neither %s", strings.Join(append(names, "/bin/sh"), " nor "))
+		"the failed step has no shell: no %s", strings.Join(append(names, "/bin/sh"), ", no "))
 }
 
 func isFile(tree *layer.Tree, name string) bool {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/moby/sys/user"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/layer"
@@ -108,8 +109,12 @@ func readThrough(tree *layer.Tree, path string) ([]byte, error) {
 		return nil, err
 	}
 	data, err := tree.ReadFile(target, maxAccounts)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
+	case errors.Is(err, unix.EINVAL):
+		return nil, fault.New("choose another base image, or replace it by a COPY",
+			"the image's /%s is no plain file", path)
 	}
 	return data, err
 }
