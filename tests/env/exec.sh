@@ -2,7 +2,7 @@
 # go test -exec tests/env/exec.sh: runs a test binary as the unprivileged user.
 #
 # The user may read neither the checkout nor the directory where go put the
-# binary, so both it and testdata are copied to BUILDER_TEST_DIR, which
+# binary, so both it and what tests read are copied to BUILDER_TEST_DIR, which
 # the caller removes when all is done. This process becomes the test itself, so
 # that go's signals and timeouts reach it.
 set -eu
@@ -16,6 +16,9 @@ place=$BUILDER_TEST_DIR/src/${package#"$PWD"}
 mkdir -p "$place"
 cp "$1" "$place/test"
 [ ! -d "$package/testdata" ] || cp -r "$package/testdata" "$place/"
+case $package in
+*/cmd/builder) cp -r docs "$BUILDER_TEST_DIR/src/" ;; # whose flags they list
+esac
 chown -R "$TEST_USER:$TEST_USER" "$place"
 cd "$place"
 shift
