@@ -145,12 +145,14 @@ func (f *former) at(place stage.Place) *stage.Former {
 }
 
 // below tells what has changed of what an instruction stands on: the base, or
-// the last step before it that changes files.
+// the last step before it that changes files. A step that was known, and is
+// another than the last time only for what it stands on itself, has said nothing
+// of that: then it is what lies below that.
 func (f *former) below(fs *formerStage, place int) stage.Difference {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := place; i > 0; i-- {
-		if fs.now[i].Key != "" {
+		if now := fs.now[i]; now.Key != "" && (now.Why != nil || !f.onlyMoved(now, fs.was()[i])) {
 			return stage.Difference{Kind: stage.ChangedBelow, Name: fs.texts[i]}
 		}
 	}
@@ -159,6 +161,19 @@ func (f *former) below(fs *formerStage, place int) stage.Difference {
 		d.Old = was.Key.String()
 	}
 	return d
+}
+
+// onlyMoved says whether a step stands on something else than the last time,
+// and nothing else of it has changed.
+func (f *former) onlyMoved(now cache.BuiltStep, was *cache.BuiltStep) bool {
+	if was == nil || was.Key == "" || was.Parent == now.Parent {
+		return false
+	}
+	before, errBefore := f.cache.Inputs(was.Key)
+	after, errAfter := f.cache.Inputs(now.Key)
+	return errBefore == nil && errAfter == nil && slices.EqualFunc(before, after, func(a, b cache.Input) bool {
+		return a == b || a.Name == b.Name && a.Name == "parent"
+	})
 }
 
 // save keeps what this build came to for the next one. Of what a failed build

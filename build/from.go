@@ -85,6 +85,7 @@ func (b *build) waitFor(ctx context.Context, s *dockerfile.Stage, r *stage.Runne
 	f := b.solved(ctx, s)
 	if !f.succeeded() {
 		r.Report(stage.Waiting{Step: at, For: stageName(s)})
+		defer r.Report(stage.Waiting{Step: at})
 	}
 	return f.wait(ctx)
 }

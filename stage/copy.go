@@ -202,7 +202,7 @@ func (in Copy) job(r *Runner, st *State, sel *selection, parent cache.Input, con
 // destination makes the destination absolute. A slash at its end is kept: it
 // says that the destination is a directory.
 func destination(st *State, dest string) string {
-	dir := strings.HasSuffix(dest, "/") || dest == "." || strings.HasSuffix(dest, "/.")
+	dir := asksForDir(dest)
 	if !path.IsAbs(dest) {
 		dest = path.Join(workdir(st), dest)
 	}
@@ -211,6 +211,11 @@ func destination(st *State, dest string) string {
 		dest += "/"
 	}
 	return dest
+}
+
+// asksForDir says whether a destination is a directory by its form.
+func asksForDir(dest string) bool {
+	return strings.HasSuffix(dest, "/") || dest == "." || strings.HasSuffix(dest, "/.")
 }
 
 // execute puts the entries where they land: straight into a blob where nothing

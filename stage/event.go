@@ -54,11 +54,11 @@ type Standing struct {
 	Text string
 }
 
-// Waiting is sent when a step can't go on before another stage is built. The
-// step's next event ends that.
+// Waiting is sent when a step can't go on by itself: another stage isn't built, a
+// build elsewhere makes the same step, all job slots are taken.
 type Waiting struct {
 	Step
-	For string // the stage's name, or its number; "" says that it is there
+	For string // the stage's name, or its number, or other words; "" says that it is there
 }
 
 // Copied tells how far a COPY or ADD of many bytes has come.

@@ -31,7 +31,7 @@ func (in Copy) link(ctx context.Context, r *Runner, st *State, at Step, sel *sel
 	}
 	j := in.alone(r, st, sel, content)
 	key := keyOf(j.kind, j.inputs)
-	unlock, err := r.Cache.LockStep(ctx, key)
+	unlock, err := r.lockStep(ctx, at, key)
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (in Copy) link(ctx context.Context, r *Runner, st *State, at Step, sel *sel
 	if err := r.lease(key, result); err != nil {
 		return err
 	}
-	if err := r.inSlot(ctx, func() error { return j.execute(ctx, result) }); err != nil {
+	if err := r.inSlot(ctx, at, func() error { return j.execute(ctx, result) }); err != nil {
 		return err
 	}
 	own := &cache.Step{

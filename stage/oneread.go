@@ -33,7 +33,7 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 	if err := r.lease(result); err != nil {
 		return err
 	}
-	if err := r.inSlot(ctx, func() error { return in.pack(ctx, r, st, sel, tree, result) }); err != nil {
+	if err := r.inSlot(ctx, at, func() error { return in.pack(ctx, r, st, sel, tree, result) }); err != nil {
 		return err
 	}
 	if err := passing.settle(ctx, sel); err != nil {
@@ -46,7 +46,7 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 	st.define("copy", append(selectors, cache.Input{Name: "content", Value: content.String()}))
 	j := in.job(r, st, sel, parent, content)
 	key := keyOf(j.kind, j.inputs)
-	unlock, err := r.Cache.LockStep(ctx, key)
+	unlock, err := r.lockStep(ctx, at, key)
 	if err != nil {
 		return err
 	}

@@ -55,9 +55,6 @@ func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Ent
 func (p *placement) place(ctx context.Context, sel *selection) error {
 	p.links = sel.links
 	wantDir := strings.HasSuffix(p.dest, "/")
-	if sel.many && len(p.in.Sources)+len(p.in.Contents) > 1 && !wantDir {
-		return errManyToOne(p.in.Verb, p.in.Dest)
-	}
 	dest, err := p.parent.Resolve(strings.Trim(p.dest, "/"), true)
 	if err != nil {
 		return err

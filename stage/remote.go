@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"hash"
+	"strconv"
 	"strings"
 
 	"github.com/builder-oci/builder/storage/cache"
@@ -32,6 +33,7 @@ func (s *selection) digestRemote(h hash.Hash, it *item) {
 	writeField(h, "remote")
 	writeField(h, it.identity)
 	writeField(h, s.in.Chmod)
+	writeField(h, strconv.Itoa(len(s.in.Exclude)))
 	for _, pattern := range s.in.Exclude {
 		writeField(h, pattern)
 	}

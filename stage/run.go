@@ -198,7 +198,7 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 	}
 	exit, err := in.logged(ctx, r, active, spec, at, j, result)
 	if broken := release(); broken != nil && ctx.Err() == nil {
-		err = withoutNetwork(broken, err, j.log)
+		err = withoutNetwork(broken, err, result)
 	}
 	if err != nil && exit.Code != 0 && ctx.Err() == nil && !errors.Is(err, unix.ENOTCONN) {
 		return in.keep(r, st, active, spec, shows, result, err)
@@ -227,13 +227,13 @@ func (in Run) logged(ctx context.Context, r *Runner, active *snapshot.Active, sp
 		err = cerr
 	}
 	if errors.Is(err, unix.ENOTCONN) {
-		return exit, fuseError(err, path, out.tail())
+		return exit, fuseError(err, result, out.tail())
 	}
 	if err != nil {
 		return exit, err
 	}
 	if exit.Code != 0 {
-		return exit, exitError(exit, path, out.tail())
+		return exit, exitError(exit, result, out.tail())
 	}
 	return exit, nil
 }
@@ -381,13 +381,18 @@ func newID() string {
 	return hex.EncodeToString(b[:])
 }
 
+// logHint is the line by which an error's tail of the output leads to all of it.
+func logHint(result snapshot.Key) string {
+	return fmt.Sprintf("builder logs %.12s    # prints the whole output of the step", result.Encoded())
+}
+
 // exitError tells how a command failed. The process that runs the build ends
 // with the command's own code.
-func exitError(exit sandbox.Exit, log string, tail []string) error {
+func exitError(exit sandbox.Exit, result snapshot.Key, tail []string) error {
 	e := &fault.Error{
 		Code:   exit.Code,
 		Detail: tail,
-		Remedy: "the whole output of this step: " + log,
+		Remedy: logHint(result),
 	}
 	switch {
 	case exit.OOM != nil:
@@ -414,7 +419,7 @@ func exitError(exit sandbox.Exit, log string, tail []string) error {
 
 // withoutNetwork makes an error of a network that broke while the command ran.
 // A command may take that for an answer, and its result must not be kept.
-func withoutNetwork(broken, err error, log string) error {
+func withoutNetwork(broken, err error, result snapshot.Key) error {
 	if err != nil {
 		return &fault.Error{
 			Err:  fmt.Errorf("%w; its network had broken down: %w", err, broken),
@@ -422,16 +427,16 @@ func withoutNetwork(broken, err error, log string) error {
 			Remedy: fault.Remedy(broken) + "\n" + fault.Remedy(err),
 		}
 	}
-	return fault.New(fault.Remedy(broken)+"\nthe whole output of this step: "+log,
+	return fault.New(fault.Remedy(broken)+"\n"+logHint(result),
 		"the command's network broke down, so that what it made isn't kept: %w", broken)
 }
 
 // fuseError tells that the tree's file system broke down under the command.
-func fuseError(err error, log string, tail []string) error {
+func fuseError(err error, result snapshot.Key, tail []string) error {
 	return &fault.Error{
 		Err:    fmt.Errorf("fuse-overlayfs has ended while the command ran: %w", err),
 		Detail: tail,
-		Remedy: "sudo dmesg | tail    # tells whether the kernel killed it for want of memory\nthe whole output of this step: " + log,
+		Remedy: "sudo dmesg | tail    # tells whether the kernel killed it for want of memory\n" + logHint(result),
 	}
 }
 

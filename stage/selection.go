@@ -10,8 +10,11 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -28,7 +31,6 @@ type selection struct {
 	looked  bool // for archives
 	items   []item
 	digests [][]digest.Digest // of items' entries, in their order
-	many    bool              // more than one source, or a pattern that matched more than one
 
 	// first has the first name of each file that has several, links leads from
 	// its further names to it.
@@ -67,7 +69,10 @@ func (s *selection) load(ctx context.Context, from Source) error {
 	for _, c := range s.in.Contents {
 		s.items = append(s.items, contentItem(c))
 	}
-	s.many, s.loaded = len(s.items) > 1, true
+	if len(s.items) > 1 && len(s.in.Sources)+len(s.in.Contents) > 1 && !asksForDir(s.in.Dest) {
+		return errManyToOne(s.in.Verb, s.in.Dest)
+	}
+	s.loaded = true
 	for i := range s.items {
 		if err := s.settle(&s.items[i]); err != nil {
 			return err
@@ -257,6 +262,9 @@ func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 			s.digestRemote(h, it)
 			continue
 		}
+		if s.in.Extract && s.isContent(i) {
+			writeField(h, "here-document") // which ADD never unpacks
+		}
 		writeField(h, it.name)
 		writeField(h, string(it.top.Type))
 		for k, e := range it.entries {
@@ -331,9 +339,19 @@ func (s *selection) inputs(yield func(cache.Input) bool) {
 			if d := s.digests[i][k]; d != "" {
 				value += " " + string(d)
 			}
-			if !yield(cache.Input{Name: "file:" + e.Path, Value: value}) {
+			if !yield(cache.Input{Name: "file:" + legible(e.Path), Value: value}) {
 				return
 			}
 		}
 	}
+}
+
+// legible gives a path as records and people can read it: one with bytes that
+// can't be printed, such as a newline or what isn't UTF-8, in Go's quotes.
+func legible(path string) string {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	if !utf8.ValidString(path) || strings.ContainsFunc(path, unprintable) {
+		return strconv.Quote(path)
+	}
+	return path
 }

@@ -57,7 +57,7 @@ func (r *Runner) solve(ctx context.Context, st *State, at Step, j *job) error {
 		return ErrNamespace
 	}
 	key := keyOf(j.kind, j.inputs)
-	unlock, err := r.Cache.LockStep(ctx, key)
+	unlock, err := r.lockStep(ctx, at, key)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (r *Runner) solve(ctx context.Context, st *State, at Step, j *job) error {
 	if err := r.lease(key, result); err != nil {
 		return err
 	}
-	if err := r.inSlot(ctx, func() error { return j.execute(ctx, result) }); err != nil {
+	if err := r.inSlot(ctx, at, func() error { return j.execute(ctx, result) }); err != nil {
 		return err
 	}
 	return r.record(st, at, j, key, result)

@@ -127,15 +127,32 @@ func (r *Runner) lease(keys ...digest.Digest) error {
 func (r *Runner) DefinesOnly() bool { return r.defineOnly }
 
 // inSlot does work when there is a job slot for it.
-func (r *Runner) inSlot(ctx context.Context, work func() error) error {
+func (r *Runner) inSlot(ctx context.Context, at Step, work func() error) error {
 	if r.Slots == nil {
 		return work()
 	}
 	select {
 	case r.Slots <- struct{}{}:
-		defer func() { <-r.Slots }()
-		return work()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	default:
+		r.Report(Waiting{Step: at, For: "its turn"})
+		select {
+		case r.Slots <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		r.Report(Waiting{Step: at})
 	}
+	defer func() { <-r.Slots }()
+	return work()
+}
+
+// lockStep waits until nobody else makes a step.
+func (r *Runner) lockStep(ctx context.Context, at Step, key digest.Digest) (unlock func(), err error) {
+	unlock, held, err := r.Cache.TryLockStep(key)
+	if err != nil || held {
+		return unlock, err
+	}
+	r.Report(Waiting{Step: at, For: "the same step"})
+	defer r.Report(Waiting{Step: at})
+	return r.Cache.LockStep(ctx, key)
 }

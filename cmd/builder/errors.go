@@ -130,10 +130,12 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
 		return remedied(err, "df -h; df -i    # tell which disk is full, of bytes or of files\n"+
-			"builder rmi IMAGE    # frees what no other image uses")
+			"builder cache prune    # frees what only the build cache holds\n"+
+			"builder rmi IMAGE      # frees what no other image uses")
 	case errors.Is(err, syscall.EDQUOT):
 		return remedied(err, "quota    # tells what the user may use\n"+
-			"builder rmi IMAGE    # frees what no other image uses")
+			"builder cache prune    # frees what only the build cache holds\n"+
+			"builder rmi IMAGE      # frees what no other image uses")
 	case errors.Is(err, syscall.EMFILE):
 		return remedied(err, "ulimit -n 4096    # allows more open files")
 	}

@@ -149,7 +149,8 @@ func shortDigest(text string) string {
 	return shortID(d)
 }
 
-// oneLine cuts a text to what fits on a line.
+// oneLine cuts a text to what fits on a line, and takes from it what would steer
+// the terminal.
 func oneLine(text string) string {
 	const longest = 60
 	line, _, more := strings.Cut(strings.TrimSpace(text), "\n")
@@ -159,19 +160,19 @@ func oneLine(text string) string {
 	if more {
 		line += "…"
 	}
-	return line
+	return printable(line)
 }
 
 // explanation gives a reason's lines: the short form, and where that doesn't
 // say all, each change, indented.
 func explanation(r stage.Reason) []string {
-	lines := []string{"Not cached: " + why(r)}
+	lines := []string{printable("Not cached: " + why(r))}
 	if len(r.Changes) < 2 && r.Files < 2 {
 		return lines
 	}
 	named := 0
 	for _, d := range r.Changes {
-		lines = append(lines, "    "+difference(d))
+		lines = append(lines, printable("    "+difference(d)))
 		if d.Kind == stage.ChangedFile {
 			named++
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -13,6 +12,10 @@ import (
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/cache"
 )
+
+// stepLists tells where the ids of steps are found.
+const stepLists = programName + " cache ls    # lists the cached steps\n" +
+	programName + " debug ls    # lists those that failed"
 
 func logsCommand() *cli.Command {
 	return &cli.Command{
@@ -26,10 +29,10 @@ func logsCommand() *cli.Command {
 
 // logs prints what a step's command printed, whether or not a build has shown it.
 func logs(c *cli.Context) error {
-	id, err := argument(c, "the id of a step, as a build prints it behind --->")
-	if err != nil {
-		return err
+	if c.NArg() != 1 {
+		return fault.New(stepLists, "%s takes exactly one argument: the id of a step, as a build prints it behind --->", c.Command.HelpName)
 	}
+	id := c.Args().First()
 	return withStore(c, func(store *storage.Store) error {
 		f, err := findLog(store.Cache(), id)
 		if err != nil {
@@ -48,7 +51,7 @@ func findLog(c *cache.Cache, id string) (*os.File, error) {
 	case errors.Is(err, cache.ErrNoOutput):
 		return nil, fault.New("only RUN has output", "%w", err)
 	case errors.Is(err, cache.ErrNotFound):
-		return nil, fault.New(fmt.Sprintf("%s cache ls    # lists the cached steps", programName), "no output of a step %s is kept", id)
+		return nil, fault.New(stepLists, "no output of a step %s is kept", id)
 	}
 	return f, err
 }

@@ -13,7 +13,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/containers/storage/pkg/reexec"
@@ -26,10 +25,6 @@ var (
 	version = "unknown"
 	commit  = "unknown"
 )
-
-// gcPercent trades a little of a build's time for memory: what is alive is
-// mostly lists of files, and a pod's limit counts every byte.
-const gcPercent = 20
 
 func main() {
 	// containers/storage starts this program to mount an overlay of very many
@@ -52,7 +47,7 @@ func run(argv []string) int {
 			return report(ctx, os.Stderr, err)
 		}
 	}
-	debug.SetGCPercent(gcPercent)
+	collectRarely()
 	// Caught, SIGPIPE makes writing to a closed pipe an error, after which what
 	// was begun is cleaned up. Unlike an ignored signal a caught one is back to
 	// its default in the programs that we start.

@@ -1,6 +1,8 @@
 package network
 
 import (
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -109,6 +111,43 @@ func TestPoolGivesNoNamespaceWhoseHelperHasDied(t *testing.T) {
 		t.Errorf("%v (remedy %q)", err, fault.Remedy(err))
 	}
 	leftovers(t, dir)
+	if err := pool.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A helper's interface is gone a moment before the kernel says that the helper
+// is: who finds himself without a network in that moment, and ends, was in a
+// namespace that is lost.
+func TestPoolKnowsThatAHelperIsDying(t *testing.T) {
+	needHost(t)
+	pool := NewPool(t.TempDir(), "", DNS{})
+	for range 10 {
+		ns, err := pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = within(ns.Path, func() error {
+			if interfaces, err := net.Interfaces(); err != nil || len(interfaces) != 2 {
+				return fmt.Errorf("interfaces %v, %w", interfaces, err)
+			}
+			if err := ns.carry.cmd.Process.Kill(); err != nil {
+				return err
+			}
+			for {
+				interfaces, err := net.Interfaces()
+				if err != nil || len(interfaces) < 2 {
+					return err
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pool.Release(ns); err == nil || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("the namespace is given back with %v", err)
+		}
+	}
 	if err := pool.Close(); err != nil {
 		t.Error(err)
 	}

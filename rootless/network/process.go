@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,14 +74,38 @@ func (p *process) await(ctx context.Context, ready *os.File) error {
 	return p.failure()
 }
 
-// running tells whether the helper hasn't ended.
+// running tells whether the helper hasn't ended. The kernel takes a process's
+// devices away, which can last, before anybody is told of its end; so one that
+// is about to end counts, too.
 func (p *process) running() bool {
 	select {
 	case <-p.ended:
 		return false
 	default:
+	}
+	if !p.exiting() {
 		return true
 	}
+	<-p.ended
+	return false
+}
+
+// exiting tells whether the kernel has begun to take the process down, by its
+// flags (proc_pid_stat(5)).
+func (p *process) exiting() bool {
+	const flagExiting = 0x4 // PF_EXITING
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return errors.Is(p.cmd.Process.Signal(unix.Signal(0)), os.ErrProcessDone)
+	}
+	// Behind the name, which may hold anything, come the state, five numbers
+	// and the flags.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(fields[6], 10, 64)
+	return err == nil && flags&flagExiting != 0
 }
 
 // stop ends the helper and returns when it is gone.

@@ -102,6 +102,19 @@ func (c *Cache) LockStep(ctx context.Context, key Key) (unlock func(), err error
 	return l.Unlock, nil
 }
 
+// TryLockStep is LockStep without waiting: held is false where somebody else makes
+// the step.
+func (c *Cache) TryLockStep(key Key) (unlock func(), held bool, err error) {
+	if err := key.Validate(); err != nil {
+		return nil, false, err
+	}
+	l, held, err := lock.TryExclusive(filepath.Join(c.locks, key.Encoded()))
+	if err != nil || !held {
+		return nil, false, err
+	}
+	return l.Unlock, true, nil
+}
+
 // LogFile makes the file that keeps a step's whole output, empty at first. The
 // caller closes w.
 func (c *Cache) LogFile(key Key) (path string, w *os.File, err error) {

@@ -71,13 +71,12 @@ func (c *Cache) Sizes() map[string]int64 {
 	return sizes
 }
 
-// PutSizes keeps the bytes of trees.
-func (c *Cache) PutSizes(sizes map[string]int64) error {
-	data, err := json.Marshal(sizes)
-	if err != nil {
-		return err
+// PutSizes keeps the bytes of trees. Those that can't be kept, as on a full disk
+// that somebody is about to clear, are measured again.
+func (c *Cache) PutSizes(sizes map[string]int64) {
+	if data, err := json.Marshal(sizes); err == nil {
+		_ = atomicfile.WriteUnsynced(filepath.Join(c.dir, sizesFile), data, 0o600)
 	}
-	return atomicfile.WriteUnsynced(filepath.Join(c.dir, sizesFile), data, 0o600)
 }
 
 // Total gives what the cache holds at most, in bytes, or ErrNotFound where that

@@ -66,10 +66,10 @@ func (c *Collector) growth() (int64, error) {
 		}
 		sum += bytes - known["mounts/"+m.Name]
 	}
-	if maps.Equal(known, u.sizes) {
-		return sum, nil
+	if !maps.Equal(known, u.sizes) {
+		c.Cache.PutSizes(u.sizes)
 	}
-	return sum, c.Cache.PutSizes(u.sizes)
+	return sum, nil
 }
 
 // Type is the kind of the entry in the words of docker buildx.

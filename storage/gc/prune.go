@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/cache"
@@ -258,9 +259,12 @@ func (d *dropping) forget(ctx context.Context, all bool) error {
 		return nil
 	}
 	// It is noted first that there is something to look for: whoever comes after
-	// a kill goes on.
-	if err := d.c.Layout.NoteFree(d.blobsOf(d.steps())); err != nil {
-		return err
+	// a kill goes on. On a full disk it is noted once the records have made room;
+	// after a kill before that, the blobs go when they are a day old.
+	blobs := d.blobsOf(d.steps())
+	noted := d.c.Layout.NoteFree(blobs)
+	if noted != nil && !errors.Is(noted, unix.ENOSPC) {
+		return noted
 	}
 	if err := d.removeRecords(all); err != nil {
 		return err
@@ -272,6 +276,11 @@ func (d *dropping) forget(ctx context.Context, all bool) error {
 	}
 	if err := d.removeMounts(); err != nil {
 		return err
+	}
+	if noted != nil {
+		if err := d.c.Layout.NoteFree(blobs); err != nil {
+			return err
+		}
 	}
 	_, err := d.c.clean(ctx)
 	return err

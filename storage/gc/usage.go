@@ -109,7 +109,8 @@ func (c *Collector) measure() (*usage, error) {
 		return nil, err
 	}
 	u.sort()
-	return u, u.c.Cache.PutSizes(u.sizes)
+	u.c.Cache.PutSizes(u.sizes)
+	return u, nil
 }
 
 // measureRecords measures the trees and blobs of all live records.
@@ -283,19 +284,24 @@ func (c *Collector) TreeBytes(keys []snapshot.Key) (int64, error) {
 }
 
 // diskUsage gives the bytes that a tree takes, each file once. What another id
-// mapping has closed to this one isn't counted.
+// mapping has closed to this one isn't counted, and neither is what lies too deep
+// for a path of the kernel's: a stranger's tree may be of any depth, and must not
+// keep the cache from being pruned.
 func diskUsage(root string) (int64, error) {
 	type inode struct{ dev, ino uint64 }
 	linked := map[inode]bool{}
 	var bytes int64
 	err := filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrPermission) {
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENAMETOOLONG) {
 			return nil
 		}
 		if err != nil {
 			return ignoreAbsent(err)
 		}
 		info, err := d.Info()
+		if errors.Is(err, syscall.ENAMETOOLONG) {
+			return nil
+		}
 		if err != nil {
 			return ignoreAbsent(err)
 		}

@@ -184,8 +184,12 @@ func try(f *os.File, how int) (bool, error) {
 // system has no others to give.
 func open(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if errors.Is(err, unix.EROFS) {
-		return os.Open(path)
+	if !errors.Is(err, unix.EROFS) {
+		return f, err
 	}
-	return f, err
+	f, rerr := os.Open(path)
+	if errors.Is(rerr, fs.ErrNotExist) {
+		return nil, err // it can't be made
+	}
+	return f, rerr
 }

@@ -19,7 +19,8 @@ import (
 
 // Adopt takes up an image of another OCI layout on disk, without giving it a
 // name. ref is its directory, with :TAG or @DIGEST behind it where the layout
-// holds more than one image. Every blob that isn't here yet is checked.
+// holds more than one image. Every blob that isn't here yet is checked. Only what
+// names the image is set of the result.
 func Adopt(ctx context.Context, ref string, o Options) (layout.Image, error) {
 	dir, tag, want := splitLayoutRef(ref)
 	found, err := describedIn(dir, tag, want)
@@ -48,8 +49,9 @@ func Adopt(ctx context.Context, ref string, o Options) (layout.Image, error) {
 	if err := a.to.Commit(ctx, nil, manifest, multi); err != nil {
 		return layout.Image{}, err
 	}
-	// The same image may be here already, with its layers packed in another way.
-	return o.Layout.Find(m.Config.Digest.String())
+	// The same image may be here already, with its layers packed in another way,
+	// or with others, by a manifest that lies: it isn't taken in place of this one.
+	return layout.Image{ID: m.Config.Digest, Manifest: manifest, Index: multi}, nil
 }
 
 // splitLayoutRef splits DIR[:TAG] or DIR[@DIGEST].

@@ -48,7 +48,7 @@ func (a *area) redraw(settled, lines []string, size Size, reflows bool) string {
 			b.WriteString(ansi.EraseLineRight)
 		}
 		b.WriteString(line)
-		if w := ansi.StringWidth(line); w == 0 || w%width != 0 {
+		if w := ansi.StringWidthWc(line); w == 0 || w%width != 0 {
 			b.WriteString(ansi.EraseLineRight)
 		}
 		b.WriteByte('\n')
@@ -73,7 +73,7 @@ func up(b *strings.Builder, n int) {
 func rows(lines []string, width int) int {
 	n := 0
 	for _, line := range lines {
-		n += max(1, (ansi.StringWidth(line)+width-1)/width)
+		n += max(1, (ansi.StringWidthWc(line)+width-1)/width)
 	}
 	return n
 }

@@ -22,7 +22,7 @@ func (s Style) bar(b *bar, width int) string {
 		left += " "
 	}
 	right := fmt.Sprintf(" %s / %s", size(b.done), size(b.total))
-	room := min(width-ansi.StringWidth(left)-ansi.StringWidth(right), mostBar)
+	room := min(width-ansi.StringWidthWc(left)-ansi.StringWidthWc(right), mostBar)
 	if room < leastBar {
 		return s.clip(left+strings.TrimSpace(right), width)
 	}

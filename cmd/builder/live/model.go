@@ -140,12 +140,19 @@ func (m *Model) step(at stage.Step, now time.Time) *step {
 // Start begins a step.
 func (m *Model) Start(now time.Time, at stage.Step, text string) { m.step(at, now).text = tame(text) }
 
-// Wait says what a step waits for; "" ends that.
+// Wait says what a step waits for; "" ends that. The step's own time begins then.
 func (m *Model) Wait(now time.Time, at stage.Step, what string) {
 	s := m.step(at, now)
-	s.awaits, s.state = what, Waiting
 	if what == "" {
-		s.state = Running
+		s.goOn(now)
+		return
+	}
+	s.awaits, s.state = what, Waiting
+}
+
+func (s *step) goOn(now time.Time) {
+	if s.state == Waiting {
+		s.awaits, s.state, s.begun = "", Running, now
 	}
 }
 
@@ -173,7 +180,7 @@ func (m *Model) Note(now time.Time, at stage.Step, text string) {
 // Copy says how many bytes a step has copied.
 func (m *Model) Copy(now time.Time, at stage.Step, done, total int64) {
 	s := m.step(at, now)
-	s.state, s.awaits = Running, ""
+	s.goOn(now)
 	s.bar = &bar{done: done, total: total}
 }
 

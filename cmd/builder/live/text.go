@@ -29,14 +29,20 @@ func tame(line string) string {
 			n := tabStop - column%tabStop
 			b.WriteString(strings.Repeat(" ", n))
 			column += n
-		case unicode.IsControl(r) || reorders(r):
+		case unicode.IsControl(r) || reorders(r) || r == emojiStyle:
 		default:
 			b.WriteRune(r)
-			column += ansi.StringWidth(string(r))
+			column += ansi.StringWidthWc(string(r))
 		}
 	}
 	return strings.TrimRight(b.String(), " ")
 }
+
+// emojiStyle asks for the emoji of the character before it, which some terminals
+// show wider then. Of all else the cells are counted character by character
+// (StringWidthWc), as most terminals do; those that show whole clusters, such as
+// families of emoji, need fewer, and no line gets longer than was counted.
+const emojiStyle = '\ufe0f'
 
 // reorders tells the characters by which a text can make the rest of its line
 // run the other way.
@@ -49,18 +55,18 @@ func (s Style) clip(text string, width int) string {
 	if width <= 0 {
 		return ""
 	}
-	return ansi.Truncate(text, width, s.signs().more)
+	return ansi.TruncateWc(text, width, s.signs().more)
 }
 
 // spread puts one text at the left and one at the right of a line; the right
 // one goes where there is no room for both.
 func (s Style) spread(left, right string, width int) string {
-	room := width - ansi.StringWidth(right) - 1
+	room := width - ansi.StringWidthWc(right) - 1
 	if right == "" || room < narrowest {
 		return s.clip(left, width)
 	}
 	left = s.clip(left, room)
-	return left + strings.Repeat(" ", room+1-ansi.StringWidth(left)) + right
+	return left + strings.Repeat(" ", room+1-ansi.StringWidthWc(left)) + right
 }
 
 // narrowest is the least that is left of a text for the time beside it.

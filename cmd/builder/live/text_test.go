@@ -60,7 +60,7 @@ func FuzzTame(f *testing.F) {
 		if !utf8.ValidString(got) || strings.ContainsAny(got, "\x1b\r\n\t\x00\u009b") {
 			t.Errorf("%q becomes %q", line, got)
 		}
-		if w := ansi.StringWidth(Style{}.clip(got, 10)); w > 10 {
+		if w := ansi.StringWidthWc(Style{}.clip(got, 10)); w > 10 {
 			t.Errorf("%q takes %d cells of 10", line, w)
 		}
 	})
