@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
 )
 
 // put writes an entry that is no directory into an existing one.
@@ -38,6 +40,9 @@ func (s *sink) make(fd int, base, path string, e *Entry) error {
 			mode = unix.S_IFBLK
 		}
 		err = unix.Mknodat(fd, base, mode|0o600, int(unix.Mkdev(uint32(e.Devmajor), uint32(e.Devminor))))
+		if errors.Is(err, unix.EPERM) {
+			err = fault.New("leave it out: a container gets its devices when it is run", "a device file, which only the machine's root can make: %w", err)
+		}
 	default:
 		return fmt.Errorf("/%s: unknown type %q of entry", path, e.Type)
 	}
