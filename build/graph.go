@@ -53,9 +53,7 @@ func (b *build) execute(ctx context.Context) error {
 		})
 	}
 	err = g.Wait()
-	if err != nil {
-		b.stopPulls()
-	}
+	b.stopPulls() // of those that nobody needs any more
 	return err
 }
 
