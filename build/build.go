@@ -54,8 +54,7 @@ type build struct {
 	r     Reporter
 	file  *dockerfile.File
 	order []*dockerfile.Stage // needed stages, the target last
-	first map[int]int         // number of a stage's FROM among all steps
-	total int                 // steps of all needed stages
+	steps *numbering
 	// triggered has the stages that the triggers of a stage's base read.
 	triggered map[int][]int
 	without   map[int]bool // stages whose steps are all executed
@@ -75,9 +74,14 @@ type build struct {
 
 	told sync.Map // wanted images that a notice has been given of
 
+	// pulls ends what brings base images, of which nobody waits for all.
+	pulls     context.Context //nolint:containedctx // as ctx
+	stopPulls context.CancelFunc
+
 	mu     sync.Mutex
 	stages map[int]*future[*stage.State] // by stage index
 	bases  map[wanted]*future[*stage.State]
+	coming map[wanted]*signal
 	defs   map[int]*future[*stage.State]
 	result Result
 }
@@ -141,11 +145,13 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 	b := &build{
 		ctx: ctx, o: o, env: env, r: r,
 		work:  &sync.WaitGroup{},
-		first: map[int]int{}, triggered: map[int][]int{},
+		steps: &numbering{first: map[int]int{}}, triggered: map[int][]int{},
 		stages: map[int]*future[*stage.State]{},
 		bases:  map[wanted]*future[*stage.State]{},
+		coming: map[wanted]*signal{},
 		defs:   map[int]*future[*stage.State]{},
 	}
+	b.pulls, b.stopPulls = context.WithCancel(ctx)
 	err := b.read(ctx)
 	if err != nil {
 		return nil, err
@@ -207,10 +213,34 @@ func (b *build) number() {
 	}
 	for _, s := range b.file.Stages {
 		if needed[s.Index] {
-			b.first[s.Index] = b.total + 1
-			b.total += s.TotalSteps()
+			b.steps.include(s)
 		}
 	}
+}
+
+// numbering counts the steps of the stages that are built.
+type numbering struct {
+	mu    sync.Mutex
+	first map[int]int // number of a stage's FROM among all steps
+	total int
+}
+
+// include counts a stage's steps, and says whether they weren't before.
+func (n *numbering) include(s *dockerfile.Stage) (isNew bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.first[s.Index] > 0 {
+		return false
+	}
+	n.first[s.Index] = n.total + 1
+	n.total += s.TotalSteps()
+	return true
+}
+
+func (n *numbering) of(s *dockerfile.Stage) (first, total int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.first[s.Index], n.total
 }
 
 func (b *build) newRunner() *stage.Runner {
@@ -268,7 +298,8 @@ func (b *build) report(e Event) {
 
 // at gives the step of a stage's instruction; -1 is its FROM.
 func (b *build) at(s *dockerfile.Stage, instruction int) stage.Step {
-	at := stage.Step{N: b.first[s.Index] + instruction + 1, Total: b.total, Of: s.TotalSteps(), Place: stage.Place{Stage: s.Index, N: instruction}}
+	first, total := b.steps.of(s)
+	at := stage.Step{N: first + instruction + 1, Total: total, Of: s.TotalSteps(), Place: stage.Place{Stage: s.Index, N: instruction}}
 	if len(b.order) > 1 {
 		at.Stage = stageName(s)
 	}

@@ -42,7 +42,7 @@ func TestBuildReturnsWhenNothingOfItGoesOn(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("the user has had enough")
 	var ended atomic.Bool
-	e.Pull = func(ctx context.Context, _, _ string) (layout.Image, error) {
+	e.Pull = func(ctx context.Context, _, _ string, _ func()) (layout.Image, error) {
 		cancel(cause)
 		<-ctx.Done()
 		time.Sleep(50 * time.Millisecond) // as long as a step needs to clean up

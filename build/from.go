@@ -28,7 +28,11 @@ func (b *build) from(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 		st := stage.Scratch(emptyConfig(s.Platform))
 		return &st, nil
 	}
-	base, err := b.base(ctx, baseOf(s))
+	find := b.base
+	if b.open != nil {
+		find = b.baseSoon
+	}
+	base, err := find(ctx, baseOf(s))
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +57,12 @@ func (b *build) adjustBase(s *dockerfile.Stage, st *stage.State) error {
 		delete(st.Config.Config.Labels, name)
 	}
 	return stage.SetEnv(pairsOf(b.o.Env))(st)
+}
+
+// fromImage says whether a stage starts from an image.
+func (b *build) fromImage(s *dockerfile.Stage) bool {
+	c := b.named(s.Base)
+	return s.BaseStage < 0 && s.Base != dockerfile.Scratch && (c == nil || c.files == nil && c.image != dockerfile.Scratch)
 }
 
 // setPath gives an image that sets no PATH the usual one, as BuildKit does: so
@@ -101,15 +111,43 @@ func emptyConfig(p v1.Platform) *layout.ImageConfig {
 // base gives the state of an image, bringing it from its registry where it
 // isn't in the store. The state belongs to all who ask for it.
 func (b *build) base(ctx context.Context, w wanted) (*stage.State, error) {
+	f, _ := b.bringBase(w)
+	return f.wait(ctx)
+}
+
+// baseSoon is base where nobody may be kept waiting for layers that are being
+// fetched: then it is ErrNamespace, as for all that isn't known yet.
+func (b *build) baseSoon(ctx context.Context, w wanted) (*stage.State, error) {
+	f, coming := b.bringBase(w)
+	select {
+	case <-f.done:
+		return f.value, f.err
+	case <-coming.sent:
+		return nil, ErrNamespace
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// bringBase begins to bring an image, and signals when layers of it have to be
+// fetched.
+func (b *build) bringBase(w wanted) (*future[*stage.State], *signal) {
+	b.mu.Lock()
+	coming, ok := b.coming[w]
+	if !ok {
+		coming = newSignal()
+		b.coming[w] = coming
+	}
+	b.mu.Unlock()
 	return once(b, b.bases, w, func() (*stage.State, error) {
-		return b.leased(ctx, func() (*stage.State, error) {
-			img, err := b.image(ctx, w)
+		return b.leased(b.pulls, func() (*stage.State, error) {
+			img, err := b.image(b.pulls, w, coming.send)
 			if err != nil {
 				return nil, err
 			}
 			return b.imageState(img)
 		})
-	}).wait(ctx)
+	}), coming
 }
 
 // leased finds the state of an image, and keeps its layers while the build goes
@@ -128,12 +166,13 @@ func (b *build) leased(ctx context.Context, find func() (*stage.State, error)) (
 	return st, err
 }
 
-// image gives the image that a name means: a named context goes first.
-func (b *build) image(ctx context.Context, w wanted) (layout.Image, error) {
+// image gives the image that a name means: a named context goes first. coming is
+// called where layers have to be fetched.
+func (b *build) image(ctx context.Context, w wanted, coming func()) (layout.Image, error) {
 	if c := b.named(w.name); c != nil {
-		return b.namedImage(ctx, c, w)
+		return b.namedImage(ctx, c, w, coming)
 	}
-	return b.storedImage(ctx, w)
+	return b.storedImage(ctx, w, coming)
 }
 
 // byName writes out a name that could also be the first digits of an image's id,

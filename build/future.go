@@ -1,6 +1,9 @@
 package build
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
 // future is a value that one goroutine works out and any number waits for.
 type future[T any] struct {
@@ -54,4 +57,15 @@ func once[K comparable, T any](b *build, m map[K]*future[T], key K, work func() 
 		m[key] = f
 	}
 	return f
+}
+
+// signal is sent once, and seen by any number.
+type signal struct {
+	sent chan struct{}
+	send func()
+}
+
+func newSignal() *signal {
+	sent := make(chan struct{})
+	return &signal{sent, sync.OnceFunc(func() { close(sent) })}
 }

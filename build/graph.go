@@ -52,7 +52,9 @@ func (b *build) execute(ctx context.Context) error {
 			return err
 		})
 	}
-	return g.Wait()
+	err = g.Wait()
+	b.stopPulls() // of those that nobody needs any more
+	return err
 }
 
 // jobs is the number of instructions that are executed at once.
@@ -96,6 +98,11 @@ func (b *build) prepareSandbox(todo []*dockerfile.Stage) error {
 // sources and bases of what isn't known yet. Stages that are known from end to
 // end are shown as well.
 func (b *build) plan(ctx context.Context) (todo []*dockerfile.Stage, open *unknown, err error) {
+	for _, s := range b.order {
+		if b.fromImage(s) {
+			b.bringBase(baseOf(s))
+		}
+	}
 	quiet := b.quiet()
 	quiet.open = &unknown{first: map[int]int{}}
 	known := map[int]bool{}
@@ -127,11 +134,13 @@ func (b *build) quiet() *build {
 	q := &build{
 		ctx: b.ctx, o: b.o, env: b.env, r: ReporterFunc(func(Event) {}),
 		file: b.file, context: b.context, contexts: b.contexts,
-		order: b.order, first: b.first, total: b.total, triggered: b.triggered, without: b.without,
+		order: b.order, steps: b.steps, triggered: b.triggered, without: b.without,
 		packer: b.packer, files: b.files, remotes: b.remotes, work: b.work,
 		stages: map[int]*future[*stage.State]{},
 		bases:  b.bases,
-		defs:   b.defs,
+		coming: b.coming,
+		pulls:  b.pulls,
+		defs:   map[int]*future[*stage.State]{}, // without those whose bases are on their way
 	}
 	q.env.Snapshots, q.env.Sandbox = nil, nil
 	q.runner = q.newRunner()
@@ -175,6 +184,11 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 		fresh := *r
 		fresh.NoCache = true
 		r = &fresh
+	}
+	if b.steps.include(s) { // which only a base that has just arrived wants
+		if err := b.checkSupported(s); err != nil {
+			return nil, err
+		}
 	}
 	at := b.at(s, -1)
 	r.Report(stage.Started{Step: at, Text: s.Original})

@@ -99,9 +99,9 @@ func (b *build) sourceNamed(name string) stage.Source {
 
 // namedImage gives the image that a context is. Outside a namespace one that
 // lies elsewhere on disk isn't there.
-func (b *build) namedImage(ctx context.Context, c *namedContext, w wanted) (layout.Image, error) {
+func (b *build) namedImage(ctx context.Context, c *namedContext, w wanted, coming func()) (layout.Image, error) {
 	if c.layout == "" {
-		return b.storedImage(ctx, wanted{c.image, w.platform})
+		return b.storedImage(ctx, wanted{c.image, w.platform}, coming)
 	}
 	if b.env.Adopt == nil {
 		return layout.Image{}, ErrNamespace

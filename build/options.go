@@ -130,9 +130,10 @@ type Env struct {
 	Snapshots *snapshot.Store
 	Sandbox   sandbox.Sandbox
 	// Pull brings an image into the store: the one for a platform, or with "" the
-	// one for this machine, if there is one.
+	// one for this machine, if there is one. It calls coming, perhaps more than
+	// once, where layers have to be fetched.
 	// It is nil outside a namespace as well.
-	Pull func(ctx context.Context, name, platform string) (layout.Image, error)
+	Pull func(ctx context.Context, name, platform string, coming func()) (layout.Image, error)
 	// Adopt brings an image of another OCI layout into the store, by DIR,
 	// DIR:TAG or DIR@DIGEST. It is nil outside a namespace as well.
 	Adopt func(ctx context.Context, ref, platform string) (layout.Image, error)

@@ -49,7 +49,7 @@ func (w wanted) present(l *layout.Layout) (layout.Image, error) {
 
 // storedImage gives an image of the store, where the right one has to be pulled
 // into it first.
-func (b *build) storedImage(ctx context.Context, w wanted) (layout.Image, error) {
+func (b *build) storedImage(ctx context.Context, w wanted, coming func()) (layout.Image, error) {
 	l := b.env.Store.Layout()
 	var other *layout.Image
 	if !b.o.Pull {
@@ -73,7 +73,7 @@ func (b *build) storedImage(ctx context.Context, w wanted) (layout.Image, error)
 	if b.env.Pull == nil {
 		return layout.Image{}, ErrNamespace
 	}
-	img, err := b.env.Pull(ctx, w.name, w.asked())
+	img, err := b.env.Pull(ctx, w.name, w.asked(), coming)
 	if err != nil && other != nil && ctx.Err() == nil {
 		err = b.isForAnother(w, *other, err)
 	}

@@ -70,7 +70,8 @@ func (b *build) readByTriggers(ctx context.Context) (more bool, err error) {
 
 // triggerSources gives the stages that the triggers of a stage's base read; it
 // isn't nil. Outside a namespace a base may not be there: then the stage isn't
-// built in this pass.
+// built in this pass. Within one it may be on its way: then what its triggers
+// read is built as soon as they are known.
 func (b *build) triggerSources(ctx context.Context, s *dockerfile.Stage) ([]int, error) {
 	texts, err := b.triggerTexts(ctx, s)
 	if errors.Is(err, ErrNamespace) {
@@ -100,13 +101,10 @@ func (b *build) triggerTexts(ctx context.Context, s *dockerfile.Stage) ([]string
 			}
 		}
 		return texts, nil
-	case s.Base == dockerfile.Scratch:
+	case !b.fromImage(s):
 		return nil, nil
 	}
-	if c := b.named(s.Base); c != nil && (c.files != nil || c.image == dockerfile.Scratch) {
-		return nil, nil
-	}
-	base, err := b.base(ctx, baseOf(s))
+	base, err := b.baseSoon(ctx, baseOf(s))
 	if err != nil {
 		return nil, err
 	}

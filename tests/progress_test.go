@@ -11,10 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 const twoStages = `FROM busybox AS tools
@@ -324,4 +326,110 @@ func (b *heldBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
 	return n, err
+}
+
+// frames waits until the view has been drawn so often again, and gives what was
+// written for that.
+func (term *terminal) frames(n int) string {
+	term.t.Helper()
+	since := func(begin int) string {
+		term.mu.Lock()
+		defer term.mu.Unlock()
+		return string(term.written.Bytes()[begin:])
+	}
+	begin := len(since(0))
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if text := since(begin); strings.Count(text, "Building app") >= n {
+			return text
+		}
+		if time.Now().After(deadline) {
+			term.t.Fatal("the view isn't drawn any more")
+		}
+	}
+}
+
+// is looks whether lines are all that stands on the screen; "…" in one is
+// anything.
+func (term *terminal) is(lines ...string) {
+	term.t.Helper()
+	pattern := regexp.QuoteMeta(strings.Join(lines, "\n"))
+	pattern = strings.ReplaceAll(pattern, "…", ".*")
+	if screen := term.text(); !regexp.MustCompile("^" + pattern + "$").MatchString(screen) {
+		term.t.Errorf("the screen is\n%s\nnot\n%s", screen, strings.Join(lines, "\n"))
+	}
+}
+
+// The view becomes longer and shorter, and a stage leaves it: there is never a
+// line too many, and none of what is finished is drawn again.
+func TestTerminalIsDrawnInPlace(t *testing.T) {
+	s, dir := newContext(t, `FROM busybox AS first
+ARG G1 G2
+RUN for i in 1 2 3 4 5 6; do echo "part $i"; done; nc 127.0.0.1 $G1
+RUN nc 127.0.0.1 $G2
+FROM busybox AS second
+ARG G3
+COPY --from=first /bin /first
+RUN nc 127.0.0.1 $G3
+`)
+	g1, g2, g3 := newGate(t), newGate(t), newGate(t)
+	term := start(t, s, 80, 24, []string{g1.arg("G1"), g2.arg("G2"), g3.arg("G3"), "-t", "app", dir})
+	pass := g1.arrives()
+	term.shows("part 6", "waits for first")
+	term.frames(2)
+	waits := []string{"second  2/4… waits for first", "  ✓ FROM busybox AS second…", "  ✓ ARG G3…", "  · COPY --from=first /bin /first", "Building app…"}
+	first := []string{"first  2/4…", "  ✓ FROM busybox AS first…", "  ✓ ARG G1 G2…"}
+	parts := []string{"      part 1", "      part 2", "      part 3", "      part 4", "      part 5", "      part 6"}
+	term.is(slices.Concat(first, []string{"  ▸ RUN for…"}, parts, waits)...)
+
+	pass()
+	pass = g2.arrives()
+	term.shows("▸ RUN nc 127.0.0.1 $G2")
+	term.frames(2)
+	first[0] = "first  3/4…"
+	term.is(slices.Concat(first, []string{"  ✓ RUN for…", "  ▸ RUN nc…"}, waits)...)
+
+	pass()
+	pass = g3.arrives()
+	term.shows("▸ RUN nc 127.0.0.1 $G3")
+	term.frames(1)
+	if text := term.frames(2); strings.Contains(text, "busybox AS first") {
+		t.Errorf("a stage that is finished is drawn again: %q", text)
+	}
+	first[0] = "first  4/4…"
+	done := slices.Concat(first, []string{"  ✓ RUN for…", "  ✓ RUN nc…"})
+	second := []string{"  ✓ FROM busybox AS second…", "  ✓ ARG G3…", "  ✓ COPY --from=first /bin /first…"}
+	term.is(slices.Concat(done, []string{"second  3/4…"}, second, []string{"  ▸ RUN nc…", "Building app…"})...)
+
+	pass()
+	if code := term.ends(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	term.is(slices.Concat(done, []string{"second  4/4…"}, second, []string{"  ✓ RUN nc…", "Built app:latest…"})...)
+}
+
+// Of more stages than there are job slots those that run are shown as running,
+// and the others as waiting.
+func TestTerminalShowsWhoWaitsForAJobSlot(t *testing.T) {
+	s, dir := newContext(t, `FROM busybox AS one
+ARG GATE
+RUN nc 127.0.0.1 $GATE; echo one
+FROM busybox AS other
+ARG GATE
+RUN nc 127.0.0.1 $GATE; echo other
+FROM scratch
+COPY --from=one / /
+COPY --from=other / /
+`)
+	g := newGate(t)
+	term := start(t, s, 80, 24, []string{"--jobs=1", g.arg("GATE"), "-t", "app", dir})
+	pass := g.arrives()
+	screen := term.shows("waits for its turn", "▸ RUN nc", "· RUN nc")
+	once(t, screen, "waits for its turn", "▸ RUN nc", "· RUN nc")
+	pass()
+	pass = g.arrives()
+	term.shows("✓ RUN nc", "▸ RUN nc")
+	pass()
+	if code := term.ends(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
 }

@@ -77,10 +77,25 @@ func pull(c *cli.Context) error {
 
 // puller gives a function that pulls images into store and prints their way. It
 // may be called from several goroutines.
-func puller(c *cli.Context, store *storage.Store, d display) func(ctx context.Context, name, platform string) (layout.Image, error) {
-	return func(ctx context.Context, name, platform string) (layout.Image, error) {
-		return pullFor(ctx, c, store, name, transport.Options{Platform: platform, Base: true}, d.transfer)
+func puller(c *cli.Context, store *storage.Store, d display) func(ctx context.Context, name, platform string, coming func()) (layout.Image, error) {
+	return func(ctx context.Context, name, platform string, coming func()) (layout.Image, error) {
+		return pullFor(ctx, c, store, name, transport.Options{Platform: platform, Base: true}, func(canonical string) transfer {
+			return announced{d.transfer(canonical), coming}
+		})
 	}
+}
+
+// announced calls coming where something is fetched.
+type announced struct {
+	transfer
+	coming func()
+}
+
+func (a announced) report(e transport.Event) {
+	if e.Kind == transport.Started {
+		a.coming()
+	}
+	a.transfer.report(e)
 }
 
 // adopter gives a function that takes up images of other OCI layouts.

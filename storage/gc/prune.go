@@ -63,7 +63,7 @@ func (c *Collector) Remove(ctx context.Context, ids []string) (Pruned, error) {
 				return nil, err
 			}
 			if e.InUse {
-				return nil, fault.New("try again when that build has ended", "%s is used by a build that is running", id)
+				return nil, fault.New("try again when that has ended", "%s is used by a build or a debug that is running", id)
 			}
 			picked = append(picked, e)
 		}
