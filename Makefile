@@ -57,7 +57,7 @@ test-e2e: build ## run the end-to-end tests of bin/builder
 	tests/env/e2e.sh $(TESTFLAGS)
 
 .PHONY: fuzz
-fuzz: ## try strange input on all parsers, FUZZTIME=5s each
+fuzz: ## try strange input on all parsers, FUZZTIME=10000x each
 	FUZZTIME="$(FUZZTIME)" tests/env/fuzz.sh
 
 .PHONY: lint
