@@ -12,7 +12,7 @@ import (
 // counts: a short command would collect dozens of times.
 const (
 	gcPercent    = 20
-	leastGarbage = 8 << 20
+	leastGarbage = 4 << 20
 )
 
 // smallestHeap is what Go's runtime lets a heap grow to, at 100 percent, before
@@ -37,7 +37,7 @@ func collectRarely() {
 func gcPercentFor(live uint64) int {
 	const step = gcPercent
 	percent := leastGarbage * 100 / max(live, 1<<20)
-	return int(percent/step+1) * step
+	return max(int(percent/step), 1) * step
 }
 
 // afterCollection calls do after each collection, by something that is garbage
