@@ -222,7 +222,7 @@ func (f *contextFiles) entry(e *buildcontext.Entry) *layer.Entry {
 	default:
 		le.Type, le.Size = tar.TypeReg, e.Stat.Size
 		le.Open = func() (io.ReadCloser, error) {
-			if e.Socket {
+			if e.IsSocket() {
 				return io.NopCloser(strings.NewReader("")), nil
 			}
 			file, err := f.dir.Open(e)

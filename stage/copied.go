@@ -26,8 +26,8 @@ type copyMeter struct {
 	begun  time.Time
 }
 
-// meter has the files of a large selection count what is read of them.
-func (s *selection) meter(r *Runner) {
+// meter counts what is read of a large selection's files; nil where it is small.
+func (s *selection) meter(r *Runner) *copyMeter {
 	m := &copyMeter{report: r.Report, at: s.at, begun: time.Now()}
 	for i := range s.items {
 		for _, e := range s.items[i].entries {
@@ -37,6 +37,15 @@ func (s *selection) meter(r *Runner) {
 		}
 	}
 	if m.total < longCopy {
+		return nil
+	}
+	m.tell(0)
+	return m
+}
+
+// countIn has the selection's files count themselves.
+func (m *copyMeter) countIn(s *selection) {
+	if m == nil {
 		return
 	}
 	for i := range s.items {
@@ -44,7 +53,6 @@ func (s *selection) meter(r *Runner) {
 			m.count(e)
 		}
 	}
-	m.tell(0)
 }
 
 func (m *copyMeter) count(e *layer.Entry) {
@@ -63,6 +71,9 @@ func (m *copyMeter) count(e *layer.Entry) {
 
 // add counts. Of readers that come at once one tells.
 func (m *copyMeter) add(n int) {
+	if m == nil {
+		return
+	}
 	read := m.read.Add(int64(n))
 	now, told := int64(time.Since(m.begun)), m.told.Load()
 	if now-told >= int64(copiedPause) && m.told.CompareAndSwap(told, now) {

@@ -25,7 +25,7 @@ func TestLongCopiesTellHowFarTheyAre(t *testing.T) {
 	r := &Runner{Report: func(e Event) { told = append(told, e.(Copied)) }}
 	file := zeros(longCopy)
 	sel := &selection{at: at, items: []item{{entries: []*layer.Entry{file, zeros(5), {Type: tar.TypeDir}}}}}
-	sel.meter(r)
+	sel.meter(r).countIn(sel)
 	f, err := file.Open()
 	if err != nil {
 		t.Fatal(err)

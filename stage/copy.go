@@ -233,7 +233,7 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 	if err != nil {
 		return err
 	}
-	sel.meter(r)
+	sel.meter(r).countIn(sel)
 	if in.Last && !needsTree {
 		return in.pack(ctx, r, st, sel, parent, result)
 	}

@@ -27,8 +27,7 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 		return err
 	}
 	defer tree.Close()
-	sel.meter(r)
-	passing := newPassing(sel)
+	passing := newPassing(sel, sel.meter(r))
 	result := resultOf(digest.FromString(in.Instruction))
 	if err := r.lease(result); err != nil {
 		return err
@@ -73,8 +72,9 @@ type passing struct {
 }
 
 // newPassing makes the selection's files digest themselves when they are read
-// to their end.
-func newPassing(sel *selection) *passing {
+// to their end. The meter, which may be nil, is told of what is read: there may be
+// very many files, and so they are wrapped but once.
+func newPassing(sel *selection, meter *copyMeter) *passing {
 	p := &passing{sums: map[*layer.Entry][sha256.Size]byte{}}
 	for i := range sel.items {
 		for _, e := range sel.items[i].entries {
@@ -87,7 +87,7 @@ func newPassing(sel *selection) *passing {
 				if err != nil {
 					return nil, err
 				}
-				return &digestingFile{ReadCloser: f, h: sha256.New(), left: e.Size, done: func(sum [sha256.Size]byte) {
+				return &digestingFile{ReadCloser: f, h: sha256.New(), left: e.Size, meter: meter, done: func(sum [sha256.Size]byte) {
 					p.mu.Lock()
 					defer p.mu.Unlock()
 					p.sums[e] = sum
@@ -101,14 +101,16 @@ func newPassing(sel *selection) *passing {
 // digestingFile digests what is read from it.
 type digestingFile struct {
 	io.ReadCloser
-	h    hash.Hash
-	left int64
-	done func(sum [sha256.Size]byte)
+	h     hash.Hash
+	left  int64
+	meter *copyMeter
+	done  func(sum [sha256.Size]byte)
 }
 
 func (f *digestingFile) Read(p []byte) (int, error) {
 	n, err := f.ReadCloser.Read(p)
 	f.h.Write(p[:n])
+	f.meter.add(n)
 	f.left -= int64(n)
 	if f.left == 0 && n > 0 {
 		f.done([sha256.Size]byte(f.h.Sum(nil)))

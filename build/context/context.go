@@ -121,24 +121,17 @@ type Entry struct {
 	Stat unix.Stat_t
 	// Linkname is a symbolic link's target, "" for all others.
 	Linkname string
-	// Socket says that this is a socket, for which an empty file stands.
-	Socket bool
-}
-
-// replaceSocket lets an empty file stand for a socket, which no layer can hold.
-func (e *Entry) replaceSocket() {
-	if e.Stat.Mode&unix.S_IFMT == unix.S_IFSOCK {
-		e.Socket = true
-		e.Stat.Mode = e.Stat.Mode&^unix.S_IFMT | unix.S_IFREG
-		e.Stat.Size = 0
-	}
 }
 
 // IsDir says whether the entry is a directory.
 func (e *Entry) IsDir() bool { return e.Stat.Mode&unix.S_IFMT == unix.S_IFDIR }
 
-// IsRegular says whether the entry is a plain file.
-func (e *Entry) IsRegular() bool { return e.Stat.Mode&unix.S_IFMT == unix.S_IFREG }
+// IsRegular says whether the entry is a plain file, or a socket: no layer can hold
+// one, and an empty file stands for it.
+func (e *Entry) IsRegular() bool { return e.Stat.Mode&unix.S_IFMT == unix.S_IFREG || e.IsSocket() }
+
+// IsSocket says whether the entry is a socket.
+func (e *Entry) IsSocket() bool { return e.Stat.Mode&unix.S_IFMT == unix.S_IFSOCK }
 
 // IsLink says whether the entry is a symbolic link.
 func (e *Entry) IsLink() bool { return e.Stat.Mode&unix.S_IFMT == unix.S_IFLNK }
@@ -156,7 +149,6 @@ func (d *Dir) Lstat(path string) (*Entry, error) {
 	if err := unix.Fstat(fd, &e.Stat); err != nil {
 		return nil, &os.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	e.replaceSocket()
 	if e.IsLink() {
 		if e.Linkname, err = readlinkat(fd, "", e.Stat.Size); err != nil {
 			return nil, &os.PathError{Op: "readlink", Path: path, Err: err}

@@ -93,7 +93,7 @@ var hashers = sync.Pool{New: func() any {
 
 // read digests a file's content and tells the cache.
 func (d *Dir) read(h *hasher, e *Entry) (digest.Digest, error) {
-	if e.Socket {
+	if e.IsSocket() {
 		return digest.FromBytes(nil), nil
 	}
 	fd, err := d.openPath(e.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)

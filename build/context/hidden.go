@@ -14,7 +14,7 @@ import (
 func (d *Dir) Hidden(ctx context.Context, entries []*Entry) ([]string, error) {
 	kept := make(map[string]bool, len(entries))
 	for _, e := range entries {
-		kept[e.Path] = !e.Socket
+		kept[e.Path] = !e.IsSocket()
 	}
 	var hidden []string
 	buf := make([]byte, direntBuffer)

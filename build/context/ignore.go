@@ -83,7 +83,7 @@ func (d *Dir) readInside(rel string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !e.IsRegular() {
+	if !e.IsRegular() || e.IsSocket() {
 		return "", fault.New("", "it is no plain file")
 	}
 	f, err := d.Open(e)

@@ -236,7 +236,6 @@ func (f *filter) wants(e *Entry, v verdict) (bool, error) {
 // lstatat fills in an entry of an open directory.
 func lstatat(fd int, name string, e *Entry) error {
 	err := unix.Fstatat(fd, name, &e.Stat, unix.AT_SYMLINK_NOFOLLOW)
-	e.replaceSocket()
 	if err == nil && e.IsLink() {
 		e.Linkname, err = readlinkat(fd, name, e.Stat.Size)
 	}

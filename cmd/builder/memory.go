@@ -11,7 +11,7 @@ import (
 // files, and a pod's limit counts every byte. Where that is little, leastGarbage
 // counts: a short command would collect dozens of times.
 const (
-	gcPercent    = 20
+	gcPercent    = 15
 	leastGarbage = 4 << 20
 )
 
