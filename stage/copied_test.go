@@ -44,7 +44,8 @@ func TestLongCopiesTellHowFarTheyAre(t *testing.T) {
 func TestShortCopiesAreNotCounted(t *testing.T) {
 	r := &Runner{Report: func(e Event) { t.Errorf("told %v", e) }}
 	file := zeros(longCopy - 1)
-	(&selection{items: []item{{entries: []*layer.Entry{file}}}}).meter(r)
+	sel := &selection{items: []item{{entries: []*layer.Entry{file}}}}
+	sel.meter(r).countIn(sel)
 	f, err := file.Open()
 	if err != nil {
 		t.Fatal(err)
