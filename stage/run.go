@@ -1,21 +1,15 @@
 package stage
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
-	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/storage/cache"
@@ -273,180 +267,4 @@ func mountRoot(ctx context.Context, active *snapshot.Active, spec *sandbox.Spec)
 	}
 	spec.RootFS, err = active.Mount(ctx)
 	return undo, err
-}
-
-// spec describes the sandbox of the command.
-func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec, error) {
-	user, err := lookupUser(active.Parent(), st.Config.Config.User)
-	if err != nil {
-		return sandbox.Spec{}, err
-	}
-	id := newID()
-	s := sandbox.Spec{
-		ID:       id,
-		Args:     in.Args,
-		Env:      withProxy(homeEnv(st.Env(), user.Home), r.Settings.Proxy),
-		Cwd:      workdir(st),
-		UID:      uint32(user.Uid),
-		GID:      uint32(user.Gid),
-		Hostname: cmp.Or(r.Settings.Hostname, hostname),
-		Ulimits:  r.Settings.Ulimits,
-		ShmSize:  r.Settings.ShmSize,
-		Network:  in.network(r),
-		CapAdd:   r.Settings.CapAdd,
-		CapDrop:  r.Settings.CapDrop,
-		Insecure: in.Insecure,
-		Security: r.Settings.Security,
-		Limits:   r.Settings.Limits,
-		StateDir: filepath.Join(r.Settings.StateDir, id),
-	}
-	s.Groups = Groups(user)
-	return s, os.MkdirAll(s.StateDir, 0o700)
-}
-
-// showScript puts a here-document that is a program into the sandbox.
-func (in Run) showScript(s *sandbox.Spec) error {
-	if in.Script == nil {
-		return nil
-	}
-	file := filepath.Join(s.StateDir, "script")
-	if err := os.WriteFile(file, in.Script.Data, 0o600); err != nil {
-		return err
-	}
-	s.Mounts = append(s.Mounts, sandbox.Mount{
-		Type: "bind", Source: file, Destination: in.Script.Path, Options: []string{"bind", "ro"},
-	})
-	return os.Chmod(file, os.FileMode(in.Script.Mode))
-}
-
-// connect gives the sandbox its network, and the function that gives it back.
-func (in Run) connect(ctx context.Context, r *Runner, s *sandbox.Spec) (func() error, error) {
-	release := func() error { return nil }
-	var n network.Network
-	switch s.Network {
-	case network.ModePrivate:
-		acquire := r.Networks.Acquire
-		if len(s.CapAdd) > 0 || s.Insecure {
-			acquire = r.Networks.AcquireFresh
-		}
-		ns, err := acquire(ctx)
-		if err != nil {
-			return nil, err
-		}
-		release = func() error { return r.Networks.Release(ns) }
-		n = ns.Network()
-	case network.ModeNone:
-		n = network.ForNone()
-	default:
-		n = network.ForHost(r.Settings.DNS)
-	}
-	s.NetNS, s.ResolvConf = n.NSPath, n.Resolv
-	if s.ResolvConf == nil {
-		s.ResolvConf = []byte{}
-	}
-	s.Hosts = sandbox.HostsFile(s.Hostname, n.HostsIP, r.Settings.AddHosts)
-	return release, nil
-}
-
-// homeEnv is the environment of a command that the config and the arguments
-// give, with HOME.
-func homeEnv(env []string, home string) []string {
-	if _, set := lookupEnv(env, "HOME"); !set {
-		env = append(env, "HOME="+home)
-	}
-	return env
-}
-
-// withProxy adds the proxies that env doesn't set itself.
-func withProxy(env, proxy []string) []string {
-	for _, kv := range proxy {
-		name, _, _ := strings.Cut(kv, "=")
-		if _, set := lookupEnv(env, name); !set {
-			env = append(env, kv)
-		}
-	}
-	return env
-}
-
-// hostname is what a RUN sees as its host's name where nobody names one; it is the
-// same in all builds, so that what prints it gives the same layer.
-const hostname = "builder"
-
-// DefaultPath is the PATH of images that set none, as docker has it.
-const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-func newID() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:])
-	return hex.EncodeToString(b[:])
-}
-
-// logHint is the line by which an error's tail of the output leads to all of it.
-func logHint(result snapshot.Key) string {
-	return fmt.Sprintf("builder logs %.12s    # prints the whole output of the step", result.Encoded())
-}
-
-// exitError tells how a command failed. The process that runs the build ends
-// with the command's own code.
-func exitError(exit sandbox.Exit, result snapshot.Key, tail []string) error {
-	e := &fault.Error{
-		Code:   exit.Code,
-		Detail: tail,
-		Remedy: logHint(result),
-	}
-	switch {
-	case exit.OOM != nil:
-		what := "the command was killed"
-		if exit.Signal == 0 {
-			what = "one of the command's processes was killed"
-		}
-		e.Err = fmt.Errorf("%s (exit code %d) by the kernel's out-of-memory killer: %s", what, exit.Code, describeOOM(exit.OOM))
-		more := "give the build more memory"
-		if exit.OOM.Asked {
-			more = "raise the limit (--memory)"
-		}
-		e.Remedy = more + ", or let the step use less (fewer parallel jobs)\n" + e.Remedy
-	case exit.Signal != 0 && exit.OOMUnknown:
-		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); whether by the kernel's out-of-memory killer is unknown, since no memory cgroup can be read here", exit.Signal, exit.Code)
-		e.Remedy = "sudo dmesg | tail    # tells whether it was for want of memory\n" + e.Remedy
-	case exit.Signal != 0:
-		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); not by the kernel's out-of-memory killer, as far as its cgroup tells", exit.Signal, exit.Code)
-	default:
-		e.Err = fmt.Errorf("the command ended with exit code %d", exit.Code)
-	}
-	return e
-}
-
-// withoutNetwork makes an error of a network that broke while the command ran.
-// A command may take that for an answer, and its result must not be kept.
-func withoutNetwork(broken, err error, result snapshot.Key) error {
-	if err != nil {
-		return &fault.Error{
-			Err:  fmt.Errorf("%w; its network had broken down: %w", err, broken),
-			Code: fault.Code(err), Detail: fault.Detail(err),
-			Remedy: fault.Remedy(broken) + "\n" + fault.Remedy(err),
-		}
-	}
-	return fault.New(fault.Remedy(broken)+"\n"+logHint(result),
-		"the command's network broke down, so that what it made isn't kept: %w", broken)
-}
-
-// fuseError tells that the tree's file system broke down under the command.
-func fuseError(err error, result snapshot.Key, tail []string) error {
-	return &fault.Error{
-		Err:    fmt.Errorf("fuse-overlayfs has ended while the command ran: %w", err),
-		Detail: tail,
-		Remedy: "sudo dmesg | tail    # tells whether the kernel killed it for want of memory\n" + logHint(result),
-	}
-}
-
-func describeOOM(o *sandbox.OOM) string {
-	text := "cgroup " + o.Cgroup
-	if o.Limit > 0 {
-		text += ", limit " + units.BytesSize(float64(o.Limit))
-	}
-	if o.Peak > 0 {
-		text += ", peak " + units.BytesSize(float64(o.Peak))
-	}
-	return text
 }

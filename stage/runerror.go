@@ -1,0 +1,81 @@
+package stage
+
+import (
+	"fmt"
+
+	"github.com/docker/go-units"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// logHint is the line by which an error's tail of the output leads to all of it.
+func logHint(result snapshot.Key) string {
+	return fmt.Sprintf("builder logs %.12s    # prints the whole output of the step", result.Encoded())
+}
+
+// exitError tells how a command failed. The process that runs the build ends
+// with the command's own code.
+func exitError(exit sandbox.Exit, result snapshot.Key, tail []string) error {
+	e := &fault.Error{
+		Code:   exit.Code,
+		Detail: tail,
+		Remedy: logHint(result),
+	}
+	switch {
+	case exit.OOM != nil:
+		what := "the command was killed"
+		if exit.Signal == 0 {
+			what = "one of the command's processes was killed"
+		}
+		e.Err = fmt.Errorf("%s (exit code %d) by the kernel's out-of-memory killer: %s", what, exit.Code, describeOOM(exit.OOM))
+		more := "give the build more memory"
+		if exit.OOM.Asked {
+			more = "raise the limit (--memory)"
+		}
+		e.Remedy = more + ", or let the step use less (fewer parallel jobs)\n" + e.Remedy
+	case exit.Signal != 0 && exit.OOMUnknown:
+		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); whether by the kernel's out-of-memory killer is unknown, since no memory cgroup can be read here", exit.Signal, exit.Code)
+		e.Remedy = "sudo dmesg | tail    # tells whether it was for want of memory\n" + e.Remedy
+	case exit.Signal != 0:
+		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); not by the kernel's out-of-memory killer, as far as its cgroup tells", exit.Signal, exit.Code)
+	default:
+		e.Err = fmt.Errorf("the command ended with exit code %d", exit.Code)
+	}
+	return e
+}
+
+// withoutNetwork makes an error of a network that broke while the command ran.
+// A command may take that for an answer, and its result must not be kept.
+func withoutNetwork(broken, err error, result snapshot.Key) error {
+	if err != nil {
+		return &fault.Error{
+			Err:  fmt.Errorf("%w; its network had broken down: %w", err, broken),
+			Code: fault.Code(err), Detail: fault.Detail(err),
+			Remedy: fault.Remedy(broken) + "\n" + fault.Remedy(err),
+		}
+	}
+	return fault.New(fault.Remedy(broken)+"\n"+logHint(result),
+		"the command's network broke down, so that what it made isn't kept: %w", broken)
+}
+
+// fuseError tells that the tree's file system broke down under the command.
+func fuseError(err error, result snapshot.Key, tail []string) error {
+	return &fault.Error{
+		Err:    fmt.Errorf("fuse-overlayfs has ended while the command ran: %w", err),
+		Detail: tail,
+		Remedy: "sudo dmesg | tail    # tells whether the kernel killed it for want of memory\n" + logHint(result),
+	}
+}
+
+func describeOOM(o *sandbox.OOM) string {
+	text := "cgroup " + o.Cgroup
+	if o.Limit > 0 {
+		text += ", limit " + units.BytesSize(float64(o.Limit))
+	}
+	if o.Peak > 0 {
+		text += ", peak " + units.BytesSize(float64(o.Peak))
+	}
+	return text
+}
