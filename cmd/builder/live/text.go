@@ -50,12 +50,27 @@ func reorders(r rune) bool {
 	return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
 }
 
-// clip cuts a text to what fits into so many cells.
+// clip cuts a text without escape sequences to what fits into so many cells.
+// (ansi.TruncateWc measures whole clusters before it counts characters, and lets
+// pass what is wider than it should be.)
 func (s Style) clip(text string, width int) string {
 	if width <= 0 {
 		return ""
 	}
-	return ansi.TruncateWc(text, width, s.signs().more)
+	if ansi.StringWidthWc(text) <= width {
+		return text
+	}
+	more := s.signs().more
+	room := width - ansi.StringWidthWc(more)
+	if room < 0 {
+		return ""
+	}
+	for i, r := range text {
+		if room -= ansi.StringWidthWc(string(r)); room < 0 {
+			return text[:i] + more
+		}
+	}
+	return text
 }
 
 // spread puts one text at the left and one at the right of a line; the right

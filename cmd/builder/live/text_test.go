@@ -46,6 +46,9 @@ func TestClipCountsCells(t *testing.T) {
 		{"日本語", 4, "日…"},
 		{"e\u0301e\u0301e\u0301", 2, "e\u0301…"},
 		{"abc", 0, ""},
+		{"abc", 1, "…"},
+		// A vowel point has a cell of its own, or none with the letter before it.
+		{"Jֹ", 1, "…"},
 	} {
 		if got := s.clip(test.text, test.width); got != test.want {
 			t.Errorf("%q in %d cells is %q, not %q", test.text, test.width, got, test.want)
@@ -55,6 +58,7 @@ func TestClipCountsCells(t *testing.T) {
 
 func FuzzTame(f *testing.F) {
 	f.Add("\x1b[31mred\x1b[0m\r\t日")
+	f.Add("ABCDEFGHIJ\u05b9")
 	f.Fuzz(func(t *testing.T, line string) {
 		got := tame(line)
 		if !utf8.ValidString(got) || strings.ContainsAny(got, "\x1b\r\n\t\x00\u009b") {
