@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage/gc"
 )
@@ -167,12 +168,12 @@ func printCache(w io.Writer, entries []cacheEntry, total int64) error {
 	rows := [][]string{{"ID", "LAST USED", "SIZE", "INSTRUCTION"}}
 	now := time.Now()
 	for _, e := range entries {
-		rows = append(rows, []string{e.ID, ago(e.Used, now), size(e.Size) + e.notes(), e.text()})
+		rows = append(rows, []string{e.ID, format.Ago(e.Used, now), format.Size(e.Size) + e.notes(), e.text()})
 	}
-	if err := table(w, rows); err != nil {
+	if err := format.Rows(w, rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "Only the cache holds %s.\n", size(total))
+	_, err := fmt.Fprintf(w, "Only the cache holds %s.\n", format.Size(total))
 	return err
 }
 

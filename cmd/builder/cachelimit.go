@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -67,6 +68,6 @@ func boundCache(c *cli.Context, store *storage.Store, made []snapshot.Key) {
 		slog.Warn("the cache couldn't be kept within its limit", "error", err)
 	}
 	if len(p.Entries) > 0 {
-		slog.Info("the cache was kept within its limit", "entries", len(p.Entries), "freed", size(p.Bytes))
+		slog.Info("the cache was kept within its limit", "entries", len(p.Entries), "freed", format.Size(p.Bytes))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	units "github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage/gc"
 )
@@ -156,9 +157,9 @@ func printPruned(c *cli.Context) func(gc.Pruned, error) error {
 				return err
 			}
 		}
-		text := "Total reclaimed space: " + size(p.Bytes-p.Later)
+		text := "Total reclaimed space: " + format.Size(p.Bytes-p.Later)
 		if p.Later > 0 {
-			text += fmt.Sprintf(" (%s more when no other command uses the store)", size(p.Later))
+			text += fmt.Sprintf(" (%s more when no other command uses the store)", format.Size(p.Later))
 		}
 		_, err = fmt.Fprintln(c.App.Writer, text)
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/network"
@@ -134,7 +135,7 @@ func (o containerOptions) config(img layout.Image, image layout.RunConfig, tree 
 		spec.Cwd = path.Clean(o.workdir)
 	}
 	if spec.Hostname == "" {
-		spec.Hostname = id[:shortLen]
+		spec.Hostname = id[:format.ShortLen]
 	}
 	defaults := []string{"PATH=" + stage.DefaultPath, "HOSTNAME=" + spec.Hostname, "HOME=" + account.Home}
 	spec.Env = mergeEnv(defaults, image.Env, o.env)

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -217,7 +218,7 @@ func debugList(c *cli.Context) error {
 		steps := make([]failedStep, len(all))
 		for i, f := range all {
 			steps[i] = failedStep{
-				shortID(f.Key), f.Key, f.Failed, f.Place, f.Dockerfile, f.Context, f.Target, f.Stage, f.Instruction, f.ExitCode, f.Cause,
+				format.ShortID(f.Key), f.Key, f.Failed, f.Place, f.Dockerfile, f.Context, f.Target, f.Stage, f.Instruction, f.ExitCode, f.Cause,
 			}
 		}
 		switch {
@@ -243,9 +244,9 @@ func printFailed(w io.Writer, steps []failedStep) error {
 		if target == "" {
 			target = "-"
 		}
-		rows = append(rows, []string{s.ID, ago(s.Failed, now), s.Place, target, fmt.Sprint(s.ExitCode), oneLine(s.Instruction)})
+		rows = append(rows, []string{s.ID, format.Ago(s.Failed, now), s.Place, target, fmt.Sprint(s.ExitCode), oneLine(s.Instruction)})
 	}
-	return table(w, rows)
+	return format.Rows(w, rows)
 }
 
 func debugRemove(c *cli.Context) error {
@@ -274,7 +275,7 @@ func debugRemove(c *cli.Context) error {
 			if err := store.Cache().RemoveFailure(f.Key); err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintln(c.App.Writer, shortID(f.Key)); err != nil {
+			if _, err := fmt.Fprintln(c.App.Writer, format.ShortID(f.Key)); err != nil {
 				return err
 			}
 		}
@@ -296,6 +297,6 @@ func completeFailures(c *cli.Context) {
 		return
 	}
 	for _, f := range failures {
-		_, _ = fmt.Fprintln(c.App.Writer, shortID(f.Key))
+		_, _ = fmt.Fprintln(c.App.Writer, format.ShortID(f.Key))
 	}
 }

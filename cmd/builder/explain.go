@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/stage"
 )
 
@@ -146,7 +147,7 @@ func shortDigest(text string) string {
 	if d.Validate() != nil {
 		return "nothing"
 	}
-	return shortID(d)
+	return format.ShortID(d)
 }
 
 // oneLine cuts a text to what fits on a line, and takes from it what would steer

@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
@@ -44,7 +45,7 @@ func images(c *cli.Context) error {
 			list = slices.DeleteFunc(list, func(i layout.Image) bool { return !named(i, name) })
 		}
 		slices.SortStableFunc(list, func(a, b layout.Image) int { return b.Created.Compare(a.Created) })
-		id := shortID
+		id := format.ShortID
 		if c.Bool("no-trunc") {
 			id = digest.Digest.String
 		}
@@ -57,7 +58,7 @@ func images(c *cli.Context) error {
 			}
 			return nil
 		}
-		return table(c.App.Writer, rows)
+		return format.Rows(c.App.Writer, rows)
 	})
 }
 
@@ -72,7 +73,7 @@ func imageRows(list []layout.Image, id func(digest.Digest) string, now time.Time
 	rows := [][]string{{"REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"}}
 	for _, i := range list {
 		repository, tag := splitName(layout.Familiar(i.Name))
-		rows = append(rows, []string{repository, tag, id(i.ID), ago(i.Created, now), size(i.Size)})
+		rows = append(rows, []string{repository, tag, id(i.ID), format.Ago(i.Created, now), format.Size(i.Size)})
 	}
 	return rows
 }

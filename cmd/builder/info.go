@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/network"
@@ -26,12 +27,13 @@ func versionCommand() *cli.Command {
 		Category: categoryMachine,
 		Usage:    "Tell the version",
 		Action: func(c *cli.Context) error {
-			return table(c.App.Writer, [][]string{
+			return format.Rows(c.App.Writer, [][]string{
 				{"Version:", version},
 				{"Commit:", commit},
 				{"Go version:", runtime.Version()},
 				{"OS/Arch:", runtime.GOOS + "/" + runtime.GOARCH},
 			})
+
 		},
 	}
 }

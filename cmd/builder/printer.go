@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/stage"
 )
 
@@ -32,7 +33,7 @@ func (p *plainDisplay) Report(e build.Event) {
 	case stage.Started:
 		p.step(e.Step, "Step %d/%d : %s", e.N, e.Total, printable(e.Text))
 	case stage.Running:
-		p.step(e.Step, " ---> Running in %.*s", shortLen, e.ID)
+		p.step(e.Step, " ---> Running in %.*s", format.ShortLen, e.ID)
 	case stage.Output:
 		p.step(e.Step, "%s", e.Line)
 	case stage.Missed:
@@ -40,11 +41,11 @@ func (p *plainDisplay) Report(e build.Event) {
 	case stage.Cached:
 		p.step(e.Step, " ---> Using cache")
 	case stage.Done:
-		p.step(e.Step, " ---> %.*s", shortLen, e.ID)
+		p.step(e.Step, " ---> %.*s", format.ShortLen, e.ID)
 	case stage.Warning:
 		p.step(e.Step, " ---> [Warning] %s", printable(e.Text))
 	case build.Built:
-		p.line(p.out, "Successfully built %s", shortID(e.ID))
+		p.line(p.out, "Successfully built %s", format.ShortID(e.ID))
 	case build.Tagged:
 		p.line(p.out, "Successfully tagged %s", e.Name)
 	case build.Fetching:

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/cmd/builder/live"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/stage"
@@ -140,7 +141,7 @@ func (t *liveTransfer) report(e transport.Event) {
 		return
 	}
 	t.view.Update(func(m *live.Model, now time.Time) {
-		m.Transfer(now, t.key(), shortID(e.Digest), e.Offset, e.Size, e.Kind == transport.Done)
+		m.Transfer(now, t.key(), format.ShortID(e.Digest), e.Offset, e.Size, e.Kind == transport.Done)
 	})
 }
 

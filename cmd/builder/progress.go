@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/cmd/builder/live"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage"
@@ -205,9 +206,9 @@ func (p *progress) summary(store *storage.Store, names []string, r build.Result)
 		if len(names) > 0 {
 			parts[0] += " " + strings.Join(familiar(names), ", ")
 		}
-		parts[0] += " " + shortID(r.ID)
+		parts[0] += " " + format.ShortID(r.ID)
 		if img, err := store.Layout().Find(r.ID.String()); err == nil {
-			parts = append(parts, size(img.Size))
+			parts = append(parts, format.Size(img.Size))
 		}
 	}
 	if r.Steps > 0 {

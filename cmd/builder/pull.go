@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
@@ -221,7 +222,7 @@ func (l *blobLines) report(e transport.Event) {
 	}
 	l.told[e.Digest] = e.Kind
 	l.begin()
-	l.print("%s: %s", shortID(e.Digest), word)
+	l.print("%s: %s", format.ShortID(e.Digest), word)
 }
 
 // arrived prints docker's last lines of a pull.

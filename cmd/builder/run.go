@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/network"
@@ -174,7 +175,7 @@ func tellPorts(w io.Writer, asked, given []network.Port) {
 func outOfMemory(exit sandbox.Exit) error {
 	limit := ""
 	if exit.OOM.Limit > 0 {
-		limit = ", whose limit is " + size(exit.OOM.Limit)
+		limit = ", whose limit is " + format.Size(exit.OOM.Limit)
 	}
 	return &fault.Error{
 		Err:    fmt.Errorf("the program was ended by the kernel's out-of-memory killer in cgroup %s%s", exit.OOM.Cgroup, limit),

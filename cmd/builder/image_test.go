@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/storage/layout"
 )
 
@@ -28,7 +29,7 @@ localhost:5000/app      <none>    0123456789ab   Less than a second ago   999B
 <none>                  <none>    0123456789ab   N/A                      0B
 `
 	var out bytes.Buffer
-	if err := table(&out, imageRows(list, shortID, now)); err != nil {
+	if err := format.Rows(&out, imageRows(list, format.ShortID, now)); err != nil {
 		t.Fatal(err)
 	}
 	if out.String() != want {

@@ -1,0 +1,31 @@
+package format
+
+import (
+	"time"
+
+	units "github.com/docker/go-units"
+	"github.com/opencontainers/go-digest"
+)
+
+// ShortLen is the number of an id's digits that docker shows.
+const ShortLen = 12
+
+// ShortID gives the first digits of an id.
+func ShortID(id digest.Digest) string {
+	hex := id.Encoded()
+	return hex[:min(ShortLen, len(hex))]
+}
+
+// Size is bytes in docker's decimal units, to three digits: 279MB.
+func Size(bytes int64) string {
+	return units.HumanSizeWithPrecision(float64(bytes), 3)
+}
+
+// Ago is the time since t in docker's words: "23 minutes ago". The zero time
+// is none.
+func Ago(t, now time.Time) string {
+	if t.IsZero() {
+		return "N/A"
+	}
+	return units.HumanDuration(now.Sub(t)) + " ago"
+}
