@@ -33,7 +33,6 @@ func versionCommand() *cli.Command {
 				{"Go version:", runtime.Version()},
 				{"OS/Arch:", runtime.GOOS + "/" + runtime.GOARCH},
 			})
-
 		},
 	}
 }
