@@ -17,6 +17,8 @@ const (
 	categoryBuild   = "Build and run"
 	categoryImages  = "Images"
 	categoryMachine = "Machine"
+	// categoryMore is of commands that the first screen only names.
+	categoryMore = "More"
 )
 
 // newApp makes the command line. Commands print their results to stdout.
@@ -32,6 +34,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
+			imageCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,

@@ -14,7 +14,7 @@ import (
 func completionCommand() *cli.Command {
 	c := &cli.Command{
 		Name:     "completion",
-		Category: categoryMachine,
+		Category: categoryMore,
 		Usage:    "Print the completion of a shell: bash, zsh or fish",
 		Description: `
 bash:  builder completion bash > ~/.local/share/bash-completion/completions/builder

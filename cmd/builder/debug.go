@@ -25,7 +25,7 @@ import (
 func debugCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "debug",
-		Category:  categoryBuild,
+		Category:  categoryMore,
 		Usage:     "Open a shell in a step that failed",
 		ArgsUsage: "[STEP] [-- COMMAND [ARGUMENT...]]",
 		Description: `

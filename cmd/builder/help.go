@@ -20,12 +20,35 @@ func appHelp(app *cli.App) string {
 			}
 		}
 	}
-	var flags []string
+	var more []string
+	for _, c := range app.Commands {
+		if c.Category == categoryMore {
+			more = append(more, c.Name)
+		}
+	}
+	writeWords(&b, categoryMore+":", more)
+	flags := make([]string, 0, len(app.Flags)+1)
 	for _, f := range app.Flags {
 		flags = append(flags, dashed(f.Names()[0]))
 	}
-	fmt.Fprintf(&b, "Options: %s\n", strings.Join(append(flags, "--version"), " "))
+	writeWords(&b, "Options:", append(flags, "--version"))
 	return b.String()
+}
+
+// screenWidth is that of a terminal which nobody has made wider.
+const screenWidth = 80
+
+// writeWords writes words behind a heading, on as many lines as they need.
+func writeWords(b *strings.Builder, heading string, words []string) {
+	line := heading
+	for _, word := range words {
+		if len(line)+1+len(word) > screenWidth {
+			fmt.Fprintln(b, line)
+			line = " "
+		}
+		line += " " + word
+	}
+	fmt.Fprintln(b, line)
 }
 
 // commandHelp is what --help prints for a command.

@@ -24,7 +24,7 @@ import (
 func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:     "version",
-		Category: categoryMachine,
+		Category: categoryMore,
 		Usage:    "Tell the version",
 		Action: func(c *cli.Context) error {
 			return format.Rows(c.App.Writer, [][]string{

@@ -10,7 +10,7 @@ import (
 func unshareCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "unshare",
-		Category:  categoryBuild,
+		Category:  categoryMore,
 		Usage:     "Run a command as root of builder's user namespace",
 		ArgsUsage: "[COMMAND [ARGUMENT...]]",
 		Description: `
