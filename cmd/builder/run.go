@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/cmd/builder/format"
+	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/network"
@@ -75,6 +76,9 @@ func runImage(c *cli.Context) error {
 		return err
 	}
 	_, err = presentImage(c, store, o.image)
+	if errors.Is(err, build.ErrNamespace) {
+		err = nil // it is made inside
+	}
 	if err := errors.Join(err, store.Sweep(c.Context, false), store.Close()); err != nil {
 		return err
 	}
