@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -176,36 +176,29 @@ func (e Env) hasTree(tree snapshot.Key) bool {
 	return err == nil && len(rec.Trees) > 0
 }
 
-// Intermediate is an image that a build went through: what one instruction of a
-// stage left, where the stage became an image that is in the store.
-type Intermediate struct {
-	// ID is the step's.
-	ID digest.Digest
-	// Of is the id of the image that the stage became.
-	Of      digest.Digest
-	Created time.Time
-	// Size is what the layers take unpacked, as far as that is known.
-	Size int64
-	// Config is that of the image; it is not to be changed.
-	Config *layout.ImageConfig
-}
-
-// Intermediates gives those of the images with these ids, each once. What can't be
-// made any more is left out.
-func Intermediates(env Env, images map[digest.Digest]bool) ([]Intermediate, error) {
+// Intermediates gives the images that builds went through: one for each
+// instruction of the stage that became one of images, but for the last, and each
+// once. Their ids are the steps'. Those of which something is gone are left out;
+// and their sizes are as far as they are known. Of one image the latest come first.
+func Intermediates(env Env, images []layout.Image) ([]layout.Image, error) {
+	here := map[digest.Digest]bool{}
+	for _, img := range images {
+		here[img.ID] = true
+	}
 	s := &surveyor{env: env, layers: map[snapshot.Key]surveyed{}, seen: map[digest.Digest]bool{}}
-	var all []Intermediate
-	for st, err := range env.Store.Cache().Stages() {
+	var all []layout.Image
+	for kept, err := range env.Store.Cache().Stages() {
 		if err != nil {
 			return nil, err
 		}
-		if !images[st.Image] {
+		if !here[kept.Image] || len(kept.Steps) == 0 {
 			continue
 		}
-		found, err := s.stage(st)
+		found, err := s.stage(kept)
 		if err != nil {
 			return nil, err
 		}
+		slices.Reverse(found)
 		all = append(all, found...)
 	}
 	return all, nil
@@ -225,8 +218,8 @@ type surveyed struct {
 
 // stage gives the intermediate images of a stage: all steps but the last, which is
 // the image itself.
-func (s *surveyor) stage(kept *cache.Stage) ([]Intermediate, error) {
-	var found []Intermediate
+func (s *surveyor) stage(kept *cache.Stage) ([]layout.Image, error) {
+	var found []layout.Image
 	last := kept.Steps[len(kept.Steps)-1].ID
 	for n, step := range kept.Steps[:len(kept.Steps)-1] {
 		if step.ID == last || step.ID == kept.Steps[n+1].ID || s.seen[step.ID] {
@@ -241,11 +234,7 @@ func (s *surveyor) stage(kept *cache.Stage) ([]Intermediate, error) {
 			break
 		}
 		s.seen[step.ID] = true
-		img := Intermediate{ID: step.ID, Of: kept.Image, Size: size, Config: st.Config}
-		if st.Config.Created != nil {
-			img.Created = *st.Config.Created
-		}
-		found = append(found, img)
+		found = append(found, layout.Unwritten(step.ID, step.Created, size, st.Config))
 	}
 	return found, nil
 }

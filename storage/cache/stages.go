@@ -28,8 +28,6 @@ type Stage struct {
 	// Image is the id of the image that the stage became, "" where it became
 	// none: another stage was the target, or the build failed.
 	Image Key `json:"image,omitempty"`
-	// Walked is when a build first came to this.
-	Walked time.Time `json:"walked"`
 	// Config is that of the image after FROM, without layers and history.
 	Config  json.RawMessage `json:"config"`
 	Layers  []StageLayer    `json:"layers,omitempty"`
@@ -42,6 +40,8 @@ type Stage struct {
 type StageStep struct {
 	// ID is the step's id: 12 digits of it are shown.
 	ID Key `json:"id"`
+	// Created is when the step was first done.
+	Created time.Time `json:"created"`
 	// Config is the whole config where the instruction has changed it.
 	Config  json.RawMessage `json:"config,omitempty"`
 	Layer   *StageLayer     `json:"layer,omitempty"`
