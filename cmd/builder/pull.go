@@ -146,15 +146,8 @@ func pullFor(ctx context.Context, c *cli.Context, store *storage.Store, name str
 
 // transportOptions reads registryFlags.
 func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, error) {
-	o := transport.Options{
-		Layout:   store.Layout(),
-		AuthFile: c.String("authfile"),
-		Creds:    c.String("creds"),
-	}
-	if c.IsSet("tls-verify") {
-		verify := c.Bool("tls-verify")
-		o.TLSVerify = &verify
-	}
+	o := registryOptions(c)
+	o.Layout = store.Layout()
 	session, err := store.Session()
 	if err != nil {
 		return o, err
@@ -162,6 +155,16 @@ func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, 
 	o.Session = session.ID
 	o.TempDir, err = session.TempDir()
 	return o, err
+}
+
+// registryOptions reads them where there is no store.
+func registryOptions(c *cli.Context) transport.Options {
+	o := transport.Options{AuthFile: c.String("authfile"), Creds: c.String("creds")}
+	if c.IsSet("tls-verify") {
+		verify := c.Bool("tls-verify")
+		o.TLSVerify = &verify
+	}
+	return o
 }
 
 // pullHeading is docker's "latest: Pulling from library/ubuntu".
