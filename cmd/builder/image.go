@@ -42,7 +42,7 @@ func tagCommand() *cli.Command {
 				return usageError(c.Command.HelpName, "%s takes an image and its new name", c.Command.HelpName)
 			}
 			return withStore(c, func(store *storage.Store) error {
-				return store.Layout().Tag(c.Context, c.Args().Get(0), c.Args().Get(1))
+				return tagImage(c, store, c.Args().Get(0), c.Args().Get(1))
 			})
 		},
 		BashComplete: completeImages,
