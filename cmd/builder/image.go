@@ -27,8 +27,7 @@ func imagesCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print ids only"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "print whole ids"},
 		}, laterBools("all", "a", "digests", "tree"), later("filter", "f", "format")),
-		Action:       images,
-		BashComplete: completeImages,
+		Action: images,
 	}
 }
 
@@ -109,7 +108,6 @@ func tagCommand() *cli.Command {
 				return store.Layout().Tag(c.Context, c.Args().Get(0), c.Args().Get(1))
 			})
 		},
-		BashComplete: completeImages,
 	}
 }
 
@@ -122,8 +120,7 @@ func rmiCommand() *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "take all names of an image"},
 		}, laterBools("no-prune", "all", "a", "prune", "p")),
-		Action:       rmi,
-		BashComplete: completeImages,
+		Action: rmi,
 	}
 }
 

@@ -46,9 +46,8 @@ func runCommand() *cli.Command {
 				"pids-limit", "label", "l", "label-file", "cidfile", "pull", "platform", "log-driver", "log-opt", "attach",
 				"a", "detach-keys", "sig-proxy", "device", "group-add", "userns", "ipc", "pid", "uts", "cgroupns", "cgroup-parent",
 				"network-alias", "expose", "link", "ip", "mac-address", "gpus", "sysctl", "health-cmd")),
-		HideHelp:     true,
-		Action:       runImage,
-		BashComplete: completeImages,
+		HideHelp: true,
+		Action:   runImage,
 	}
 }
 
