@@ -47,7 +47,7 @@ func (pullFlag) TakesValue() bool { return false }
 func pullPolicyFlag() cli.Flag {
 	policy := pullMissing
 	return pullFlag{&cli.GenericFlag{
-		Name: "pull", Value: &policy, Usage: "ask for newer base images; =POLICY: always, newer, missing, never",
+		Name: "pull", Value: &policy, Usage: "ask for newer bases; =POLICY: always, newer, missing, never",
 	}}
 }
 
