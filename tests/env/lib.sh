@@ -10,7 +10,7 @@ BASE_PACKAGES="mmdebstrap busybox-static"
 TEST_PACKAGES="git openssh-client runc slirp4netns skopeo umoci podman docker-registry procps strace
 	tar gzip bzip2 xz-utils zstd curl attr libcap2-bin mandoc zsh fish"
 # What the benchmarks compare with.
-BENCH_PACKAGES="buildah runc slirp4netns pigz tar curl"
+BENCH_PACKAGES="buildah runc slirp4netns pigz tar curl skopeo umoci podman docker-registry"
 
 # The user who runs the product when the caller is root, and his home, which is
 # on a real disk: a container image builder's files don't belong on a tmpfs. Runs
