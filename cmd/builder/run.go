@@ -10,8 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/network"
@@ -47,9 +47,8 @@ func runCommand() *cli.Command {
 				"pids-limit", "label", "l", "label-file", "cidfile", "pull", "platform", "log-driver", "log-opt", "attach",
 				"a", "detach-keys", "sig-proxy", "device", "group-add", "userns", "ipc", "pid", "uts", "cgroupns", "cgroup-parent",
 				"network-alias", "expose", "link", "ip", "mac-address", "gpus", "sysctl", "health-cmd")),
-		HideHelp:     true,
-		Action:       runImage,
-		BashComplete: completeImages,
+		HideHelp: true,
+		Action:   runImage,
 	}
 }
 
