@@ -42,10 +42,9 @@ func tagCommand() *cli.Command {
 				return usageError(c.Command.HelpName, "%s takes an image and its new name", c.Command.HelpName)
 			}
 			return withStore(c, func(store *storage.Store) error {
-				return store.Layout().Tag(c.Context, c.Args().Get(0), c.Args().Get(1))
+				return tagImage(c, store, c.Args().Get(0), c.Args().Get(1))
 			})
 		},
-		BashComplete: completeImages,
 	}
 }
 
@@ -58,8 +57,7 @@ func rmiCommand() *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "take all names of an image"},
 		}, laterBools("no-prune", "all", "a", "prune", "p")),
-		Action:       rmi,
-		BashComplete: completeImages,
+		Action: rmi,
 	}
 }
 

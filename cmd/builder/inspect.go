@@ -22,7 +22,7 @@ func inspectCommand() *cli.Command {
 		Name:      "inspect",
 		Category:  categoryMore,
 		Usage:     "Tell all about images",
-		ArgsUsage: "NAME|ID [NAME|ID...]",
+		ArgsUsage: "IMAGE...",
 		Flags: []cli.Flag{
 			inspectFormat(),
 			&cli.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "also the sizes of containers"},
@@ -36,7 +36,6 @@ func inspectCommand() *cli.Command {
 				return err
 			})
 		},
-		BashComplete: completeImages,
 	}
 }
 
@@ -44,13 +43,12 @@ func inspectImageCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
 		Usage:     "Tell all about images",
-		ArgsUsage: "IMAGE [IMAGE...]",
+		ArgsUsage: "IMAGE...",
 		Flags: []cli.Flag{
 			inspectFormat(),
 			&cli.StringFlag{Name: "platform", Usage: "the image for `OS/ARCH[/VARIANT]` of several"},
 		},
-		Action:       func(c *cli.Context) error { return inspectImages(c, func(err error) error { return err }) },
-		BashComplete: completeImages,
+		Action: func(c *cli.Context) error { return inspectImages(c, func(err error) error { return err }) },
 	}
 }
 
@@ -105,7 +103,7 @@ func inspectImages(c *cli.Context, words func(error) error) error {
 
 // inspectImage gives what docker tells of an image.
 func inspectImage(c *cli.Context, store *storage.Store, ref string) (*imageObject, error) {
-	img, err := inspected(c, store.Layout(), ref)
+	img, err := inspected(c, store, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -116,10 +114,10 @@ func inspectImage(c *cli.Context, store *storage.Store, ref string) (*imageObjec
 }
 
 // inspected finds an image, for the platform that is asked for.
-func inspected(c *cli.Context, l *layout.Layout, ref string) (layout.Image, error) {
-	text := c.String("platform")
-	if text == "" {
-		return l.Find(ref)
+func inspected(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
+	text, l := platformFlag(c), store.Layout()
+	if text == "" || isElsewhere(ref) {
+		return theImage(c, store, ref)
 	}
 	want, err := platform.Parse(text)
 	if err != nil {
