@@ -62,7 +62,7 @@ func findSteps(c *cache.Cache, ref string) ([]foundStep, error) {
 		return nil, layout.ErrUnknown
 	}
 	var found []foundStep
-	for s, err := range c.Stages() {
+	for s, err := range c.Stages(digits) {
 		if err != nil {
 			return nil, err
 		}
@@ -187,7 +187,7 @@ func Intermediates(env Env, images []layout.Image) ([]layout.Image, error) {
 	}
 	s := &surveyor{env: env, layers: map[snapshot.Key]surveyed{}, seen: map[digest.Digest]bool{}}
 	var all []layout.Image
-	for kept, err := range env.Store.Cache().Stages() {
+	for kept, err := range env.Store.Cache().Stages("") {
 		if err != nil {
 			return nil, err
 		}

@@ -163,8 +163,8 @@ func (t *trail) times(image digest.Digest, dated time.Time, epoch *time.Time) []
 		if m.history > 0 && t.st.History[m.history-1].Layer >= 0 && t.st.History[m.history-1].Created != nil {
 			times[i] = *t.st.History[m.history-1].Created
 		}
-		if times[i].After(next) {
-			times[i] = next
+		if !times[i].Before(next) {
+			times[i] = next.Add(-1)
 		}
 		next = times[i]
 		if epoch != nil {

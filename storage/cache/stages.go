@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -103,8 +102,9 @@ func (c *Cache) PutStage(name Key, s *Stage) error {
 }
 
 // Stages yields the stages that were walked, the last used first, or the error
-// that ends the search. Torn ones are passed over.
-func (c *Cache) Stages() iter.Seq2[*Stage, error] {
+// that ends the search. With digits it is only those that have a step whose id
+// begins so. Torn ones are passed over.
+func (c *Cache) Stages(digits string) iter.Seq2[*Stage, error] {
 	return func(yield func(*Stage, error) bool) {
 		type file struct {
 			path string
@@ -118,7 +118,7 @@ func (c *Cache) Stages() iter.Seq2[*Stage, error] {
 		}
 		slices.SortFunc(files, func(a, b file) int { return b.used.Compare(a.used) })
 		for _, f := range files {
-			s, err := readStage(f.path)
+			s, err := readStage(f.path, digits)
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}
@@ -129,24 +129,31 @@ func (c *Cache) Stages() iter.Seq2[*Stage, error] {
 	}
 }
 
-func readStage(path string) (*Stage, error) {
-	f, err := os.Open(path)
+func readStage(path, digits string) (*Stage, error) {
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	lines := json.NewDecoder(bufio.NewReader(f))
+	// Most of many needn't be decoded.
+	if digits != "" && !bytes.Contains(text, []byte(`{"id":"sha256:`+digits)) {
+		return nil, ErrNotFound
+	}
+	return decodeStage(text)
+}
+
+func decodeStage(text []byte) (*Stage, error) {
+	lines := json.NewDecoder(bytes.NewReader(text))
 	s := new(Stage)
 	if err := lines.Decode(s); err != nil {
-		return nil, fmt.Errorf("%s is unreadable: %w", path, ErrNotFound)
+		return nil, fmt.Errorf("the stage is unreadable: %w", ErrNotFound)
 	}
 	for lines.More() {
 		var step StageStep
 		if lines.Decode(&step) != nil || step.ID.Validate() != nil {
-			return nil, fmt.Errorf("%s is unreadable: %w", path, ErrNotFound)
+			return nil, fmt.Errorf("the stage is unreadable: %w", ErrNotFound)
 		}
 		s.Steps = append(s.Steps, step)
 	}

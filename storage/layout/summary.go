@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ type Repository struct {
 }
 
 // Summarize joins the names of each image: newest image first, and of one time by
-// name. Those without a name come last then, as they were given.
+// name.
 func Summarize(images []Image) []Summary {
 	at := make(map[digest.Digest]int, len(images))
 	summaries := make([]Summary, 0, len(images))
@@ -50,17 +51,8 @@ func Summarize(images []Image) []Summary {
 			s.sort()
 		}
 	}
-	slices.SortStableFunc(summaries, func(a, b Summary) int {
-		if c := b.Created.Compare(a.Created); c != 0 {
-			return c
-		}
-		if named := len(a.Repositories) > 0; named != (len(b.Repositories) > 0) {
-			if named {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.firstName(), b.firstName())
+	slices.SortFunc(summaries, func(a, b Summary) int {
+		return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.firstName(), b.firstName()), strings.Compare(string(a.ID), string(b.ID)))
 	})
 	return summaries
 }
