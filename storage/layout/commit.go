@@ -115,7 +115,7 @@ func (l *Layout) Tag(ctx context.Context, src, dst string) error {
 	}
 	img, err := l.findBeyond(src, err)
 	if err != nil {
-		return err
+		return asDocker(err)
 	}
 	return l.Commit(ctx, []string{dst}, img.Manifest, img.Index)
 }
