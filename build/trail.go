@@ -119,7 +119,7 @@ func (t *trail) record(image digest.Digest, dated time.Time, epoch *time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	s := &cache.Stage{Image: image, Config: config}
+	s := &cache.Stage{Image: image, Base: t.base.Key, Config: config}
 	for _, l := range t.base.Layers {
 		s.Layers = append(s.Layers, layerRecord(l))
 	}

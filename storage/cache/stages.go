@@ -27,6 +27,9 @@ type Stage struct {
 	// Image is the id of the image that the stage became, "" where it became
 	// none: another stage was the target, or the build failed.
 	Image Key `json:"image,omitempty"`
+	// Base is the id of the image that FROM names, or what the base stage or
+	// nothing has in its place.
+	Base Key `json:"base"`
 	// Config is that of the image after FROM, without layers and history.
 	Config  json.RawMessage `json:"config"`
 	Layers  []StageLayer    `json:"layers,omitempty"`
@@ -102,9 +105,21 @@ func (c *Cache) PutStage(name Key, s *Stage) error {
 }
 
 // Stages yields the stages that were walked, the last used first, or the error
-// that ends the search. With digits it is only those that have a step whose id
-// begins so. Torn ones are passed over.
-func (c *Cache) Stages(digits string) iter.Seq2[*Stage, error] {
+// that ends the search. Torn ones are passed over.
+func (c *Cache) Stages() iter.Seq2[*Stage, error] { return c.stages("") }
+
+// StagesOf are those that became the image with an id.
+func (c *Cache) StagesOf(image Key) iter.Seq2[*Stage, error] {
+	return c.stages(`{"image":"` + image.String() + `"`)
+}
+
+// StagesWith are those that have a step whose id begins with these digits.
+func (c *Cache) StagesWith(digits string) iter.Seq2[*Stage, error] {
+	return c.stages(`{"id":"sha256:` + digits)
+}
+
+// stages yields those whose record has a text: most of many needn't be decoded.
+func (c *Cache) stages(with string) iter.Seq2[*Stage, error] {
 	return func(yield func(*Stage, error) bool) {
 		type file struct {
 			path string
@@ -118,7 +133,7 @@ func (c *Cache) Stages(digits string) iter.Seq2[*Stage, error] {
 		}
 		slices.SortFunc(files, func(a, b file) int { return b.used.Compare(a.used) })
 		for _, f := range files {
-			s, err := readStage(f.path, digits)
+			s, err := readStage(f.path, with)
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}
@@ -129,7 +144,7 @@ func (c *Cache) Stages(digits string) iter.Seq2[*Stage, error] {
 	}
 }
 
-func readStage(path, digits string) (*Stage, error) {
+func readStage(path, with string) (*Stage, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
@@ -137,8 +152,7 @@ func readStage(path, digits string) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Most of many needn't be decoded.
-	if digits != "" && !bytes.Contains(text, []byte(`{"id":"sha256:`+digits)) {
+	if !bytes.Contains(text, []byte(with)) {
 		return nil, ErrNotFound
 	}
 	return decodeStage(text)

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"encoding/json"
+	"iter"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,7 +18,7 @@ func TestWalkedStagesAreKept(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	first, second := digest.FromString("first"), digest.FromString("second")
 	one := &Stage{
-		Image: digest.FromString("image"), Config: json.RawMessage(`{"os":"linux"}`),
+		Image: digest.FromString("image"), Base: digest.FromString("base"), Config: json.RawMessage(`{"os":"linux"}`),
 		Layers:  []StageLayer{{Tree: "sha256:t", DiffID: "sha256:d", Blob: &v1.Descriptor{Digest: "sha256:b", Size: 3}}},
 		History: []StageHistory{{History: v1.History{CreatedBy: "base"}, Layer: 0}},
 		Steps: []StageStep{
@@ -39,13 +40,16 @@ func TestWalkedStagesAreKept(t *testing.T) {
 		}
 	}
 	age(t, c, digest.FromString("other"), time.Hour/2)
-	if got := stages(t, c, ""); !reflect.DeepEqual(got, []*Stage{one, other}) {
+	if got := stages(t, c.Stages()); !reflect.DeepEqual(got, []*Stage{one, other}) {
 		t.Errorf("kept: %+v", got)
 	}
-	if got := stages(t, c, second.Encoded()[:6]); !reflect.DeepEqual(got, []*Stage{one}) {
+	if got := stages(t, c.StagesWith(second.Encoded()[:6])); !reflect.DeepEqual(got, []*Stage{one}) {
 		t.Errorf("with the second step: %+v", got)
 	}
-	if got := stages(t, c, digest.FromString("third").Encoded()); got != nil {
+	if got := stages(t, c.StagesOf(one.Image)); !reflect.DeepEqual(got, []*Stage{one}) {
+		t.Errorf("of the image: %+v", got)
+	}
+	if got := stages(t, c.StagesWith(digest.FromString("third").Encoded())); got != nil {
 		t.Errorf("with a step that isn't there: %+v", got)
 	}
 }
@@ -66,7 +70,7 @@ func TestTornStagesArePassedOver(t *testing.T) {
 		if err := os.WriteFile(path, text[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := stages(t, c, ""); got != nil {
+		if got := stages(t, c.Stages()); got != nil {
 			t.Errorf("cut after %d bytes: %+v", n, got)
 		}
 	}
@@ -94,10 +98,10 @@ func TestStagesThatNobodyUsesGo(t *testing.T) {
 	}
 }
 
-func stages(t *testing.T, c *Cache, digits string) []*Stage {
+func stages(t *testing.T, found iter.Seq2[*Stage, error]) []*Stage {
 	t.Helper()
 	var all []*Stage
-	for s, err := range c.Stages(digits) {
+	for s, err := range found {
 		if err != nil {
 			t.Fatal(err)
 		}
