@@ -1,6 +1,7 @@
 package format
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -65,5 +66,36 @@ func TestObjectsArePrinted(t *testing.T) {
 	}
 	if err := Objects(&strings.Builder{}, "{{.Missing}}", objects); err == nil {
 		t.Error("a missing member is printed")
+	}
+}
+
+func TestRowsAreAsATabwriterHasThem(t *testing.T) {
+	rows := [][]string{
+		{"REPOSITORY", "TAG", "SIZE"},
+		{"nginx", "latest", "1kB"},
+		{"quay.io/team/application", "ünïcödé-longer", "2kB"},
+		{"", "", ""},
+		{"alone"},
+		{"two", "cells"},
+	}
+	var got, want strings.Builder
+	if err := Rows(&got, rows[:4]); err != nil {
+		t.Fatal(err)
+	}
+	tw := newTable(&want)
+	for _, row := range rows[:4] {
+		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != want.String() {
+		t.Errorf("printed:\n%s\nnot:\n%s", &got, &want)
+	}
+	got.Reset()
+	if err := Rows(&got, [][]string{{"a\tb\nc", "d"}, {}, rows[4], rows[5]}); err != nil || got.String() != "a b c     d\n\nalone\ntwo       cells\n" {
+		t.Errorf("printed %q, %v", &got, err)
 	}
 }
