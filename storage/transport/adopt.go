@@ -138,7 +138,7 @@ func (a *adoption) blob(d v1.Descriptor) error {
 	defer f.Close()
 	got, err := a.to.PutBlob(a.ctx, f)
 	if err == nil && got.Digest != d.Digest {
-		err = errors.Join(fmt.Errorf("%w: %s", layout.ErrAbsent, d.Digest), a.to.NoteFree([]digest.Digest{got.Digest}))
+		err = errors.Join(fmt.Errorf("%w: %s", layout.ErrAbsent, d.Digest), a.to.NoteFree(layout.Free{Blobs: []digest.Digest{got.Digest}}))
 	}
 	return err
 }

@@ -55,6 +55,9 @@ func Push(ctx context.Context, img layout.Image, dest string, o Options) (digest
 		pushed, err = o.copyTo(ctx, img, r.ref, r.sys, true)
 		return err
 	})
+	if err == nil {
+		err = o.Layout.NotePushed(ctx, r.name, img.ID, pushed)
+	}
 	return pushed, o.explain(err, r)
 }
 
