@@ -88,7 +88,7 @@ func removeImages(c *cli.Context, store *storage.Store) (free layout.Free, faile
 	}
 	users := imageUsers(store)
 	for _, ref := range refs {
-		removed, err := store.Layout().Remove(c.Context, ref, layout.RemoveOptions{Force: force, Users: users})
+		removed, err := store.Layout().Remove(c.Context, ref, layout.RemoveOptions{Force: force, OnlyDangling: c.Bool("prune"), Users: users})
 		if c.Err() != nil {
 			return free, err
 		}

@@ -123,6 +123,7 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	cfg.Layer = active.Place()
 	if err := makeWorkdir(rootfs, cfg.Spec.Cwd); err != nil {
 		return err
 	}

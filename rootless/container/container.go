@@ -34,6 +34,7 @@ type Config struct {
 	Name      string         `json:"name,omitempty"`
 	Image     string         `json:"image,omitempty"`
 	ImageID   string         `json:"image_id,omitempty"`
+	Layer     string         `json:"layer,omitempty"` // what it changes, as the storage calls it
 	Spec      sandbox.Spec   `json:"spec"`
 	Ports     []network.Port `json:"ports,omitempty"`
 	Remove    bool           `json:"remove,omitempty"` // leave nothing at the end

@@ -277,6 +277,9 @@ func TestSweepRemovesWhatKilledMonitorsLeave(t *testing.T) {
 	if _, state, err := Load(dir, kept); err != nil || state.Status != StatusExited || state.ExitCode != 137 {
 		t.Errorf("state %+v, error %v; want exited with 137", state, err)
 	}
+	if err := Remove(dir, kept); err != nil || len(List(dir)) != 0 {
+		t.Errorf("removed: %v; left %v", err, List(dir))
+	}
 }
 
 func TestSweepDoesNotTakeWhatIsBeingMade(t *testing.T) {

@@ -2,6 +2,7 @@ package container
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
@@ -30,4 +31,15 @@ func List(dir string) []Found {
 		}
 	}
 	return list
+}
+
+// Remove removes a container that has ended, or fails where one still runs.
+func Remove(dir, id string) error {
+	own := filepath.Join(dir, id)
+	lock, err := lockDir(own)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	return removeDir(own)
 }

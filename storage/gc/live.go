@@ -98,7 +98,7 @@ func (c *Collector) roots() ([]snapshot.Key, error) {
 		return nil, err
 	}
 	for _, step := range steps {
-		keys = append(keys, step.Key, step.Result, step.Parent)
+		keys = append(keys, rootsOf(step)...)
 	}
 	failures, err := c.Cache.Failures()
 	if err != nil {
@@ -108,6 +108,11 @@ func (c *Collector) roots() ([]snapshot.Key, error) {
 		keys = append(keys, f.Trees()...)
 	}
 	return keys, nil
+}
+
+// rootsOf gives the keys that a step keeps alive.
+func rootsOf(step *cache.Step) []snapshot.Key {
+	return []snapshot.Key{step.Key, step.Result, step.Parent}
 }
 
 // imageRoots gives the chain IDs of all images.

@@ -47,7 +47,7 @@ func (ix *index) forgetDigests(id digest.Digest, taken []string) {
 	kept := ix.references(id)
 	for i := range ix.entries {
 		e := &ix.entries[i]
-		if e.id != id || e.name == "" || strings.Contains(e.name, "@") {
+		if e.id != id || e.name == "" || !isTag(e.name) {
 			continue
 		}
 		repository, _ := splitName(e.name)
@@ -84,7 +84,7 @@ func (ix *index) keepNameless(id digest.Digest) {
 func isOneTag(names []string) bool {
 	tags := 0
 	for _, name := range names {
-		if !strings.Contains(name, "@") {
+		if isTag(name) {
 			tags++
 		}
 		if !sameRepository(name, names[0]) {
@@ -98,20 +98,23 @@ func isOneTag(names []string) bool {
 // repository its digests.
 func withDigests(name string, names []string) []string {
 	taken := []string{name}
-	if strings.Contains(name, "@") {
+	if !isTag(name) {
 		return taken
 	}
 	for _, other := range names {
 		if other == name || !sameRepository(other, name) {
 			continue
 		}
-		if !strings.Contains(other, "@") {
+		if isTag(other) {
 			return []string{name}
 		}
 		taken = append(taken, other)
 	}
 	return taken
 }
+
+// isTag tells a name with a tag from one by a digest.
+func isTag(name string) bool { return !strings.Contains(name, "@") }
 
 func sameRepository(a, b string) bool {
 	ra, _ := splitName(a)

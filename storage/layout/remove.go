@@ -2,6 +2,7 @@ package layout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +17,8 @@ type RemoveOptions struct {
 	// Force takes all names of an image that is meant by its id, and an image
 	// from containers that have stopped.
 	Force bool
+	// OnlyDangling leaves an image alone, with nothing removed, that has got a tag.
+	OnlyDangling bool
 	// Users, where set, gives the containers that use the image with an id.
 	Users func(id digest.Digest) []User
 }
@@ -54,6 +57,9 @@ func (l *Layout) Remove(ctx context.Context, ref string, o RemoveOptions) (Remov
 			return asDocker(err)
 		}
 		r := newRemoval(ix, *found, ref, o)
+		if o.OnlyDangling && slices.ContainsFunc(r.names, isTag) {
+			return nil
+		}
 		if err := r.decide(); err != nil {
 			return err
 		}
@@ -154,9 +160,11 @@ func (r *removal) severalNames() error {
 		"unable to delete %s (must be forced) - image is referenced in multiple repositories", id)
 }
 
-// conflict is docker's error of an image that must stay.
+// ErrConflict is behind every error of Remove about an image that must stay.
+var ErrConflict = errors.New("conflict")
+
 func conflict(remedy, format string, args ...any) error {
-	return &fault.Error{Err: fmt.Errorf("conflict: "+format, args...), Remedy: remedy, Code: 1}
+	return &fault.Error{Err: fmt.Errorf("%w: "+format, append([]any{ErrConflict}, args...)...), Remedy: remedy, Code: 1}
 }
 
 // short gives a container's id as users see it.
