@@ -17,6 +17,7 @@ import (
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"base":      base,
 	"capture":   capture,
+	"cosign":    cosign,
 	"equal":     equal,
 	"freeport":  freePort,
 	"platforms": platforms,
