@@ -72,17 +72,12 @@ func (l *Layout) readManifest(d digest.Digest) (*v1.Manifest, error) {
 
 // adopt finds out what a descriptor without builder's annotations stands for.
 // It fails where that isn't an image or parts of it are missing.
-func (l *Layout) adopt(e *entry) error {
+func (l *Layout) adopt(e *entry) (details, error) {
 	manifest, _, err := l.ResolveAny(e.descriptor(), platform.Here())
 	if err != nil {
-		return err
+		return details{}, err
 	}
-	known, err := l.describe(e.descriptor(), manifest)
-	if err != nil {
-		return err
-	}
-	e.details, e.dirty = known, true
-	return nil
+	return l.describe(e.descriptor(), manifest)
 }
 
 func isIndex(mediaType string) bool {
@@ -145,7 +140,7 @@ func (l *Layout) unpackedSize(manifest v1.Descriptor, m *v1.Manifest) int64 {
 	for _, layer := range m.Layers {
 		sum += l.layerSize(layer)
 	}
-	return sum
+	return max(sum, 0) // a stranger's sizes may add up to anything
 }
 
 // layerSize is the unpacked size of a layer where its descriptor or the last

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
@@ -22,6 +23,9 @@ const (
 	// Another tool may be caught in the middle of writing index.json in place.
 	readTries = 5
 	readPause = 20 * time.Millisecond
+	// largestIndex is how much is read of index.json; ten thousand images take
+	// 8 MB.
+	largestIndex = 128 << 20
 	// usualEntry is about how many bytes a descriptor takes.
 	usualEntry = 512
 )
@@ -44,9 +48,13 @@ func (l *Layout) read() (*index, error) {
 		if try > 0 {
 			time.Sleep(readPause)
 		}
-		data, err := os.ReadFile(l.indexPath())
+		data, err := readFile(l.indexPath(), largestIndex)
 		if errors.Is(err, fs.ErrNotExist) {
 			return parseIndex(emptyIndex)
+		}
+		if errors.Is(err, errNotFile) || errors.Is(err, errTooLarge) {
+			bad = err
+			break
 		}
 		if err != nil {
 			return nil, err
@@ -99,14 +107,34 @@ func (l *Layout) removeLeftovers() {
 	}
 }
 
-// adoptAll annotates the descriptors that builder didn't write, as far as they
-// are images.
+// adoptAll finds out what the descriptors that builder didn't write stand for. Of
+// those that aren't images nothing is believed.
 func (l *Layout) adoptAll(ix *index) {
+	type blobKey struct {
+		mediaType string
+		digest    digest.Digest
+		size      int64
+	}
+	type answer struct {
+		details
+		err error
+	}
+	answers := map[blobKey]*answer{} // the same blob may have thousands of names
 	for i := range ix.entries {
-		if e := &ix.entries[i]; !e.known() {
-			if l.adopt(e) == nil {
-				ix.changed = true
-			}
+		e := &ix.entries[i]
+		if e.known() || e.broken != nil {
+			continue
+		}
+		asked := blobKey{e.mediaType, e.digest, e.size}
+		known := answers[asked]
+		if known == nil {
+			d, err := l.adopt(e)
+			known = &answer{d, err}
+			answers[asked] = known
+		}
+		e.details, e.broken = known.details, known.err
+		if e.broken == nil {
+			e.dirty, ix.changed = true, true
 		}
 	}
 }

@@ -161,13 +161,12 @@ func (l *Layout) List() ([]Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.adoptAll(ix)
 	images := make([]Image, 0, len(ix.entries))
 	for i := range ix.entries {
-		e := &ix.entries[i]
-		if !e.known() && l.adopt(e) != nil {
-			continue
+		if e := &ix.entries[i]; e.id != "" {
+			images = append(images, e.image())
 		}
-		images = append(images, e.image())
 	}
 	return images, nil
 }

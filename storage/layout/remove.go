@@ -34,6 +34,11 @@ func (l *Layout) Remove(ctx context.Context, ref string, force bool) ([]Removal,
 	var freed []digest.Digest
 	err := l.change(ctx, func(ix *index) error {
 		found, byID, err := ix.find(ref)
+		if broken := ix.findBroken(ref); err != nil && broken != nil {
+			done = append(done, Removal{Untagged: ref})
+			freed = l.removeBroken(ix, broken)
+			return nil
+		}
 		if err != nil {
 			return asDocker(err)
 		}
@@ -55,6 +60,16 @@ func (l *Layout) Remove(ctx context.Context, ref string, force bool) ([]Removal,
 		return nil, nil, err
 	}
 	return done, freed, nil
+}
+
+// removeBroken takes a descriptor that is no image off index.json, and gives what
+// nothing leads to any more.
+func (l *Layout) removeBroken(ix *index, broken *entry) []digest.Digest {
+	reached, _ := l.reach(broken.digest) // what can't be found now is found by the daily clean-up
+	at := slices.IndexFunc(ix.entries, func(e entry) bool { return e.raw == broken.raw })
+	ix.entries = slices.Delete(ix.entries, at, at+1)
+	ix.changed = true
+	return l.unreferenced(ix, reached)
 }
 
 // namesToTake are the names that go when e is removed.

@@ -123,7 +123,7 @@ func line(t *template.Template, w io.Writer, data any) error {
 		return malformed(err)
 	}
 	b.WriteByte('\n')
-	_, err := w.Write(b.Bytes())
+	_, err := io.WriteString(w, shown(b.String()))
 	return err
 }
 
@@ -154,7 +154,7 @@ func marshal(v any) (string, error) {
 func Rows(w io.Writer, rows [][]string) error {
 	tw := newTable(w)
 	for _, row := range rows {
-		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
+		if _, err := fmt.Fprintln(tw, shown(strings.Join(row, "\t"))); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,17 @@
+package format
+
+import (
+	"strings"
+	"unicode"
+)
+
+// shown takes from a text what would steer a terminal, or turn the direction of
+// what stands there: an image's config quotes what a stranger wrote.
+func shown(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return '?'
+		}
+		return r
+	}, text)
+}
