@@ -73,6 +73,9 @@ func (l *Layout) readManifest(d digest.Digest) (*v1.Manifest, error) {
 // adopt finds out what a descriptor without builder's annotations stands for.
 // It fails where that isn't an image or parts of it are missing.
 func (l *Layout) adopt(e *entry) (details, error) {
+	if !l.HasBlob(e.digest, e.size) && l.HasBlob(e.digest, -1) {
+		return details{}, fmt.Errorf("%w: %s doesn't have %d bytes", ErrAbsent, e.digest, e.size)
+	}
 	manifest, _, err := l.ResolveAny(e.descriptor(), platform.Here())
 	if err != nil {
 		return details{}, err

@@ -65,7 +65,27 @@ func (l *Layout) read() (*index, error) {
 		}
 		bad = err
 	}
-	return nil, fault.New("builder system check --repair", "the list of images %s is damaged: %w", l.indexPath(), bad)
+	remedy := "builder system check --repair"
+	if l.lockFile == "" {
+		remedy = "copy the layout again"
+	}
+	return nil, fault.New(remedy, "the list of images %s is damaged: %w", l.indexPath(), bad)
+}
+
+// Descriptors gives what index.json lists, as it stands there.
+func (l *Layout) Descriptors() ([]v1.Descriptor, error) {
+	ix, err := l.read()
+	if err != nil {
+		return nil, err
+	}
+	var all []v1.Descriptor
+	for i := range ix.entries {
+		var d v1.Descriptor
+		if json.Unmarshal([]byte(ix.entries[i].raw), &d) == nil {
+			all = append(all, d)
+		}
+	}
+	return all, nil
 }
 
 // change lets fn change index.json under the lock. Descriptors that other tools

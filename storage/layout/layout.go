@@ -71,7 +71,8 @@ type Layout struct {
 	written   *sync.Map // digests of blobs that this process has written and not synced yet
 }
 
-// Open gives the layout in dir, whose index.json is changed under lockFile.
+// Open gives the layout in dir, whose index.json is changed under lockFile: "" for
+// one of somebody else's, which is only read.
 // Nothing is read or made yet.
 func Open(dir, lockFile string) *Layout {
 	return &Layout{dir: dir, lockFile: lockFile, session: "none", lease: func(digest.Digest) error { return nil }, written: &sync.Map{}}

@@ -73,6 +73,7 @@ func strangers(t testing.TB, l *layout.Layout, good v1.Descriptor) map[string]st
 		"a number's annotation":   `{"digest":"` + good.Digest.String() + `","annotations":{"org.opencontainers.image.ref.name":7}}`,
 		"a missing manifest":      descriptor(manifestType, digest.FromString("nothing"), 7, "missing"),
 		"a path for a digest":     descriptor(manifestType, "sha256:../../../../../../etc/passwd", 7, "path"),
+		"another size":            descriptor(manifestType, good.Digest, good.Size+1, "wrong-size"),
 		"an empty digest":         descriptor(manifestType, "", 7, "empty-digest"),
 		"another algorithm":       descriptor(manifestType, digest.Digest("sha512:"+strings.Repeat("0", 128)), 7, "sha512"),
 		"a layer for a config":    descriptor(manifestType, layerConfig.Digest, layerConfig.Size, "layer-config"),
