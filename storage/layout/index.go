@@ -20,9 +20,11 @@ import (
 
 const (
 	emptyIndex = `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[]}`
-	// Another tool may be caught in the middle of writing index.json in place.
-	readTries = 5
-	readPause = 20 * time.Millisecond
+	// Another tool may be caught in the middle of writing index.json in place: one
+	// that is cut short is read again while it is as young as this.
+	writingTime = 2 * time.Second
+	readTries   = 100
+	readPause   = 20 * time.Millisecond
 	// largestIndex is how much is read of index.json; ten thousand images take
 	// 8 MB.
 	largestIndex = 128 << 20
@@ -43,18 +45,13 @@ func (l *Layout) indexPath() string { return filepath.Join(l.dir, v1.ImageIndexF
 
 // read gives index.json as it stands now; one that is missing is empty.
 func (l *Layout) read() (*index, error) {
-	var bad error
-	for try := range readTries {
-		if try > 0 {
-			time.Sleep(readPause)
-		}
+	for try := 1; ; try++ {
 		data, err := readFile(l.indexPath(), largestIndex)
 		if errors.Is(err, fs.ErrNotExist) {
 			return parseIndex(emptyIndex)
 		}
 		if errors.Is(err, errNotFile) || errors.Is(err, errTooLarge) {
-			bad = err
-			break
+			return nil, l.damagedIndex(err)
 		}
 		if err != nil {
 			return nil, err
@@ -63,13 +60,31 @@ func (l *Layout) read() (*index, error) {
 		if err == nil {
 			return ix, nil
 		}
-		bad = err
+		if try == readTries || !l.isBeingWritten(data) {
+			return nil, l.damagedIndex(err)
+		}
+		time.Sleep(readPause)
 	}
+}
+
+// isBeingWritten tells whether text may be the beginning of what another tool is
+// writing.
+func (l *Layout) isBeingWritten(text []byte) bool {
+	var whole json.RawMessage
+	var syntax *json.SyntaxError
+	if !errors.As(json.Unmarshal(text, &whole), &syntax) || syntax.Offset < int64(len(text)) {
+		return false
+	}
+	st, err := os.Stat(l.indexPath())
+	return err == nil && time.Since(st.ModTime()) < writingTime
+}
+
+func (l *Layout) damagedIndex(why error) error {
 	remedy := "builder system check --repair"
 	if l.lockFile == "" {
 		remedy = "copy the layout again"
 	}
-	return nil, fault.New(remedy, "the list of images %s is damaged: %w", l.indexPath(), bad)
+	return fault.New(remedy, "the list of images %s is damaged: %w", l.indexPath(), why)
 }
 
 // Descriptors gives what index.json lists, as it stands there.

@@ -139,6 +139,36 @@ func canBeTakenOff(t *testing.T, l *layout.Layout, text string) {
 	}
 }
 
+// A tool that writes in place cuts the file off first, and may be slow then.
+func TestAnIndexThatIsBeingWrittenIsWaitedFor(t *testing.T) {
+	l := newLayout(t)
+	commit(t, l, []string{"good"}, "one")
+	whole, err := os.ReadFile(indexPath(l))
+	must(t, err)
+	must(t, os.WriteFile(indexPath(l), whole[:len(whole)/2], 0o644))
+	written := make(chan error)
+	time.AfterFunc(300*time.Millisecond, func() { written <- os.WriteFile(indexPath(l), whole, 0o644) })
+	if _, err := l.Find("good"); err != nil {
+		t.Error(err)
+	}
+	must(t, <-written)
+
+	// One that has been so for long is damaged, and so is what is no beginning.
+	must(t, os.WriteFile(indexPath(l), whole[:len(whole)/2], 0o644))
+	old := time.Now().Add(-time.Minute)
+	must(t, os.Chtimes(indexPath(l), old, old))
+	for _, text := range []string{"", "[]"} {
+		begun := time.Now()
+		if _, err := l.List(); err == nil || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("%q: %v", text, err)
+		}
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("%q: it took %s", text, took)
+		}
+		must(t, os.WriteFile(indexPath(l), []byte("[]"), 0o644))
+	}
+}
+
 func TestNamesThatCouldSteerATerminalAreNotShown(t *testing.T) {
 	l := newLayout(t)
 	id := commit(t, l, []string{"good"}, "one")
