@@ -104,8 +104,11 @@ func describedIn(dir, ref string) (v1.Descriptor, error) {
 		if name, ok := nameOf(d); ok {
 			held[i].names = []string{name}
 		}
-		if ref != "" && d.Annotations[v1.AnnotationRefName] == ref {
-			return d, nil
+		if name := d.Annotations[v1.AnnotationRefName]; name != "" {
+			held[i].shown = []string{name}
+			if name == ref {
+				return d, nil
+			}
 		}
 	}
 	at, err := choose(held, ref)
