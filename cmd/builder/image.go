@@ -5,82 +5,19 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
-func imagesCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "images",
-		Category:  categoryImages,
-		Usage:     "List images",
-		ArgsUsage: "[REPOSITORY[:TAG]]",
-		Flags: slices.Concat([]cli.Flag{
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print ids only"},
-			&cli.BoolFlag{Name: "no-trunc", Usage: "print whole ids"},
-		}, laterBools("all", "a", "digests", "tree"), later("filter", "f", "format")),
-		Action: images,
-	}
-}
-
-func images(c *cli.Context) error {
-	if c.NArg() > 1 {
-		return usageError(c.Command.HelpName, "%s takes at most one repository", c.Command.HelpName)
-	}
-	return withStore(c, func(store *storage.Store) error {
-		list, err := store.Layout().List()
-		if err != nil {
-			return err
-		}
-		if name := c.Args().First(); name != "" {
-			list = slices.DeleteFunc(list, func(i layout.Image) bool { return !named(i, name) })
-		}
-		slices.SortStableFunc(list, func(a, b layout.Image) int { return b.Created.Compare(a.Created) })
-		id := format.ShortID
-		if c.Bool("no-trunc") {
-			id = digest.Digest.String
-		}
-		rows := imageRows(list, id, time.Now())
-		if c.Bool("quiet") {
-			for _, row := range rows[1:] {
-				if _, err := fmt.Fprintln(c.App.Writer, row[2]); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		return format.Rows(c.App.Writer, rows)
-	})
-}
-
-// named tells whether an image is of the repository, or has the very name.
-func named(i layout.Image, name string) bool {
-	repository, tag := splitName(layout.Familiar(i.Name))
-	return i.Name != "" && (name == repository || name == repository+":"+tag)
-}
-
-// imageRows is docker's table, the headings first.
-func imageRows(list []layout.Image, id func(digest.Digest) string, now time.Time) [][]string {
-	rows := [][]string{{"REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"}}
-	for _, i := range list {
-		repository, tag := splitName(layout.Familiar(i.Name))
-		rows = append(rows, []string{repository, tag, id(i.ID), format.Ago(i.Created, now), format.Size(i.Size)})
-	}
-	return rows
-}
-
 // splitName parts a familiar name into repository and tag, with docker's word
 // for what is missing.
 func splitName(name string) (repository, tag string) {
-	const none = "<none>"
 	if name == "" {
 		return none, none
 	}
@@ -105,7 +42,7 @@ func tagCommand() *cli.Command {
 				return usageError(c.Command.HelpName, "%s takes an image and its new name", c.Command.HelpName)
 			}
 			return withStore(c, func(store *storage.Store) error {
-				return store.Layout().Tag(c.Context, c.Args().Get(0), c.Args().Get(1))
+				return tagImage(c, store, c.Args().Get(0), c.Args().Get(1))
 			})
 		},
 	}

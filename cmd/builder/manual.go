@@ -63,6 +63,8 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 				{"A server on port 8080 of this host", "builder run --rm -p 8080:80 nginx"},
 			},
 		},
+		"login":  {examples: []item{{"With a password from a file", "builder login -u me --password-stdin registry.example.com < token"}}},
+		"logout": {examples: []item{{"Forget a login", "builder logout registry.example.com"}}},
 		"unshare": {examples: []item{
 			{"Look at a file's owner as images have it", "builder unshare ls -ln /var/tmp/tree"},
 		}},

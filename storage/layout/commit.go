@@ -98,7 +98,7 @@ func (l *Layout) Tag(ctx context.Context, src, dst string) error {
 		return asDocker(fault.New("a digest belongs to an image already: give a name with a tag",
 			"name %q has a digest", dst))
 	}
-	return l.change(ctx, func(ix *index) error {
+	err = l.change(ctx, func(ix *index) error {
 		found, _, err := ix.find(src)
 		if err != nil {
 			return asDocker(err)
@@ -110,6 +110,14 @@ func (l *Layout) Tag(ctx context.Context, src, dst string) error {
 		ix.name(name, named)
 		return nil
 	})
+	if !errors.Is(err, ErrUnknown) {
+		return err
+	}
+	img, err := l.findBeyond(src, err)
+	if err != nil {
+		return err
+	}
+	return l.Commit(ctx, []string{dst}, img.Manifest, img.Index)
 }
 
 // asDocker gives an error the exit code that docker's commands about images

@@ -148,6 +148,10 @@ func (l *Layout) unpackedSize(manifest v1.Descriptor, m *v1.Manifest) int64 {
 	return sum
 }
 
+// UnpackedSize is what a layer takes unpacked, as far as it can be told without
+// reading it.
+func (l *Layout) UnpackedSize(layer v1.Descriptor) int64 { return l.layerSize(layer) }
+
 // layerSize is the unpacked size of a layer where its descriptor or the last
 // four bytes of its gzip stream tell it, else its compressed size. Those bytes
 // count modulo 4 GiB, and of several streams in one they are the last one's:

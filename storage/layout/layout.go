@@ -68,6 +68,7 @@ type Layout struct {
 	freedFile string
 	session   string
 	lease     func(digest.Digest) error
+	beyond    func(ref string) (Image, error)
 	written   *sync.Map // digests of blobs that this process has written and not synced yet
 }
 
@@ -185,7 +186,7 @@ func (l *Layout) Find(ref string) (Image, error) {
 	l.adoptAll(ix)
 	found, _, err := ix.find(ref)
 	if err != nil {
-		return Image{}, err
+		return l.findBeyond(ref, err)
 	}
 	return found.image(), nil
 }

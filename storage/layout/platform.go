@@ -38,7 +38,7 @@ func (l *Layout) FindFor(ref string, want v1.Platform) (Image, error) {
 		}
 	}
 	if err != nil {
-		return Image{}, err
+		return l.findBeyond(ref, err)
 	}
 	if sibling, ok := l.sibling(named.image(), best); ok {
 		return sibling, nil

@@ -28,6 +28,7 @@ import (
 // destination is a name in a registry, with or without docker://, or
 //
 //	oci:DIR[:NAME]  dir:DIR  oci-archive:FILE[:NAME]  docker-archive:FILE[:NAME]
+//	containers-storage:NAME
 //
 // A name in a registry may have the image's own digest in place of a tag.
 //
@@ -41,6 +42,8 @@ func Push(ctx context.Context, img layout.Image, dest string, o Options) (digest
 			return o.pushTo(ctx, img, scheme, rest)
 		case "oci-archive", "docker-archive":
 			return img.Manifest.Digest, o.pushArchive(ctx, img, scheme, rest)
+		case storageTransport:
+			return img.Manifest.Digest, o.toStorage(ctx, img, rest)
 		}
 	}
 	r, err := o.remote(dest)
@@ -89,7 +92,7 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(sa, sb)
 }
 
-// pushArchive writes FILE[:NAME] aside and renames it.
+// pushArchive writes FILE[:NAME].
 func (o Options) pushArchive(ctx context.Context, img layout.Image, format, dest string) (err error) {
 	path, name, named := strings.Cut(dest, ":")
 	if named {
@@ -97,6 +100,11 @@ func (o Options) pushArchive(ctx context.Context, img layout.Image, format, dest
 			return err
 		}
 	}
+	return o.writeArchive(ctx, img, format, path)
+}
+
+// writeArchive writes an archive aside and renames it.
+func (o Options) writeArchive(ctx context.Context, img layout.Image, format, path string) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), atomicfile.Prefix+filepath.Base(path)+"-*")
 	if err != nil {
 		return err

@@ -230,7 +230,7 @@ func TestRegistryErrorsSayWhatToDo(t *testing.T) {
 		"unknown repository": {name: open + "/nothing:v1", cause: "no such image: " + open + "/nothing:v1", remedy: "skopeo list-tags docker://" + open + "/nothing"},
 		"unreachable":        {name: "127.0.0.1:1/app", cause: "can't be reached: dial tcp 127.0.0.1:1", remedy: "check the network"},
 		"unknown host":       {name: "registry.invalid/app", cause: "registry.invalid can't be reached", remedy: "check the network"},
-		"needs a login":      {name: closed + "/app", cause: "denied", remedy: "skopeo login " + closed},
+		"needs a login":      {name: closed + "/app", cause: "denied", remedy: "builder login " + closed},
 		"wrong password":     {name: closed + "/app", options: transport.Options{Creds: "secret:wrong"}, cause: "denied", remedy: "log in"},
 		"no TLS":             {name: open + "/app", options: transport.Options{TLSVerify: &verify}, cause: "doesn't prove itself", remedy: "--tls-verify=false"},
 		"no auth file":       {name: open + "/app", options: transport.Options{AuthFile: "/nonexistent"}, cause: "/nonexistent", remedy: "name an existing file"},

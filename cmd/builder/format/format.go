@@ -140,6 +140,13 @@ func printJSON[T any](w io.Writer, rows iter.Seq[T]) error {
 	return nil
 }
 
+// MarshalFields is for the MarshalJSON of rows whose fields are methods: JSON
+// with <, > and & as they are.
+func MarshalFields(v any) ([]byte, error) {
+	text, err := marshal(v)
+	return []byte(text), err
+}
+
 // marshal gives JSON on one line, with <, > and & as they are.
 func marshal(v any) (string, error) {
 	var b bytes.Buffer
