@@ -51,6 +51,8 @@ func TestLinesGoOn(t *testing.T) {
 		{"bud -qf ", offerFiles},
 		{"run --rm -", "--env"},
 		{"save -o ", offerFiles},
+		{"images --filter ", "dangling= label= reference="},
+		{"images --format ", "json"},
 		{"load -i ", offerFiles},
 		{"import ", offerFiles},
 	}

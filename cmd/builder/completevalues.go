@@ -24,6 +24,9 @@ func (p *completer) values(f cli.Flag, before string) {
 	}
 	kind, _ := placeholder(doc.GetUsage())
 	for _, value := range listedValues(doc.GetUsage()) {
+		if kind == "KEY=VALUE" { // a list of keys
+			value += "="
+		}
 		p.offer(before+value, "")
 	}
 	p.kind(kind, before)
