@@ -18,6 +18,7 @@ func imageCommand() *cli.Command {
 			called("rm", rmiCommand()),
 			saveCommand(),
 			tagCommand(),
+			untagCommand(),
 		},
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -86,38 +85,6 @@ func (l *Layout) CommitBase(ctx context.Context, name string, want v1.Platform, 
 		}
 		return nil
 	})
-}
-
-// Tag gives the image that src means the further name dst.
-func (l *Layout) Tag(ctx context.Context, src, dst string) error {
-	name, err := ParseName(dst)
-	if err != nil {
-		return asDocker(err)
-	}
-	if strings.Contains(name, "@") {
-		return asDocker(fault.New("a digest belongs to an image already: give a name with a tag",
-			"name %q has a digest", dst))
-	}
-	err = l.change(ctx, func(ix *index) error {
-		found, _, err := ix.find(src)
-		if err != nil {
-			return asDocker(err)
-		}
-		named := *found
-		if named.base != "" {
-			named.base, named.dirty = "", true
-		}
-		ix.name(name, named)
-		return nil
-	})
-	if !errors.Is(err, ErrUnknown) {
-		return err
-	}
-	img, err := l.findBeyond(src, err)
-	if err != nil {
-		return err
-	}
-	return l.Commit(ctx, []string{dst}, img.Manifest, img.Index)
 }
 
 // asDocker gives an error the exit code that docker's commands about images
