@@ -39,6 +39,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -70,12 +71,19 @@ type Layout struct {
 	lease     func(digest.Digest) error
 	beyond    func(ref string) (Image, error)
 	written   *sync.Map // digests of blobs that this process has written and not synced yet
+	// last is index.json as this process wrote it last, until somebody takes it.
+	// While the file is still that text, it needn't be parsed again: a removal looks
+	// twice.
+	last *atomic.Pointer[index]
 }
 
 // Open gives the layout in dir, whose index.json is changed under lockFile.
 // Nothing is read or made yet.
 func Open(dir, lockFile string) *Layout {
-	return &Layout{dir: dir, lockFile: lockFile, session: "none", lease: func(digest.Digest) error { return nil }, written: &sync.Map{}}
+	return &Layout{
+		dir: dir, lockFile: lockFile, session: "none", lease: func(digest.Digest) error { return nil },
+		written: &sync.Map{}, last: &atomic.Pointer[index]{},
+	}
 }
 
 // WithSession gives the same layout with id in the names of the temporary files

@@ -164,9 +164,10 @@ func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []di
 	return free
 }
 
-// mayUse tells whether e leads to a blob whose digest begins as one in open.
+// mayUse tells whether e, which is known, leads to a blob whose digest begins as
+// one in open.
 func (e *entry) mayUse(open map[string]int) bool {
-	if open[shortBlob(e.digest)] > 0 {
+	if open[e.of[:blobLen]] > 0 { // the digest's beginning, as e is known
 		return true
 	}
 	for rest := e.blobs; len(rest) >= blobLen; rest = rest[blobLen:] {

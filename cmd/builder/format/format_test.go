@@ -2,6 +2,7 @@ package format
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -111,4 +112,35 @@ func printObjects(text string, list []any) (string, error) {
 	var out strings.Builder
 	errs = append(errs, objects.Flush(&out))
 	return out.String(), errors.Join(errs...)
+}
+
+func TestRowsAreAsATabwriterHasThem(t *testing.T) {
+	rows := [][]string{
+		{"REPOSITORY", "TAG", "SIZE"},
+		{"nginx", "latest", "1kB"},
+		{"quay.io/team/application", "ünïcödé-longer", "2kB"},
+		{"", "", ""},
+		{"alone"},
+		{"two", "cells"},
+	}
+	var got, want strings.Builder
+	if err := Rows(&got, rows[:4]); err != nil {
+		t.Fatal(err)
+	}
+	tw := newTable(&want)
+	for _, row := range rows[:4] {
+		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != want.String() {
+		t.Errorf("printed:\n%s\nnot:\n%s", &got, &want)
+	}
+	got.Reset()
+	if err := Rows(&got, [][]string{{"a\tb\nc", "d"}, {}, rows[4], rows[5]}); err != nil || got.String() != "a b c     d\n\nalone\ntwo       cells\n" {
+		t.Errorf("printed %q, %v", &got, err)
+	}
 }
