@@ -48,7 +48,10 @@ func (p *completer) kind(name, before string) {
 	}
 }
 
-var value = regexp.MustCompile(`^[a-z0-9][a-z0-9.+/-]*$`)
+var (
+	value   = regexp.MustCompile(`^[a-z0-9][a-z0-9.+/-]*$`)
+	remarks = regexp.MustCompile(` \([^)]*\)`)
+)
 
 // listedValues reads the list that descriptions of flags have behind a colon:
 // of "the `FORM`: auto, tty or plain" it is auto, tty, plain. A value's name in
@@ -58,7 +61,7 @@ func listedValues(usage string) []string {
 	if name, _ := placeholder(usage); value.MatchString(name) {
 		values = append(values, name)
 	}
-	for part := range strings.SplitSeq(usage, ";") {
+	for part := range strings.SplitSeq(remarks.ReplaceAllString(usage, ""), ";") {
 		colon := strings.LastIndex(part, ": ")
 		if colon < 0 {
 			continue
