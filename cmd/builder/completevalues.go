@@ -35,11 +35,11 @@ func (p *completer) values(f cli.Flag, before string) {
 // kind offers what has such a name in the descriptions of flags and arguments.
 func (p *completer) kind(name, before string) {
 	switch name {
-	case "FILE", "PATH", "FILE|-", "TARBALL", "ARCHIVE":
+	case "FILE", "PATH", "FILE|-", "FILE|URL|-":
 		p.offer(offerFiles, "")
 	case "DIR", "DIRECTORY", "DIRECTORY|URL|-":
 		p.offer(offerDirectories, "")
-	case "IMAGE", "REPOSITORY[:TAG]":
+	case "IMAGE", "IMAGE|DIGEST", "REPOSITORY[:TAG]", "NAME[:TAG|@DIGEST]":
 		p.print(before, p.images)
 	case "STEP":
 		p.print(before, failures)
