@@ -14,11 +14,13 @@ func imageCommand() *cli.Command {
 			importCommand(),
 			inspectImageCommand(),
 			loadCommand(),
+			imagePruneCommand(),
 			pullCommand(),
 			pushCommand(),
-			called("rm", rmiCommand()),
+			called("rm", rmiCommand(), "remove"),
 			saveCommand(),
 			tagCommand(),
+			untagCommand(),
 		},
 	}
 }

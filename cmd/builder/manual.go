@@ -63,8 +63,12 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 				{"A server on port 8080 of this host", "builder run --rm -p 8080:80 nginx"},
 			},
 		},
-		"login":  {examples: []item{{"With a password from a file", "builder login -u me --password-stdin registry.example.com < token"}}},
-		"logout": {examples: []item{{"Forget a login", "builder logout registry.example.com"}}},
+		"untag":        {examples: []item{{"Take a name away; the image stays", "builder untag app app:old"}}},
+		"image prune":  {examples: []item{{"Images without a name that are older than a day", "builder image prune -f --filter until=24h"}}},
+		"system df":    {examples: []item{{"What each image has to itself", "builder system df -v"}}},
+		"system prune": {examples: []item{{"All that no container uses", "builder system prune --all --force"}}},
+		"login":        {examples: []item{{"With a password from a file", "builder login -u me --password-stdin registry.example.com < token"}}},
+		"logout":       {examples: []item{{"Forget a login", "builder logout registry.example.com"}}},
 		"unshare": {examples: []item{
 			{"Look at a file's owner as images have it", "builder unshare ls -ln /var/tmp/tree"},
 		}},
@@ -112,7 +116,7 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 		"import":  {examples: []item{{"A root file system", "builder import rootfs.tar base:v1"}}},
 		"save":    {examples: []item{{"Two images in one archive", "builder save -o images.tar app:v1 app:v2"}, {"Through a pipe", "builder save app | ssh host builder load"}}},
 		"load":    {examples: []item{{"From a file", "builder load -i images.tar"}}},
-		"info":    {examples: []item{{"One fact, for a program", "builder info --format '{{.Storage.Driver}}'"}}},
+		"info":    {examples: []item{{"The same, for a program", "builder info --format json"}}},
 		"version": {examples: []item{{"The version", "builder version"}}},
 		"system check": {
 			more:     "Every blob, tree and record is read and held against its digest.",
@@ -141,7 +145,7 @@ var (
 		{"127", "The command isn't there."},
 		{"others", "The command's own."},
 	}
-	otherExits = []item{{"1", "Some of what was asked for couldn't be done."}, exitOwn}
+	otherExits = []item{{"1", "What was asked for, or some of it, couldn't be done."}, exitOwn}
 )
 
 // exitsOf tells the exit codes of a command.

@@ -60,7 +60,7 @@ func (l *loggingIn) askPassword() error {
 		text, err := term.ReadPassword(fd)
 		return string(text), err
 	})
-	if l.Context.Err() != nil {
+	if l.Err() != nil {
 		_ = term.Restore(fd, before) // what reads the password won't come to it
 	}
 	if err := l.say("\n"); err != nil {

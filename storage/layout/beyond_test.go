@@ -15,9 +15,9 @@ func TestWhatIndexJSONLacksIsLookedForBeyond(t *testing.T) {
 	id := commit(t, l, []string{"app"}, "one")
 	app, err := l.Find("app")
 	must(t, err)
-	_, blobs, err := l.Remove(ctx, "app", false)
+	removed, err := l.Remove(ctx, "app", layout.RemoveOptions{})
 	must(t, err)
-	if len(blobs) == 0 {
+	if len(removed.Blobs) == 0 {
 		t.Fatal("the image shared its blobs")
 	}
 	later := errors.New("later")
@@ -39,7 +39,7 @@ func TestWhatIndexJSONLacksIsLookedForBeyond(t *testing.T) {
 	if _, err := l.Find("app"); !errors.Is(err, layout.ErrUnknown) || fault.Remedy(err) == "" {
 		t.Errorf("Find of what nobody knows: %v", err)
 	}
-	if _, _, err := l.Remove(ctx, "ba9876543210", true); err == nil || !strings.Contains(err.Error(), "unable to delete ba9876543210") || fault.Code(err) != 1 {
+	if _, err := l.Remove(ctx, "ba9876543210", layout.RemoveOptions{Force: true}); err == nil || !strings.Contains(err.Error(), "unable to delete ba9876543210") || fault.Code(err) != 1 {
 		t.Errorf("Remove: %v", err)
 	}
 	must(t, l.Tag(ctx, "0123456789ab", "named"))

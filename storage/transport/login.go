@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,19 +66,9 @@ func CheckLogin(ctx context.Context, server, user, password string, o Options) e
 	err = retry(ctx, func() error { return docker.CheckAuth(ctx, sys, user, password, host(domain)) })
 	if err != nil && isUnauthorized(err, registryCode(err)) {
 		return fault.New("check user name and password; some registries want a token in its place",
-			"login to %s: %w", domain, asUnauthorized(err))
+			"login to %s: unauthorized: incorrect username or password", domain)
 	}
 	return o.explain(err, &remote{name: server, domain: domain, sys: sys})
-}
-
-// asUnauthorized is docker's word for a refused login, whatever the registry said
-// along with it.
-func asUnauthorized(err error) error {
-	said := cause(err)
-	if strings.Contains(said.Error(), "unauthorized") {
-		return said
-	}
-	return fmt.Errorf("unauthorized: %w", said)
 }
 
 // StoreLogin keeps credentials where containers' tools do, and says where that is:

@@ -2,6 +2,7 @@ package format
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -111,4 +112,53 @@ func printObjects(text string, list []any) (string, error) {
 	var out strings.Builder
 	errs = append(errs, objects.Flush(&out))
 	return out.String(), errors.Join(errs...)
+}
+
+func TestRowsAreAsATabwriterHasThem(t *testing.T) {
+	rows := [][]string{
+		{"REPOSITORY", "TAG", "SIZE"},
+		{"nginx", "latest", "1kB"},
+		{"quay.io/team/application", "ünïcödé-longer", "2kB"},
+		{"", "", ""},
+		{"alone"},
+		{"two", "cells"},
+	}
+	var got, want strings.Builder
+	if err := Rows(&got, rows[:4]); err != nil {
+		t.Fatal(err)
+	}
+	tw := newTable(&want)
+	for _, row := range rows[:4] {
+		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != want.String() {
+		t.Errorf("printed:\n%s\nnot:\n%s", &got, &want)
+	}
+	got.Reset()
+	if err := Rows(&got, [][]string{{"a\tb\nc", "d"}, {}, rows[4], rows[5]}); err != nil || got.String() != "a b c     d\n\nalone\ntwo       cells\n" {
+		t.Errorf("printed %q, %v", &got, err)
+	}
+}
+
+func TestNothingSteersTheTerminal(t *testing.T) {
+	const evil, harmless = "a\x1b[2Jb\u009bc\u202ed\x00e\rf", "a?[2Jb?c?d?e?f"
+	var out strings.Builder
+	if err := Rows(&out, [][]string{{"NAME"}, {evil}}); err != nil || !strings.Contains(out.String(), harmless) {
+		t.Errorf("Rows: %q, %v", &out, err)
+	}
+	for _, text := range []string{"{{.ID}}", "table {{.ID}}\t{{.Size}}"} {
+		parsed, err := Parse(text, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Reset()
+		if err := Print(parsed, &out, map[string]string{"ID": "ID", "Size": "SIZE"}, slices.Values([]row{{ID: evil}})); err != nil || !strings.Contains(out.String(), harmless) {
+			t.Errorf("%s: %q, %v", text, &out, err)
+		}
+	}
 }
