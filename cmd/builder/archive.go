@@ -87,8 +87,7 @@ func saveCommand() *cli.Command {
 				Value: transport.DockerArchive,
 			},
 		}, laterBools("compress", "multi-image-archive", "m"), later("platform")),
-		Action:       save,
-		BashComplete: completeImages,
+		Action: save,
 	}
 }
 
@@ -103,7 +102,7 @@ func save(c *cli.Context) error {
 	return withStore(c, func(store *storage.Store) error {
 		var images []layout.Image
 		for _, ref := range c.Args().Slice() {
-			img, err := store.Layout().Find(ref)
+			img, err := theImage(c, store, ref)
 			if err != nil {
 				return err
 			}
@@ -156,6 +155,7 @@ func loadCommand() *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read from `FILE`, not the standard input"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing but the images"},
+			policyFlag(),
 		}, later("platform")),
 		Action: load,
 	}

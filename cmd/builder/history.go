@@ -30,8 +30,7 @@ func historyCommand() *cli.Command {
 			&cli.StringFlag{Name: "platform", Usage: "the image for `OS/ARCH[/VARIANT]`"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print ids only"},
 		},
-		Action:       history,
-		BashComplete: completeImages,
+		Action: history,
 	}
 }
 

@@ -31,24 +31,6 @@ func splitName(name string) (repository, tag string) {
 	return name[:colon], name[colon+1:]
 }
 
-func tagCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "tag",
-		Category:  categoryImages,
-		Usage:     "Give an image another name",
-		ArgsUsage: "IMAGE NAME[:TAG]",
-		Action: func(c *cli.Context) error {
-			if c.NArg() != 2 {
-				return usageError(c.Command.HelpName, "%s takes an image and its new name", c.Command.HelpName)
-			}
-			return withStore(c, func(store *storage.Store) error {
-				return store.Layout().Tag(c.Context, c.Args().Get(0), c.Args().Get(1))
-			})
-		},
-		BashComplete: completeImages,
-	}
-}
-
 func rmiCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "rmi",
@@ -58,8 +40,7 @@ func rmiCommand() *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "take all names of an image"},
 		}, laterBools("no-prune", "all", "a", "prune", "p")),
-		Action:       rmi,
-		BashComplete: completeImages,
+		Action: rmi,
 	}
 }
 

@@ -19,6 +19,7 @@ func imageCommand() *cli.Command {
 			called("rm", rmiCommand()),
 			saveCommand(),
 			tagCommand(),
+			untagCommand(),
 		},
 	}
 }

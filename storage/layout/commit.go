@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -84,30 +83,6 @@ func (l *Layout) CommitBase(ctx context.Context, name string, want v1.Platform, 
 		if old := ix.first(func(e *entry) bool { return e.base == base }); old == nil || !old.sameImage(image) {
 			ix.keepBase(base, image)
 		}
-		return nil
-	})
-}
-
-// Tag gives the image that src means the further name dst.
-func (l *Layout) Tag(ctx context.Context, src, dst string) error {
-	name, err := ParseName(dst)
-	if err != nil {
-		return asDocker(err)
-	}
-	if strings.Contains(name, "@") {
-		return asDocker(fault.New("a digest belongs to an image already: give a name with a tag",
-			"name %q has a digest", dst))
-	}
-	return l.change(ctx, func(ix *index) error {
-		found, _, err := ix.find(src)
-		if err != nil {
-			return asDocker(err)
-		}
-		named := *found
-		if named.base != "" {
-			named.base, named.dirty = "", true
-		}
-		ix.name(name, named)
 		return nil
 	})
 }

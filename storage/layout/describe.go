@@ -94,7 +94,8 @@ func (l *Layout) adopt(e *entry) error {
 	return nil
 }
 
-func isIndex(mediaType string) bool {
+// IsIndex says that a media type is that of an index, OCI's or docker's.
+func IsIndex(mediaType string) bool {
 	return mediaType == v1.MediaTypeImageIndex || mediaType == MediaTypeDockerManifestList
 }
 

@@ -69,6 +69,7 @@ type Layout struct {
 	freedFile string
 	session   string
 	lease     func(digest.Digest) error
+	beyond    func(ref string) (Image, error)
 	written   *sync.Map // digests of blobs that this process has written and not synced yet
 	// last is index.json as this process wrote it last, until somebody takes it.
 	// While the file is still that text, it needn't be parsed again: a removal looks
@@ -195,7 +196,7 @@ func (l *Layout) Find(ref string) (Image, error) {
 	l.adoptAll(ix)
 	found, _, err := ix.find(ref)
 	if err != nil {
-		return Image{}, err
+		return l.findBeyond(ref, err)
 	}
 	return found.image(), nil
 }

@@ -52,7 +52,7 @@ func (l *Layout) Remove(ctx context.Context, ref string, force bool) ([]Removal,
 		return nil
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, l.notRemoved(ref, err)
 	}
 	return done, freed, nil
 }

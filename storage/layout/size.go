@@ -42,6 +42,10 @@ func (l *Layout) layerSizes(layers []v1.Descriptor) string {
 	return strings.Join(texts, " ")
 }
 
+// UnpackedSize is what a layer takes unpacked, as far as it can be told without
+// reading it. Of a layer of Manifest's that is all that is known.
+func (l *Layout) UnpackedSize(layer v1.Descriptor) int64 { return l.layerSize(layer) }
+
 // layerSize is the unpacked size of a layer where its descriptor or its blob tells
 // it, else its compressed size.
 func (l *Layout) layerSize(layer v1.Descriptor) int64 {

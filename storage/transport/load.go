@@ -30,7 +30,13 @@ const largestMeta = 16 << 20
 //
 // The archive is read once, front to back, straight into the layout: r may be a
 // pipe, and nothing is unpacked aside. Every blob is checked.
-func Load(ctx context.Context, r io.Reader, o Options) (_ []layout.Image, err error) {
+func Load(ctx context.Context, r io.Reader, o Options) ([]layout.Image, error) {
+	return load(ctx, r, o, func(_ string, images []loaded) ([]loaded, error) { return images, nil })
+}
+
+// load takes up those images of an archive that choose gives, which is told of
+// the archive's format and of all that it holds.
+func load(ctx context.Context, r io.Reader, o Options, choose func(format string, all []loaded) ([]loaded, error)) (_ []layout.Image, err error) {
 	plain, _, err := layer.Decompress(r)
 	if err != nil {
 		return nil, notArchive(err)
@@ -45,7 +51,41 @@ func Load(ctx context.Context, r io.Reader, o Options) (_ []layout.Image, err er
 	if err != nil {
 		return nil, err
 	}
+	if images, err = choose(a.format(), images); err != nil {
+		return nil, err
+	}
+	if err := a.allowed(images); err != nil {
+		return nil, err
+	}
 	return a.commit(images)
+}
+
+// format is what the archive is to policies: docker's where it has docker's
+// manifest.json, whatever else it holds.
+func (a *archive) format() string {
+	if _, isDocker := a.meta[dockerManifestFile]; isDocker {
+		return DockerArchive
+	}
+	return OCIArchive
+}
+
+// allowed asks policy.json for each image. One in an archive has no signature,
+// and policies don't know its path: it may have come through a pipe.
+func (a *archive) allowed(images []loaded) error {
+	for _, image := range images {
+		name := image.manifest.Digest.String()
+		if len(image.names) > 0 {
+			name = layout.Familiar(image.names[0])
+		}
+		manifest, err := a.layout.ReadBlob(image.manifest.Digest)
+		if err == nil {
+			err = a.options.allowedUnsigned(a.ctx, place{transport: a.format()}, manifest, image.manifest.MediaType, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func notArchive(err error) error {
