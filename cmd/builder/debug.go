@@ -20,6 +20,7 @@ import (
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layout"
 )
 
 func debugCommand() *cli.Command {
@@ -278,7 +279,7 @@ func debugRemove(c *cli.Context) error {
 				return err
 			}
 		}
-		_, _, err := store.Collector(true).FreeUnreferenced(c.Context, nil)
+		_, err := store.Collector(true).FreeUnreferenced(c.Context, layout.Free{})
 		return err
 	})
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 func runCommand() *cli.Command {
@@ -116,11 +117,7 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	img, err := broughtImage(c, h.store, o.image)
-	if err != nil {
-		return err
-	}
-	config, tree, err := h.unpack(c.Context, img)
+	img, config, tree, err := h.leasedImage(c, o.image)
 	if err != nil {
 		return err
 	}
@@ -133,6 +130,7 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	cfg.Layer = active.Place()
 	if err := makeWorkdir(rootfs, cfg.Spec.Cwd); err != nil {
 		return err
 	}
@@ -154,6 +152,25 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 		return err
 	}
 	return asExit(container.Run(context.WithoutCancel(c.Context), containersDir(h.store), cfg, h.sandbox, rootfs, streams))
+}
+
+// leasedImage finds or pulls an image, sees that its tree is there, and keeps that
+// while the container lives: what removals and prunings set free beside it
+// shouldn't wait for its end.
+func (h *host) leasedImage(c *cli.Context, ref string) (img layout.Image, config *layout.ImageConfig, tree snapshot.Key, err error) {
+	if err := h.store.BeginLeases(); err != nil {
+		return img, nil, "", err
+	}
+	err = h.store.WithBlobs(c.Context, func() error {
+		if img, err = broughtImage(c, h.store, ref); err != nil {
+			return err
+		}
+		if config, tree, err = h.unpack(c.Context, img); err != nil {
+			return err
+		}
+		return h.store.Lease(c.Context, tree)
+	})
+	return img, config, tree, err
 }
 
 // asExit lets builder end as a program in a sandbox did.

@@ -165,6 +165,13 @@ func (l *Layout) reach(d digest.Digest) (map[digest.Digest]bool, error) {
 	return seen, l.follow(d, seen)
 }
 
+// Blobs gives the digest of every blob that the image's descriptor leads to, be it
+// there or not.
+func (l *Layout) Blobs(img Image) ([]digest.Digest, error) {
+	reached, err := l.reach(img.Target().Digest)
+	return slices.Sorted(maps.Keys(reached)), err
+}
+
 func (l *Layout) follow(d digest.Digest, seen map[digest.Digest]bool) error {
 	if seen[d] {
 		return nil

@@ -149,6 +149,9 @@ type Image struct {
 	Index *v1.Descriptor
 	// Created is when the image was made, or zero where its config is silent.
 	Created time.Time
+	// RepoDigests are the digests by which the name's repository knows the image,
+	// where it was pulled from there or pushed to it.
+	RepoDigests []digest.Digest
 	// Size is what the layers take unpacked, in bytes, with the compressed size
 	// of those whose unpacked size isn't known.
 	Size int64

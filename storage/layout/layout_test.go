@@ -90,7 +90,7 @@ func TestWhatBuilderDoesNotKnowIsKept(t *testing.T) {
 	must(t, os.WriteFile(path, data, 0o644))
 
 	must(t, l.Tag(context.Background(), "a", "b"))
-	if _, _, err := l.Remove(context.Background(), "b", false); err != nil {
+	if _, err := l.Remove(context.Background(), "b", layout.RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := listing(t, l); len(got) != 1 || got[0] != "a:latest "+id.Encoded()[:12] {
@@ -286,7 +286,8 @@ func TestAnIndexIsKeptBesideItsPlatform(t *testing.T) {
 		}
 	}
 	run(t, "skopeo", "inspect", "--config", "oci:"+l.Dir()+":app:latest")
-	_, freed, err := l.Remove(context.Background(), "app@"+multi.Digest.String(), false)
+	done, err := l.Remove(context.Background(), "app@"+multi.Digest.String(), layout.RemoveOptions{})
+	freed := done.Blobs
 	if err != nil || len(freed) != 4 || !slices.Contains(freed, multi.Digest) {
 		t.Errorf("freed %q, %v", freed, err)
 	}

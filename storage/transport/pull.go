@@ -93,7 +93,7 @@ func (p *pull) finish(ctx context.Context, m *v1.Manifest) error {
 		p.found, err = p.layout.CommitBase(ctx, p.name, want, p.manifest, p.index)
 		return err
 	}
-	if err := p.layout.Commit(ctx, []string{p.name}, p.manifest, p.index); err != nil {
+	if err := p.layout.CommitPulled(ctx, p.name, p.manifest, p.index); err != nil {
 		return err
 	}
 	p.found, err = p.layout.Find(layout.Familiar(p.name))

@@ -51,7 +51,11 @@ func Push(ctx context.Context, img layout.Image, dest string, o Options) (v1.Des
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	return o.pushRegistry(ctx, img, r)
+	pushed, err := o.pushRegistry(ctx, img, r)
+	if err != nil {
+		return pushed, err
+	}
+	return pushed, o.Layout.NotePushed(ctx, r.name, img.ID, pushed.Digest)
 }
 
 // pushTo copies into a directory of another tool's kind.
