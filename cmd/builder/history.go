@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
@@ -157,13 +158,19 @@ func (r historyRow) CreatedSince() string {
 	return format.Ago(r.created(), r.style.now)
 }
 
+// CreatedBy is on one line, as far as it is cut: a here-document has several.
 func (r historyRow) CreatedBy() string {
 	const shown = 45
-	text := strings.ReplaceAll(r.step.CreatedBy, "\t", " ")
 	if r.style.whole {
-		return text
+		return strings.ReplaceAll(r.step.CreatedBy, "\t", " ")
 	}
-	return format.Ellipsis(text, shown)
+	blank := func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}
+	return format.Ellipsis(strings.Map(blank, r.step.CreatedBy), shown)
 }
 
 func (r historyRow) Size() string {

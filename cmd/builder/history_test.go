@@ -19,6 +19,7 @@ func TestHistoryIsPrintedAsDockerDoes(t *testing.T) {
 	steps := []layout.Step{
 		{History: v1.History{Created: &recent, CreatedBy: "nginx -g\tdaemon off;", Comment: "new page"}, Size: 95},
 		{History: v1.History{Created: &early, CreatedBy: "CMD " + strings.Repeat("ä", 41)}},
+		{History: v1.History{Created: &early, CreatedBy: "RUN a\n\x1b[31mb"}, Size: 4},
 		{History: v1.History{CreatedBy: "RUN " + strings.Repeat("文", 21) + " # buildkit", Comment: "buildkit.dockerfile.v0"}, Size: 123_456_789},
 	}
 	img := layout.Image{ID: anID}
@@ -31,11 +32,13 @@ func TestHistoryIsPrintedAsDockerDoes(t *testing.T) {
 IMAGE          CREATED          CREATED BY                                      SIZE      COMMENT
 0123456789ab   54 seconds ago   nginx -g daemon off;                            95B       new page
 <missing>      N/A              CMD ` + strings.Repeat("ä", 41) + `   0B        
+<missing>      N/A              RUN a  [31mb                                    4B        
 <missing>      N/A              RUN ` + strings.Repeat("文", 20) + `…                       123MB     buildkit.dockerfile.v0
 `},
 		{name: "whole and exact", style: historyStyle{whole: true}, template: `{{.ID}}|{{.CreatedAt}}|{{.CreatedSince}}|{{.CreatedBy}}|{{.Size}}`, want: `
 ` + anID.String() + `|` + at(recent) + `|` + at(recent) + `|nginx -g daemon off;|95
 <missing>|` + at(early) + `|` + at(early) + `|CMD ` + strings.Repeat("ä", 41) + `|0
+<missing>|` + at(early) + `|` + at(early) + `|RUN a` + "\n\x1b[31mb" + `|4
 <missing>|` + at(time.Unix(0, 0)) + `|` + at(time.Unix(0, 0)) + `|RUN ` + strings.Repeat("文", 21) + ` # buildkit|123456789
 `},
 		{name: "JSON", style: historyStyle{human: true}, template: "json", want: `
