@@ -1,9 +1,13 @@
 package layout
 
 import (
+	"encoding/json"
 	"fmt"
 	"path"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -36,9 +40,7 @@ func (l *Layout) Select(images []Image, set filter.Set) ([]Image, error) {
 		return images, nil
 	}
 	var suits []func(Image) bool
-	for _, prepare := range []func([]Image, filter.Set) (func(Image) bool, error){
-		dangling, referenced, l.aged, l.labelled,
-	} {
+	for _, prepare := range []func([]Image, filter.Set) (func(Image) bool, error){dangling, referenced, l.aged} {
 		fn, err := prepare(images, set)
 		if err != nil {
 			return nil, err
@@ -48,16 +50,12 @@ func (l *Layout) Select(images []Image, set filter.Set) ([]Image, error) {
 		}
 	}
 	var selected []Image
-next:
 	for _, img := range images {
-		for _, fn := range suits {
-			if !fn(img) {
-				continue next
-			}
+		if !slices.ContainsFunc(suits, func(suits func(Image) bool) bool { return !suits(img) }) {
+			selected = append(selected, img)
 		}
-		selected = append(selected, img)
 	}
-	return selected, nil
+	return l.labelled(selected, set), nil
 }
 
 // dangling is what the filter of that name asks of an image, nil for nothing.
@@ -140,22 +138,44 @@ func (l *Layout) aged(_ []Image, set filter.Set) (func(Image) bool, error) {
 	}, nil
 }
 
-// labelled is what labels ask of an image's config.
-func (l *Layout) labelled(_ []Image, set filter.Set) (func(Image) bool, error) {
+// labelled gives those of images whose configs have the labels that are asked for.
+// Configs are read side by side, each once.
+func (l *Layout) labelled(images []Image, set filter.Set) []Image {
 	if !set.Has("label", "label!") {
-		return nil, nil
+		return images
 	}
-	known := map[digest.Digest]bool{}
-	return func(img Image) bool {
-		has, seen := known[img.ID]
-		if !seen {
-			var labels map[string]string
-			if config, err := l.Config(img); err == nil {
-				labels = config.Config.Labels
-			}
-			has = set.HasLabels(labels)
-			known[img.ID] = has
+	var ids []digest.Digest
+	at := map[digest.Digest]int{}
+	for _, img := range images {
+		if _, seen := at[img.ID]; !seen {
+			at[img.ID] = len(ids)
+			ids = append(ids, img.ID)
 		}
-		return has
-	}, nil
+	}
+	has := make([]bool, len(ids))
+	var readers sync.WaitGroup
+	for first, step := 0, runtime.GOMAXPROCS(0); first < step; first++ {
+		readers.Go(func() {
+			for i := first; i < len(ids); i += step {
+				has[i] = set.HasLabels(l.labels(ids[i]))
+			}
+		})
+	}
+	readers.Wait()
+	return slices.DeleteFunc(slices.Clone(images), func(img Image) bool { return !has[at[img.ID]] })
+}
+
+// labels are those of a config, with nothing else read of it.
+func (l *Layout) labels(config digest.Digest) map[string]string {
+	data, err := l.ReadBlob(config)
+	if err != nil {
+		return nil
+	}
+	var known struct {
+		Config struct{ Labels map[string]string } `json:"config"`
+	}
+	if json.Unmarshal(data, &known) != nil {
+		return nil
+	}
+	return known.Config.Labels
 }
