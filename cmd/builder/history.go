@@ -11,9 +11,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/platform"
+	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -52,9 +54,30 @@ func history(c *cli.Context) error {
 		if err != nil {
 			return withCode(1, err)
 		}
-		rows := historyRows(img, steps, historyStyle{human: c.Bool("human"), whole: c.Bool("no-trunc"), now: time.Now()})
+		ids, err := historyIDs(store, img)
+		if err != nil {
+			return err
+		}
+		rows := historyRows(ids, steps, historyStyle{human: c.Bool("human"), whole: c.Bool("no-trunc"), now: time.Now()})
 		return format.Print(template, c.App.Writer, historyHeadings, slices.Values(rows))
 	})
+}
+
+// historyIDs gives the ids that are known of an image's history, by the place of
+// the line, the first one's being 0: its own, and those of the steps that were
+// built here.
+func historyIDs(store *storage.Store, img layout.Image) (func(line, lines int) digest.Digest, error) {
+	mapping, err := userns.Detect()
+	if err != nil {
+		return nil, err
+	}
+	known, err := build.HistoryIDs(build.Env{Store: store, ExactOwners: mapping.Exact()}, img.ID)
+	return func(line, lines int) digest.Digest {
+		if line == lines-1 {
+			return img.ID
+		}
+		return known[line]
+	}, err
 }
 
 // imageFor finds an image, or another one of its index, for a platform that may
@@ -115,13 +138,10 @@ var historyHeadings = map[string]string{
 	"Comment": "COMMENT", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY", "CreatedSince": "CREATED", "ID": "IMAGE", "Size": "SIZE",
 }
 
-func historyRows(img layout.Image, steps []layout.Step, style historyStyle) []historyRow {
+func historyRows(ids func(line, lines int) digest.Digest, steps []layout.Step, style historyStyle) []historyRow {
 	rows := make([]historyRow, len(steps))
 	for i, step := range steps {
-		rows[i] = historyRow{style: style, step: step}
-	}
-	if len(rows) > 0 {
-		rows[0].id = img.ID
+		rows[i] = historyRow{style: style, id: ids(len(steps)-1-i, len(steps)), step: step}
 	}
 	return rows
 }

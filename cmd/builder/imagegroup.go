@@ -13,6 +13,7 @@ func imageCommand() *cli.Command {
 			historyCommand(),
 			called("ls", imagesCommand(), "list"),
 			importCommand(),
+			inspectImageCommand(),
 			loadCommand(),
 			imagePruneCommand(),
 			pullCommand(),

@@ -53,6 +53,9 @@ func withSize(annotations map[string]string, size string) map[string]string {
 
 // Config gives the image's config, checked against the image's id.
 func (l *Layout) Config(img Image) (*ImageConfig, error) {
+	if img.config != nil {
+		return img.config, nil
+	}
 	data, err := l.ReadBlob(img.ID)
 	if err != nil {
 		return nil, damaged(img, err)
@@ -81,17 +84,15 @@ func (l *Layout) readManifest(d digest.Digest) (*v1.Manifest, error) {
 
 // adopt finds out what a descriptor without builder's annotations stands for.
 // It fails where that isn't an image or parts of it are missing.
-func (l *Layout) adopt(e *entry) error {
+func (l *Layout) adopt(e *entry) (details, error) {
+	if !l.HasBlob(e.digest, e.size) && l.HasBlob(e.digest, -1) {
+		return details{}, fmt.Errorf("%w: %s doesn't have %d bytes", ErrAbsent, e.digest, e.size)
+	}
 	manifest, _, err := l.ResolveAny(e.descriptor(), platform.Here())
 	if err != nil {
-		return err
+		return details{}, err
 	}
-	known, err := l.describe(e.descriptor(), manifest)
-	if err != nil {
-		return err
-	}
-	e.details, e.dirty = known, true
-	return nil
+	return l.describe(e.descriptor(), manifest)
 }
 
 // IsIndex says that a media type is that of an index, OCI's or docker's.
