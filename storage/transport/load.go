@@ -301,7 +301,7 @@ func (a *archive) commit(images []loaded) ([]Loaded, error) {
 		}
 		refs := slices.Clone(image.names)
 		if len(refs) == 0 {
-			refs = []string{image.manifest.Digest.String()}
+			refs = []string{image.id.String()}
 		}
 		for _, ref := range refs {
 			found, err := a.layout.Find(layout.Familiar(ref))
