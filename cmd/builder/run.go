@@ -126,6 +126,7 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	cfg.Tree = active.ID()
 	if err := makeWorkdir(rootfs, cfg.Spec.Cwd); err != nil {
 		return err
 	}

@@ -68,6 +68,14 @@ func (s *Store) make(ctx context.Context, parentID string) (string, error) {
 // tree. It must not be written to while the tree is mounted.
 func (a *Active) Upper() string { return a.store.driver.top(a.id) }
 
+// ID names the tree for Store.Live, as long as it is neither committed nor
+// discarded.
+func (a *Active) ID() string { return a.id }
+
+// Live is the merged view of a tree that another process has prepared, and may be
+// changing. The caller closes it.
+func (s *Store) Live(id string) (*layer.Tree, error) { return s.view(id) }
+
 // Parent is the merged view of the tree below. Commit and Discard free the
 // descriptors that it has cached.
 func (a *Active) Parent() *layer.Tree { return a.parent }
