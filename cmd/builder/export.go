@@ -20,6 +20,8 @@ func exportCommand() *cli.Command {
 		Category:  categoryMore,
 		Usage:     "Write a container's file system to a tarball",
 		ArgsUsage: "CONTAINER",
+		Description: `
+The container is one that runs. What its programs write meanwhile may be missing.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not the standard output"},
 		},

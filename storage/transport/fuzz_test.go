@@ -42,7 +42,9 @@ func FuzzLoadFiles(f *testing.F) {
 	f.Fuzz(func(t *testing.T, index, docker, repositories, config, manifest, name, target, platform string) {
 		files := []file{
 			{name: "b/layer.tar", content: string(rootTar(t, "x"))},
-			{name: name, link: target}, {name: "c.json", content: config}, {name: id + "/json", content: config},
+			{name: name, link: target},
+			{name: "c.json", content: config},
+			{name: id + "/json", content: config},
 			{name: "blobs/sha256/" + digest.FromString(config).Encoded(), content: config},
 			{name: "blobs/sha256/" + digest.FromBytes(rootTar(t, "x")).Encoded(), content: string(rootTar(t, "x"))},
 			{name: "blobs/sha256/" + digest.FromString(manifest).Encoded(), content: manifest},
