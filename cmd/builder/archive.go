@@ -87,8 +87,7 @@ func saveCommand() *cli.Command {
 				Value: transport.DockerArchive,
 			},
 		}, laterBools("compress", "multi-image-archive", "m"), later("platform")),
-		Action:       save,
-		BashComplete: completeImages,
+		Action: save,
 	}
 }
 

@@ -88,9 +88,9 @@ func bring(c *cli.Context, from transport.Source) error {
 	})
 }
 
-// tagImage gives an image another name.
-func tagImage(c *cli.Context, store *storage.Store, ref, name string) error {
-	err := store.Layout().Tag(c.Context, ref, name)
+// tagImage gives an image further names.
+func tagImage(c *cli.Context, store *storage.Store, ref string, names []string) error {
+	err := store.Layout().Tag(c.Context, ref, names...)
 	if err == nil || !isElsewhere(ref) {
 		return err
 	}
@@ -98,7 +98,7 @@ func tagImage(c *cli.Context, store *storage.Store, ref, name string) error {
 	if err != nil {
 		return err
 	}
-	return store.Layout().Commit(c.Context, []string{name}, img.Manifest, img.Index)
+	return store.Layout().Commit(c.Context, names, img.Manifest, img.Index)
 }
 
 // imageEnv tells the process in the namespace which image it is that was found,

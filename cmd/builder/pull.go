@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
+	"path/filepath"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -147,17 +146,9 @@ func pullFor(ctx context.Context, c *cli.Context, store *storage.Store, name str
 
 // transportOptions reads registryFlags.
 func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, error) {
-	o := transport.Options{
-		Layout:   store.Layout(),
-		AuthFile: c.String("authfile"),
-		Creds:    c.String("creds"),
-
-		PolicyFile: c.String("signature-policy"),
-	}
-	if c.IsSet("tls-verify") {
-		verify := c.Bool("tls-verify")
-		o.TLSVerify = &verify
-	}
+	o := registryOptions(c)
+	o.Layout = store.Layout()
+	o.Known = filepath.Join(store.Dir("cache"), "registries")
 	session, err := store.Session()
 	if err != nil {
 		return o, err
@@ -165,6 +156,16 @@ func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, 
 	o.Session = session.ID
 	o.TempDir, err = session.TempDir()
 	return o, err
+}
+
+// registryOptions reads them where there is no store.
+func registryOptions(c *cli.Context) transport.Options {
+	o := transport.Options{AuthFile: c.String("authfile"), Creds: c.String("creds"), PolicyFile: c.String("signature-policy")}
+	if c.IsSet("tls-verify") {
+		verify := c.Bool("tls-verify")
+		o.TLSVerify = &verify
+	}
+	return o
 }
 
 // pullHeading is docker's "latest: Pulling from library/ubuntu".
@@ -177,8 +178,11 @@ func pullHeading(canonical string) string {
 	case reference.Tagged:
 		version = n.Tag()
 	}
-	return version + ": Pulling from " + strings.TrimPrefix(reference.Path(named), reference.Domain(named)+"/")
+	return version + ": Pulling from " + reference.Path(named)
 }
+
+// repositoryPath is a canonical name without its registry.
+func repositoryPath(name string) string { return reference.Path(mustParse(name)) }
 
 // mustParse parses a name that layout.ParseName has taken.
 func mustParse(name string) reference.Named {
@@ -209,8 +213,10 @@ var (
 	}
 	pushWords = map[transport.EventKind]string{
 		transport.Started: "Preparing",
+		transport.Waiting: "Waiting",
 		transport.Done:    "Pushed",
 		transport.Exists:  "Layer already exists",
+		transport.Mounted: "Mounted from ",
 	}
 )
 
@@ -225,6 +231,9 @@ func (l *blobLines) report(e transport.Event) {
 	}
 	l.told[e.Digest] = e.Kind
 	l.begin()
+	if e.From != "" {
+		word += repositoryPath(e.From)
+	}
 	l.print("%s: %s", format.ShortID(e.Digest), word)
 }
 
@@ -253,96 +262,4 @@ func (l *blobLines) print(format string, args ...any) {
 	if l.err == nil {
 		_, l.err = fmt.Fprintf(l.out, format+"\n", args...)
 	}
-}
-
-func pushCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "push",
-		Category:  categoryImages,
-		Usage:     "Copy an image to a registry",
-		ArgsUsage: "IMAGE [NAME[:TAG]]",
-		Flags: append(append([]cli.Flag{
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the name only"},
-			&cli.StringFlag{Name: "digestfile", Usage: "write the manifest's digest to `FILE`"},
-		}, registryFlags()...), laterBools("all-tags", "a")...),
-		Action: push,
-	}
-}
-
-func push(c *cli.Context) error {
-	if c.NArg() < 1 || c.NArg() > 2 {
-		return usageError(c.Command.HelpName, "%s takes an image, and perhaps another name to push it to", c.Command.HelpName)
-	}
-	ref, dest := c.Args().Get(0), c.Args().Get(1)
-	if dest == "" {
-		dest = ref
-	}
-	dest = strings.TrimPrefix(dest, "docker://")
-	out := c.App.Writer
-	if c.Bool("quiet") {
-		out = io.Discard
-	}
-	return withStore(c, func(store *storage.Store) error {
-		img, err := theImage(c, store, ref)
-		if err != nil {
-			return err
-		}
-		pushed, err := pushImage(c, store, img, dest, false, out)
-		if err != nil {
-			return err
-		}
-		if file := c.String("digestfile"); file != "" {
-			if err := os.WriteFile(file, []byte(pushed), 0o644); err != nil {
-				return err
-			}
-		}
-		if c.Bool("quiet") {
-			if _, dest, err = pushHeading(dest); err == nil {
-				_, err = fmt.Fprintln(c.App.Writer, dest)
-			}
-		}
-		return err
-	})
-}
-
-// pushImage copies an image to dest and prints its way as docker does. Insecure
-// is --tls-verify=false.
-func pushImage(c *cli.Context, store *storage.Store, img layout.Image, dest string, insecure bool, out io.Writer) (digest.Digest, error) {
-	o, err := transportOptions(c, store)
-	if err != nil {
-		return "", err
-	}
-	if insecure {
-		verify := false
-		o.TLSVerify = &verify
-	}
-	lines := blobLines{out: out, words: pushWords}
-	lines.heading, dest, err = pushHeading(dest)
-	if err != nil {
-		return "", err
-	}
-	o.Report = lines.report
-	lines.begin()
-	pushed, err := transport.Push(c.Context, img, dest, o)
-	if err != nil {
-		return "", err
-	}
-	place := "" // of a push to no tag
-	if _, tag := splitName(dest); !strings.Contains(dest, "@") {
-		place = tag + ": "
-	}
-	lines.print("%sdigest: %s size: %d", place, pushed, img.Target().Size)
-	return pushed, lines.err
-}
-
-// pushHeading says where an image goes, and gives the destination's full form.
-func pushHeading(dest string) (heading, full string, err error) {
-	if to, elsewhere := transport.ParseSource(dest); elsewhere {
-		return "The push refers to " + to.String(), dest, nil
-	}
-	full, err = layout.ParseName(dest)
-	if err != nil {
-		return "", "", err
-	}
-	return fmt.Sprintf("The push refers to repository [%s]", mustParse(full).Name()), full, nil
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -78,29 +79,49 @@ var (
 	errNotFile  = errors.New("is no plain file")
 )
 
-// readFile reads a file, of most bytes at most. One that isn't plain, as a FIFO
-// that nobody writes to, is not waited for.
+// readFile reads a file of most bytes at most.
 func readFile(path string, most int64) ([]byte, error) {
+	var data bytes.Buffer
+	err := copyFile(&data, path, most)
+	return data.Bytes(), err
+}
+
+// readText is readFile into a string, of which there is no second copy.
+func readText(path string, most int64) (string, error) {
+	var text strings.Builder
+	err := copyFile(&text, path, most)
+	return text.String(), err
+}
+
+// copyFile reads a file, of most bytes at most. One that isn't plain, as a FIFO
+// that nobody writes to, is not waited for.
+func copyFile(to interface {
+	io.Writer
+	Grow(n int)
+}, path string, most int64,
+) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, errNotFile
+		return errNotFile
 	}
-	data := bytes.NewBuffer(make([]byte, 0, min(st.Size(), most)+bytes.MinRead))
-	if _, err := data.ReadFrom(io.LimitReader(f, most+1)); err != nil {
-		return nil, err
+	if st.Size() > most {
+		return fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
 	}
-	if int64(data.Len()) > most {
-		return nil, fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
+	to.Grow(int(st.Size()))
+	buffer := make([]byte, min(st.Size()+1, copyBuffer))
+	n, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{io.LimitReader(f, most+1)}, buffer)
+	if err == nil && n > most { // it has grown
+		return fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
 	}
-	return data.Bytes(), nil
+	return err
 }
 
 // PutBlob stores what r gives. It is whole under its name when PutBlob returns,

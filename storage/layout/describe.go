@@ -83,7 +83,8 @@ func (l *Layout) adopt(e *entry) (details, error) {
 	return l.describe(e.descriptor(), manifest)
 }
 
-func isIndex(mediaType string) bool {
+// IsIndex says that a media type is that of an index, OCI's or docker's.
+func IsIndex(mediaType string) bool {
 	return mediaType == v1.MediaTypeImageIndex || mediaType == MediaTypeDockerManifestList
 }
 
@@ -146,6 +147,10 @@ func (l *Layout) unpackedSize(manifest v1.Descriptor, m *v1.Manifest) int64 {
 	return max(sum, 0) // a stranger's sizes may add up to anything
 }
 
+// UnpackedSize is what a layer takes unpacked, as far as it can be told without
+// reading it.
+func (l *Layout) UnpackedSize(layer v1.Descriptor) int64 { return l.layerSize(layer) }
+
 // layerSize is the unpacked size of a layer where its descriptor or the last
 // four bytes of its gzip stream tell it, else its compressed size. Those bytes
 // count modulo 4 GiB, and of several streams in one they are the last one's:
@@ -187,6 +192,13 @@ type links struct {
 func (l *Layout) reach(d digest.Digest) (map[digest.Digest]bool, error) {
 	seen := map[digest.Digest]bool{}
 	return seen, l.follow(d, seen)
+}
+
+// Blobs gives the digest of every blob that the image's descriptor leads to, be it
+// there or not.
+func (l *Layout) Blobs(img Image) ([]digest.Digest, error) {
+	reached, err := l.reach(img.Target().Digest)
+	return slices.Sorted(maps.Keys(reached)), err
 }
 
 func (l *Layout) follow(d digest.Digest, seen map[digest.Digest]bool) error {

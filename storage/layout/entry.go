@@ -27,6 +27,9 @@ const (
 	// annotationBase is the platform and the name for which CommitBase keeps an
 	// image.
 	annotationBase = "io.github.builder-oci.base"
+	// annotationDigests is the digests by which the name's repository knows the
+	// image: it was pulled from there or pushed to it.
+	annotationDigests = "io.github.builder-oci.digests"
 	// annotationBlobs is the first eight digits of the digest of every blob
 	// that the descriptor's own blob leads to, strung together.
 	annotationBlobs = "io.github.builder-oci.blobs"
@@ -63,6 +66,9 @@ type details struct {
 	manifest  string // of an index's platform: digest, size, media type
 	base      string // platform and name, as baseOf gives them
 	blobs     string
+	// repoDigests are those by which the repository of the entry's name knows the
+	// image, with spaces in between.
+	repoDigests string
 }
 
 // entry reads one element of manifests. What is JSON but no descriptor is kept as
@@ -139,6 +145,8 @@ func (s *scanner) annotation(e *entry, key string) error {
 		e.base = value
 	case annotationBlobs:
 		e.blobs = value
+	case annotationDigests:
+		e.repoDigests = value
 	}
 	return err
 }
@@ -192,6 +200,7 @@ func (e *entry) annotations() map[string]string {
 		annotationManifest: e.manifest,
 		annotationBase:     e.base,
 		annotationBlobs:    e.blobs,
+		annotationDigests:  e.repoDigests,
 	}
 }
 
@@ -201,6 +210,11 @@ func (e *entry) known() bool {
 	const begin = len(idPrefix)
 	if !validDigest(e.id) || !validDigest(e.digest) || e.of != string(e.digest[begin:begin+ofLen]) {
 		return false
+	}
+	for d := range strings.FieldsSeq(e.repoDigests) {
+		if !validDigest(digest.Digest(d)) {
+			return false
+		}
 	}
 	return e.manifest == "" || validDigest(parsePlatformManifest(e.manifest).Digest)
 }
@@ -223,6 +237,9 @@ func (e *entry) descriptor() v1.Descriptor {
 
 func (e *entry) image() Image {
 	img := Image{Name: e.name, ID: e.id, Manifest: e.descriptor(), Size: e.imageSize}
+	for d := range strings.FieldsSeq(e.repoDigests) {
+		img.RepoDigests = append(img.RepoDigests, digest.Digest(d))
+	}
 	if t, err := time.Parse(time.RFC3339Nano, e.created); err == nil {
 		img.Created = t
 	}

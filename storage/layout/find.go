@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -126,6 +127,9 @@ func (ix *index) first(suits func(*entry) bool) *entry {
 func (ix *index) name(name string, image entry) {
 	if old := ix.first(func(e *entry) bool { return e.name == name }); old != nil {
 		if old.sameImage(image) {
+			for d := range strings.FieldsSeq(image.repoDigests) {
+				ix.changed = old.noteDigest(d) || ix.changed
+			}
 			return
 		}
 		ix.unname(old)
@@ -141,10 +145,16 @@ func (ix *index) name(name string, image entry) {
 }
 
 // unname takes the name of e. Its image keeps a descriptor without name only
-// where it has no other.
+// where it has no other, and is there at all.
 func (ix *index) unname(e *entry) {
 	ix.changed = true
+	if errors.Is(e.broken, ErrAbsent) {
+		name := e.name
+		ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool { return e.name == name })
+		return
+	}
 	e.rename("")
+	e.repoDigests = ""
 	ix.dropNameless(*e)
 }
 
@@ -194,18 +204,4 @@ func (ix *index) addNameless(image entry) {
 // index.
 func (e *entry) sameImage(other entry) bool {
 	return e.digest == other.digest && e.manifest == other.manifest && e.id == other.id
-}
-
-// names gives the names of the image that e means, e's own first.
-func (ix *index) names(e *entry) []string {
-	var names []string
-	if e.name != "" {
-		names = append(names, e.name)
-	}
-	for i := range ix.entries {
-		if o := &ix.entries[i]; o.id == e.id && o.name != "" && o.name != e.name {
-			names = append(names, o.name)
-		}
-	}
-	return names
 }

@@ -1,10 +1,12 @@
 package layout
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -46,7 +48,7 @@ func (l *Layout) indexPath() string { return filepath.Join(l.dir, v1.ImageIndexF
 // read gives index.json as it stands now; one that is missing is empty.
 func (l *Layout) read() (*index, error) {
 	for try := 1; ; try++ {
-		data, err := readFile(l.indexPath(), largestIndex)
+		text, err := readText(l.indexPath(), largestIndex)
 		if errors.Is(err, fs.ErrNotExist) {
 			return parseIndex(emptyIndex)
 		}
@@ -56,11 +58,14 @@ func (l *Layout) read() (*index, error) {
 		if err != nil {
 			return nil, err
 		}
-		ix, err := parseIndex(string(data))
+		if last := l.last.Swap(nil); last != nil && last.isText(text) {
+			return last, nil
+		}
+		ix, err := parseIndex(text)
 		if err == nil {
 			return ix, nil
 		}
-		if try == readTries || !l.isBeingWritten(data) {
+		if try == readTries || !l.isBeingWritten(text) {
 			return nil, l.damagedIndex(err)
 		}
 		time.Sleep(readPause)
@@ -69,10 +74,10 @@ func (l *Layout) read() (*index, error) {
 
 // isBeingWritten tells whether text may be the beginning of what another tool is
 // writing.
-func (l *Layout) isBeingWritten(text []byte) bool {
+func (l *Layout) isBeingWritten(text string) bool {
 	var whole json.RawMessage
 	var syntax *json.SyntaxError
-	if !errors.As(json.Unmarshal(text, &whole), &syntax) || syntax.Offset < int64(len(text)) {
+	if !errors.As(json.Unmarshal([]byte(text), &whole), &syntax) || syntax.Offset < int64(len(text)) {
 		return false
 	}
 	st, err := os.Stat(l.indexPath())
@@ -122,12 +127,13 @@ func (l *Layout) change(ctx context.Context, fn func(*index) error) error {
 	if !ix.changed {
 		return nil
 	}
-	text, err := ix.render()
-	if err != nil {
+	l.removeLeftovers()
+	if err := atomicfile.Stream(l.indexPath(), 0o644, ix.write); err != nil {
 		return err
 	}
-	l.removeLeftovers()
-	return atomicfile.Write(l.indexPath(), text, 0o644)
+	ix.changed = false
+	l.last.Store(ix)
+	return nil
 }
 
 // removeLeftovers removes what writers of index.json that were killed have left
@@ -157,7 +163,7 @@ func (l *Layout) adoptAll(ix *index) {
 	answers := map[blobKey]*answer{} // the same blob may have thousands of names
 	for i := range ix.entries {
 		e := &ix.entries[i]
-		if e.known() || e.broken != nil {
+		if e.known() || e.broken == errNoDescriptor {
 			continue
 		}
 		asked := blobKey{e.mediaType, e.digest, e.size}
@@ -224,55 +230,64 @@ func (ix *index) dropSecondNames() {
 	}
 }
 
-// render gives the text of index.json.
-func (ix *index) render() ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(ix.textSize())
-	b.WriteByte('{')
+// write writes the text of index.json.
+func (ix *index) write(w io.Writer) error {
+	b := bufio.NewWriterSize(w, copyBuffer)
 	for i, m := range ix.members {
-		if i > 0 {
-			b.WriteByte(',')
-		}
 		key, err := json.Marshal(m.key)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		b.Write(key)
-		b.WriteByte(':')
-		if m.key != "manifests" {
-			b.WriteString(m.text)
-			continue
-		}
-		if err := ix.renderEntries(&b); err != nil {
-			return nil, err
+		_, _ = fmt.Fprintf(b, "%s%s:%s", separator(i, "{"), key, m.text) // Flush has the error
+		if m.key == "manifests" {
+			if err := ix.writeEntries(b); err != nil {
+				return err
+			}
 		}
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	_ = b.WriteByte('}')
+	return b.Flush()
 }
 
-func (ix *index) renderEntries(b *bytes.Buffer) error {
-	b.WriteByte('[')
+func (ix *index) writeEntries(b *bufio.Writer) error {
 	for i := range ix.entries {
-		if i > 0 {
-			b.WriteByte(',')
-		}
 		if e := &ix.entries[i]; e.dirty {
 			if err := e.write(); err != nil {
 				return err
 			}
 		}
-		b.WriteString(ix.entries[i].raw)
+		_, _ = b.WriteString(separator(i, "["))
+		_, _ = b.WriteString(ix.entries[i].raw)
 	}
-	b.WriteByte(']')
-	return nil
+	if len(ix.entries) == 0 {
+		_ = b.WriteByte('[')
+	}
+	return b.WriteByte(']')
 }
 
-// textSize is about how long the text of index.json will be.
-func (ix *index) textSize() int {
-	size := len(emptyIndex) + 2*usualEntry
-	for i := range ix.entries {
-		size += len(ix.entries[i].raw) + 1
+// separator is what stands before the i-th member or element.
+func separator(i int, open string) string {
+	if i == 0 {
+		return open
 	}
-	return size
+	return ","
+}
+
+// isText tells whether text is what ix would be written as.
+func (ix *index) isText(text string) bool {
+	c := comparer{rest: text}
+	return ix.write(&c) == nil && c.rest == ""
+}
+
+// comparer takes nothing but a certain text.
+type comparer struct{ rest string }
+
+var errDiffers = errors.New("not the text")
+
+func (c *comparer) Write(p []byte) (int, error) {
+	if len(p) > len(c.rest) || c.rest[:len(p)] != string(p) {
+		return 0, errDiffers
+	}
+	c.rest = c.rest[len(p):]
+	return len(p), nil
 }

@@ -38,7 +38,7 @@ func (l *Layout) FindFor(ref string, want v1.Platform) (Image, error) {
 		}
 	}
 	if err != nil {
-		return Image{}, err
+		return l.findBeyond(ref, err)
 	}
 	if sibling, ok := l.sibling(named.image(), best); ok {
 		return sibling, nil
@@ -99,7 +99,7 @@ func (l *Layout) manifests(index v1.Descriptor) ([]v1.Descriptor, error) {
 		return nil, fmt.Errorf("index %s: %w", index.Digest, err)
 	}
 	for i := range list.Manifests {
-		if m := &list.Manifests[i]; m.Platform == nil && !isIndex(m.MediaType) {
+		if m := &list.Manifests[i]; m.Platform == nil && !IsIndex(m.MediaType) {
 			m.Platform = l.platformIn(*m)
 		}
 	}
@@ -125,7 +125,7 @@ func (l *Layout) platformIn(manifest v1.Descriptor) *v1.Platform {
 // that aren't here none is meant.
 func (l *Layout) Resolve(target v1.Descriptor, want v1.Platform) (manifest v1.Descriptor, multi *v1.Descriptor, err error) {
 	plain := v1.Descriptor{MediaType: target.MediaType, Digest: target.Digest, Size: target.Size}
-	if !isIndex(target.MediaType) {
+	if !IsIndex(target.MediaType) {
 		return plain, nil, nil
 	}
 	present, err := l.present(target)

@@ -3,6 +3,7 @@ package layout
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -59,12 +60,15 @@ func FuzzIndex(f *testing.F) {
 		}
 		if ix, err := parseIndex(text); err == nil {
 			sameAsStandard(t, text, ix)
-			rendered, err := ix.render()
-			if err != nil {
+			var written strings.Builder
+			if err := ix.write(&written); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := parseIndex(string(rendered)); err != nil {
-				t.Fatalf("what was rendered can't be read: %v\n%s", err, rendered)
+			if _, err := parseIndex(written.String()); err != nil {
+				t.Fatalf("what was written can't be read: %v\n%s", err, written.String())
+			}
+			if !ix.isText(written.String()) || ix.isText(written.String()+" ") || ix.isText(written.String()[1:]) {
+				t.Fatalf("its text isn't known again, or another is: %s", written.String())
 			}
 		}
 	})

@@ -127,8 +127,8 @@ func canBeTakenOff(t *testing.T, l *layout.Layout, text string) {
 	if !errors.Is(err, layout.ErrUnknown) || !strings.Contains(err.Error(), "is in index.json, but") || !strings.Contains(fault.Remedy(err), "builder rmi "+name) {
 		t.Errorf("Find: %v, remedy %q", err, fault.Remedy(err))
 	}
-	done, _, err := l.Remove(context.Background(), name, false)
-	if err != nil || len(done) != 1 || done[0].Untagged != name {
+	done, err := l.Remove(context.Background(), name, layout.RemoveOptions{})
+	if err != nil || !slices.Equal(done.Untagged, []string{name}) || done.ID != "" {
 		t.Errorf("Remove: %v, %v", done, err)
 	}
 	if got := listing(t, l); len(got) != 2 {
@@ -166,6 +166,18 @@ func TestAnIndexThatIsBeingWrittenIsWaitedFor(t *testing.T) {
 			t.Errorf("%q: it took %s", text, took)
 		}
 		must(t, os.WriteFile(indexPath(l), []byte("[]"), 0o644))
+	}
+}
+
+func TestANameOfWhatIsGoneGoesToTheNextImage(t *testing.T) {
+	l := newLayout(t)
+	writeIndex(t, l, descriptor(v1.MediaTypeImageManifest, digest.FromString("gone"), 7, "app"))
+	id := commit(t, l, []string{"app"}, "one")
+	if got, want := listing(t, l), []string{"app:latest " + id.Encoded()[:12]}; !slices.Equal(got, want) {
+		t.Errorf("List: %q, not %q", got, want)
+	}
+	if all, err := l.Descriptors(); err != nil || len(all) != 1 {
+		t.Errorf("index.json has %v, %v", all, err)
 	}
 }
 
@@ -254,6 +266,6 @@ func TestAnImageOfTenThousandLayers(t *testing.T) {
 		t.Errorf("List: %q, not %q", got, want)
 	}
 	must(t, l.Tag(context.Background(), "deep", "deeper"))
-	_, _, err = l.Remove(context.Background(), "deep", false)
+	_, err = l.Remove(context.Background(), "deep", layout.RemoveOptions{})
 	must(t, err)
 }

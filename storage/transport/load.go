@@ -104,7 +104,7 @@ func (a *archive) noteUnneeded() error {
 	if err != nil || len(free) == 0 {
 		return err
 	}
-	return a.layout.NoteFree(free)
+	return a.layout.NoteFree(layout.Free{Blobs: free})
 }
 
 // archive is what has been read of an archive.

@@ -82,6 +82,9 @@ func (p *pull) finish(ctx context.Context, m *v1.Manifest) error {
 	if err := p.fetchAll(ctx, m); err != nil {
 		return err
 	}
+	if err := p.options.known().add(p.domain, repository(p.name), blobsOf(m)); err != nil {
+		return err
+	}
 	want, err := platform.Parse(p.options.Platform)
 	if err != nil {
 		return err
@@ -90,7 +93,7 @@ func (p *pull) finish(ctx context.Context, m *v1.Manifest) error {
 		p.found, err = p.layout.CommitBase(ctx, p.name, want, p.manifest, p.index)
 		return err
 	}
-	if err := p.layout.Commit(ctx, []string{p.name}, p.manifest, p.index); err != nil {
+	if err := p.layout.CommitPulled(ctx, p.name, p.manifest, p.index); err != nil {
 		return err
 	}
 	p.found, err = p.layout.Find(layout.Familiar(p.name))
@@ -230,6 +233,15 @@ func (p *pull) fetchAll(ctx context.Context, m *v1.Manifest) error {
 		group.Go(func() error { return p.fetch(ctx, layer) })
 	}
 	return group.Wait()
+}
+
+// blobsOf gives the digests of config and layers.
+func blobsOf(m *v1.Manifest) []digest.Digest {
+	blobs := []digest.Digest{m.Config.Digest}
+	for _, l := range m.Layers {
+		blobs = append(blobs, l.Digest)
+	}
+	return blobs
 }
 
 // fetchConfig fetches the config and checks that it belongs to the manifest.

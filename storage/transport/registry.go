@@ -49,6 +49,9 @@ func (o Options) remote(name string) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := fromDockersStore(sys, named.Name()); err != nil {
+		return nil, err
+	}
 	return &remote{name: canonical, domain: domain, ref: ref, sys: sys}, nil
 }
 
@@ -93,19 +96,24 @@ func (o Options) setAuth(sys *types.SystemContext) error {
 		sys.DockerAuthConfig = &types.DockerAuthConfig{Username: user, Password: password}
 		return nil
 	}
-	file := o.AuthFile
-	if file == "" {
-		file = os.Getenv(authFileEnv)
-	}
+	file := o.authFile()
 	if file == "" {
 		return nil
 	}
 	if _, err := os.Stat(file); err != nil {
-		return fault.New("name an existing file, or write one: skopeo login --authfile "+file+" REGISTRY",
+		return fault.New("name an existing file, or write one: builder login --authfile "+file+" REGISTRY",
 			"file of registry credentials: %w", err)
 	}
 	sys.AuthFilePath = file
 	return nil
+}
+
+// authFile is the file of credentials that the user has named, or "".
+func (o Options) authFile() string {
+	if o.AuthFile != "" {
+		return o.AuthFile
+	}
+	return os.Getenv(authFileEnv)
 }
 
 // isLoopback tells whether a registry is on this machine. Such a one may speak
@@ -124,16 +132,12 @@ func isLoopback(domain string) bool {
 
 // authHint says where credentials are read from.
 func (o Options) authHint(domain string) string {
-	file := o.AuthFile
-	if file == "" {
-		file = os.Getenv(authFileEnv)
+	if file := o.authFile(); file != "" {
+		return fmt.Sprintf("log in: builder login --authfile %s %s", file, domain)
 	}
-	if file != "" {
-		return fmt.Sprintf("log in: skopeo login --authfile %s %s", file, domain)
-	}
-	places := "~/.docker/config.json"
+	places := filepath.Join(dockerConfigDir(), dockerConfigFile)
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		places = filepath.Join(dir, "containers/auth.json") + " and " + places
 	}
-	return fmt.Sprintf("log in: skopeo login %s (docker login and podman login do as well)\ncredentials are read from %s, or from --authfile FILE", domain, places)
+	return fmt.Sprintf("log in: builder login %s (docker login and podman login do as well)\ncredentials are read from %s, or from --authfile FILE", domain, places)
 }
