@@ -195,16 +195,6 @@ func contextArgument(c *cli.Context) (string, error) {
 	return c.Args().First(), nil
 }
 
-// isRemote tells what docker takes for a URL or a git repository.
-func isRemote(s string) bool {
-	for _, prefix := range []string{"http://", "https://", "git://", "ssh://", "git@", "github.com/"} {
-		if strings.HasPrefix(s, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
 // buildArgs reads NAME=VALUE; a NAME alone takes the environment's value, and
 // is left out where there is none.
 func buildArgs(args []string) map[string]string {

@@ -51,6 +51,8 @@ func TestLinesGoOn(t *testing.T) {
 		{"bud -qf ", offerFiles},
 		{"run --rm -", "--env"},
 		{"save -o ", offerFiles},
+		{"images --filter ", "dangling= label= reference="},
+		{"images --format ", "json"},
 		{"load -i ", offerFiles},
 		{"import ", offerFiles},
 	}
@@ -89,6 +91,7 @@ func TestFlagsThatAreRefusedArentOffered(t *testing.T) {
 
 func TestDescriptionsListTheirValues(t *testing.T) {
 	for usage, want := range map[string]string{
+		"`NAME`: a (the first), b":                     "a b",
 		"`NAME`: a, b or c":                            "a b c",
 		"the `FORM`: table, json or a Go template":     "table json",
 		"`FORMAT` of it: oci or docker; of both: json": "oci docker json",

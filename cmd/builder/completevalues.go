@@ -24,6 +24,9 @@ func (p *completer) values(f cli.Flag, before string) {
 	}
 	kind, _ := placeholder(doc.GetUsage())
 	for _, value := range listedValues(doc.GetUsage()) {
+		if kind == "KEY=VALUE" { // a list of keys
+			value += "="
+		}
 		p.offer(before+value, "")
 	}
 	p.kind(kind, before)
@@ -32,11 +35,11 @@ func (p *completer) values(f cli.Flag, before string) {
 // kind offers what has such a name in the descriptions of flags and arguments.
 func (p *completer) kind(name, before string) {
 	switch name {
-	case "FILE", "PATH", "FILE|-", "TARBALL", "ARCHIVE":
+	case "FILE", "PATH", "FILE|-", "FILE|URL|-":
 		p.offer(offerFiles, "")
 	case "DIR", "DIRECTORY", "DIRECTORY|URL|-":
 		p.offer(offerDirectories, "")
-	case "IMAGE", "REPOSITORY[:TAG]":
+	case "IMAGE", "IMAGE|DIGEST", "REPOSITORY[:TAG]", "NAME[:TAG|@DIGEST]":
 		p.print(before, p.images)
 	case "STEP":
 		p.print(before, failures)
@@ -45,7 +48,10 @@ func (p *completer) kind(name, before string) {
 	}
 }
 
-var value = regexp.MustCompile(`^[a-z0-9][a-z0-9.+/-]*$`)
+var (
+	value   = regexp.MustCompile(`^[a-z0-9][a-z0-9.+/-]*$`)
+	remarks = regexp.MustCompile(` \([^)]*\)`)
+)
 
 // listedValues reads the list that descriptions of flags have behind a colon:
 // of "the `FORM`: auto, tty or plain" it is auto, tty, plain. A value's name in
@@ -55,7 +61,7 @@ func listedValues(usage string) []string {
 	if name, _ := placeholder(usage); value.MatchString(name) {
 		values = append(values, name)
 	}
-	for part := range strings.SplitSeq(usage, ";") {
+	for part := range strings.SplitSeq(remarks.ReplaceAllString(usage, ""), ";") {
 		colon := strings.LastIndex(part, ": ")
 		if colon < 0 {
 			continue

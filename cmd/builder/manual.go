@@ -107,7 +107,7 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 		"import":  {examples: []item{{"A root file system", "builder import rootfs.tar base:v1"}}},
 		"save":    {examples: []item{{"Two images in one archive", "builder save -o images.tar app:v1 app:v2"}, {"Through a pipe", "builder save app | ssh host builder load"}}},
 		"load":    {examples: []item{{"From a file", "builder load -i images.tar"}}},
-		"info":    {examples: []item{{"One fact, for a program", "builder info --format '{{.Storage.Driver}}'"}}},
+		"info":    {examples: []item{{"The same, for a program", "builder info --format json"}}},
 		"version": {examples: []item{{"The version", "builder version"}}},
 		"system check": {
 			more:     "Every blob, tree and record is read and held against its digest.",
@@ -136,7 +136,7 @@ var (
 		{"127", "The command isn't there."},
 		{"others", "The command's own."},
 	}
-	otherExits = []item{{"1", "Some of what was asked for couldn't be done."}, exitOwn}
+	otherExits = []item{{"1", "What was asked for, or some of it, couldn't be done."}, exitOwn}
 )
 
 // exitsOf tells the exit codes of a command.

@@ -174,7 +174,11 @@ func (o Options) fromArchive(ctx context.Context, from Source, named bool) ([]la
 	if err == nil && len(images) == 0 {
 		err = fmt.Errorf("%w: the archive is empty", layout.ErrUnknown)
 	}
-	return images, err
+	brought := make([]layout.Image, len(images))
+	for i, img := range images {
+		brought[i] = img.Image
+	}
+	return brought, err
 }
 
 // chosenOf gives those of an archive's images that ref means.

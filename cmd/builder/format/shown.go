@@ -8,7 +8,7 @@ import (
 // shown takes from a text what would steer a terminal, or turn the direction of
 // what stands there: an image's config quotes what a stranger wrote.
 func shown(text string) string {
-	if isHarmless(text) {
+	if isPlain(text) {
 		return text
 	}
 	return strings.Map(func(r rune) rune {
@@ -19,10 +19,10 @@ func shown(text string) string {
 	}, text)
 }
 
-// isHarmless tells a text of ASCII that is fit to be shown, as most are.
-func isHarmless(text string) bool {
+// isPlain tells a text of printable ASCII alone, as nearly all are.
+func isPlain(text string) bool {
 	for i := range len(text) {
-		if c := text[i]; (c < ' ' || c > '~') && c != '\n' && c != '\t' {
+		if c := text[i]; (c < ' ' && c != '\n' && c != '\t') || c > '~' {
 			return false
 		}
 	}
