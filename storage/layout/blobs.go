@@ -282,11 +282,17 @@ func validDigest(d digest.Digest) bool {
 	return isHex(string(d[len(prefix):]))
 }
 
+// hexDigits has 1 for each digit of a digest. Every command looks at two digests
+// of every image.
+var hexDigits = [256]uint8{
+	'0': 1, '1': 1, '2': 1, '3': 1, '4': 1, '5': 1, '6': 1, '7': 1, '8': 1, '9': 1,
+	'a': 1, 'b': 1, 'c': 1, 'd': 1, 'e': 1, 'f': 1,
+}
+
 func isHex(s string) bool {
+	all := uint8(1)
 	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
+		all &= hexDigits[s[i]]
 	}
-	return s != ""
+	return all == 1 && s != ""
 }
