@@ -123,6 +123,9 @@ var errCutShort = errors.New("the list of images was put aside by a repair that 
 // namesAreKnown is an error while images are there that index.json doesn't tell
 // of, because its repair isn't finished.
 func (c *Collector) namesAreKnown() error {
+	if _, err := os.Lstat(c.Layout.DamagedPath()); err != nil {
+		return ignoreAbsent(err) // no repair has begun
+	}
 	images, err := c.Layout.List()
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
@@ -31,6 +32,7 @@ type index struct {
 	members []member // in their order; manifests has no text
 	entries []entry
 	changed bool
+	free    []digest.Digest // that the change has set free
 }
 
 type member struct{ key, text string }
@@ -84,7 +86,11 @@ func (l *Layout) change(ctx context.Context, fn func(*index) error) error {
 		return err
 	}
 	l.removeLeftovers()
-	return atomicfile.Write(l.indexPath(), text, 0o644)
+	if err := atomicfile.Write(l.indexPath(), text, 0o644); err != nil {
+		return err
+	}
+	l.settle(ix.free)
+	return nil
 }
 
 // removeLeftovers removes what writers of index.json that were killed have left

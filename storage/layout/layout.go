@@ -39,6 +39,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -69,12 +70,13 @@ type Layout struct {
 	session   string
 	lease     func(digest.Digest) error
 	written   *sync.Map // digests of blobs that this process has written and not synced yet
+	settled   *atomic.Pointer[settled]
 }
 
 // Open gives the layout in dir, whose index.json is changed under lockFile.
 // Nothing is read or made yet.
 func Open(dir, lockFile string) *Layout {
-	return &Layout{dir: dir, lockFile: lockFile, session: "none", lease: func(digest.Digest) error { return nil }, written: &sync.Map{}}
+	return &Layout{dir: dir, lockFile: lockFile, session: "none", lease: func(digest.Digest) error { return nil }, written: &sync.Map{}, settled: &atomic.Pointer[settled]{}}
 }
 
 // WithSession gives the same layout with id in the names of the temporary files
