@@ -12,6 +12,7 @@ func imageCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			called("ls", imagesCommand(), "list"),
 			importCommand(),
+			inspectImageCommand(),
 			loadCommand(),
 			imagePruneCommand(),
 			pullCommand(),
@@ -19,6 +20,7 @@ func imageCommand() *cli.Command {
 			called("rm", rmiCommand(), "remove"),
 			saveCommand(),
 			tagCommand(),
+			untagCommand(),
 		},
 	}
 }

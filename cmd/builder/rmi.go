@@ -26,10 +26,9 @@ func rmiCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "remove all images"},
 			&cli.BoolFlag{Name: "prune", Aliases: []string{"p"}, Usage: "remove all images without a name"},
 			// What an image was built from is kept by the build cache alone.
-			&cli.BoolFlag{Name: "no-prune", Hidden: true},
+			&cli.BoolFlag{Name: "no-prune", Hidden: true, Category: flagsIgnored},
 		}, later("platform")),
-		Action:       rmi,
-		BashComplete: completeImages,
+		Action: rmi,
 	}
 }
 

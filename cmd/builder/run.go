@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
@@ -47,9 +48,8 @@ func runCommand() *cli.Command {
 				"pids-limit", "label", "l", "label-file", "cidfile", "pull", "platform", "log-driver", "log-opt", "attach",
 				"a", "detach-keys", "sig-proxy", "device", "group-add", "userns", "ipc", "pid", "uts", "cgroupns", "cgroup-parent",
 				"network-alias", "expose", "link", "ip", "mac-address", "gpus", "sysctl", "health-cmd")),
-		HideHelp:     true,
-		Action:       runImage,
-		BashComplete: completeImages,
+		HideHelp: true,
+		Action:   runImage,
 	}
 }
 
@@ -75,12 +75,19 @@ func runImage(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = presentImage(c, store, o.image)
+	img, err := presentImage(c, store, o.image)
+	env := storeEnv(store)
+	switch {
+	case err == nil:
+		env = append(env, broughtEnv(img))
+	case errors.Is(err, build.ErrNamespace):
+		err = nil // it is made inside
+	}
 	if err := errors.Join(err, store.Sweep(c.Context, false), store.Close()); err != nil {
 		return err
 	}
 	notice(c.App.ErrWriter, mapping)
-	return enter(c, nil, storeEnv(store)...)
+	return enter(c, nil, env...)
 }
 
 // containersDir is where containers have their directories.
@@ -89,8 +96,8 @@ func containersDir(store *storage.Store) string { return store.Dir("containers")
 // presentImage finds an image, or pulls it, telling so where it doesn't mix
 // with the program's output.
 func presentImage(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
-	img, err := store.Layout().Find(ref)
-	if err == nil || !errors.Is(err, layout.ErrUnknown) {
+	img, err := theImage(c, store, ref)
+	if err == nil || !errors.Is(err, layout.ErrUnknown) || isElsewhere(ref) {
 		return img, err
 	}
 	name, nameErr := layout.ParseName(ref)
@@ -155,7 +162,7 @@ func (h *host) leasedImage(c *cli.Context, ref string) (img layout.Image, config
 		return img, nil, "", err
 	}
 	err = h.store.WithBlobs(c.Context, func() error {
-		if img, err = presentImage(c, h.store, ref); err != nil {
+		if img, err = broughtImage(c, h.store, ref); err != nil {
 			return err
 		}
 		if config, tree, err = h.unpack(c.Context, img); err != nil {

@@ -121,10 +121,11 @@ func (c *Collector) alone(ctx context.Context, fn func() error) (bool, error) {
 var errCutShort = errors.New("the list of images was put aside by a repair that was cut short")
 
 // namesAreKnown is an error while images are there that index.json doesn't tell
-// of, because its repair isn't finished.
+// of, because its repair isn't finished. Where none was begun, index.json isn't
+// read: what comes next does that.
 func (c *Collector) namesAreKnown() error {
-	if _, err := os.Lstat(c.Layout.DamagedPath()); err != nil {
-		return ignoreAbsent(err) // no repair has begun
+	if _, err := os.Lstat(c.Layout.DamagedPath()); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	images, err := c.Layout.List()
 	if err != nil {

@@ -118,33 +118,6 @@ func (l *Layout) CommitBase(ctx context.Context, name string, want v1.Platform, 
 	})
 }
 
-// Tag gives the image that src means the further name dst.
-func (l *Layout) Tag(ctx context.Context, src, dst string) error {
-	name, err := ParseName(dst)
-	if err != nil {
-		return asDocker(err)
-	}
-	if strings.Contains(name, "@") {
-		return asDocker(fault.New("a digest belongs to an image already: give a name with a tag",
-			"name %q has a digest", dst))
-	}
-	return l.change(ctx, func(ix *index) error {
-		found, _, err := ix.find(src)
-		if err != nil {
-			return asDocker(err)
-		}
-		named := *found
-		if named.base != "" {
-			named.base, named.dirty = "", true
-		}
-		if !sameRepository(named.name, name) {
-			named.repoDigests = ""
-		}
-		ix.name(name, named)
-		return nil
-	})
-}
-
 // asDocker gives an error the exit code that docker's commands about images
 // have.
 func asDocker(err error) error {

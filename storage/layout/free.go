@@ -9,8 +9,6 @@ import (
 	"slices"
 
 	"github.com/opencontainers/go-digest"
-
-	"github.com/builder-oci/builder/storage/lock"
 )
 
 // removeEntries removes the descriptors of an image that go says, and gives the
@@ -72,9 +70,10 @@ func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []di
 	return free
 }
 
-// mayUse tells whether e leads to a blob whose digest begins as one in open.
+// mayUse tells whether e, which is known, leads to a blob whose digest begins as
+// one in open.
 func (e *entry) mayUse(open map[string]int) bool {
-	if open[shortBlob(e.digest)] > 0 {
+	if open[e.of[:blobLen]] > 0 { // the digest's beginning, as e is known
 		return true
 	}
 	for rest := e.blobs; len(rest) >= blobLen; rest = rest[blobLen:] {
@@ -110,9 +109,6 @@ func (l *Layout) DeleteBlobs(ctx context.Context, digests []digest.Digest) (int6
 	if len(digests) == 0 {
 		return 0, nil
 	}
-	if freed, done, err := l.deleteSettled(ctx, digests); done || err != nil {
-		return freed, err
-	}
 	var freed int64
 	err := l.change(ctx, func(ix *index) (err error) {
 		freed, err = l.deleteFiles(l.unreferenced(ix, setOf(digests)))
@@ -130,45 +126,6 @@ func (l *Layout) deleteFiles(digests []digest.Digest) (freed int64, err error) {
 		freed += size
 	}
 	return freed, nil
-}
-
-// settled is what a change of index.json has set free. It holds as long as that
-// file is the one that the change has written.
-type settled struct {
-	index os.FileInfo
-	free  map[digest.Digest]bool
-}
-
-// settle keeps what index.json, as it was just written, leads to no more. The
-// caller holds its lock.
-func (l *Layout) settle(free []digest.Digest) {
-	st, err := os.Lstat(l.indexPath())
-	if err != nil || len(free) == 0 {
-		l.settled.Store(nil)
-		return
-	}
-	l.settled.Store(&settled{st, setOf(free)})
-}
-
-// deleteSettled is DeleteBlobs where this process was the last to change
-// index.json, and found all of digests free: that needn't be read again, which at
-// ten thousand images takes as long as the removal did.
-func (l *Layout) deleteSettled(ctx context.Context, digests []digest.Digest) (freed int64, done bool, err error) {
-	s := l.settled.Load()
-	if s == nil || slices.ContainsFunc(digests, func(d digest.Digest) bool { return !s.free[d] }) {
-		return 0, false, nil
-	}
-	held, err := lock.Exclusive(ctx, l.lockFile)
-	if err != nil {
-		return 0, false, err
-	}
-	defer held.Unlock()
-	st, err := os.Lstat(l.indexPath())
-	if err != nil || !os.SameFile(st, s.index) || st.Size() != s.index.Size() || !st.ModTime().Equal(s.index.ModTime()) {
-		return 0, false, nil
-	}
-	freed, err = l.deleteFiles(digests)
-	return freed, true, err
 }
 
 func removeFile(path string) (size int64, err error) {

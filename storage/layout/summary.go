@@ -52,7 +52,10 @@ func Summarize(images []Image) []Summary {
 		}
 	}
 	slices.SortFunc(summaries, func(a, b Summary) int {
-		return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.firstName(), b.firstName()), strings.Compare(string(a.ID), string(b.ID)))
+		if c := b.Created.Compare(a.Created); c != 0 {
+			return c
+		}
+		return cmp.Or(strings.Compare(a.firstName(), b.firstName()), strings.Compare(string(a.ID), string(b.ID)))
 	})
 	return summaries
 }
