@@ -32,12 +32,12 @@ func saveCommand() *cli.Command {
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not the standard output"},
 			&cli.StringFlag{
 				Name: "format", Value: transport.DockerArchive,
-				Usage: "`FORMAT`: docker-archive or oci-archive; oci-dir or docker-dir make a directory",
+				Usage: "`FORMAT`: docker-archive, oci-archive, oci-dir or docker-dir",
 			},
 			&cli.StringFlag{Name: "platform", Usage: "take the images for `OS/ARCH[/VARIANT]` alone"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show nothing of its progress"},
 			// Layers go as they are: compressed, unless they were taken up otherwise.
-			&cli.BoolFlag{Name: "compress", Hidden: true, Action: func(c *cli.Context, compress bool) error {
+			&cli.BoolFlag{Name: "compress", Hidden: true, Usage: "compress the layers of a docker-dir", Action: func(c *cli.Context, compress bool) error {
 				if compress && c.String("format") != dockerDir {
 					return usageError(c.Command.HelpName, "--compress goes with --format %s alone", dockerDir)
 				}
