@@ -18,6 +18,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"archive":   archive,
 	"base":      base,
 	"capture":   capture,
+	"cosign":    cosign,
 	"equal":     equal,
 	"freeport":  freePort,
 	"peak":      peak,

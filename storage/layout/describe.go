@@ -72,17 +72,15 @@ func (l *Layout) readManifest(d digest.Digest) (*v1.Manifest, error) {
 
 // adopt finds out what a descriptor without builder's annotations stands for.
 // It fails where that isn't an image or parts of it are missing.
-func (l *Layout) adopt(e *entry) error {
+func (l *Layout) adopt(e *entry) (details, error) {
+	if !l.HasBlob(e.digest, e.size) && l.HasBlob(e.digest, -1) {
+		return details{}, fmt.Errorf("%w: %s doesn't have %d bytes", ErrAbsent, e.digest, e.size)
+	}
 	manifest, _, err := l.ResolveAny(e.descriptor(), platform.Here())
 	if err != nil {
-		return err
+		return details{}, err
 	}
-	known, err := l.describe(e.descriptor(), manifest)
-	if err != nil {
-		return err
-	}
-	e.details, e.dirty = known, true
-	return nil
+	return l.describe(e.descriptor(), manifest)
 }
 
 // IsIndex says that a media type is that of an index, OCI's or docker's.
@@ -146,7 +144,7 @@ func (l *Layout) unpackedSize(manifest v1.Descriptor, m *v1.Manifest) int64 {
 	for _, layer := range m.Layers {
 		sum += l.layerSize(layer)
 	}
-	return sum
+	return max(sum, 0) // a stranger's sizes may add up to anything
 }
 
 // UnpackedSize is what a layer takes unpacked, as far as it can be told without

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -51,6 +52,9 @@ type entry struct {
 	refName   string // as it stands in the annotation
 	name      string // canonical, or ""
 	details
+
+	// broken says why the descriptor is no image, where details are empty.
+	broken error
 }
 
 // details are what the annotations tell of an image.
@@ -67,10 +71,24 @@ type details struct {
 	repoDigests string
 }
 
-// entry reads one descriptor.
+// entry reads one element of manifests. What is JSON but no descriptor is kept as
+// it stands, and means nothing.
 func (s *scanner) entry() (entry, error) {
-	var e entry
 	s.next()
+	start := s.pos
+	e, err := s.descriptor()
+	if err == nil {
+		return e, nil
+	}
+	s.pos = start
+	text, err := s.raw()
+	return entry{raw: text, broken: errNoDescriptor}, err
+}
+
+var errNoDescriptor = errors.New("it isn't a descriptor")
+
+func (s *scanner) descriptor() (entry, error) {
+	var e entry
 	start := s.pos
 	err := s.object(func(key string) (err error) {
 		switch key {
@@ -90,10 +108,22 @@ func (s *scanner) entry() (entry, error) {
 		return err
 	})
 	e.raw = s.text[start:s.pos]
-	if e.refName != "" {
+	if isPlain(e.refName) {
 		e.name = canonicalName(e.refName)
 	}
 	return e, err
+}
+
+// isPlain tells whether another tool's name for an image can be shown: in ASCII,
+// without spaces and what steers a terminal. An image with any other counts as one
+// without name.
+func isPlain(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return name != ""
 }
 
 func (s *scanner) annotation(e *entry, key string) error {
@@ -178,7 +208,10 @@ func (e *entry) annotations() map[string]string {
 // digest.
 func (e *entry) known() bool {
 	const begin = len(idPrefix)
-	return e.id != "" && len(e.digest) > begin+ofLen && e.of == string(e.digest[begin:begin+ofLen])
+	if !validDigest(e.id) || !validDigest(e.digest) || e.of != string(e.digest[begin:begin+ofLen]) {
+		return false
+	}
+	return e.manifest == "" || validDigest(parsePlatformManifest(e.manifest).Digest)
 }
 
 func shortOf(d digest.Digest) string {

@@ -10,9 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
@@ -22,9 +22,14 @@ import (
 
 const (
 	emptyIndex = `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[]}`
-	// Another tool may be caught in the middle of writing index.json in place.
-	readTries = 5
-	readPause = 20 * time.Millisecond
+	// Another tool may be caught in the middle of writing index.json in place: one
+	// that is cut short is read again while it is as young as this.
+	writingTime = 2 * time.Second
+	readTries   = 100
+	readPause   = 20 * time.Millisecond
+	// largestIndex is how much is read of index.json; ten thousand images take
+	// 8 MB.
+	largestIndex = 128 << 20
 	// usualEntry is about how many bytes a descriptor takes.
 	usualEntry = 512
 )
@@ -42,18 +47,18 @@ func (l *Layout) indexPath() string { return filepath.Join(l.dir, v1.ImageIndexF
 
 // read gives index.json as it stands now; one that is missing is empty.
 func (l *Layout) read() (*index, error) {
-	var bad error
-	for try := range readTries {
-		if try > 0 {
-			time.Sleep(readPause)
-		}
-		text, err := readText(l.indexPath())
+	for try := 1; ; try++ {
+		data, err := readFile(l.indexPath(), largestIndex)
 		if errors.Is(err, fs.ErrNotExist) {
 			return parseIndex(emptyIndex)
+		}
+		if errors.Is(err, errNotFile) || errors.Is(err, errTooLarge) {
+			return nil, l.damagedIndex(err)
 		}
 		if err != nil {
 			return nil, err
 		}
+		text := string(data)
 		if last := l.last.Swap(nil); last != nil && last.isText(text) {
 			return last, nil
 		}
@@ -61,26 +66,47 @@ func (l *Layout) read() (*index, error) {
 		if err == nil {
 			return ix, nil
 		}
-		bad = err
+		if try == readTries || !l.isBeingWritten(data) {
+			return nil, l.damagedIndex(err)
+		}
+		time.Sleep(readPause)
 	}
-	return nil, fault.New("builder system check --repair", "the list of images %s is damaged: %w", l.indexPath(), bad)
 }
 
-// readText reads a file into a string, of which there is no second copy.
-func readText(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
+// isBeingWritten tells whether text may be the beginning of what another tool is
+// writing.
+func (l *Layout) isBeingWritten(text []byte) bool {
+	var whole json.RawMessage
+	var syntax *json.SyntaxError
+	if !errors.As(json.Unmarshal(text, &whole), &syntax) || syntax.Offset < int64(len(text)) {
+		return false
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return "", err
+	st, err := os.Stat(l.indexPath())
+	return err == nil && time.Since(st.ModTime()) < writingTime
+}
+
+func (l *Layout) damagedIndex(why error) error {
+	remedy := "builder system check --repair"
+	if l.lockFile == "" {
+		remedy = "copy the layout again"
 	}
-	var text strings.Builder
-	text.Grow(int(st.Size()))
-	_, err = io.CopyBuffer(&text, struct{ io.Reader }{f}, make([]byte, min(st.Size()+1, copyBuffer)))
-	return text.String(), err
+	return fault.New(remedy, "the list of images %s is damaged: %w", l.indexPath(), why)
+}
+
+// Descriptors gives what index.json lists, as it stands there.
+func (l *Layout) Descriptors() ([]v1.Descriptor, error) {
+	ix, err := l.read()
+	if err != nil {
+		return nil, err
+	}
+	var all []v1.Descriptor
+	for i := range ix.entries {
+		var d v1.Descriptor
+		if json.Unmarshal([]byte(ix.entries[i].raw), &d) == nil {
+			all = append(all, d)
+		}
+	}
+	return all, nil
 }
 
 // change lets fn change index.json under the lock. Descriptors that other tools
@@ -123,14 +149,34 @@ func (l *Layout) removeLeftovers() {
 	}
 }
 
-// adoptAll annotates the descriptors that builder didn't write, as far as they
-// are images.
+// adoptAll finds out what the descriptors that builder didn't write stand for. Of
+// those that aren't images nothing is believed.
 func (l *Layout) adoptAll(ix *index) {
+	type blobKey struct {
+		mediaType string
+		digest    digest.Digest
+		size      int64
+	}
+	type answer struct {
+		details
+		err error
+	}
+	answers := map[blobKey]*answer{} // the same blob may have thousands of names
 	for i := range ix.entries {
-		if e := &ix.entries[i]; !e.known() {
-			if l.adopt(e) == nil {
-				ix.changed = true
-			}
+		e := &ix.entries[i]
+		if e.known() || e.broken != nil {
+			continue
+		}
+		asked := blobKey{e.mediaType, e.digest, e.size}
+		known := answers[asked]
+		if known == nil {
+			d, err := l.adopt(e)
+			known = &answer{d, err}
+			answers[asked] = known
+		}
+		e.details, e.broken = known.details, known.err
+		if e.broken == nil {
+			e.dirty, ix.changed = true, true
 		}
 	}
 }

@@ -77,7 +77,8 @@ type Layout struct {
 	last *atomic.Pointer[index]
 }
 
-// Open gives the layout in dir, whose index.json is changed under lockFile.
+// Open gives the layout in dir, whose index.json is changed under lockFile: "" for
+// one of somebody else's, which is only read.
 // Nothing is read or made yet.
 func Open(dir, lockFile string) *Layout {
 	return &Layout{
@@ -173,13 +174,12 @@ func (l *Layout) List() ([]Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.adoptAll(ix)
 	images := make([]Image, 0, len(ix.entries))
 	for i := range ix.entries {
-		e := &ix.entries[i]
-		if !e.known() && l.adopt(e) != nil {
-			continue
+		if e := &ix.entries[i]; e.id != "" {
+			images = append(images, e.image())
 		}
-		images = append(images, e.image())
 	}
 	return images, nil
 }

@@ -53,6 +53,11 @@ func (l *Layout) Remove(ctx context.Context, ref string, o RemoveOptions) (Remov
 	var done Removed
 	err := l.change(ctx, func(ix *index) error {
 		found, _, err := ix.find(ref)
+		if broken := ix.findBroken(ref); err != nil && broken != nil {
+			done.Untagged = append(done.Untagged, ref)
+			done.Blobs = l.removeBroken(ix, broken)
+			return nil
+		}
 		if err != nil {
 			return asDocker(err)
 		}
@@ -75,6 +80,16 @@ func (l *Layout) Remove(ctx context.Context, ref string, o RemoveOptions) (Remov
 		return done, l.notRemoved(ref, err)
 	}
 	return done, nil
+}
+
+// removeBroken takes a descriptor that is no image off index.json, and gives what
+// nothing leads to any more.
+func (l *Layout) removeBroken(ix *index, broken *entry) []digest.Digest {
+	reached, _ := l.reach(broken.digest) // what can't be found now is found by the daily clean-up
+	at := slices.IndexFunc(ix.entries, func(e entry) bool { return e.raw == broken.raw })
+	ix.entries = slices.Delete(ix.entries, at, at+1)
+	ix.changed = true
+	return l.unreferenced(ix, reached)
 }
 
 // removal is a Remove in progress.

@@ -2,10 +2,7 @@ package transport
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,10 +15,6 @@ import (
 	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/layout"
 )
-
-// largestIndex is how much is read of another layout's index.json: ten thousand
-// images of builder's take 8 MB.
-const largestIndex = 64 << 20
 
 // fromLayout takes up an image of another OCI layout on disk. Every blob that
 // isn't here yet is checked.
@@ -98,46 +91,31 @@ func splitLayoutPlace(place string) (dir, ref string) {
 // describedIn finds an image in the index.json of a layout. Without a ref it is
 // the only one, or else the one that is called latest.
 func describedIn(dir, ref string) (v1.Descriptor, error) {
-	index, err := readIndex(dir)
+	if _, err := os.Stat(filepath.Join(dir, v1.ImageIndexFile)); err != nil {
+		return v1.Descriptor{}, fault.New("name the directory that holds oci-layout, index.json and blobs", "%w", err)
+	}
+	all, err := layout.Open(dir, "").Descriptors()
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	held := make([]heldImage, len(index.Manifests))
-	for i, d := range index.Manifests {
+	held := make([]heldImage, len(all))
+	for i, d := range all {
 		held[i].digest = d.Digest
 		if name, ok := nameOf(d); ok {
 			held[i].names = []string{name}
 		}
-		if ref != "" && d.Annotations[v1.AnnotationRefName] == ref {
-			return d, nil
+		if name := d.Annotations[v1.AnnotationRefName]; name != "" {
+			held[i].shown = []string{name}
+			if name == ref {
+				return d, nil
+			}
 		}
 	}
 	at, err := choose(held, ref)
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	return index.Manifests[at], nil
-}
-
-// readIndex reads the index.json of a layout.
-func readIndex(dir string) (*v1.Index, error) {
-	file, err := os.Open(filepath.Join(dir, v1.ImageIndexFile))
-	if err != nil {
-		return nil, fault.New("name the directory that holds oci-layout, index.json and blobs", "%w", err)
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, largestIndex+1))
-	if err == nil && len(data) > largestIndex {
-		err = errors.New("is larger than 64 MiB")
-	}
-	var index v1.Index
-	if err == nil {
-		err = json.Unmarshal(data, &index)
-	}
-	if err != nil {
-		return nil, fault.New("copy the layout again, or look at it: skopeo inspect oci:"+dir, "%s: %w", file.Name(), err)
-	}
-	return &index, nil
+	return all[at], nil
 }
 
 // adoption copies the blobs of one image.

@@ -40,7 +40,11 @@ func TestPlacesOfLayouts(t *testing.T) {
 
 func TestChoosingAnImageOfSeveral(t *testing.T) {
 	a, b := digest.FromString("a"), digest.FromString("b")
-	held := []heldImage{{[]string{"docker.io/library/app:v1"}, a}, {[]string{"quay.io/team/app:latest"}, b}, {nil, a}}
+	held := []heldImage{
+		{names: []string{"docker.io/library/app:v1"}, digest: a},
+		{names: []string{"quay.io/team/app:latest"}, digest: b},
+		{digest: a},
+	}
 	for ref, want := range map[string]int{
 		"": 1, "app:v1": 0, "v1": 0, "latest": 1, "quay.io/team/app": 1, "@2": 2, "@0": 0,
 		"@" + b.String(): 1, "app": -1, "v2": -1, "@3": -1, "@-1": -1, ":v1": -1, "1": -1,

@@ -187,6 +187,9 @@ func (o Options) instance(raw []byte, name string) (digest.Digest, error) {
 		"%w for %s: %s", layout.ErrUnknown, wanted, name)
 }
 
+// largestConfig is what layouts and registries take for a config.
+const largestConfig = 4 << 20
+
 // parseManifest reads an image's manifest. Docker's schema 2 has OCI's members.
 func parseManifest(raw []byte, mediaType string) (*v1.Manifest, error) {
 	switch mediaType {
@@ -203,6 +206,9 @@ func parseManifest(raw []byte, mediaType string) (*v1.Manifest, error) {
 	}
 	if t := m.Config.MediaType; t != v1.MediaTypeImageConfig && t != layout.MediaTypeDockerConfig {
 		return nil, fault.New("", "not an image but an artifact of type %q", t)
+	}
+	if m.Config.Size > largestConfig {
+		return nil, fault.New("", "the image's config has %d bytes, and may have 4 MiB", m.Config.Size)
 	}
 	return &m, nil
 }

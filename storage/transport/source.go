@@ -94,7 +94,12 @@ func Adopt(ctx context.Context, from Source, o Options) (layout.Image, error) {
 	return images[0], nil
 }
 
-func atSource(from Source, err error) error { return fault.At(from.String(), err) }
+func atSource(from Source, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", from, err)
+}
 
 func (o Options) bring(ctx context.Context, from Source, named bool) ([]layout.Image, error) {
 	switch from.transport {
@@ -183,7 +188,10 @@ func chosenOf(all []loaded, ref string, several bool) ([]loaded, error) {
 	}
 	held := make([]heldImage, len(all))
 	for i, image := range all {
-		held[i] = heldImage{image.names, image.manifest.Digest}
+		held[i] = heldImage{names: image.names, digest: image.manifest.Digest}
+		for _, name := range image.names {
+			held[i].shown = append(held[i].shown, layout.Familiar(name))
+		}
 	}
 	at, err := choose(held, ref)
 	if err != nil {
@@ -192,11 +200,11 @@ func chosenOf(all []loaded, ref string, several bool) ([]loaded, error) {
 	return all[at : at+1], nil
 }
 
-// heldImage is an image of a layout or an archive: its names, canonical, and the
-// digest that it has there.
+// heldImage is an image of a layout or an archive: its names, canonical and as
+// they stand there, and the digest that it has there.
 type heldImage struct {
-	names  []string
-	digest digest.Digest
+	names, shown []string
+	digest       digest.Digest
 }
 
 // choose gives the place of the image that ref means, which is empty, NAME, @N or
@@ -216,10 +224,7 @@ func choose(held []heldImage, ref string) (int, error) {
 		if wanted == "@"+image.digest.String() || slices.ContainsFunc(image.names, func(name string) bool { return meansName(wanted, name) }) {
 			return at, nil
 		}
-		for _, name := range image.names {
-			known = append(known, layout.Familiar(name))
-		}
-		if len(image.names) == 0 {
+		if known = append(known, image.shown...); len(image.shown) == 0 {
 			known = append(known, "@"+image.digest.String())
 		}
 	}

@@ -136,7 +136,7 @@ func line(t *template.Template, w io.Writer, data any) error {
 		return malformed(err)
 	}
 	b.WriteByte('\n')
-	_, err := w.Write(b.Bytes())
+	_, err := io.WriteString(w, shown(b.String()))
 	return err
 }
 

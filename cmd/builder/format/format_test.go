@@ -144,3 +144,21 @@ func TestRowsAreAsATabwriterHasThem(t *testing.T) {
 		t.Errorf("printed %q, %v", &got, err)
 	}
 }
+
+func TestNothingSteersTheTerminal(t *testing.T) {
+	const evil, harmless = "a\x1b[2Jb\u009bc\u202ed\x00e\rf", "a?[2Jb?c?d?e?f"
+	var out strings.Builder
+	if err := Rows(&out, [][]string{{"NAME"}, {evil}}); err != nil || !strings.Contains(out.String(), harmless) {
+		t.Errorf("Rows: %q, %v", &out, err)
+	}
+	for _, text := range []string{"{{.ID}}", "table {{.ID}}\t{{.Size}}"} {
+		parsed, err := Parse(text, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Reset()
+		if err := Print(parsed, &out, map[string]string{"ID": "ID", "Size": "SIZE"}, slices.Values([]row{{ID: evil}})); err != nil || !strings.Contains(out.String(), harmless) {
+			t.Errorf("%s: %q, %v", text, &out, err)
+		}
+	}
+}

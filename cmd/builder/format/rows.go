@@ -21,7 +21,7 @@ func Rows(w io.Writer, rows [][]string) error {
 		}
 		b.WriteByte('\n')
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, shown(b.String()))
 	return err
 }
 
