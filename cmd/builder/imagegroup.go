@@ -12,6 +12,7 @@ func imageCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			called("ls", imagesCommand(), "list"),
 			importCommand(),
+			inspectImageCommand(),
 			loadCommand(),
 			imagePruneCommand(),
 			pullCommand(),

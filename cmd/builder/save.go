@@ -37,7 +37,7 @@ func saveCommand() *cli.Command {
 			&cli.StringFlag{Name: "platform", Usage: "take the images for `OS/ARCH[/VARIANT]` alone"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show nothing of its progress"},
 			// Layers go as they are: compressed, unless they were taken up otherwise.
-			&cli.BoolFlag{Name: "compress", Hidden: true, Usage: "compress the layers of a docker-dir", Action: func(c *cli.Context, compress bool) error {
+			&cli.BoolFlag{Name: "compress", Hidden: true, Usage: "accepted with docker-dir, whose layers are compressed anyway", Action: func(c *cli.Context, compress bool) error {
 				if compress && c.String("format") != dockerDir {
 					return usageError(c.Command.HelpName, "--compress goes with --format %s alone", dockerDir)
 				}

@@ -44,6 +44,9 @@ func (l *Layout) Manifest(img Image) (*v1.Manifest, error) {
 
 // Config gives the image's config, checked against the image's id.
 func (l *Layout) Config(img Image) (*ImageConfig, error) {
+	if img.config != nil {
+		return img.config, nil
+	}
 	data, err := l.ReadBlob(img.ID)
 	if err != nil {
 		return nil, damaged(img, err)

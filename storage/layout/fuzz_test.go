@@ -55,7 +55,7 @@ func FuzzLayout(f *testing.F) {
 		if found, err := l.Find("tagged"); err != nil || found.ID != id {
 			t.Errorf("Find after Tag: %s, %v", found.ID, err)
 		}
-		if _, _, err := l.Remove(context.Background(), id.String(), true); err != nil {
+		if _, err := l.Remove(context.Background(), id.String(), layout.RemoveOptions{Force: true}); err != nil {
 			t.Errorf("Remove: %v", err)
 		}
 		if _, err := l.Find(id.String()); !errors.Is(err, layout.ErrUnknown) {

@@ -127,9 +127,9 @@ func canBeTakenOff(t *testing.T, l *layout.Layout, text string) {
 	if !errors.Is(err, layout.ErrUnknown) || !strings.Contains(err.Error(), "is in index.json, but") || !strings.Contains(fault.Remedy(err), "builder rmi "+name) {
 		t.Errorf("Find: %v, remedy %q", err, fault.Remedy(err))
 	}
-	done, _, err := l.Remove(context.Background(), name, false)
-	if err != nil || len(done) != 1 || done[0].Untagged != name {
-		t.Errorf("Remove: %v, %v", done, err)
+	done, err := l.Remove(context.Background(), name, layout.RemoveOptions{})
+	if err != nil || len(done.Untagged) != 1 || done.Untagged[0] != name {
+		t.Errorf("Remove: %+v, %v", done, err)
 	}
 	if got := listing(t, l); len(got) != 2 {
 		t.Errorf("after Remove: %q", got)
@@ -254,6 +254,6 @@ func TestAnImageOfTenThousandLayers(t *testing.T) {
 		t.Errorf("List: %q, not %q", got, want)
 	}
 	must(t, l.Tag(context.Background(), "deep", "deeper"))
-	_, _, err = l.Remove(context.Background(), "deep", false)
+	_, err = l.Remove(context.Background(), "deep", layout.RemoveOptions{})
 	must(t, err)
 }
