@@ -36,7 +36,7 @@ without a tag means all its tags.`,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not the standard output"},
 			&cli.StringFlag{
 				Name: "format", Value: transport.DockerArchive,
-				Usage: "`FORMAT` of what is written",
+				Usage: "`FORMAT`: docker-archive, oci-archive, oci-dir or docker-dir",
 			},
 			&cli.StringFlag{Name: "platform", Usage: "take the images for `OS/ARCH[/VARIANT]` alone"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show nothing of its progress"},
