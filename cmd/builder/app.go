@@ -34,7 +34,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
-			imageCommand(), loginCommand(), logoutCommand(), untagCommand(),
+			imageCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,

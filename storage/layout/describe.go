@@ -35,6 +35,9 @@ const UncompressedSize = "io.github.builder-oci.uncompressed-size"
 
 // Manifest gives the image's manifest, checked against its digest.
 func (l *Layout) Manifest(img Image) (*v1.Manifest, error) {
+	if err := img.empty(); err != nil {
+		return nil, err
+	}
 	m, err := l.readManifest(img.Manifest.Digest)
 	if err != nil {
 		return nil, damaged(img, err)
@@ -44,6 +47,9 @@ func (l *Layout) Manifest(img Image) (*v1.Manifest, error) {
 
 // Config gives the image's config, checked against the image's id.
 func (l *Layout) Config(img Image) (*ImageConfig, error) {
+	if err := img.empty(); err != nil {
+		return nil, err
+	}
 	data, err := l.ReadBlob(img.ID)
 	if err != nil {
 		return nil, damaged(img, err)
@@ -119,14 +125,19 @@ func (l *Layout) describe(target, manifest v1.Descriptor) (details, error) {
 	if err != nil {
 		return details{}, err
 	}
+	known.blobs = shortBlobs(target.Digest, reached)
+	return known, nil
+}
+
+// shortBlobs is the annotation of the blobs that a descriptor's own leads to.
+func shortBlobs(own digest.Digest, reached map[digest.Digest]bool) string {
 	var blobs strings.Builder
 	for _, d := range slices.Sorted(maps.Keys(reached)) {
-		if d != target.Digest {
+		if d != own {
 			blobs.WriteString(shortBlob(d))
 		}
 	}
-	known.blobs = blobs.String()
-	return known, nil
+	return blobs.String()
 }
 
 func shortBlob(d digest.Digest) string {

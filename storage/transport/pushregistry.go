@@ -58,14 +58,19 @@ func (o Options) known() known { return known{o.Known} }
 // pushed is what a push of an image takes: the index that it is of, if all of
 // that is here and nobody has asked for one platform of it.
 func (o Options) pushed(img layout.Image) (v1.Descriptor, error) {
-	if img.Index == nil || o.Platform != "" {
+	target := img.Target()
+	if !layout.IsIndex(target.MediaType) || o.Platform != "" {
 		return img.Manifest, nil
 	}
-	whole, err := o.Layout.HasAll(*img.Index)
-	if err != nil || !whole {
-		return img.Manifest, err
+	whole, err := o.Layout.HasAll(target)
+	switch {
+	case err != nil || whole:
+		return target, err
+	case o.All || img.Index == nil:
+		return target, fault.New("add what is missing once more: builder manifest add "+layout.Familiar(img.Name)+" docker://NAME",
+			"the manifest list %s lists images that aren't all here", layout.Familiar(img.Name))
 	}
-	return *img.Index, nil
+	return img.Manifest, nil
 }
 
 // manifest pushes what a manifest or an index leads to, and then itself: under
