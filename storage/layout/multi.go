@@ -158,17 +158,40 @@ func (l *Layout) putMulti(ctx context.Context, mediaType string, list *v1.Index)
 	if err := l.SyncBlobs(ctx, l.unsynced(slices.Collect(maps.Keys(reached)))); err != nil {
 		return entry{}, err
 	}
-	manifest, multi, err := l.ResolveAny(d, platform.Here())
-	if errors.Is(err, ErrAbsent) {
-		return l.emptyEntry(d, reached)
-	}
+	manifest, found, err := l.usable(list)
 	if err != nil {
 		return entry{}, err
 	}
-	return l.newEntry(manifest, multi)
+	if !found {
+		return l.emptyEntry(d, reached)
+	}
+	return l.newEntry(manifest, &d)
 }
 
-// emptyEntry is the entry of an index of which no image is here. Its id is its own
+// usable gives the image of an index for this machine, or else its first one, of
+// those that are whole here: of others in registries there may be no layers.
+func (l *Layout) usable(list *v1.Index) (manifest v1.Descriptor, found bool, err error) {
+	var whole []v1.Descriptor
+	for _, m := range list.Manifests {
+		has, err := l.HasAll(m)
+		if err != nil {
+			return manifest, false, err
+		}
+		if has && !platform.IsAttestation(m) && !IsIndex(m.MediaType) {
+			whole = append(whole, m)
+		}
+	}
+	if len(whole) == 0 {
+		return manifest, false, nil
+	}
+	best, found := platform.Choose(whole, platform.Here())
+	if !found {
+		best = whole[0]
+	}
+	return v1.Descriptor{MediaType: best.MediaType, Digest: best.Digest, Size: best.Size}, true, nil
+}
+
+// emptyEntry is the entry of an index of which no image is whole here. Its id is its own
 // digest.
 func (l *Layout) emptyEntry(d v1.Descriptor, reached map[digest.Digest]bool) (entry, error) {
 	raw, err := json.Marshal(d)

@@ -13,9 +13,10 @@ import (
 	"github.com/builder-oci/builder/internal/platform"
 )
 
-// Bring fetches what name means in its registry without giving it a name here, and
-// gives the descriptors with which an index lists it. Of a multi-platform image
-// that is what suits the platform, or with all set every image of it.
+// Bring fetches manifest and config of what name means in its registry, and gives
+// the descriptors with which an index lists it. Of a multi-platform image that is
+// what suits the platform, or with all set every image of it. The layers stay there:
+// who pushes the index has them mounted, or copied from there.
 func Bring(ctx context.Context, name string, all bool, o Options) ([]v1.Descriptor, error) {
 	r, err := o.remote(name)
 	if err != nil {
@@ -90,7 +91,7 @@ func (p *pull) bring(ctx context.Context, all bool) ([]v1.Descriptor, error) {
 	return found, nil
 }
 
-// bringOne fetches one image, with all its blobs.
+// bringOne fetches one image, without its layers.
 func (p *pull) bringOne(ctx context.Context, instance *digest.Digest) (v1.Descriptor, error) {
 	unparsed := image.UnparsedInstance(p.source, instance)
 	raw, mediaType, err := p.rawManifest(ctx, unparsed)
@@ -113,10 +114,10 @@ func (p *pull) bringOne(ctx context.Context, instance *digest.Digest) (v1.Descri
 	if instance != nil {
 		asked.options.Platform = "" // what was asked for was chosen of the index
 	}
-	if err := asked.fetchAll(ctx, m); err != nil {
+	if err := asked.fetchConfig(ctx, m); err != nil {
 		return d, err
 	}
-	if err := p.options.known().add(p.domain, repository(p.name), blobsOf(m)); err != nil {
+	if err := p.options.known().add(p.domain, repository(p.name), append(blobsOf(m), d.Digest)); err != nil {
 		return d, err
 	}
 	return p.layout.Listed(d)
