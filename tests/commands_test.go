@@ -15,10 +15,13 @@ import (
 
 // commands are what scripts have beyond testscript's own.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"archive":   archive,
 	"base":      base,
 	"capture":   capture,
+	"cosign":    cosign,
 	"equal":     equal,
 	"freeport":  freePort,
+	"peak":      peak,
 	"platforms": platforms,
 	"pushall":   pushAll,
 	"quiet":     quiet,
@@ -130,6 +133,22 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit code %d, not %d", got, want)
+	}
+}
+
+// peak MIB CODE COMMAND... is status for a command that takes half a minute at
+// most, and so much memory.
+func peak(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: peak MIB CODE COMMAND...")
+	}
+	limit, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	status(ts, false, append([]string{args[1], "timeout", "30", "/usr/bin/time", "-q", "-f", "%M", "-o", "peak"}, args[2:]...))
+	used, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile("peak")))
+	ts.Check(err)
+	if used > limit<<10 {
+		ts.Fatalf("%d KiB of memory were used, more than %d MiB", used, limit)
 	}
 }
 

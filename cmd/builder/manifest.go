@@ -66,33 +66,30 @@ func manifestCreateCommand() *cli.Command {
 
 func manifestAddCommand() *cli.Command {
 	return &cli.Command{
-		Name:         "add",
-		Usage:        "Add images to a manifest list",
-		ArgsUsage:    "LIST IMAGE...",
-		Description:  "IMAGE is the name of one that is here, or else of one in a registry, which is fetched.",
-		Flags:        append(memberFlags(), listFlags()...),
-		Action:       coded(manifestAdd),
-		BashComplete: completeImages,
+		Name:        "add",
+		Usage:       "Add images to a manifest list",
+		ArgsUsage:   "LIST IMAGE...",
+		Description: "IMAGE is the name of one that is here, or else of one in a registry, which is fetched.",
+		Flags:       append(memberFlags(), listFlags()...),
+		Action:      coded(manifestAdd),
 	}
 }
 
 func manifestRemoveCommand() *cli.Command {
 	return &cli.Command{
-		Name:         "remove",
-		Usage:        "Take images out of a manifest list",
-		ArgsUsage:    "LIST DIGEST...",
-		Action:       coded(manifestRemove),
-		BashComplete: completeImages,
+		Name:      "remove",
+		Usage:     "Take images out of a manifest list",
+		ArgsUsage: "LIST DIGEST...",
+		Action:    coded(manifestRemove),
 	}
 }
 
 func manifestRmCommand() *cli.Command {
 	return &cli.Command{
-		Name:         "rm",
-		Usage:        "Remove manifest lists",
-		ArgsUsage:    "LIST...",
-		Action:       coded(manifestRm),
-		BashComplete: completeImages,
+		Name:      "rm",
+		Usage:     "Remove manifest lists",
+		ArgsUsage: "LIST...",
+		Action:    coded(manifestRm),
 	}
 }
 
@@ -222,7 +219,7 @@ func changeList(c *cli.Context, store *storage.Store, list string, fn func(*v1.I
 // freeNoted removes the blobs of which it was noted that nothing needs them: an
 // index that has been replaced, and what that alone led to.
 func freeNoted(c *cli.Context, store *storage.Store) error {
-	_, _, err := store.Collector(userns.Inside()).FreeUnreferenced(c.Context, nil)
+	_, err := store.Collector(userns.Inside()).FreeUnreferenced(c.Context, layout.Free{})
 	return err
 }
 
@@ -248,11 +245,11 @@ func removeList(c *cli.Context, store *storage.Store, name string) error {
 	if _, _, err := store.Layout().Multi(name); err != nil {
 		return noSuchList(name, err)
 	}
-	_, freed, err := store.Layout().Remove(c.Context, name, false)
+	removed, err := store.Layout().Remove(c.Context, name, layout.RemoveOptions{Users: imageUsers(store)})
 	if err != nil {
 		return err
 	}
-	_, _, err = store.Collector(userns.Inside()).FreeUnreferenced(c.Context, freed)
+	_, err = store.Collector(userns.Inside()).FreeUnreferenced(c.Context, layout.Free{Blobs: removed.Blobs, Layers: removed.Layers})
 	return err
 }
 
@@ -290,7 +287,7 @@ func membersOf(c *cli.Context, store *storage.Store, refs []string) ([]v1.Descri
 func memberOf(c *cli.Context, store *storage.Store, ref string) ([]v1.Descriptor, error) {
 	name, remote := strings.CutPrefix(ref, "docker://")
 	if !remote {
-		img, err := store.Layout().Find(ref)
+		img, err := theImage(c, store, ref)
 		if err == nil {
 			return store.Layout().Listable(img, c.Bool("all"))
 		}
@@ -312,7 +309,7 @@ func memberOf(c *cli.Context, store *storage.Store, ref string) ([]v1.Descriptor
 	}
 	shown := p.display(c, false, nil)
 	o.Report = shown.transfer(canonical).report
-	found, err := transport.Bring(c.Context, canonical, c.Bool("all"), o)
+	found, err := transport.FetchListed(c.Context, canonical, c.Bool("all"), o)
 	return found, shown.settle(err)
 }
 

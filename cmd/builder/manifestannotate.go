@@ -40,8 +40,7 @@ func manifestAnnotateCommand() *cli.Command {
 		Flags: append(append(memberFlags(),
 			&cli.StringSliceFlag{Name: "annotation", Usage: "add an annotation `NAME=VALUE`; may be repeated"},
 			&cli.BoolFlag{Name: "index", Usage: "annotate the list"}), append(registryFlags(), insecureFlag()...)...),
-		Action:       coded(manifestAnnotate),
-		BashComplete: completeImages,
+		Action: coded(manifestAnnotate),
 	}
 }
 

@@ -25,7 +25,7 @@ func manifestInspectCommand() *cli.Command {
 		ArgsUsage:   "NAME",
 		Description: "It is the registry's where there is none here, and with docker://NAME.",
 		Flags:       slices.Concat(registryFlags(), insecureFlag(), laterBools("verbose", "v")),
-		Action:      coded(manifestInspect), BashComplete: completeImages,
+		Action:      coded(manifestInspect),
 	}
 }
 
@@ -82,8 +82,7 @@ func manifestPushCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the list's digest only"},
 			&cli.StringFlag{Name: "digestfile", Usage: "write the list's digest to `FILE`"},
 		}, conversionFlags(), registryFlags(), insecureFlag(), granted("all", "remove-signatures")),
-		Action:       coded(manifestPush),
-		BashComplete: completeImages,
+		Action: coded(manifestPush),
 	}
 }
 

@@ -25,7 +25,13 @@ func registryFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "tls-verify", Usage: "ask registries off this host to prove themselves by TLS"},
 		&cli.StringFlag{Name: "authfile", Usage: "`FILE` with logins, as docker's config.json"},
 		&cli.StringFlag{Name: "creds", Usage: "log in as `USER:PASSWORD`"},
+		policyFlag(),
 	}
+}
+
+// policyFlag is buildah's, of commands that bring images into the store.
+func policyFlag() cli.Flag {
+	return &cli.StringFlag{Name: "signature-policy", Usage: "take `FILE` in place of policy.json", Hidden: true}
 }
 
 func pullCommand() *cli.Command {
@@ -33,7 +39,7 @@ func pullCommand() *cli.Command {
 		Name:      "pull",
 		Category:  categoryImages,
 		Usage:     "Fetch an image from a registry",
-		ArgsUsage: "NAME[:TAG|@DIGEST]",
+		ArgsUsage: "NAME[:TAG|@DIGEST] | TRANSPORT:PLACE",
 		Flags: append(append([]cli.Flag{
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
 			&cli.StringFlag{Name: "platform", Usage: "choose the image for `OS/ARCH[/VARIANT]`"},
@@ -46,6 +52,13 @@ func pull(c *cli.Context) error {
 	name, err := argument(c, "the image's name")
 	if err != nil {
 		return err
+	}
+	if from, elsewhere := transport.ParseSource(name); elsewhere {
+		registry, ok := from.Registry()
+		if !ok {
+			return bring(c, from)
+		}
+		name = registry
 	}
 	canonical, err := layout.ParseName(name)
 	if err != nil {
@@ -99,18 +112,6 @@ func (a announced) report(e transport.Event) {
 	a.transfer.report(e)
 }
 
-// adopter gives a function that takes up images of other OCI layouts.
-func adopter(c *cli.Context, store *storage.Store) func(ctx context.Context, ref, platform string) (layout.Image, error) {
-	return func(ctx context.Context, ref, platform string) (layout.Image, error) {
-		o, err := transportOptions(c, store)
-		if err != nil {
-			return layout.Image{}, err
-		}
-		o.Platform = platform
-		return transport.Adopt(ctx, ref, o)
-	}
-}
-
 // pullImage pulls an image into store and shows its way.
 func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, platform string, show func(canonical string) transfer) (layout.Image, error) {
 	return pullFor(ctx, c, store, name, transport.Options{Platform: platform}, show)
@@ -160,7 +161,7 @@ func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, 
 
 // registryOptions reads them where there is no store.
 func registryOptions(c *cli.Context) transport.Options {
-	o := transport.Options{AuthFile: c.String("authfile"), Creds: c.String("creds")}
+	o := transport.Options{AuthFile: c.String("authfile"), Creds: c.String("creds"), PolicyFile: c.String("signature-policy")}
 	if hidden := os.Getenv(credsEnv); hidden != "" && o.Creds != "" {
 		o.Creds = hidden
 	}

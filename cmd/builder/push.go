@@ -31,8 +31,7 @@ func pushCommand() *cli.Command {
 			&cli.StringFlag{Name: "digestfile", Usage: "write the manifest's digest to `FILE`"},
 			&cli.StringFlag{Name: "platform", Usage: "push the image for `OS/ARCH[/VARIANT]` alone"},
 		}, conversionFlags(), registryFlags(), granted("disable-content-trust", "remove-signatures")),
-		Action:       coded(push),
-		BashComplete: completeImages,
+		Action: coded(push),
 	}
 }
 
@@ -115,8 +114,8 @@ func perhapsName(ref string) reference.Named {
 
 // imageToPush finds an image, for a platform where one is asked for.
 func imageToPush(c *cli.Context, store *storage.Store, ref string) (img layout.Image, err error) {
-	if text := c.String("platform"); text == "" {
-		img, err = store.Layout().Find(ref)
+	if text := c.String("platform"); text == "" || isElsewhere(ref) {
+		img, err = theImage(c, store, ref)
 	} else {
 		var want v1.Platform
 		if want, err = platform.Parse(text); err == nil {
@@ -232,10 +231,8 @@ func pushedLine(dest string, pushed v1.Descriptor) string {
 
 // pushHeading says where an image goes, and gives the destination's full form.
 func pushHeading(dest string) (heading, full string, err error) {
-	for _, scheme := range []string{"oci:", "dir:", "oci-archive:", "docker-archive:"} {
-		if strings.HasPrefix(dest, scheme) {
-			return "The push refers to " + dest, dest, nil
-		}
+	if to, elsewhere := transport.ParseSource(dest); elsewhere {
+		return "The push refers to " + to.String(), dest, nil
 	}
 	full, err = layout.ParseName(dest)
 	if err != nil {

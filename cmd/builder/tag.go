@@ -17,10 +17,9 @@ func tagCommand() *cli.Command {
 				return usageError(c.Command.HelpName, "%s takes an image and its new name", c.Command.HelpName)
 			}
 			return withStore(c, func(store *storage.Store) error {
-				return store.Layout().Tag(c.Context, c.Args().First(), c.Args().Tail()...)
+				return tagImage(c, store, c.Args().First(), c.Args().Tail())
 			})
 		}),
-		BashComplete: completeImages,
 	}
 }
 
@@ -39,6 +38,5 @@ func untagCommand() *cli.Command {
 				return store.Layout().Untag(c.Context, c.Args().First(), c.Args().Tail()...)
 			})
 		}),
-		BashComplete: completeImages,
 	}
 }

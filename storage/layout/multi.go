@@ -112,7 +112,7 @@ func (l *Layout) ChangeMulti(ctx context.Context, ref string, fn func(*v1.Index)
 		}
 		err = l.change(ctx, func(ix *index) error { return ix.replace(img.Name, old.Digest, made) })
 		if err == nil && l.freedFile != "" {
-			err = l.NoteFree(slices.Collect(maps.Keys(before)))
+			err = l.NoteFree(Free{Blobs: slices.Collect(maps.Keys(before))})
 		}
 		if !errors.Is(err, errMoved) {
 			return made.descriptor(), err

@@ -51,18 +51,18 @@ func TestAnIndexGrowsUnderItsName(t *testing.T) {
 	}
 
 	// Its names are its own: what else has the image's id doesn't count.
-	_, freed, err := l.Remove(ctx, "app", false)
+	removed, err := l.Remove(ctx, "app", layout.RemoveOptions{})
 	must(t, err)
-	if len(freed) != 0 {
-		t.Errorf("freed though the list leads to them: %v", freed)
+	if len(removed.Blobs) != 0 {
+		t.Errorf("freed though the list leads to them: %v", removed.Blobs)
 	}
 	if has, err := l.HasAll(img.Target()); err != nil || !has {
 		t.Errorf("not all is here: %v", err)
 	}
-	_, freed, err = l.Remove(ctx, "list", false)
+	removed, err = l.Remove(ctx, "list", layout.RemoveOptions{})
 	must(t, err)
-	if len(freed) != 4 { // index, manifest, config, layer
-		t.Errorf("freed %v", freed)
+	if len(removed.Blobs) != 4 { // index, manifest, config, layer
+		t.Errorf("freed %v", removed.Blobs)
 	}
 }
 

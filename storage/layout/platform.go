@@ -37,7 +37,7 @@ func (l *Layout) FindFor(ref string, want v1.Platform) (Image, error) {
 		}
 	}
 	if err != nil {
-		return Image{}, err
+		return l.findBeyond(ref, err)
 	}
 	if sibling, ok := l.sibling(named.image(), best); ok {
 		return sibling, nil
@@ -72,6 +72,26 @@ func (l *Layout) sibling(img Image, manifest v1.Descriptor) (Image, bool) {
 	}
 	e, err := l.newEntry(plain, img.Index)
 	return e.image(), err == nil
+}
+
+// Siblings gives the images of the index that an image was taken from, the image
+// among them, as far as all of each is here.
+func (l *Layout) Siblings(img Image) ([]Image, error) {
+	if img.Index == nil {
+		return []Image{img}, nil
+	}
+	manifests, err := l.present(*img.Index)
+	if err != nil {
+		return nil, damaged(img, err)
+	}
+	var siblings []Image
+	for _, m := range manifests {
+		if one, ok := l.sibling(img, m); ok {
+			one.Name = img.Name
+			siblings = append(siblings, one)
+		}
+	}
+	return siblings, nil
 }
 
 // platformOf is a config's platform; what it doesn't say is as it is here.

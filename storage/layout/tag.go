@@ -3,6 +3,7 @@ package layout
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -22,7 +23,7 @@ func (l *Layout) Tag(ctx context.Context, src string, names ...string) error {
 			return asDocker(err)
 		}
 	}
-	return l.change(ctx, func(ix *index) error {
+	err := l.change(ctx, func(ix *index) error {
 		found, _, err := ix.find(src)
 		if err != nil {
 			return asDocker(err)
@@ -32,10 +33,22 @@ func (l *Layout) Tag(ctx context.Context, src string, names ...string) error {
 			named.base, named.dirty = "", true
 		}
 		for _, name := range canonical {
+			named := named
+			if !sameRepository(named.name, name) {
+				named.repoDigests = ""
+			}
 			ix.name(name, named)
 		}
 		return nil
 	})
+	if !errors.Is(err, ErrUnknown) {
+		return err
+	}
+	img, err := l.findBeyond(src, err)
+	if err != nil {
+		return asDocker(err)
+	}
+	return l.Commit(ctx, names, img.Manifest, img.Index)
 }
 
 // parseTag is ParseName for a name that is to be given, with docker's words.
@@ -70,15 +83,18 @@ func (l *Layout) Untag(ctx context.Context, ref string, names ...string) error {
 		}
 		id := found.id
 		if len(canonical) == 0 {
-			canonical = ix.names(found)
+			ix.keepNameless(id)
 		}
 		for i, name := range canonical {
-			e := ix.first(func(e *entry) bool { return e.id == id && e.name == name })
-			if e == nil {
-				return asDocker(fault.New("see which names it has: builder images",
+			if !slices.Contains(ix.references(id), name) {
+				return asDocker(fault.New("see which names it has: builder images --digests",
 					"untagging %s: %w: %s", ref, ErrNoTag, names[i]))
 			}
-			ix.unname(e)
+			if e := ix.first(func(e *entry) bool { return e.id == id && e.name == name }); e != nil {
+				ix.unname(e)
+			} else {
+				ix.forgetDigests(id, []string{name})
+			}
 		}
 		return nil
 	})

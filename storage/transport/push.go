@@ -28,6 +28,7 @@ import (
 // a name in a registry, with or without docker://, or
 //
 //	oci:DIR[:NAME]  dir:DIR  oci-archive:FILE[:NAME]  docker-archive:FILE[:NAME]
+//	containers-storage:NAME
 //
 // A name in a registry may have the image's own digest in place of a tag.
 //
@@ -42,13 +43,19 @@ func Push(ctx context.Context, img layout.Image, dest string, o Options) (v1.Des
 			return o.pushTo(ctx, img, scheme, rest)
 		case "oci-archive", "docker-archive":
 			return img.Manifest, o.pushArchive(ctx, img, scheme, rest)
+		case storageTransport:
+			return img.Manifest, o.toStorage(ctx, img, rest)
 		}
 	}
 	r, err := o.remote(dest)
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	return o.pushRegistry(ctx, img, r)
+	pushed, err := o.pushRegistry(ctx, img, r)
+	if err != nil {
+		return pushed, err
+	}
+	return pushed, o.Layout.NotePushed(ctx, r.name, img.ID, pushed.Digest)
 }
 
 // pushTo copies into a directory of another tool's kind.
@@ -82,7 +89,7 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(sa, sb)
 }
 
-// pushArchive writes FILE[:NAME] aside and renames it.
+// pushArchive writes FILE[:NAME].
 func (o Options) pushArchive(ctx context.Context, img layout.Image, format, dest string) (err error) {
 	path, name, named := strings.Cut(dest, ":")
 	if named {
@@ -90,6 +97,11 @@ func (o Options) pushArchive(ctx context.Context, img layout.Image, format, dest
 			return err
 		}
 	}
+	return o.writeArchive(ctx, img, format, path)
+}
+
+// writeArchive writes an archive aside and renames it.
+func (o Options) writeArchive(ctx context.Context, img layout.Image, format, path string) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), atomicfile.Prefix+filepath.Base(path)+"-*")
 	if err != nil {
 		return err

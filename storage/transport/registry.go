@@ -1,16 +1,13 @@
 package transport
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/containers/image/v5/docker"
-	"github.com/containers/image/v5/signature"
 	"github.com/containers/image/v5/types"
 	"github.com/distribution/reference"
 
@@ -131,37 +128,6 @@ func isLoopback(domain string) bool {
 	}
 	ip := net.ParseIP(strings.Trim(host, "[]"))
 	return ip != nil && ip.IsLoopback()
-}
-
-// policy says which images may be used: by policy.json of the user or the
-// system where there is one, else all, as docker has it.
-func policy() (*signature.PolicyContext, error) {
-	file := policyFile()
-	if file == "" {
-		return signature.NewPolicyContext(acceptAll())
-	}
-	p, err := signature.NewPolicyFromFile(file)
-	if err != nil {
-		return nil, fault.New("mend or remove "+file, "policy of image signatures: %w", err)
-	}
-	return signature.NewPolicyContext(p)
-}
-
-func acceptAll() *signature.Policy {
-	return &signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}}
-}
-
-// policyFile is the policy.json that counts, or "" where there is none.
-func policyFile() string {
-	for _, file := range []string{
-		filepath.Join(os.Getenv("HOME"), ".config/containers/policy.json"),
-		"/etc/containers/policy.json",
-	} {
-		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
-			return file
-		}
-	}
-	return ""
 }
 
 // authHint says where credentials are read from.

@@ -37,6 +37,9 @@ type Options struct {
 	// TLSVerify says whether a registry must prove itself by TLS. Nil asks it
 	// of all but those on a loopback address.
 	TLSVerify *bool
+	// PolicyFile is the policy.json that counts. Empty stands for the user's, else
+	// the system's.
+	PolicyFile string
 	// Platform is OS/ARCH[/VARIANT]; an image for another one only is refused.
 	// Empty stands for this machine's, and then such an image is taken.
 	Platform string

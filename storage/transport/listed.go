@@ -11,13 +11,14 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/platform"
+	"github.com/builder-oci/builder/storage/layout"
 )
 
-// Bring fetches manifest and config of what name means in its registry, and gives
+// FetchListed fetches manifest and config of what name means in its registry, and gives
 // the descriptors with which an index lists it. Of a multi-platform image that is
 // what suits the platform, or with all set every image of it. The layers stay there:
 // who pushes the index has them mounted, or copied from there.
-func Bring(ctx context.Context, name string, all bool, o Options) ([]v1.Descriptor, error) {
+func FetchListed(ctx context.Context, name string, all bool, o Options) ([]v1.Descriptor, error) {
 	r, err := o.remote(name)
 	if err != nil {
 		return nil, err
@@ -69,7 +70,7 @@ func (p *pull) bring(ctx context.Context, all bool) ([]v1.Descriptor, error) {
 	}
 	var chosen digest.Digest
 	if !all {
-		if chosen, err = p.instance(raw); err != nil {
+		if chosen, err = p.options.instance(raw, layout.Familiar(p.name)); err != nil {
 			return nil, err
 		}
 	}
@@ -98,7 +99,7 @@ func (p *pull) bringOne(ctx context.Context, instance *digest.Digest) (v1.Descri
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
-	if err := p.allowed(ctx, unparsed); err != nil {
+	if err := p.options.allowed(ctx, unparsed, layout.Familiar(p.name)); err != nil {
 		return v1.Descriptor{}, err
 	}
 	m, err := parseManifest(raw, mediaType)
