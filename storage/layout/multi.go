@@ -251,5 +251,14 @@ func (i Image) empty() error {
 		return nil
 	}
 	name := Familiar(i.Name)
-	return fault.New("builder manifest add "+name+" IMAGE", "%w: the manifest list %s has no image that is here", ErrInvalid, name)
+	return fault.New("builder manifest add "+name+" IMAGE", "%w", noImage(name))
 }
+
+// noImage is ErrInvalid about the index of this name.
+type noImage string
+
+func (e noImage) Error() string {
+	return fmt.Sprintf("the manifest list %s has no image that is here", string(e))
+}
+
+func (noImage) Is(target error) bool { return target == ErrInvalid }
