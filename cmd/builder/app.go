@@ -34,7 +34,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(), exportCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
-			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(),
+			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 			manCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
