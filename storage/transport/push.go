@@ -51,7 +51,7 @@ func Push(ctx context.Context, img layout.Image, dest string, o Options) (digest
 		return "", fault.New("push to a tag, or to @"+img.Manifest.Digest.String(), "%s is the digest of another image", layout.Familiar(r.name))
 	}
 	var pushed digest.Digest
-	err = retry(ctx, func() error {
+	err = o.retrying(o.reporter()).do(ctx, func() error {
 		pushed, err = o.copyTo(ctx, img, r.ref, r.sys, true)
 		return err
 	})
@@ -60,7 +60,7 @@ func Push(ctx context.Context, img layout.Image, dest string, o Options) (digest
 
 // pushTo copies into a directory of another tool's kind.
 func (o Options) pushTo(ctx context.Context, img layout.Image, scheme, path string) (digest.Digest, error) {
-	sys, err := o.system("")
+	sys, err := o.system()
 	if err != nil {
 		return "", err
 	}

@@ -43,6 +43,9 @@ type Options struct {
 	// this machine's takes no name from what has it, and is found by
 	// layout.FindFor.
 	Base bool
+	// Patience is how long a registry may be silent before it is given up; zero
+	// stands for half a minute. The pauses before further tries go with it.
+	Patience time.Duration
 	// Annotations are put on each image's descriptor in an archive's index.json.
 	Annotations map[string]string
 	// Report is told of each layer's way, one call at a time. It may be nil.
@@ -53,12 +56,18 @@ type Options struct {
 type EventKind int
 
 // The points, in the order in which they occur. A blob that is where it should
-// be already has Exists alone; Started comes again where a transfer is retried.
+// be already has Exists alone. A pull tells of all layers by Queued or Exists
+// first, the lowest first, and of those by Waiting for which others are in the
+// way. Retrying may come at any point; it has no digest where it isn't about a
+// layer.
 const (
 	Started EventKind = iota
 	Progress
 	Done
 	Exists
+	Queued
+	Waiting
+	Retrying
 )
 
 // An Event tells how far one layer has come.
@@ -67,10 +76,18 @@ type Event struct {
 	Digest digest.Digest
 	Size   int64 // of the whole blob in bytes; -1 where unknown
 	Offset int64 // bytes so far
+
+	// Of Retrying: why, and how long it waits.
+	Err   error
+	Pause time.Duration
 }
 
-// progressPause is the least time between two Progress events of a blob.
-const progressPause = 100 * time.Millisecond
+// There is a Progress event of a blob after so much time, and after so many
+// bytes.
+const (
+	progressPause = 100 * time.Millisecond
+	progressStep  = 256 << 10
+)
 
 // reporter makes calls of Report one at a time.
 type reporter struct {
