@@ -19,6 +19,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"capture":   capture,
 	"equal":     equal,
 	"freeport":  freePort,
+	"hostile":   hostileRegistry,
 	"platforms": platforms,
 	"pushall":   pushAll,
 	"quiet":     quiet,

@@ -28,54 +28,6 @@ func registryFlags() []cli.Flag {
 	}
 }
 
-func pullCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "pull",
-		Category:  categoryImages,
-		Usage:     "Fetch an image from a registry",
-		ArgsUsage: "NAME[:TAG|@DIGEST]",
-		Flags: append(append([]cli.Flag{
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
-			&cli.StringFlag{Name: "platform", Usage: "choose the image for `OS/ARCH[/VARIANT]`"},
-		}, registryFlags()...), laterBools("all-tags", "a")...),
-		Action: pull,
-	}
-}
-
-func pull(c *cli.Context) error {
-	name, err := argument(c, "the image's name")
-	if err != nil {
-		return err
-	}
-	canonical, err := layout.ParseName(name)
-	if err != nil {
-		return err
-	}
-	p, err := newProgress(c, "Pulling "+layout.Familiar(canonical), false)
-	if err != nil {
-		return err
-	}
-	if reference.IsNameOnly(mustParse(name)) {
-		if _, err := fmt.Fprintln(p.out, "Using default tag: latest"); err != nil {
-			return err
-		}
-	}
-	return withStore(c, func(store *storage.Store) error {
-		shown := p.display(c, false, nil)
-		img, err := pullImage(c.Context, c, store, canonical, c.String("platform"), shown.transfer)
-		if err := shown.settle(err); err != nil {
-			return err
-		}
-		if p.form == progressTTY { // where docker's lines haven't told it
-			if _, err := fmt.Fprintf(p.out, "Digest: %s\n", img.Target().Digest); err != nil {
-				return err
-			}
-		}
-		_, err = fmt.Fprintln(c.App.Writer, canonical)
-		return err
-	})
-}
-
 // puller gives a function that pulls images into store and prints their way. It
 // may be called from several goroutines.
 func puller(c *cli.Context, store *storage.Store, d display) func(ctx context.Context, name, platform string, coming func()) (layout.Image, error) {
@@ -93,7 +45,7 @@ type announced struct {
 }
 
 func (a announced) report(e transport.Event) {
-	if e.Kind == transport.Started {
+	if e.Kind == transport.Queued {
 		a.coming()
 	}
 	a.transfer.report(e)
@@ -136,8 +88,9 @@ func pullFor(ctx context.Context, c *cli.Context, store *storage.Store, name str
 		return layout.Image{}, err
 	}
 	way := show(canonical)
+	c.App.Metadata[libraryKey].(*libraryLog).listen(way.report)
 	o.Platform, o.Base, o.Report = as.Platform, as.Base, way.report
-	img, err := transport.Pull(ctx, canonical, o)
+	img, err := transport.Pull(ctx, name, o) // as it is written: it may be an alias
 	if err != nil {
 		return img, err
 	}
@@ -164,19 +117,6 @@ func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, 
 	return o, err
 }
 
-// pullHeading is docker's "latest: Pulling from library/ubuntu".
-func pullHeading(canonical string) string {
-	named := mustParse(canonical)
-	version := "latest"
-	switch n := named.(type) {
-	case reference.Digested:
-		version = n.Digest().String()
-	case reference.Tagged:
-		version = n.Tag()
-	}
-	return version + ": Pulling from " + strings.TrimPrefix(reference.Path(named), reference.Domain(named)+"/")
-}
-
 // mustParse parses a name that layout.ParseName has taken.
 func mustParse(name string) reference.Named {
 	named, err := reference.ParseNormalizedNamed(name)
@@ -189,7 +129,6 @@ func mustParse(name string) reference.Named {
 // blobLines prints the way of an image's blobs, a line for each point.
 type blobLines struct {
 	out     io.Writer
-	name    string // canonical
 	heading string
 	words   map[transport.EventKind]string
 	begun   bool
@@ -197,19 +136,12 @@ type blobLines struct {
 	err     error
 }
 
-// What docker calls the points of a blob's way.
-var (
-	pullWords = map[transport.EventKind]string{
-		transport.Started: "Pulling fs layer",
-		transport.Done:    "Pull complete",
-		transport.Exists:  "Already exists",
-	}
-	pushWords = map[transport.EventKind]string{
-		transport.Started: "Preparing",
-		transport.Done:    "Pushed",
-		transport.Exists:  "Layer already exists",
-	}
-)
+// pushWords is what docker calls the points of a blob's way.
+var pushWords = map[transport.EventKind]string{
+	transport.Started: "Preparing",
+	transport.Done:    "Pushed",
+	transport.Exists:  "Layer already exists",
+}
 
 // report prints an event, once.
 func (l *blobLines) report(e transport.Event) {
@@ -223,18 +155,6 @@ func (l *blobLines) report(e transport.Event) {
 	l.told[e.Digest] = e.Kind
 	l.begin()
 	l.print("%s: %s", format.ShortID(e.Digest), word)
-}
-
-// arrived prints docker's last lines of a pull.
-func (l *blobLines) arrived(img layout.Image, isNew bool) error {
-	status := "Image is up to date for"
-	if isNew {
-		status = "Downloaded newer image for"
-	}
-	l.begin()
-	l.print("Digest: %s", img.Target().Digest)
-	l.print("Status: %s %s", status, layout.Familiar(l.name))
-	return l.err
 }
 
 // begin prints the heading before the first line: where the image can't be had
