@@ -66,7 +66,7 @@ var hostility = map[string]func(r *hostile.Registry, large string){
 		l.DiffID = digest.FromString("the truth")
 		r.Push("lying:v1", hostile.Files("base"), l)
 	},
-	"bomb": func(r *hostile.Registry, _ string) { r.Push("bomb:v1", hostile.Files("base"), hostile.Bomb(64<<20)) },
+	"bomb": func(r *hostile.Registry, _ string) { r.Push("bomb:v1", hostile.Files("base"), hostile.Bomb(1<<44)) },
 	"steering": func(r *hostile.Registry, _ string) {
 		l := hostile.Files("content")
 		l.MediaType = "text/\x1b[2Jhtml"
