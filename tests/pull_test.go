@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bufio"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,5 +85,72 @@ func TestTriggersOfAPulledBaseReadStages(t *testing.T) {
 	out, err := s.builder("bud", "--no-cache", "-t", "app", dir)
 	if err != nil || !strings.Contains(out, "tool\n") || !strings.Contains(out, "Step 4/4") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Pruning beside a pull frees at once what the pull doesn't need, and leaves it
+// what it has found here, though no image names that yet.
+func TestPruningBesideAPull(t *testing.T) {
+	s, dir := newContext(t, "FROM busybox\nRUN head -c 2000000 /dev/urandom >/shared\nRUN head -c 2000000 /dev/urandom >/fetched\n")
+	registry, stop, err := startRegistry(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	slow := newSlowRegistry(t, registry)
+	do := func(args ...string) string {
+		t.Helper()
+		out, err := s.builder(args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	other := filepath.Join(s.dir, "Other")
+	write(t, other, "FROM busybox\nRUN head -c 3000000 /dev/urandom >/unneeded\n")
+	do("bud", "-t", registry+"/app", dir)
+	do("push", registry+"/app")
+	do("bud", "-t", "other", "-f", other, dir)
+	do("rmi", registry+"/app", "other")
+	for line := range strings.Lines(do("cache", "ls")) { // the upper layer is to be fetched
+		if strings.Contains(line, "/fetched") {
+			do("cache", "rm", strings.Fields(line)[0])
+		}
+	}
+
+	pull := s.command("builder", "pull", slow.address()+"/app")
+	out, err := pull.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pull.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	exists := 0
+	for lines.Scan() && !strings.Contains(lines.Text(), "Pulling fs layer") {
+		if strings.Contains(lines.Text(), "Already exists") {
+			exists++
+		}
+	}
+	if exists == 0 {
+		t.Error("the pull has found nothing here")
+	}
+	pruned := do("cache", "prune", "-f")
+	if !strings.Contains(pruned, "Total reclaimed space: ") || strings.Contains(pruned, "0B") || strings.Contains(pruned, "more when") {
+		t.Errorf("pruned:\n%s", pruned)
+	}
+	slow.goOn()
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "Pulling fs layer") {
+			t.Error("what was here has gone: ", lines.Text())
+		}
+	}
+	if err := pull.Wait(); err != nil {
+		t.Error(err)
+	}
+	do("run", "--rm", "--network=none", slow.address()+"/app", "test", "-s", "/shared", "-a", "-s", "/fetched")
+	if text := do("system", "check"); !strings.Contains(text, "in order") {
+		t.Errorf("check:\n%s", text)
 	}
 }

@@ -175,6 +175,10 @@ func load(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		// What isn't this load's may be pruned while it lasts.
+		if err := store.BeginLeases(); err != nil {
+			return err
+		}
 		images, err := transport.Load(c.Context, in, o)
 		if err != nil {
 			return fault.At(source, err)

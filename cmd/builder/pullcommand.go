@@ -71,6 +71,10 @@ func pullNamed(c *cli.Context, name string) error {
 		}
 	}
 	return withStore(c, func(store *storage.Store) error {
+		// What isn't this pull's may be pruned while it lasts.
+		if err := store.BeginLeases(); err != nil {
+			return err
+		}
 		view := newPullView(p)
 		if all {
 			err = pullTags(c, store, named, view)

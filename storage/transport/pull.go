@@ -227,6 +227,10 @@ func (p *pull) allowed(ctx context.Context, unparsed *image.UnparsedImage) (err 
 
 // fetchAll fetches config and layers, as far as they aren't there.
 func (p *pull) fetchAll(ctx context.Context, m *v1.Manifest) error {
+	// From here on nobody prunes what is there already.
+	if err := p.layout.Lease(blobsOf(m)...); err != nil {
+		return err
+	}
 	known := p.isKnown(m)
 	if err := p.fetchConfig(ctx, m); err != nil {
 		return err
@@ -249,6 +253,15 @@ func (p *pull) fetchAll(ctx context.Context, m *v1.Manifest) error {
 		})
 	}
 	return group.Wait()
+}
+
+// blobsOf gives the digests of an image's config and layers.
+func blobsOf(m *v1.Manifest) []digest.Digest {
+	digests := []digest.Digest{m.Config.Digest}
+	for _, l := range m.Layers {
+		digests = append(digests, l.Digest)
+	}
+	return digests
 }
 
 // missing gives the layers that have to be fetched, each once, and with tell says
