@@ -89,9 +89,9 @@ func TestTriggersOfAPulledBaseReadStages(t *testing.T) {
 }
 
 // Pruning beside a pull frees at once what the pull doesn't need, and leaves it
-// what it has found here, though no image names that yet.
+// what it has found here, though no image names that any more.
 func TestPruningBesideAPull(t *testing.T) {
-	s, dir := newContext(t, "FROM busybox\nRUN head -c 2000000 /dev/urandom >/shared\nRUN head -c 2000000 /dev/urandom >/fetched\n")
+	s, _ := newContext(t, "")
 	registry, stop, err := startRegistry(false)
 	if err != nil {
 		t.Fatal(err)
@@ -106,17 +106,13 @@ func TestPruningBesideAPull(t *testing.T) {
 		}
 		return out
 	}
-	other := filepath.Join(s.dir, "Other")
-	write(t, other, "FROM busybox\nRUN head -c 3000000 /dev/urandom >/unneeded\n")
-	do("bud", "-t", registry+"/app", dir)
-	do("push", registry+"/app")
-	do("bud", "-t", "other", "-f", other, dir)
-	do("rmi", registry+"/app", "other")
-	for line := range strings.Lines(do("cache", "ls")) { // the upper layer is to be fetched
-		if strings.Contains(line, "/fetched") {
-			do("cache", "rm", strings.Fields(line)[0])
-		}
+	for _, image := range []struct{ name, from string }{{"shared", "busybox"}, {"app", "shared"}, {"unneeded", "busybox"}} {
+		file := filepath.Join(s.dir, image.name)
+		write(t, file, "FROM "+image.from+"\nRUN head -c 2000000 /dev/urandom >/"+image.name+"\n")
+		do("bud", "-t", image.name, "-f", file, s.dir)
 	}
+	do("push", "app", registry+"/app")
+	do("rmi", "app") // its own layer is to be fetched
 
 	pull := s.command("builder", "pull", slow.address()+"/app")
 	out, err := pull.StdoutPipe()
@@ -133,11 +129,12 @@ func TestPruningBesideAPull(t *testing.T) {
 			exists++
 		}
 	}
-	if exists == 0 {
-		t.Error("the pull has found nothing here")
+	if exists != 2 {
+		t.Errorf("the pull has found %d layers here", exists)
 	}
+	do("rmi", "shared", "unneeded")
 	pruned := do("cache", "prune", "-f")
-	if !strings.Contains(pruned, "Total reclaimed space: ") || strings.Contains(pruned, "0B") || strings.Contains(pruned, "more when") {
+	if !strings.Contains(pruned, "Total reclaimed space: ") || strings.Contains(pruned, "more when") {
 		t.Errorf("pruned:\n%s", pruned)
 	}
 	slow.goOn()
@@ -149,7 +146,7 @@ func TestPruningBesideAPull(t *testing.T) {
 	if err := pull.Wait(); err != nil {
 		t.Error(err)
 	}
-	do("run", "--rm", "--network=none", slow.address()+"/app", "test", "-s", "/shared", "-a", "-s", "/fetched")
+	do("run", "--rm", "--network=none", slow.address()+"/app", "test", "-s", "/shared", "-a", "-s", "/app")
 	if text := do("system", "check"); !strings.Contains(text, "in order") {
 		t.Errorf("check:\n%s", text)
 	}
