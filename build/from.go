@@ -207,12 +207,20 @@ func (b *build) imageState(img layout.Image) (*stage.State, error) {
 	}
 	st := &stage.State{Config: config, Key: img.ID, Definition: img.ID, ID: img.ID}
 	for i, chain := range identity.ChainIDs(append(diffIDs[:0:0], diffIDs...)) {
-		st.Layers = append(st.Layers, stage.Layer{Tree: chain, Blob: manifest.Layers[i], DiffID: diffIDs[i]})
+		st.Layers = append(st.Layers, stage.Layer{Tree: chain, Blob: manifest.Layers[i], DiffID: diffIDs[i], Image: knownAs(img)})
 		st.Tree = chain
 	}
 	st.History = importHistory(config)
 	config.History = nil
 	return st, nil
+}
+
+// knownAs is how users know an image.
+func knownAs(img layout.Image) string {
+	if img.Name == "" {
+		return img.ID.Encoded()[:12]
+	}
+	return layout.Familiar(img.Name)
 }
 
 // importHistory takes over a base image's history. An image without one has

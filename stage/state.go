@@ -63,6 +63,8 @@ type Layer struct {
 	// Blob and DiffID are set for a layer that came with the base image.
 	Blob   v1.Descriptor
 	DiffID digest.Digest
+	// Image is how users know the base image that it came with.
+	Image string
 	// Written says that builder wrote the entries itself (COPY, ADD), so that
 	// their times are nobody's result and an epoch may replace them all.
 	Written bool

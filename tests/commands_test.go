@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -20,7 +21,9 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"capture":   capture,
 	"cosign":    cosign,
 	"equal":     equal,
+	"expand":    expand,
 	"freeport":  freePort,
+	"hostile":   hostileRegistry,
 	"peak":      peak,
 	"platforms": platforms,
 	"pushall":   pushAll,
@@ -72,6 +75,15 @@ func equal(ts *testscript.TestScript, neg bool, args []string) {
 	if (args[0] == args[1]) == neg {
 		ts.Fatalf("%q and %q", args[0], args[1])
 	}
+}
+
+// expand FILE COPY copies a file with its variables expanded.
+func expand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: expand FILE COPY")
+	}
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
 }
 
 // freeport VAR names a TCP port of the loopback that nobody listens on.

@@ -17,6 +17,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/tests/hostile"
 )
 
 const twoStages = `FROM busybox AS tools
@@ -277,12 +281,69 @@ func TestTerminalShowsPulls(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	t.Logf("at the end:\n%s", term.shows("✓ pulled "+base, "Built app:latest"))
+}
 
-	again := newTerminal(t, fresh.command("builder", "pull", base), 80, 24)
+// A pull has a line for each layer, in docker's words, which changes in place.
+func TestTerminalOfAPull(t *testing.T) {
+	s, _ := newContext(t, "")
+	registry := hostile.New()
+	t.Cleanup(registry.Close)
+	small, large := hostile.Files("small"), hostile.Files("large", noise(1<<20))
+	registry.Push("team/app:v1", small, large)
+	slow := newSlowRegistry(t, registry.Address())
+	name := slow.address() + "/team/app"
+	ids := []string{digest.FromBytes(small.Blob).Encoded()[:12], digest.FromBytes(large.Blob).Encoded()[:12]}
+
+	term := newTerminal(t, s.command("builder", "pull", name+":v1"), 80, 24)
+	term.shows(ids[0]+": Pull complete", ids[1]+": Downloading", "kB / 1.05MB")
+	term.shows("█")
+	term.is("v1: Pulling from team/app", ids[0]+": Pull complete", ids[1]+": Downloading ▕█…▏ …kB / 1.05MB")
+	slow.goOn()
+	if code := term.ends(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	term.is("v1: Pulling from team/app", ids[0]+": Pull complete", ids[1]+": Pull complete",
+		"Digest: sha256:…", "Status: Downloaded newer image for "+name+":v1", name+":v1")
+
+	again := newTerminal(t, s.command("builder", "pull", name+":v1"), 40, 24)
 	if code := again.ends(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	t.Logf("pulled again:\n%s", again.shows("✓ "+base+":latest is up to date", "Digest: sha256:", base+":latest"))
+	again.shows("v1: Pulling from team/app", "Status: Image is up to date for")
+}
+
+// More layers than there are lines are shown as far as they go, and all of them
+// at the end; what breaks is told of above.
+func TestTerminalOfAPullOfManyLayers(t *testing.T) {
+	s, _ := newContext(t, "")
+	registry := hostile.New()
+	t.Cleanup(registry.Close)
+	var layers []hostile.Layer
+	for i := range 20 {
+		layers = append(layers, hostile.Files(fmt.Sprint("layer ", i)))
+	}
+	registry.Push("app:v1", layers...)
+	first := digest.FromBytes(layers[0].Blob)
+	hold := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(hold) })
+	defer goOn()
+	registry.On(first.String(), 1, hostile.Status(http.StatusServiceUnavailable, "UNAVAILABLE"))
+	registry.On(first.String(), 1, func(w http.ResponseWriter, q *http.Request, next http.Handler) {
+		<-hold
+		next.ServeHTTP(w, q)
+	})
+	term := newTerminal(t, s.command("builder", "pull", registry.Address()+"/app:v1"), 80, 12)
+	term.shows(": retrying in 500ms: 503 Service Unavailable", "more", "Download complete")
+	goOn()
+	if code := term.ends(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if screen := term.shows("Pull complete", "Status: Downloaded newer"); strings.Contains(screen, "more") {
+		t.Errorf("the screen is\n%s", screen)
+	}
+	if written := term.written.String(); strings.Count(written, ": Pull complete") < len(layers) {
+		t.Error("not all layers are told of at the end")
+	}
 }
 
 // slowRegistry stands before a registry and gives half of each large blob until

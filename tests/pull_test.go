@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bufio"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,5 +85,69 @@ func TestTriggersOfAPulledBaseReadStages(t *testing.T) {
 	out, err := s.builder("bud", "--no-cache", "-t", "app", dir)
 	if err != nil || !strings.Contains(out, "tool\n") || !strings.Contains(out, "Step 4/4") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Pruning beside a pull frees at once what the pull doesn't need, and leaves it
+// what it has found here, though no image names that any more.
+func TestPruningBesideAPull(t *testing.T) {
+	s, _ := newContext(t, "")
+	registry, stop, err := startRegistry(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	slow := newSlowRegistry(t, registry)
+	do := func(args ...string) string {
+		t.Helper()
+		out, err := s.builder(args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for _, image := range []struct{ name, from string }{{"shared", "busybox"}, {"app", "shared"}, {"unneeded", "busybox"}} {
+		file := filepath.Join(s.dir, image.name)
+		write(t, file, "FROM "+image.from+"\nRUN head -c 2000000 /dev/urandom >/"+image.name+"\n")
+		do("bud", "-t", image.name, "-f", file, s.dir)
+	}
+	do("push", "app", registry+"/app")
+	do("rmi", "app") // its own layer is to be fetched
+
+	pull := s.command("builder", "pull", slow.address()+"/app")
+	out, err := pull.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pull.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	exists := 0
+	for lines.Scan() && !strings.Contains(lines.Text(), "Pulling fs layer") {
+		if strings.Contains(lines.Text(), "Already exists") {
+			exists++
+		}
+	}
+	if exists != 2 {
+		t.Errorf("the pull has found %d layers here", exists)
+	}
+	do("rmi", "shared", "unneeded")
+	pruned := do("cache", "prune", "-f")
+	if !strings.Contains(pruned, "Total reclaimed space: ") || strings.Contains(pruned, "more when") {
+		t.Errorf("pruned:\n%s", pruned)
+	}
+	slow.goOn()
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "Pulling fs layer") {
+			t.Error("what was here has gone: ", lines.Text())
+		}
+	}
+	if err := pull.Wait(); err != nil {
+		t.Error(err)
+	}
+	do("run", "--rm", "--network=none", slow.address()+"/app", "test", "-s", "/shared", "-a", "-s", "/app")
+	if text := do("system", "check"); !strings.Contains(text, "in order") {
+		t.Errorf("check:\n%s", text)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 )
@@ -98,13 +97,10 @@ func before(c *cli.Context) error {
 		return usageError(programName, "--%s %q is none of debug, info, warn, error", flagLogLevel, c.String(flagLogLevel))
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(c.App.ErrWriter, &slog.HandlerOptions{Level: level})))
-	// The libraries beneath log by another package. What they call errors,
-	// they also return.
-	logrus.SetOutput(c.App.ErrWriter)
-	logrus.SetLevel(logrus.FatalLevel)
-	if level <= slog.LevelDebug {
-		logrus.SetLevel(logrus.DebugLevel)
+	if c.App.Metadata == nil {
+		c.App.Metadata = map[string]any{}
 	}
+	c.App.Metadata[libraryKey] = newLibraryLog(c.App.ErrWriter, level <= slog.LevelDebug)
 	switch isolation := c.String(flagIsolation); isolation {
 	case "", "oci", "rootless", "default": // buildah's rootless is what oci is here
 		return nil

@@ -43,6 +43,10 @@ func load(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		// What isn't this load's may be pruned while it lasts.
+		if err := store.BeginLeases(); err != nil {
+			return err
+		}
 		o.Platform = c.String("platform")
 		w := startWatch(c, "Loading images", c.Bool("quiet"))
 		o.Report = w.report

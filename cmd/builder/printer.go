@@ -85,7 +85,7 @@ func missedLines(r stage.Reason, explain bool) []string {
 
 // transfer prints docker's lines.
 func (p *plainDisplay) transfer(canonical string) transfer {
-	return &blobLines{out: p.out, heading: pullHeading(canonical), words: pullWords, name: canonical}
+	return &pullLines{out: p.out, notes: p.notes, name: canonical}
 }
 
 func (p *plainDisplay) settle(err error) error { return err }

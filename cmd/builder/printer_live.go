@@ -124,20 +124,25 @@ func (d *liveDisplay) settle(err error) error {
 
 // transfer shows a bar for each layer.
 func (d *liveDisplay) transfer(canonical string) transfer {
-	t := &liveTransfer{view: d.view, name: layout.Familiar(canonical)}
+	t := &liveTransfer{view: d.view, notes: d.notes, name: layout.Familiar(canonical)}
 	t.view.Update(func(m *live.Model, now time.Time) { m.Begin(now, t.key(), "pulling "+t.name) })
 	return t
 }
 
 type liveTransfer struct {
-	view *live.View
-	name string
+	view  *live.View
+	notes io.Writer
+	name  string
 }
 
 func (t *liveTransfer) key() string { return "pull " + t.name }
 
 func (t *liveTransfer) report(e transport.Event) {
-	if e.Kind == transport.Exists {
+	switch e.Kind {
+	case transport.Exists, transport.Waiting:
+		return
+	case transport.Retrying:
+		_, _ = io.WriteString(t.notes, retryNote(e))
 		return
 	}
 	t.view.Update(func(m *live.Model, now time.Time) {

@@ -34,65 +34,6 @@ func policyFlag() cli.Flag {
 	return &cli.StringFlag{Name: "signature-policy", Usage: "take `FILE` in place of policy.json", Hidden: true}
 }
 
-func pullCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "pull",
-		Category:  categoryImages,
-		Usage:     "Fetch an image from a registry",
-		ArgsUsage: "NAME[:TAG|@DIGEST] | TRANSPORT:PLACE",
-		Description: `
-From elsewhere than a registry, as from an archive of images:
-oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], dir:DIR,
-containers-storage:NAME (podman's and buildah's)`,
-		Flags: append(append([]cli.Flag{
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
-			&cli.StringFlag{Name: "platform", Usage: "choose the image for `OS/ARCH[/VARIANT]`"},
-		}, registryFlags()...), laterBools("all-tags", "a")...),
-		Action: pull,
-	}
-}
-
-func pull(c *cli.Context) error {
-	name, err := argument(c, "the image's name")
-	if err != nil {
-		return err
-	}
-	if from, elsewhere := transport.ParseSource(name); elsewhere {
-		registry, ok := from.Registry()
-		if !ok {
-			return bring(c, from)
-		}
-		name = registry
-	}
-	canonical, err := layout.ParseName(name)
-	if err != nil {
-		return err
-	}
-	p, err := newProgress(c, "Pulling "+layout.Familiar(canonical), false)
-	if err != nil {
-		return err
-	}
-	if reference.IsNameOnly(mustParse(name)) {
-		if _, err := fmt.Fprintln(p.out, "Using default tag: latest"); err != nil {
-			return err
-		}
-	}
-	return withStore(c, func(store *storage.Store) error {
-		shown := p.display(c, false, nil)
-		img, err := pullImage(c.Context, c, store, canonical, c.String("platform"), shown.transfer)
-		if err := shown.settle(err); err != nil {
-			return err
-		}
-		if p.form == progressTTY { // where docker's lines haven't told it
-			if _, err := fmt.Fprintf(p.out, "Digest: %s\n", img.Target().Digest); err != nil {
-				return err
-			}
-		}
-		_, err = fmt.Fprintln(c.App.Writer, canonical)
-		return err
-	})
-}
-
 // puller gives a function that pulls images into store and prints their way. It
 // may be called from several goroutines.
 func puller(c *cli.Context, store *storage.Store, d display) func(ctx context.Context, name, platform string, coming func()) (layout.Image, error) {
@@ -110,7 +51,7 @@ type announced struct {
 }
 
 func (a announced) report(e transport.Event) {
-	if e.Kind == transport.Started {
+	if e.Kind == transport.Queued {
 		a.coming()
 	}
 	a.transfer.report(e)
@@ -141,8 +82,9 @@ func pullFor(ctx context.Context, c *cli.Context, store *storage.Store, name str
 		return layout.Image{}, err
 	}
 	way := show(canonical)
+	c.App.Metadata[libraryKey].(*libraryLog).listen(way.report)
 	o.Platform, o.Base, o.Report = as.Platform, as.Base, way.report
-	img, err := transport.Pull(ctx, canonical, o)
+	img, err := transport.Pull(ctx, name, o) // as it is written: it may be an alias
 	if err != nil {
 		return img, err
 	}
@@ -176,19 +118,6 @@ func registryOptions(c *cli.Context) transport.Options {
 	return o
 }
 
-// pullHeading is docker's "latest: Pulling from library/ubuntu".
-func pullHeading(canonical string) string {
-	named := mustParse(canonical)
-	version := "latest"
-	switch n := named.(type) {
-	case reference.Digested:
-		version = n.Digest().String()
-	case reference.Tagged:
-		version = n.Tag()
-	}
-	return version + ": Pulling from " + reference.Path(named)
-}
-
 // repositoryPath is a canonical name without its registry.
 func repositoryPath(name string) string { return reference.Path(mustParse(name)) }
 
@@ -204,7 +133,6 @@ func mustParse(name string) reference.Named {
 // blobLines prints the way of an image's blobs, a line for each point.
 type blobLines struct {
 	out     io.Writer
-	name    string // canonical
 	heading string
 	words   map[transport.EventKind]string
 	begun   bool
@@ -214,11 +142,6 @@ type blobLines struct {
 
 // What docker calls the points of a blob's way.
 var (
-	pullWords = map[transport.EventKind]string{
-		transport.Started: "Pulling fs layer",
-		transport.Done:    "Pull complete",
-		transport.Exists:  "Already exists",
-	}
 	pushWords = map[transport.EventKind]string{
 		transport.Started: "Preparing",
 		transport.Waiting: "Waiting",
@@ -243,18 +166,6 @@ func (l *blobLines) report(e transport.Event) {
 		word += repositoryPath(e.From)
 	}
 	l.print("%s: %s", format.ShortID(e.Digest), word)
-}
-
-// arrived prints docker's last lines of a pull.
-func (l *blobLines) arrived(img layout.Image, isNew bool) error {
-	status := "Image is up to date for"
-	if isNew {
-		status = "Downloaded newer image for"
-	}
-	l.begin()
-	l.print("Digest: %s", img.Target().Digest)
-	l.print("Status: %s %s", status, layout.Familiar(l.name))
-	return l.err
 }
 
 // begin prints the heading before the first line: where the image can't be had

@@ -107,7 +107,7 @@ func presentImage(c *cli.Context, store *storage.Store, ref string) (layout.Imag
 	if _, err := fmt.Fprintf(c.App.ErrWriter, "Unable to find image '%s' locally\n", layout.Familiar(name)); err != nil {
 		return img, err
 	}
-	return pullImage(c.Context, c, store, name, "", (&plainDisplay{out: c.App.ErrWriter}).transfer)
+	return pullImage(c.Context, c, store, name, "", (&plainDisplay{out: c.App.ErrWriter, notes: c.App.ErrWriter}).transfer)
 }
 
 // monitor runs the container, and ends with its exit code.

@@ -19,6 +19,9 @@ type DirOptions struct {
 	// Time is that of directories that must be made on the way to an entry
 	// and exist nowhere else.
 	Time time.Time
+	// Most is how many bytes the files that Unpack writes may have in all, those
+	// of holes too; 0 sets no bound.
+	Most int64
 }
 
 // sink writes files below one directory. Paths are canonical: their parents

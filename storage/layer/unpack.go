@@ -62,6 +62,9 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 	return u.pending(), nil
 }
 
+// ErrTooLarge is behind the error of a layer that holds more than it may.
+var ErrTooLarge = errors.New("the layer is too large")
+
 // unpacker is the state of one Unpack.
 type unpacker struct {
 	*sink
@@ -71,6 +74,7 @@ type unpacker struct {
 	dirs      map[string]bool   // directories that one does
 	whiteouts map[string]bool   // names deleted from the layers below
 	deferred  map[string]string // hard links whose targets are below
+	bytes     int64             // of the files so far
 	// opaqueRoot says that nothing of the layers below is seen.
 	opaqueRoot bool
 	// made has what this layer wrote, with the directories above it. Only a
@@ -122,6 +126,9 @@ func (u *unpacker) entry(h *tar.Header) error {
 	e, err := u.entryOf(p, h)
 	if err != nil {
 		return err
+	}
+	if u.bytes += e.Size; u.bytes < 0 || u.o.Most > 0 && u.bytes > u.o.Most {
+		return ErrTooLarge
 	}
 	if e.Type == TypeDir {
 		return u.writeDir(p, e)

@@ -111,6 +111,17 @@ func (l *Layout) WithLease(lease func(digest.Digest) error) *Layout {
 	return &leasing
 }
 
+// Lease says that the caller counts on blobs from now on, before he looks whether
+// they are there: they are told to the function of WithLease.
+func (l *Layout) Lease(digests ...digest.Digest) error {
+	for _, d := range digests {
+		if err := l.lease(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Dir is the directory of the layout.
 func (l *Layout) Dir() string { return l.dir }
 

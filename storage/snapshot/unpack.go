@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"runtime"
 
+	units "github.com/docker/go-units"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
@@ -24,6 +26,8 @@ type UnpackLayer struct {
 	DiffID digest.Digest
 	// Size is the blob's, in bytes.
 	Size int64
+	// Image is how users know the image that the layer is of, where it is of one.
+	Image string
 	// Open gives the blob, compressed in any way that layer.Decompress knows.
 	// It is called at most once at a time, and its result closed.
 	Open func() (io.ReadCloser, error)
@@ -199,7 +203,7 @@ func (u *unpacking) fill(ctx context.Context, i int) (err error) {
 	l, t := &u.layers[i], &u.trees[i]
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("unpack layer %s: %w", l.DiffID, err)
+			err = fmt.Errorf("unpack %s: %w", l.name(), err)
 		}
 	}()
 	blob, err := l.Open()
@@ -218,20 +222,63 @@ func (u *unpacking) fill(ctx context.Context, i int) (err error) {
 	}
 	defer func() { err = errors.Join(err, tar.Close()) }()
 	verifier := digest.SHA256.Digester()
-	read := io.TeeReader(tar, verifier.Hash())
+	most := mostUnpacked(l.Size)
+	read := io.TeeReader(&bounded{tar, most}, verifier.Hash())
 	s := u.store
-	if t.pending, err = layer.Unpack(ctx, read, s.driver.top(t.id), s.dirOptions(t.owners)); err != nil {
-		return err
+	o := s.dirOptions(t.owners)
+	o.Most = most
+	if t.pending, err = layer.Unpack(ctx, read, s.driver.top(t.id), o); err != nil {
+		return explainBomb(err, l.Size)
 	}
 	// The tar's reader stops at its end mark; the digest is of the padding too.
 	if _, err := io.Copy(io.Discard, read); err != nil {
-		return err
+		return explainBomb(err, l.Size)
 	}
 	if got := verifier.Digest(); got != l.DiffID {
-		return fault.New("remove the image and pull it again: builder rmi IMAGE; builder pull IMAGE",
-			"its content has digest %s: the blob is damaged", got)
+		return fault.New("remove the image and pull it again: builder rmi IMAGE; builder pull IMAGE\n"+
+			"if it stays so, whoever keeps the image has to push it again",
+			"it isn't what the image's config says: its content has the digest %s", got)
 	}
 	return nil
+}
+
+// name is how errors name the layer.
+func (l UnpackLayer) name() string {
+	if l.Image == "" {
+		return "layer " + l.DiffID.String()
+	}
+	return fmt.Sprintf("layer %s of %s", l.DiffID, l.Image)
+}
+
+// mostUnpacked is how many bytes may come of a blob: as many times its own as
+// gzip can make of nothing but zeros, or what a disk can be expected to hold. What
+// makes more of it was made to do harm.
+func mostUnpacked(blob int64) int64 {
+	const gzipMost, anyway = 1100, 16 << 30
+	return max(gzipMost*min(blob, math.MaxInt64/gzipMost), anyway)
+}
+
+// explainBomb tells what is known of a layer that is too large for its blob.
+func explainBomb(err error, blob int64) error {
+	if !errors.Is(err, layer.ErrTooLarge) {
+		return err
+	}
+	return fault.New("don't use the image: it was made to fill disks",
+		"its %s unpack to more than %s", units.HumanSize(float64(blob)), units.HumanSize(float64(mostUnpacked(blob))))
+}
+
+// bounded reads so many bytes, and is layer.ErrTooLarge where there are more.
+type bounded struct {
+	r    io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, layer.ErrTooLarge
+	}
+	return n, err
 }
 
 // complete takes from the layers below what the i-th tar lacks, once they are

@@ -1,7 +1,10 @@
 package snapshot
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -166,4 +169,34 @@ func TestUnpackStartsAgainAboveWhatAnotherMade(t *testing.T) {
 	if len(ids) != 3 {
 		t.Errorf("%d trees, not 3", len(ids))
 	}
+}
+
+// What makes more of a blob than gzip can was made to do harm: it ends early, be
+// it by what the tar's headers promise or by what comes.
+func TestABombIsntUnpacked(t *testing.T) {
+	if got := mostUnpacked(1 << 62); got < 1<<62 {
+		t.Errorf("of a huge blob only %d bytes may come", got)
+	}
+	if n, err := io.Copy(io.Discard, &bounded{strings.NewReader("12345"), 4}); !errors.Is(err, layer.ErrTooLarge) {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if n, err := io.Copy(io.Discard, &bounded{strings.NewReader("1234"), 4}); n != 4 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	forEachDriver(t, func(t *testing.T, b *bench) {
+		var bomb bytes.Buffer
+		w := tar.NewWriter(&bomb)
+		must(t, w.WriteHeader(&tar.Header{Name: "bomb", Size: 1 << 44}))
+		l := UnpackLayer{
+			Key: keyOf("bomb"), DiffID: digest.FromString("bomb"), Size: 100, Image: "evil:v1",
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(&bomb), nil },
+		}
+		err := b.Unpack(context.Background(), []UnpackLayer{l}, nil)
+		if err == nil || !strings.Contains(err.Error(), "of evil:v1: its 100B unpack to more than") || fault.Remedy(err) == "" {
+			t.Errorf("%v; remedy %q", err, fault.Remedy(err))
+		}
+		if b.HasTree(l.Key) {
+			t.Error("the tree is there")
+		}
+	})
 }

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/containers/image/v5/docker"
 	"github.com/docker/distribution/registry/api/errcode"
@@ -23,28 +22,51 @@ import (
 	"github.com/builder-oci/builder/storage/layout"
 )
 
-const (
-	tries      = 3
-	firstPause = 500 * time.Millisecond // doubled for each further try
-)
-
 // explain makes what a registry or the way to it said into what the user reads.
 func (o Options) explain(err error, r *remote) error {
 	var known *fault.Error
-	if err == nil || errors.As(err, &known) || errors.Is(err, context.Canceled) || isOfDisk(err) {
+	if errors.As(err, &known) {
+		return fault.At(layout.Familiar(r.name), err)
+	}
+	if err == nil || errors.Is(err, context.Canceled) || isOfDisk(err) {
 		return err
 	}
+	explained := o.explainRegistry(err, r)
+	if note := mirrorNote(err); note != "" {
+		return fault.New(fault.Remedy(explained), "%w%s", explained, note)
+	}
+	return explained
+}
+
+func (o Options) explainRegistry(err error, r *remote) error {
 	name := layout.Familiar(r.name)
 	switch code := registryCode(err); {
-	case code == v2.ErrorCodeManifestUnknown || code == v2.ErrorCodeNameUnknown:
+	case code == v2.ErrorCodeManifestUnknown || code == v2.ErrorCodeNameUnknown || isStatus(err, http.StatusNotFound):
 		return fault.New("check name and tag; what the repository has: skopeo list-tags docker://"+repository(r.name),
 			"%w: %s: the registry %s doesn't have it", layout.ErrUnknown, name, r.domain)
 	case isUnauthorized(err, code):
 		return fault.New(o.authHint(r.domain),
 			"access to %s denied by %s: it doesn't exist, or needs a login: %w", name, r.domain, cause(err))
-	case errors.Is(err, docker.ErrTooManyRequests) || code == errcode.ErrorCodeTooManyRequests:
+	case isOverrun(err):
 		return fault.New("wait, or log in for a higher limit\n"+o.authHint(r.domain),
 			"%s: the registry %s has had too many requests from here", name, r.domain)
+	case strings.Contains(err.Error(), "does not match provided manifest digest"):
+		return fault.New("check the digest; else a proxy or mirror on the way is at fault",
+			"%s: the registry %s gives a manifest of another digest", name, r.domain)
+	case strings.Contains(err.Error(), "exceeded maximum allowed size"):
+		return fault.New(pushAgain, "%s: the registry %s gives a manifest of more than 4 MiB", name, r.domain)
+	case errors.Is(err, errSilent):
+		return fault.New("try again later, or see whether it answers: curl -v https://"+host(r.domain)+"/v2/",
+			"%s: the registry %s is silent: %w", name, r.domain, err)
+	case isCircle(err):
+		return fault.New("check the name, and registries.conf for mirrors; to see where it leads: curl -vL https://"+host(r.domain)+"/v2/",
+			"%s: the registry %s redirects in circles", name, r.domain)
+	case isServerError(err):
+		return fault.New("try again later: it is the registry's fault",
+			"%s: the registry %s fails: %w", name, r.domain, cause(err))
+	case isCutOff(err):
+		return fault.New("try again: what has arrived whole isn't fetched again",
+			"%s: the connection to the registry %s broke: %w", name, r.domain, err)
 	case isTLS(err):
 		return fault.New(fmt.Sprintf("put its CA into /etc/containers/certs.d/%s/ca.crt or ~/.config/containers/certs.d/%s/ca.crt\n"+
 			"or, on a network that you trust, do without: --tls-verify=false", r.domain, r.domain),
@@ -83,7 +105,14 @@ func registryCode(err error) errcode.ErrorCode {
 
 func isUnauthorized(err error, code errcode.ErrorCode) bool {
 	var refused docker.ErrUnauthorizedForCredentials
-	return errors.As(err, &refused) || code == errcode.ErrorCodeUnauthorized || code == errcode.ErrorCodeDenied
+	return errors.As(err, &refused) || code == errcode.ErrorCodeUnauthorized || code == errcode.ErrorCodeDenied ||
+		isStatus(err, http.StatusForbidden)
+}
+
+// isStatus tells an answer whose body isn't a registry's: the library gives its
+// status in words.
+func isStatus(err error, status int) bool {
+	return strings.Contains(err.Error(), fmt.Sprintf("StatusCode: %d,", status))
 }
 
 func isTLS(err error) bool {
@@ -118,6 +147,32 @@ func isCutOff(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
+// isCircle tells redirections without end.
+func isCircle(err error) bool {
+	var request *url.Error
+	return errors.As(err, &request) && strings.Contains(err.Error(), "stopped after 10 redirects")
+}
+
+// isOfNetwork tells errors after which another try may do: what has been fetched
+// before is good.
+func isOfNetwork(err error) bool {
+	return isTemporary(err) || isUnreachable(err) || isUnauthorized(err, registryCode(err)) || isOverrun(err)
+}
+
+// isOverrun tells whether a registry wants fewer requests.
+func isOverrun(err error) bool {
+	return errors.Is(err, docker.ErrTooManyRequests) || registryCode(err) == errcode.ErrorCodeTooManyRequests
+}
+
+// asDNS gives the error of looking a name up.
+func asDNS(err error) *net.DNSError {
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return dns
+	}
+	return nil
+}
+
 // cause is the innermost error that says something by itself: the library
 // wraps it in the URLs of its requests.
 func cause(err error) error {
@@ -126,7 +181,10 @@ func cause(err error) error {
 	var verification *tls.CertificateVerificationError
 	var registry errcode.Error
 	var code errcode.ErrorCode
+	var status docker.UnexpectedHTTPStatusError
 	switch {
+	case errors.As(err, &status):
+		return fmt.Errorf("%d %s", status.StatusCode, http.StatusText(status.StatusCode))
 	case errors.As(err, &dns):
 		return dns
 	case errors.As(err, &op):
@@ -139,57 +197,4 @@ func cause(err error) error {
 		return code.WithMessage(code.Message())
 	}
 	return err
-}
-
-// isTemporary tells whether the same request may succeed in a moment.
-func isTemporary(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return false
-	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		return dns.IsTimeout
-	}
-	switch registryCode(err) {
-	case errcode.ErrorCodeUnavailable, errcode.ErrorCodeTooManyRequests:
-		return true
-	}
-	var status interface{ Timeout() bool }
-	switch {
-	case isCutOff(err):
-		return true
-	case errors.As(err, &status) && status.Timeout():
-		return true
-	}
-	return isServerError(err)
-}
-
-// isServerError tells answers of 500 and above, which the library gives only in
-// words.
-func isServerError(err error) bool {
-	text := err.Error()
-	for _, status := range []string{"500", "502", "503", "504"} {
-		if strings.Contains(text, "status code "+status) || strings.Contains(text, "StatusCode: "+status) ||
-			strings.Contains(text, "unexpected HTTP status: "+status) {
-			return true
-		}
-	}
-	return false
-}
-
-// retry calls fn again after a pause while its error is a temporary one.
-func retry(ctx context.Context, fn func() error) error {
-	pause := firstPause
-	for try := 1; ; try++ {
-		err := fn()
-		if err == nil || try == tries || !isTemporary(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-		pause *= 2
-	}
 }

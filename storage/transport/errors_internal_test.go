@@ -34,7 +34,7 @@ func TestOnlyTheNetworksErrorsAreToldAsSuch(t *testing.T) {
 		"cut off":              {fmt.Errorf("read: %w", unix.ECONNRESET), true},
 	} {
 		got := Options{}.explain(fmt.Errorf("blob sha256:0: %w", tt.err), r)
-		if told := strings.Contains(got.Error(), "can't be reached"); told != tt.network || (fault.Remedy(got) != "") != tt.network {
+		if told := strings.Contains(got.Error(), "the registry quay.io can't be reached") || strings.Contains(got.Error(), "the connection to the registry quay.io broke"); told != tt.network || (fault.Remedy(got) != "") != tt.network {
 			t.Errorf("%s: %v; remedy %q", what, got, fault.Remedy(got))
 		}
 	}

@@ -23,7 +23,7 @@ func FetchListed(ctx context.Context, name string, all bool, o Options) ([]v1.De
 	if err != nil {
 		return nil, err
 	}
-	p := &pull{remote: r, options: o, layout: o.layout(), reporter: o.reporter()}
+	p := &pull{remote: r, retrying: o.retrying(o.reporter()), options: o, layout: o.layout()}
 	found, err := p.bring(ctx, all)
 	return found, o.explain(err, r)
 }
@@ -35,7 +35,7 @@ func RemoteManifest(ctx context.Context, name string, o Options) (raw []byte, me
 	if err != nil {
 		return nil, "", err
 	}
-	p := &pull{remote: r, options: o}
+	p := &pull{remote: r, retrying: o.retrying(o.reporter()), options: o}
 	if err = p.open(ctx); err == nil {
 		defer p.source.Close()
 		raw, mediaType, err = p.rawManifest(ctx, image.UnparsedInstance(p.source, nil))
@@ -45,7 +45,7 @@ func RemoteManifest(ctx context.Context, name string, o Options) (raw []byte, me
 
 // open begins to speak with the registry. The caller closes the source.
 func (p *pull) open(ctx context.Context) error {
-	return retry(ctx, func() (err error) {
+	return p.ask(ctx, func(ctx context.Context) (err error) {
 		p.source, err = p.ref.NewImageSource(ctx, p.sys)
 		return err
 	})
@@ -111,7 +111,7 @@ func (p *pull) bringOne(ctx context.Context, instance *digest.Digest) (v1.Descri
 		return d, err
 	}
 	d.MediaType = mediaType
-	asked := *p
+	asked := pull{remote: p.remote, retrying: p.retrying, options: p.options, layout: p.layout, source: p.source}
 	if instance != nil {
 		asked.options.Platform = "" // what was asked for was chosen of the index
 	}

@@ -287,6 +287,11 @@ func (a *archive) keepMeta(name string, size int64, r io.Reader) error {
 // store makes what r gives a blob, unless a large one is there already.
 func (a *archive) store(want digest.Digest, size int64, r io.Reader) (v1.Descriptor, error) {
 	const small = 4 << 20 // could be a manifest or a config, which may be there but damaged
+	if want != "" {
+		if err := a.layout.Lease(want); err != nil {
+			return v1.Descriptor{}, err
+		}
+	}
 	if want != "" && size > small && a.layout.HasBlob(want, size) {
 		a.options.reporter().tell(Event{Kind: Exists, Digest: want, Size: size, Offset: size})
 		return v1.Descriptor{Digest: want, Size: size}, nil
@@ -308,6 +313,9 @@ func (a *archive) store(want digest.Digest, size int64, r io.Reader) (v1.Descrip
 	blob.Digest = digester.Digest()
 	if want != "" && want != blob.Digest {
 		return blob, errors.Join(errors.New("the content doesn't have the digest that its name says"), w.Cancel())
+	}
+	if err := a.layout.Lease(blob.Digest); err != nil {
+		return blob, errors.Join(err, w.Cancel())
 	}
 	if size > small && a.layout.HasBlob(blob.Digest, size) {
 		return blob, w.Cancel()

@@ -23,8 +23,6 @@ const (
 	// mostObjects is how many JSON objects are taken of a file: each takes a
 	// hundred times its two bytes in memory.
 	mostObjects = 50_000
-	// mostLayers of an image are more than can be stacked anywhere.
-	mostLayers = 1000
 	// mostLinks lead from a name in an archive to its file.
 	mostLinks = 40
 )

@@ -58,12 +58,15 @@ func domainOf(server string) string {
 func CheckLogin(ctx context.Context, server, user, password string, o Options) error {
 	domain := domainOf(server)
 	o.AuthFile, o.Creds = "", ""
-	sys, err := o.system(domain)
+	sys, err := o.system()
 	if err != nil {
 		return err
 	}
 	sys.DockerAuthConfig = &types.DockerAuthConfig{Username: user, Password: password}
-	err = retry(ctx, func() error { return docker.CheckAuth(ctx, sys, user, password, host(domain)) })
+	o.setTLS(sys, domain)
+	err = o.retrying(o.reporter()).ask(ctx, func(ctx context.Context) error {
+		return docker.CheckAuth(ctx, sys, user, password, host(domain))
+	})
 	if err != nil && isUnauthorized(err, registryCode(err)) {
 		return fault.New("check user name and password; some registries want a token in its place",
 			"login to %s: unauthorized: incorrect username or password", domain)

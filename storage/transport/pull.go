@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/containers/image/v5/image"
 	"github.com/containers/image/v5/manifest"
-	"github.com/containers/image/v5/pkg/blobinfocache/none"
 	"github.com/containers/image/v5/types"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -30,6 +28,9 @@ const blobsAtOnce = 6
 // name. Blobs that are there already aren't fetched. Of a multi-platform image
 // it takes the manifest that suits the platform, and keeps the index. For an
 // image that the registry doesn't have errors.Is(err, layout.ErrUnknown).
+//
+// What was fetched before a connection broke for good waits a day for the next
+// pull; of an image that is bad nothing is kept.
 func Pull(ctx context.Context, name string, o Options) (layout.Image, error) {
 	r, err := o.remote(name)
 	if err != nil {
@@ -38,16 +39,20 @@ func Pull(ctx context.Context, name string, o Options) (layout.Image, error) {
 	if repository(r.name) == "docker.io/library/scratch" {
 		return layout.Image{}, fault.New("it can only stand in FROM", "scratch is the name of the empty image: there is nothing to pull")
 	}
-	p := &pull{remote: r, options: o, layout: o.layout(), reporter: o.reporter()}
+	p := &pull{remote: r, retrying: o.retrying(o.reporter()), options: o, layout: o.layout()}
 	if err := p.run(ctx); err != nil {
-		return layout.Image{}, o.explain(err, r)
+		err = o.explain(err, r)
+		if !isOfNetwork(err) && ctx.Err() == nil {
+			err = errors.Join(err, p.layout.NoteFree(layout.Free{Blobs: p.news}))
+		}
+		return layout.Image{}, err
 	}
 	return p.found, nil
 }
 
 type pull struct {
 	*remote
-	*reporter
+	retrying
 	options Options
 	layout  *layout.Layout
 	source  types.ImageSource
@@ -55,6 +60,16 @@ type pull struct {
 	index    *v1.Descriptor
 	manifest v1.Descriptor
 	found    layout.Image
+
+	mu   sync.Mutex
+	news []digest.Digest // blobs that weren't there
+}
+
+// fetched notes that a blob is there now.
+func (p *pull) fetched(d digest.Digest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.news = append(p.news, d)
 }
 
 func (p *pull) run(ctx context.Context) error {
@@ -126,7 +141,7 @@ func (p *pull) choose(ctx context.Context) (*v1.Manifest, error) {
 		if err != nil {
 			return nil, err
 		}
-		index, err := p.layout.PutBytes(ctx, raw)
+		index, err := p.put(ctx, raw)
 		if err != nil {
 			return nil, err
 		}
@@ -136,22 +151,35 @@ func (p *pull) choose(ctx context.Context) (*v1.Manifest, error) {
 			return nil, err
 		}
 	}
-	if err := p.options.allowed(ctx, unparsed, layout.Familiar(p.name)); err != nil {
+	err = p.ask(ctx, func(ctx context.Context) error {
+		return p.options.allowed(ctx, unparsed, layout.Familiar(p.name))
+	})
+	if err != nil {
 		return nil, err
 	}
 	m, err := parseManifest(raw, mediaType)
 	if err != nil {
 		return nil, err
 	}
-	p.manifest, err = p.layout.PutBytes(ctx, raw)
+	p.manifest, err = p.put(ctx, raw)
 	p.manifest.MediaType = mediaType
 	return m, err
+}
+
+// put stores a manifest or an index.
+func (p *pull) put(ctx context.Context, raw []byte) (v1.Descriptor, error) {
+	known := p.layout.HasBlob(digest.FromBytes(raw), -1)
+	d, err := p.layout.PutBytes(ctx, raw)
+	if err == nil && !known {
+		p.fetched(d.Digest)
+	}
+	return d, err
 }
 
 // rawManifest gives a manifest whose digest has been checked where the digest
 // was known before.
 func (p *pull) rawManifest(ctx context.Context, u *image.UnparsedImage) (raw []byte, mediaType string, err error) {
-	err = retry(ctx, func() error {
+	err = p.ask(ctx, func(ctx context.Context) error {
 		raw, mediaType, err = u.Manifest(ctx)
 		return err
 	})
@@ -183,71 +211,82 @@ func (o Options) instance(raw []byte, name string) (digest.Digest, error) {
 		"%w for %s: %s", layout.ErrUnknown, wanted, name)
 }
 
-// largestConfig is what layouts and registries take for a config.
-const largestConfig = 4 << 20
-
-// parseManifest reads an image's manifest. Docker's schema 2 has OCI's members.
-func parseManifest(raw []byte, mediaType string) (*v1.Manifest, error) {
-	switch mediaType {
-	case v1.MediaTypeImageManifest, layout.MediaTypeDockerManifest:
-	case manifest.DockerV2Schema1MediaType, manifest.DockerV2Schema1SignedMediaType:
-		return nil, fault.New("push it again with a newer docker, or convert it: skopeo copy --format oci",
-			"the image has a manifest of docker's schema 1, which has been out of use since 2017")
-	default:
-		return nil, fmt.Errorf("manifest of unknown type %q", mediaType)
-	}
-	var m v1.Manifest
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
-	}
-	if t := m.Config.MediaType; t != v1.MediaTypeImageConfig && t != layout.MediaTypeDockerConfig {
-		return nil, fault.New("", "not an image but an artifact of type %q", t)
-	}
-	if m.Config.Size > largestConfig {
-		return nil, fault.New("", "the image's config has %d bytes, and may have 4 MiB", m.Config.Size)
-	}
-	return &m, nil
-}
-
 // fetchAll fetches config and layers, as far as they aren't there.
 func (p *pull) fetchAll(ctx context.Context, m *v1.Manifest) error {
+	// From here on nobody prunes what is there already.
+	if err := p.layout.Lease(blobsOf(m)...); err != nil {
+		return err
+	}
+	known := p.isKnown(m)
 	if err := p.fetchConfig(ctx, m); err != nil {
 		return err
 	}
+	missing := p.missing(m, !known)
+	for _, layer := range missing[min(blobsAtOnce, len(missing)):] {
+		p.tell(Event{Kind: Waiting, Digest: layer.Digest, Size: layer.Size})
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(blobsAtOnce)
-	begun := map[digest.Digest]bool{}
-	for _, layer := range m.Layers {
-		if begun[layer.Digest] {
-			continue
-		}
-		begun[layer.Digest] = true
-		if p.layout.HasBlob(layer.Digest, layer.Size) {
-			p.tell(Event{Kind: Exists, Digest: layer.Digest, Size: layer.Size, Offset: layer.Size})
-			continue
-		}
-		group.Go(func() error { return p.fetch(ctx, layer) })
+	for _, layer := range missing {
+		group.Go(func() error {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			if err := p.fetch(ctx, layer, p.reporter); err != nil {
+				return spoilt("layer", layer, err)
+			}
+			return nil
+		})
 	}
 	return group.Wait()
 }
 
-// blobsOf gives the digests of config and layers.
+// blobsOf gives the digests of an image's config and layers.
 func blobsOf(m *v1.Manifest) []digest.Digest {
-	blobs := []digest.Digest{m.Config.Digest}
+	digests := []digest.Digest{m.Config.Digest}
 	for _, l := range m.Layers {
-		blobs = append(blobs, l.Digest)
+		digests = append(digests, l.Digest)
 	}
-	return blobs
+	return digests
+}
+
+// missing gives the layers that have to be fetched, each once, and with tell says
+// so of each.
+func (p *pull) missing(m *v1.Manifest, tell bool) []v1.Descriptor {
+	var missing []v1.Descriptor
+	seen := map[digest.Digest]bool{}
+	for _, layer := range m.Layers {
+		if seen[layer.Digest] {
+			continue
+		}
+		seen[layer.Digest] = true
+		e := Event{Kind: Queued, Digest: layer.Digest, Size: layer.Size}
+		if p.layout.HasBlob(layer.Digest, layer.Size) {
+			e.Kind, e.Offset = Exists, layer.Size
+		} else {
+			missing = append(missing, layer)
+		}
+		if tell || e.Kind == Queued {
+			p.tell(e)
+		}
+	}
+	return missing
+}
+
+// isKnown says whether the image is here already, so that there is nothing to
+// tell of its layers.
+func (p *pull) isKnown(m *v1.Manifest) bool {
+	_, err := p.layout.Find(m.Config.Digest.String())
+	return err == nil
 }
 
 // fetchConfig fetches the config and checks that it belongs to the manifest.
 func (p *pull) fetchConfig(ctx context.Context, m *v1.Manifest) error {
 	data, err := p.layout.ReadBlob(m.Config.Digest)
 	if errors.Is(err, layout.ErrAbsent) {
-		silent := *p // users think of layers; the config is next to nothing
-		silent.reporter = &reporter{}
-		if err := silent.fetch(ctx, m.Config); err != nil {
-			return err
+		silent := &reporter{} // users think of layers; the config is next to nothing
+		if err := p.fetch(ctx, m.Config, silent); err != nil {
+			return spoilt("config", m.Config, err)
 		}
 		data, err = p.layout.ReadBlob(m.Config.Digest)
 	}
@@ -256,10 +295,10 @@ func (p *pull) fetchConfig(ctx context.Context, m *v1.Manifest) error {
 	}
 	config, err := layout.ParseConfig(data)
 	if err != nil {
-		return err
+		return fault.New(pushAgain, "config %s: %w", m.Config.Digest, err)
 	}
 	if len(config.RootFS.DiffIDs) != len(m.Layers) {
-		return fmt.Errorf("the image has %d layers, but its config tells of %d", len(m.Layers), len(config.RootFS.DiffIDs))
+		return fault.New(pushAgain, "the image has %d layers, but its config tells of %d", len(m.Layers), len(config.RootFS.DiffIDs))
 	}
 	if err := p.options.suits(config); err != nil {
 		return fmt.Errorf("%w: %s", err, layout.Familiar(p.name))
@@ -283,70 +322,4 @@ func (o Options) suitsManifest(l *layout.Layout, m *v1.Manifest) error {
 		return err
 	}
 	return o.suits(config)
-}
-
-func (p *pull) fetch(ctx context.Context, d v1.Descriptor) error {
-	return retry(ctx, func() error {
-		if err := p.fetchOnce(ctx, d); err != nil {
-			return fmt.Errorf("blob %s: %w", d.Digest, err)
-		}
-		return nil
-	})
-}
-
-func (p *pull) fetchOnce(ctx context.Context, d v1.Descriptor) error {
-	info := types.BlobInfo{Digest: d.Digest, Size: d.Size, URLs: d.URLs, MediaType: d.MediaType}
-	stream, _, err := p.source.GetBlob(ctx, info, none.NoCache)
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	p.tell(Event{Kind: Started, Digest: d.Digest, Size: d.Size})
-	if err := storeBlob(p.layout, p.options.Session, d, &progressReader{reporter: p.reporter, from: stream, blob: d}); err != nil {
-		return err
-	}
-	p.tell(Event{Kind: Done, Digest: d.Digest, Size: d.Size, Offset: d.Size})
-	return nil
-}
-
-// storeBlob stores what r gives, which must be the blob d.
-func storeBlob(l *layout.Layout, session string, d v1.Descriptor, r io.Reader) error {
-	w, err := l.NewBlobWriter(session)
-	if err != nil {
-		return err
-	}
-	digester := digest.SHA256.Digester()
-	// One byte more than promised shows that there is too much.
-	_, err = io.CopyBuffer(io.MultiWriter(w, digester.Hash()), io.LimitReader(r, d.Size+1), make([]byte, copyBuffer))
-	switch {
-	case err != nil:
-	case w.Size() < d.Size:
-		err = fmt.Errorf("%d of %d bytes: %w", w.Size(), d.Size, io.ErrUnexpectedEOF)
-	case w.Size() > d.Size || digester.Digest() != d.Digest:
-		err = fmt.Errorf("the content doesn't have the digest %s", d.Digest)
-	default:
-		return w.Commit(d.Digest)
-	}
-	return errors.Join(err, w.Cancel())
-}
-
-const copyBuffer = 256 << 10
-
-// progressReader tells how much of a blob has been read.
-type progressReader struct {
-	*reporter
-	from   io.Reader
-	blob   v1.Descriptor
-	offset int64
-	told   time.Time
-}
-
-func (r *progressReader) Read(p []byte) (int, error) {
-	n, err := r.from.Read(p)
-	r.offset += int64(n)
-	if now := time.Now(); now.Sub(r.told) >= progressPause {
-		r.told = now
-		r.tell(Event{Kind: Progress, Digest: r.blob.Digest, Size: r.blob.Size, Offset: r.offset})
-	}
-	return n, err
 }

@@ -60,7 +60,7 @@ func Push(ctx context.Context, img layout.Image, dest string, o Options) (v1.Des
 
 // pushTo copies into a directory of another tool's kind.
 func (o Options) pushTo(ctx context.Context, img layout.Image, scheme, path string) (v1.Descriptor, error) {
-	sys, err := o.system("")
+	sys, err := o.system()
 	if err != nil {
 		return v1.Descriptor{}, err
 	}

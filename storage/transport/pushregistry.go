@@ -20,7 +20,7 @@ import (
 // pushing is one push to a repository of a registry.
 type pushing struct {
 	*remote
-	*reporter
+	retrying
 	options   Options
 	layout    *layout.Layout
 	dest      types.ImageDestination
@@ -42,7 +42,7 @@ func (o Options) pushRegistry(ctx context.Context, img layout.Image, r *remote) 
 		return v1.Descriptor{}, fault.New("push to a tag, or to @"+target.Digest.String(), "%s is the digest of another image", layout.Familiar(r.name))
 	}
 	p := &pushing{
-		remote: r, reporter: o.reporter(), options: o, layout: o.layout(), sent: map[digest.Digest]v1.Descriptor{},
+		remote: r, retrying: o.retrying(o.reporter()), options: o, layout: o.layout(), sent: map[digest.Digest]v1.Descriptor{},
 		elsewhere: o.known().repositories(r.domain, repository(r.name)),
 	}
 	if p.dest, err = r.ref.NewImageDestination(ctx, r.sys); err != nil {
@@ -94,7 +94,7 @@ func (p *pushing) manifest(ctx context.Context, d v1.Descriptor, top bool) (v1.D
 	if top {
 		instance = nil
 	}
-	return d, retry(ctx, func() error { return p.dest.PutManifest(ctx, raw, instance) })
+	return d, p.do(ctx, func() error { return p.dest.PutManifest(ctx, raw, instance) })
 }
 
 // index pushes the images of an index, one after the other: the layers of each go
@@ -178,7 +178,7 @@ func (p *pushing) blobs(ctx context.Context, m *sending) error {
 	group.SetLimit(blobsAtOnce)
 	for _, d := range todo {
 		group.Go(func() error {
-			err := retry(groupCtx, func() error { return p.blob(groupCtx, m, d) })
+			err := p.do(groupCtx, func() error { return p.blob(groupCtx, m, d) })
 			if err != nil {
 				return fmt.Errorf("blob %s: %w", d.Digest, err)
 			}

@@ -20,19 +20,26 @@ const (
 	userAgent    = "builder"
 	authFileEnv  = "REGISTRY_AUTH_FILE"
 	dockerScheme = "docker://"
+	// registriesEnv names a file in place of registries.conf, as other tools
+	// for containers have it.
+	registriesEnv = "CONTAINERS_REGISTRIES_CONF"
 )
 
 // A remote is an image in a registry.
 type remote struct {
-	name   string // canonical
-	domain string
+	name   string // canonical, by which the image is known here
+	domain string // of the registry that is asked
 	ref    types.ImageReference
 	sys    *types.SystemContext
 }
 
+// WithoutScheme gives the name in docker://NAME.
+func WithoutScheme(name string) string { return strings.TrimPrefix(name, dockerScheme) }
+
 // remote finds the registry that name means.
 func (o Options) remote(name string) (*remote, error) {
-	canonical, err := layout.ParseName(strings.TrimPrefix(name, dockerScheme))
+	name = WithoutScheme(name)
+	canonical, err := layout.ParseName(name)
 	if err != nil {
 		return nil, err
 	}
@@ -40,15 +47,22 @@ func (o Options) remote(name string) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
+	sys, err := o.system()
+	if err != nil {
+		return nil, err
+	}
+	if named, err = o.resolve(name, named, sys); err != nil {
+		return nil, err
+	}
+	if err := blocked(named, sys); err != nil {
+		return nil, err
+	}
 	ref, err := docker.NewReference(named)
 	if err != nil {
 		return nil, err
 	}
 	domain := reference.Domain(named)
-	sys, err := o.system(domain)
-	if err != nil {
-		return nil, err
-	}
+	o.setTLS(sys, domain)
 	if err := fromDockersStore(sys, named.Name()); err != nil {
 		return nil, err
 	}
@@ -57,11 +71,17 @@ func (o Options) remote(name string) (*remote, error) {
 
 // system tells the library what the options say. registries.conf, certs.d and
 // the usual auth files are found by the library itself.
-func (o Options) system(domain string) (*types.SystemContext, error) {
+func (o Options) system() (*types.SystemContext, error) {
 	sys := &types.SystemContext{
-		BigFilesTemporaryDir:    o.TempDir,
-		BlobInfoCacheDir:        o.TempDir, // what it remembers of registries isn't worth a database in the user's home
-		DockerRegistryUserAgent: userAgent,
+		SystemRegistriesConfPath: os.Getenv(registriesEnv),
+		BigFilesTemporaryDir:     o.TempDir,
+		BlobInfoCacheDir:         o.TempDir, // what it remembers of registries isn't worth a database in the user's home
+		DockerRegistryUserAgent:  userAgent,
+	}
+	if sys.SystemRegistriesConfPath != "" {
+		if _, err := os.Stat(sys.SystemRegistriesConfPath); err != nil {
+			return nil, fault.New("name an existing file, or unset "+registriesEnv, "%s: %w", registriesEnv, err)
+		}
 	}
 	if err := o.setPlatform(sys); err != nil {
 		return nil, err
@@ -69,6 +89,11 @@ func (o Options) system(domain string) (*types.SystemContext, error) {
 	if err := o.setAuth(sys); err != nil {
 		return nil, err
 	}
+	return sys, nil
+}
+
+// setTLS says whether the registry of a domain must prove itself.
+func (o Options) setTLS(sys *types.SystemContext, domain string) {
 	verify := !isLoopback(domain)
 	if o.TLSVerify != nil {
 		verify = *o.TLSVerify
@@ -78,7 +103,6 @@ func (o Options) system(domain string) (*types.SystemContext, error) {
 	} else if o.TLSVerify != nil {
 		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolFalse // registries.conf doesn't overrule the user
 	}
-	return sys, nil
 }
 
 func (o Options) setPlatform(sys *types.SystemContext) error {

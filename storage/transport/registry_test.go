@@ -46,13 +46,13 @@ func TestADigestSurvivesPushAndPull(t *testing.T) {
 			if got.Name != name || got.ID != img.ID || got.Manifest.Digest != img.Manifest.Digest || got.Index != nil {
 				t.Errorf("pulled %+v", got)
 			}
-			if events[transport.Started] != 2 || events[transport.Done] != 2 || events[transport.Exists] != 0 {
+			if events[transport.Queued] != 2 || events[transport.Started] != 2 || events[transport.Done] != 2 || events[transport.Exists] != 0 {
 				t.Errorf("events of the first pull: %v", events)
 			}
 			clear(events)
 			_, err = transport.Pull(ctx, name, to)
 			must(t, err)
-			if events[transport.Started] != 0 || events[transport.Exists] != 2 {
+			if len(events) != 0 { // docker tells nothing of the layers of an image that it has
 				t.Errorf("events of the second pull: %v", events)
 			}
 			if again, err := transport.Pull(ctx, addr+"/team/"+string(format)+"@"+pushed.Digest.String(), to); err != nil || again.ID != img.ID {

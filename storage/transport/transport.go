@@ -47,6 +47,9 @@ type Options struct {
 	// this machine's takes no name from what has it, and is found by
 	// layout.FindFor.
 	Base bool
+	// Patience is how long a registry may be silent before it is given up; zero
+	// stands for half a minute. The pauses before further tries go with it.
+	Patience time.Duration
 	// Annotations are put on each image's descriptor in an archive's index.json.
 	Annotations map[string]string
 	// Known is a directory in which is kept where blobs have been seen in
@@ -67,9 +70,11 @@ type Options struct {
 type EventKind int
 
 // The points, in the order in which they occur. A blob that is where it should
-// be already ends with Exists, and one that the registry has taken from another of
-// its repositories with Mounted; Started comes again where a transfer is retried.
-// Waiting is for others to be done.
+// be already has Exists alone, and one that the registry has taken from another of
+// its repositories ends with Mounted. A pull tells of all layers by Queued or Exists
+// first, the lowest first, and of those by Waiting for which others are in the
+// way. Retrying may come at any point; it has no digest where it isn't about a
+// layer.
 const (
 	Started EventKind = iota
 	Waiting
@@ -77,6 +82,8 @@ const (
 	Done
 	Exists
 	Mounted
+	Queued
+	Retrying
 )
 
 // An Event tells how far one layer has come.
@@ -87,10 +94,18 @@ type Event struct {
 	Offset int64 // bytes so far
 	// From is the canonical name of the repository that it was mounted from.
 	From string
+
+	// Of Retrying: why, and how long it waits.
+	Err   error
+	Pause time.Duration
 }
 
-// progressPause is the least time between two Progress events of a blob.
-const progressPause = 100 * time.Millisecond
+// There is a Progress event of a blob after so much time, and after so many
+// bytes.
+const (
+	progressPause = 100 * time.Millisecond
+	progressStep  = 256 << 10
+)
 
 // reporter makes calls of Report one at a time.
 type reporter struct {

@@ -1,0 +1,93 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/containers/image/v5/docker"
+	"github.com/containers/image/v5/pkg/sysregistriesv2"
+	"github.com/containers/image/v5/types"
+	"github.com/distribution/reference"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// tagsPatience is how long a registry may take to list the tags of a repository:
+// it may do that page by page.
+const tagsPatience = 2 * time.Minute
+
+// Tags gives the tags that a repository has in its registry, or in the first
+// mirror that answers.
+func Tags(ctx context.Context, repository string, o Options) ([]string, error) {
+	r, err := o.remote(repository)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := o.tags(ctx, r)
+	if err != nil {
+		return nil, o.explain(err, r)
+	}
+	if len(tags) == 0 {
+		return nil, fault.New("", "%s: the repository has no tags", repository)
+	}
+	for _, tag := range tags {
+		if _, err := reference.WithTag(r.ref.DockerReference(), tag); err != nil {
+			return nil, fault.New(pushAgain, "%s: the registry %s lists %q, which can't be a tag", repository, r.domain, tag)
+		}
+	}
+	return tags, nil
+}
+
+func (o Options) tags(ctx context.Context, r *remote) ([]string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, tagsPatience, fmt.Errorf("%w for %s", errSilent, tagsPatience))
+	defer cancel()
+	sources, err := r.sources()
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for i := range sources {
+		var tags []string
+		err := o.retrying(o.reporter()).ask(ctx, func(ctx context.Context) (err error) {
+			tags, err = docker.GetRepositoryTags(ctx, sources[i].sys, sources[i].ref)
+			return err
+		})
+		if err == nil {
+			return tags, nil
+		}
+		errs = append([]error{silence(ctx, err)}, errs...) // the registry's own goes first
+	}
+	return nil, errors.Join(errs...)
+}
+
+// sources gives the places to look for an image, mirrors first, as the library
+// does where it pulls.
+func (r *remote) sources() ([]remote, error) {
+	named := r.ref.DockerReference()
+	registry, err := sysregistriesv2.FindRegistry(r.sys, named.Name())
+	if err != nil || registry == nil {
+		return []remote{*r}, err
+	}
+	found, err := registry.PullSourcesFromReference(named)
+	if err != nil {
+		return nil, err
+	}
+	var sources []remote
+	for _, s := range found {
+		ref, err := docker.NewReference(s.Reference)
+		if err != nil {
+			return nil, err
+		}
+		sys := *r.sys
+		if sys.DockerInsecureSkipTLSVerify == types.OptionalBoolUndefined {
+			sys.DockerInsecureSkipTLSVerify = types.NewOptionalBool(s.Endpoint.Insecure)
+		}
+		if reference.Domain(s.Reference) != reference.Domain(named) {
+			sys.DockerAuthConfig = nil // it is for the registry alone
+		}
+		sources = append(sources, remote{ref: ref, sys: &sys})
+	}
+	return sources, nil
+}
