@@ -27,7 +27,8 @@ func (p *pushing) open(ctx context.Context, m *sending, d v1.Descriptor) (io.Rea
 		}
 		err = fromErr
 	}
-	return nil, fault.New("add the image to the list again: builder manifest add LIST docker://NAME", "it is not here, nor can it be had from where it was: %w", err)
+	return nil, fault.New("builder system check --repair\nor, of an image of a manifest list, add it again: builder manifest add LIST docker://NAME",
+		"it is not here, and can't be had from elsewhere: %w", err)
 }
 
 // openRemote opens a blob of an image in a registry.

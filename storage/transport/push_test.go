@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -55,6 +56,29 @@ func TestPushSendsAgainWhatFailed(t *testing.T) {
 	if n := puts.Load(); n != 2 {
 		t.Errorf("%d manifests sent", n)
 	}
+}
+
+func TestPushSendsLayersSideBySide(t *testing.T) {
+	const layers = 4
+	var begun atomic.Int32
+	all := make(chan struct{})
+	addr := inFront(t, registry(t), func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPatch {
+			if begun.Add(1) == layers {
+				close(all)
+			}
+			select {
+			case <-all:
+			case <-time.After(20 * time.Second):
+				t.Error("the layers come one after the other")
+			}
+		}
+		return false
+	})
+	o := newOptions(t)
+	img := makeImage(t, o.Layout, nil, layout.FormatOCI, "amd64", "one", "two", "three", "four")
+	_, err := transport.Push(ctx, img, addr+"/app:v1", o)
+	must(t, err)
 }
 
 func TestPushSaysWhyItIsRefused(t *testing.T) {
