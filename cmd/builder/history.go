@@ -46,7 +46,7 @@ func history(c *cli.Context) error {
 		return err
 	}
 	return withStore(c, func(store *storage.Store) error {
-		img, err := imageFor(store.Layout(), c.Args().First(), c.String("platform"))
+		img, err := imageFor(c, store, c.Args().First())
 		if err != nil {
 			return withCode(1, err)
 		}
@@ -54,43 +54,26 @@ func history(c *cli.Context) error {
 		if err != nil {
 			return withCode(1, err)
 		}
-		ids, err := historyIDs(store, img)
-		if err != nil {
+		rows := historyRows(img, steps, historyStyle{human: c.Bool("human"), whole: c.Bool("no-trunc"), now: time.Now()})
+		if err := nameSteps(store, img, rows); err != nil {
 			return err
 		}
-		rows := historyRows(ids, steps, historyStyle{human: c.Bool("human"), whole: c.Bool("no-trunc"), now: time.Now()})
 		return format.Print(template, c.App.Writer, historyHeadings, slices.Values(rows))
 	})
 }
 
-// historyIDs gives the ids that are known of an image's history, by the place of
-// the line, the first one's being 0: its own, and those of the steps that were
-// built here.
-func historyIDs(store *storage.Store, img layout.Image) (func(line, lines int) digest.Digest, error) {
-	mapping, err := userns.Detect()
-	if err != nil {
-		return nil, err
+// imageFor gives the image that the user means; with --platform that one of its
+// index.
+func imageFor(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
+	name := platformFlag(c)
+	if name == "" || isElsewhere(ref) {
+		return theImage(c, store, ref)
 	}
-	known, err := build.HistoryIDs(build.Env{Store: store, ExactOwners: mapping.Exact()}, img.ID)
-	return func(line, lines int) digest.Digest {
-		if line == lines-1 {
-			return img.ID
-		}
-		return known[line]
-	}, err
-}
-
-// imageFor finds an image, or another one of its index, for a platform that may
-// be "".
-func imageFor(l *layout.Layout, ref, platformName string) (layout.Image, error) {
-	if platformName == "" {
-		return l.Find(ref)
-	}
-	want, err := platform.Parse(platformName)
+	want, err := platform.Parse(name)
 	if err != nil {
 		return layout.Image{}, err
 	}
-	img, err := l.FindFor(ref, want)
+	img, err := store.Layout().FindFor(ref, want)
 	if errors.Is(err, layout.ErrPlatform) {
 		err = fault.New("fetch it: builder pull --platform "+platform.Name(want)+" "+ref,
 			"image %s was found, but not for %s: %w", ref, platform.Name(want), layout.ErrPlatform)
@@ -138,12 +121,31 @@ var historyHeadings = map[string]string{
 	"Comment": "COMMENT", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY", "CreatedSince": "CREATED", "ID": "IMAGE", "Size": "SIZE",
 }
 
-func historyRows(ids func(line, lines int) digest.Digest, steps []layout.Step, style historyStyle) []historyRow {
+func historyRows(img layout.Image, steps []layout.Step, style historyStyle) []historyRow {
 	rows := make([]historyRow, len(steps))
 	for i, step := range steps {
-		rows[i] = historyRow{style: style, id: ids(len(steps)-1-i, len(steps)), step: step}
+		rows[i] = historyRow{style: style, step: step}
+	}
+	if len(rows) > 0 {
+		rows[0].id = img.ID
 	}
 	return rows
+}
+
+// nameSteps gives the lines the ids of the images that there were then: of the steps
+// of a build that this store knows, and of its base.
+func nameSteps(store *storage.Store, img layout.Image, rows []historyRow) error {
+	mapping, err := userns.Detect()
+	if err != nil {
+		return err
+	}
+	ids, err := build.HistoryIDs(build.Env{Store: store, ExactOwners: mapping.Exact()}, img.ID)
+	for place, id := range ids {
+		if i := len(rows) - 1 - place; i > 0 && i < len(rows) {
+			rows[i].id = id
+		}
+	}
+	return err
 }
 
 func (r historyRow) ID() string {

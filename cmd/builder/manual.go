@@ -112,6 +112,7 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 			more:     "A name is taken from its image; the image goes with its last name, and with it what nothing else needs.",
 			examples: []item{{"A name, and an image by the beginning of its id", "builder rmi app:old 1f2e3d4c5b6a"}},
 		},
+		"image inspect": {examples: []item{{"The image for another platform", "builder image inspect --platform linux/arm64 -f '{{.Id}}' app"}}},
 		"inspect": {
 			more: "The members are those of docker's JSON. A template names them as {{.Id}}, or its fields as docker's own types have them, as {{.ID}}.",
 			examples: []item{

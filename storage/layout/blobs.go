@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -78,29 +79,51 @@ var (
 	errNotFile  = errors.New("is no plain file")
 )
 
-// readFile reads a file, of most bytes at most. One that isn't plain, as a FIFO
-// that nobody writes to, is not waited for.
+// readFile reads a file, of most bytes at most. One that isn't plain is errNotFile.
 func readFile(path string, most int64) ([]byte, error) {
+	var data bytes.Buffer
+	err := copyFile(&data, path, most)
+	return data.Bytes(), err
+}
+
+// readText is readFile for a large text, of which there is no second copy.
+func readText(path string, most int64) (string, error) {
+	var text strings.Builder
+	err := copyFile(&text, path, most)
+	return text.String(), err
+}
+
+// copyFile reads a file into memory. One that isn't plain, as a FIFO that nobody
+// writes to, is not waited for.
+func copyFile(to interface {
+	io.Writer
+	Grow(n int)
+	Len() int
+}, path string, most int64,
+) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, errNotFile
+		return errNotFile
 	}
-	data := bytes.NewBuffer(make([]byte, 0, min(st.Size(), most)+bytes.MinRead))
-	if _, err := data.ReadFrom(io.LimitReader(f, most+1)); err != nil {
-		return nil, err
+	size := int(min(st.Size(), most))
+	to.Grow(size)
+	// No more than Write is used of both sides: either would make a buffer of its own.
+	piece := make([]byte, min(size+1, copyBuffer))
+	if _, err := io.CopyBuffer(struct{ io.Writer }{to}, io.LimitReader(f, most+1), piece); err != nil {
+		return err
 	}
-	if int64(data.Len()) > most {
-		return nil, fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
+	if int64(to.Len()) > most {
+		return fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
 	}
-	return data.Bytes(), nil
+	return nil
 }
 
 // PutBlob stores what r gives. It is whole under its name when PutBlob returns,
@@ -263,9 +286,17 @@ func validDigest(d digest.Digest) bool {
 
 func isHex(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+		if !hexDigit[s[i]] {
 			return false
 		}
 	}
 	return s != ""
 }
+
+// hexDigit has the digits of digests: no capitals.
+var hexDigit = func() (is [256]bool) {
+	for _, c := range []byte("0123456789abcdef") {
+		is[c] = true
+	}
+	return is
+}()
