@@ -28,7 +28,7 @@ func imagesCommand() *cli.Command {
 			&cli.BoolFlag{Name: "digests", Usage: "also what registries know each image by"},
 			&cli.StringSliceFlag{
 				Name: "filter", Aliases: []string{"f"},
-				Usage: "`KEY=VALUE` that must hold: dangling=true, label=KEY[=VALUE], since=IMAGE",
+				Usage: "`KEY=VALUE`: " + strings.Join(layout.Filters, ", "),
 			},
 			&cli.StringFlag{Name: "format", Usage: "print by `TEMPLATE`: '{{.ID}} {{.Tag}}', 'table {{.ID}}', json"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "print whole ids"},

@@ -23,7 +23,8 @@ var Filters = []string{"before", "dangling", "label", "label!", "reference", "si
 // docker lists them:
 //
 //   - dangling: whether the image has no tag under any of its descriptors; one
-//     that was pulled by digest alone counts as either.
+//     that was pulled by digest alone counts as either, one that is Unwritten, and
+//     so a part of others, as neither.
 //   - reference: the name as docker shows it, with or without its tag, is like one
 //     of the patterns, which are path.Match's. It chooses among an image's names.
 //   - label, label!: the config has all of these labels, and none of those.
@@ -73,7 +74,7 @@ func dangling(images []Image, set filter.Set) (func(Image) bool, error) {
 			tagged[img.ID] = true
 		}
 	}
-	return func(img Image) bool { return !tagged[img.ID] }, nil
+	return func(img Image) bool { return !tagged[img.ID] && img.config == nil }, nil
 }
 
 // Tagged tells whether the image is here under a name with a tag.
@@ -144,20 +145,20 @@ func (l *Layout) labelled(images []Image, set filter.Set) []Image {
 	if !set.Has("label", "label!") {
 		return images
 	}
-	var ids []digest.Digest
+	var each []Image
 	at := map[digest.Digest]int{}
 	for _, img := range images {
 		if _, seen := at[img.ID]; !seen {
-			at[img.ID] = len(ids)
-			ids = append(ids, img.ID)
+			at[img.ID] = len(each)
+			each = append(each, img)
 		}
 	}
-	has := make([]bool, len(ids))
+	has := make([]bool, len(each))
 	var readers sync.WaitGroup
 	for first, step := 0, runtime.GOMAXPROCS(0); first < step; first++ {
 		readers.Go(func() {
-			for i := first; i < len(ids); i += step {
-				has[i] = set.HasLabels(l.labels(ids[i]))
+			for i := first; i < len(each); i += step {
+				has[i] = set.HasLabels(l.labels(each[i]))
 			}
 		})
 	}
@@ -165,9 +166,12 @@ func (l *Layout) labelled(images []Image, set filter.Set) []Image {
 	return slices.DeleteFunc(slices.Clone(images), func(img Image) bool { return !has[at[img.ID]] })
 }
 
-// labels are those of a config, with nothing else read of it.
-func (l *Layout) labels(config digest.Digest) map[string]string {
-	data, err := l.ReadBlob(config)
+// labels are those of an image's config, with nothing else read of it.
+func (l *Layout) labels(img Image) map[string]string {
+	if img.config != nil {
+		return img.config.Config.Labels
+	}
+	data, err := l.ReadBlob(img.ID)
 	if err != nil {
 		return nil
 	}

@@ -23,7 +23,7 @@ func (l *Layout) sizeOf(layers []v1.Descriptor) int64 {
 	for _, layer := range layers {
 		sum += l.layerSize(layer)
 	}
-	return sum
+	return max(sum, 0) // a stranger's sizes may add up to anything
 }
 
 // layerSizes is the unpacked size of each layer, or "" where the blobs tell them
