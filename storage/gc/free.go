@@ -113,18 +113,21 @@ func (c *Collector) freeBlobs(ctx context.Context, whole, all bool) (int64, erro
 }
 
 // noteCleaned notes what clean has done. Outside the namespace the list of what
-// is free stays, empty, and asks a command inside to look through the trees.
+// is free stays, with no blobs, and asks a command inside to look through the trees.
 func (c *Collector) noteCleaned(whole bool) error {
 	if whole {
 		if err := os.WriteFile(filepath.Join(c.Locks, cleanedFile), nil, 0o600); err != nil {
 			return err
 		}
 	}
-	freed := filepath.Join(c.Locks, freedFile)
 	if c.Inside {
-		return ignoreAbsent(os.Remove(freed))
+		return ignoreAbsent(os.Remove(filepath.Join(c.Locks, freedFile)))
 	}
-	return os.WriteFile(freed, nil, 0o600)
+	free, err := c.Layout.ReadFree()
+	if err != nil {
+		return err
+	}
+	return c.Layout.DropFree(layout.Free{Blobs: free.Blobs})
 }
 
 // freeBeside is free while others use the store. It removes what was noted as
