@@ -32,7 +32,7 @@ func load(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return usageError(c.Command.HelpName, "%s takes no arguments; the archive is named by -i", c.Command.HelpName)
 	}
-	in, source, err := openInput(c.String("input"))
+	in, err := openInput(c.Context, c.String("input"))
 	if err != nil {
 		return err
 	}
@@ -44,6 +44,7 @@ func load(c *cli.Context) error {
 		}
 		o.Platform = c.String("platform")
 		w := startWatch(c, "Loading images", c.Bool("quiet"))
+		defer w.end()
 		o.Report = w.report
 		images, err := transport.Load(c.Context, in, o)
 		w.end()
@@ -52,7 +53,7 @@ func load(c *cli.Context) error {
 				return err
 			}
 		}
-		return fault.At(source, err)
+		return fault.At(in.place, err)
 	})
 }
 
