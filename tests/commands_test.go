@@ -18,6 +18,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"archive":   archive,
 	"base":      base,
 	"capture":   capture,
+	"cosign":    cosign,
 	"equal":     equal,
 	"freeport":  freePort,
 	"peak":      peak,
@@ -101,17 +102,18 @@ func quiet(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // registry [private] starts a registry on the loopback, empty, and puts its
-// address into REGISTRY. A private one knows the account reader:secret. It ends
-// with the script.
+// address into REGISTRY, and into REQUESTS the file in which it has a line for each
+// request. A private one knows the account reader:secret. It ends with the script.
 func registry(ts *testscript.TestScript, neg bool, args []string) {
 	private := len(args) == 1 && args[0] == "private"
 	if neg || len(args) > 0 && !private {
 		ts.Fatalf("usage: registry [private]")
 	}
-	address, stop, err := startRegistry(private)
+	address, requests, stop, err := startLoggedRegistry(private)
 	ts.Check(err)
 	ts.Defer(stop)
 	ts.Setenv("REGISTRY", address)
+	ts.Setenv("REQUESTS", requests)
 }
 
 // status CODE COMMAND... runs a command that has to end with that exit code.

@@ -57,13 +57,13 @@ func budFlags() []cli.Flag {
 	}, sandboxFlags(), secretFlags(), grantFlags(), limitFlags(), registryFlags(), outputFlags(),
 		namespaceFlags(), granted("layers", "rm", "force-rm"),
 		ignored("compress"), // of what docker's client sends to its daemon
-		buildahFlags(), later("manifest"), refusedCaches())
+		buildahFlags(), refusedCaches())
 }
 
 // sandboxFlags are those that bud and run have in common.
 func sandboxFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: private (or by what: pasta, slirp4netns), host or none"},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: private, host or none; private by: pasta, slirp4netns"},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "resource limit `NAME=SOFT[:HARD]`"},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},

@@ -76,7 +76,7 @@ func exportTree(c *cli.Context, ref string) (err error) {
 	if err != nil {
 		return err
 	}
-	tree, err := h.snapshots.Live(config.Tree)
+	tree, err := h.snapshots.Live(config.Layer)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fault.New("give --storage-driver as it was given to builder run", "the files of container %s aren't there by this storage driver: %w", ref, err)
 	}

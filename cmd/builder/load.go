@@ -23,6 +23,7 @@ made, of whatever age, and may be compressed by gzip, bzip2, xz or zstd.`,
 			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read from `FILE`, not the standard input"},
 			&cli.StringFlag{Name: "platform", Usage: "take the images for `OS/ARCH[/VARIANT]` alone"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing but the images"},
+			policyFlag(),
 		},
 		Action: load,
 	}

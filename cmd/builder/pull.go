@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"path/filepath"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -25,7 +25,13 @@ func registryFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "tls-verify", Usage: "ask registries off this host to prove themselves by TLS"},
 		&cli.StringFlag{Name: "authfile", Usage: "`FILE` with logins, as docker's config.json"},
 		&cli.StringFlag{Name: "creds", Usage: "log in as `USER:PASSWORD`"},
+		policyFlag(),
 	}
+}
+
+// policyFlag is buildah's, of commands that bring images into the store.
+func policyFlag() cli.Flag {
+	return &cli.StringFlag{Name: "signature-policy", Usage: "take `FILE` in place of policy.json", Hidden: true}
 }
 
 func pullCommand() *cli.Command {
@@ -33,7 +39,11 @@ func pullCommand() *cli.Command {
 		Name:      "pull",
 		Category:  categoryImages,
 		Usage:     "Fetch an image from a registry",
-		ArgsUsage: "NAME[:TAG|@DIGEST]",
+		ArgsUsage: "NAME[:TAG|@DIGEST] | TRANSPORT:PLACE",
+		Description: `
+From elsewhere than a registry, as from an archive of images:
+oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], dir:DIR,
+containers-storage:NAME (podman's and buildah's)`,
 		Flags: append(append([]cli.Flag{
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
 			&cli.StringFlag{Name: "platform", Usage: "choose the image for `OS/ARCH[/VARIANT]`"},
@@ -46,6 +56,13 @@ func pull(c *cli.Context) error {
 	name, err := argument(c, "the image's name")
 	if err != nil {
 		return err
+	}
+	if from, elsewhere := transport.ParseSource(name); elsewhere {
+		registry, ok := from.Registry()
+		if !ok {
+			return bring(c, from)
+		}
+		name = registry
 	}
 	canonical, err := layout.ParseName(name)
 	if err != nil {
@@ -99,18 +116,6 @@ func (a announced) report(e transport.Event) {
 	a.transfer.report(e)
 }
 
-// adopter gives a function that takes up images of other OCI layouts.
-func adopter(c *cli.Context, store *storage.Store) func(ctx context.Context, ref, platform string) (layout.Image, error) {
-	return func(ctx context.Context, ref, platform string) (layout.Image, error) {
-		o, err := transportOptions(c, store)
-		if err != nil {
-			return layout.Image{}, err
-		}
-		o.Platform = platform
-		return transport.Adopt(ctx, ref, o)
-	}
-}
-
 // pullImage pulls an image into store and shows its way.
 func pullImage(ctx context.Context, c *cli.Context, store *storage.Store, name, platform string, show func(canonical string) transfer) (layout.Image, error) {
 	return pullFor(ctx, c, store, name, transport.Options{Platform: platform}, show)
@@ -146,15 +151,9 @@ func pullFor(ctx context.Context, c *cli.Context, store *storage.Store, name str
 
 // transportOptions reads registryFlags.
 func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, error) {
-	o := transport.Options{
-		Layout:   store.Layout(),
-		AuthFile: c.String("authfile"),
-		Creds:    c.String("creds"),
-	}
-	if c.IsSet("tls-verify") {
-		verify := c.Bool("tls-verify")
-		o.TLSVerify = &verify
-	}
+	o := registryOptions(c)
+	o.Layout = store.Layout()
+	o.Known = filepath.Join(store.Dir("cache"), "registries")
 	session, err := store.Session()
 	if err != nil {
 		return o, err
@@ -162,6 +161,19 @@ func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, 
 	o.Session = session.ID
 	o.TempDir, err = session.TempDir()
 	return o, err
+}
+
+// registryOptions reads them where there is no store.
+func registryOptions(c *cli.Context) transport.Options {
+	o := transport.Options{AuthFile: c.String("authfile"), Creds: c.String("creds"), PolicyFile: c.String("signature-policy")}
+	if hidden := os.Getenv(credsEnv); hidden != "" && o.Creds != "" {
+		o.Creds = hidden
+	}
+	if c.IsSet("tls-verify") {
+		verify := c.Bool("tls-verify")
+		o.TLSVerify = &verify
+	}
+	return o
 }
 
 // pullHeading is docker's "latest: Pulling from library/ubuntu".
@@ -174,8 +186,11 @@ func pullHeading(canonical string) string {
 	case reference.Tagged:
 		version = n.Tag()
 	}
-	return version + ": Pulling from " + strings.TrimPrefix(reference.Path(named), reference.Domain(named)+"/")
+	return version + ": Pulling from " + reference.Path(named)
 }
+
+// repositoryPath is a canonical name without its registry.
+func repositoryPath(name string) string { return reference.Path(mustParse(name)) }
 
 // mustParse parses a name that layout.ParseName has taken.
 func mustParse(name string) reference.Named {
@@ -206,8 +221,10 @@ var (
 	}
 	pushWords = map[transport.EventKind]string{
 		transport.Started: "Preparing",
+		transport.Waiting: "Waiting",
 		transport.Done:    "Pushed",
 		transport.Exists:  "Layer already exists",
+		transport.Mounted: "Mounted from ",
 	}
 )
 
@@ -222,6 +239,9 @@ func (l *blobLines) report(e transport.Event) {
 	}
 	l.told[e.Digest] = e.Kind
 	l.begin()
+	if e.From != "" {
+		word += repositoryPath(e.From)
+	}
 	l.print("%s: %s", format.ShortID(e.Digest), word)
 }
 
@@ -250,98 +270,4 @@ func (l *blobLines) print(format string, args ...any) {
 	if l.err == nil {
 		_, l.err = fmt.Fprintf(l.out, format+"\n", args...)
 	}
-}
-
-func pushCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "push",
-		Category:  categoryImages,
-		Usage:     "Copy an image to a registry",
-		ArgsUsage: "IMAGE [NAME[:TAG]]",
-		Flags: append(append([]cli.Flag{
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the name only"},
-			&cli.StringFlag{Name: "digestfile", Usage: "write the manifest's digest to `FILE`"},
-		}, registryFlags()...), laterBools("all-tags", "a")...),
-		Action: push,
-	}
-}
-
-func push(c *cli.Context) error {
-	if c.NArg() < 1 || c.NArg() > 2 {
-		return usageError(c.Command.HelpName, "%s takes an image, and perhaps another name to push it to", c.Command.HelpName)
-	}
-	ref, dest := c.Args().Get(0), c.Args().Get(1)
-	if dest == "" {
-		dest = ref
-	}
-	dest = strings.TrimPrefix(dest, "docker://")
-	out := c.App.Writer
-	if c.Bool("quiet") {
-		out = io.Discard
-	}
-	return withStore(c, func(store *storage.Store) error {
-		img, err := store.Layout().Find(ref)
-		if err != nil {
-			return err
-		}
-		pushed, err := pushImage(c, store, img, dest, false, out)
-		if err != nil {
-			return err
-		}
-		if file := c.String("digestfile"); file != "" {
-			if err := os.WriteFile(file, []byte(pushed), 0o644); err != nil {
-				return err
-			}
-		}
-		if c.Bool("quiet") {
-			if _, dest, err = pushHeading(dest); err == nil {
-				_, err = fmt.Fprintln(c.App.Writer, dest)
-			}
-		}
-		return err
-	})
-}
-
-// pushImage copies an image to dest and prints its way as docker does. Insecure
-// is --tls-verify=false.
-func pushImage(c *cli.Context, store *storage.Store, img layout.Image, dest string, insecure bool, out io.Writer) (digest.Digest, error) {
-	o, err := transportOptions(c, store)
-	if err != nil {
-		return "", err
-	}
-	if insecure {
-		verify := false
-		o.TLSVerify = &verify
-	}
-	lines := blobLines{out: out, words: pushWords}
-	lines.heading, dest, err = pushHeading(dest)
-	if err != nil {
-		return "", err
-	}
-	o.Report = lines.report
-	lines.begin()
-	pushed, err := transport.Push(c.Context, img, dest, o)
-	if err != nil {
-		return "", err
-	}
-	place := "" // of a push to no tag
-	if _, tag := splitName(dest); !strings.Contains(dest, "@") {
-		place = tag + ": "
-	}
-	lines.print("%sdigest: %s size: %d", place, pushed, img.Target().Size)
-	return pushed, lines.err
-}
-
-// pushHeading says where an image goes, and gives the destination's full form.
-func pushHeading(dest string) (heading, full string, err error) {
-	for _, scheme := range []string{"oci:", "dir:", "oci-archive:", "docker-archive:"} {
-		if strings.HasPrefix(dest, scheme) {
-			return "The push refers to " + dest, dest, nil
-		}
-	}
-	full, err = layout.ParseName(dest)
-	if err != nil {
-		return "", "", err
-	}
-	return fmt.Sprintf("The push refers to repository [%s]", mustParse(full).Name()), full, nil
 }

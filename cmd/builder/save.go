@@ -36,20 +36,19 @@ without a tag means all its tags.`,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not the standard output"},
 			&cli.StringFlag{
 				Name: "format", Value: transport.DockerArchive,
-				Usage: "`FORMAT` of what is written",
+				Usage: "`FORMAT`: docker-archive, oci-archive, oci-dir or docker-dir",
 			},
 			&cli.StringFlag{Name: "platform", Usage: "take the images for `OS/ARCH[/VARIANT]` alone"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show nothing of its progress"},
 			// Layers go as they are: compressed, unless they were taken up otherwise.
-			&cli.BoolFlag{Name: "compress", Hidden: true, Action: func(c *cli.Context, compress bool) error {
+			&cli.BoolFlag{Name: "compress", Hidden: true, Usage: "accepted with docker-dir, whose layers are compressed anyway", Action: func(c *cli.Context, compress bool) error {
 				if compress && c.String("format") != dockerDir {
 					return usageError(c.Command.HelpName, "--compress goes with --format %s alone", dockerDir)
 				}
 				return nil
 			}},
 		}, granted("multi-image-archive", "m"), ignored("uncompressed")),
-		Action:       save,
-		BashComplete: completeImages,
+		Action: save,
 	}
 }
 
@@ -62,7 +61,7 @@ func save(c *cli.Context) error {
 		return likeDocker(err)
 	}
 	return likeDocker(withStore(c, func(store *storage.Store) error {
-		images, err := imagesToSave(store.Layout(), c.Args().Slice(), c.String("platform"))
+		images, err := imagesToSave(c, store, c.Args().Slice(), c.String("platform"))
 		if err != nil {
 			return err
 		}
@@ -79,20 +78,20 @@ func save(c *cli.Context) error {
 
 // imagesToSave finds images. A name without a tag means all tags of it, as docker
 // has it; an image that is meant by its id or digest is saved without a name.
-func imagesToSave(l *layout.Layout, refs []string, wanted string) ([]layout.Image, error) {
+func imagesToSave(c *cli.Context, store *storage.Store, refs []string, wanted string) ([]layout.Image, error) {
 	want, err := platform.Parse(wanted)
 	if err != nil {
 		return nil, err
 	}
 	var images []layout.Image
 	for _, ref := range refs {
-		found, err := findAll(l, ref)
+		found, err := findAll(c, store, ref)
 		if err != nil {
 			return nil, err
 		}
 		for _, img := range found {
 			if wanted != "" {
-				if img, err = forPlatform(l, img, ref, want, wanted); err != nil {
+				if img, err = forPlatform(store.Layout(), img, ref, want, wanted); err != nil {
 					return nil, err
 				}
 			}
@@ -102,9 +101,9 @@ func imagesToSave(l *layout.Layout, refs []string, wanted string) ([]layout.Imag
 	return distinct(images), nil
 }
 
-func findAll(l *layout.Layout, ref string) ([]layout.Image, error) {
+func findAll(c *cli.Context, store *storage.Store, ref string) ([]layout.Image, error) {
 	if named, err := reference.ParseNormalizedNamed(ref); err == nil && reference.IsNameOnly(named) {
-		all, err := l.List()
+		all, err := store.Layout().List()
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +112,7 @@ func findAll(l *layout.Layout, ref string) ([]layout.Image, error) {
 			return tagged, nil
 		}
 	}
-	img, err := l.Find(ref)
+	img, err := theImage(c, store, ref)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,8 @@ type Config struct {
 	ID        string         `json:"id"` // 64 hexadecimal digits, see NewID
 	Name      string         `json:"name,omitempty"`
 	Image     string         `json:"image,omitempty"`
-	Tree      string         `json:"tree,omitempty"` // its files, as whoever prepared them calls them
+	ImageID   string         `json:"image_id,omitempty"`
+	Layer     string         `json:"layer,omitempty"` // what it changes, as the storage calls it
 	Spec      sandbox.Spec   `json:"spec"`
 	Ports     []network.Port `json:"ports,omitempty"`
 	Remove    bool           `json:"remove,omitempty"` // leave nothing at the end

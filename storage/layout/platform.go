@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -38,7 +37,7 @@ func (l *Layout) FindFor(ref string, want v1.Platform) (Image, error) {
 		}
 	}
 	if err != nil {
-		return Image{}, err
+		return l.findBeyond(ref, err)
 	}
 	if sibling, ok := l.sibling(named.image(), best); ok {
 		return sibling, nil
@@ -110,16 +109,12 @@ func baseOf(name string, want v1.Platform) string { return platform.Name(want) +
 // manifests gives what an index lists. Of an image that is here the platform is
 // known, whether or not the index tells it.
 func (l *Layout) manifests(index v1.Descriptor) ([]v1.Descriptor, error) {
-	data, err := l.ReadBlob(index.Digest)
+	list, err := l.readIndex(index)
 	if err != nil {
 		return nil, err
 	}
-	var list v1.Index
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("index %s: %w", index.Digest, err)
-	}
 	for i := range list.Manifests {
-		if m := &list.Manifests[i]; m.Platform == nil && !isIndex(m.MediaType) {
+		if m := &list.Manifests[i]; m.Platform == nil && !IsIndex(m.MediaType) {
 			m.Platform = l.platformIn(*m)
 		}
 	}
@@ -145,7 +140,7 @@ func (l *Layout) platformIn(manifest v1.Descriptor) *v1.Platform {
 // that aren't here none is meant.
 func (l *Layout) Resolve(target v1.Descriptor, want v1.Platform) (manifest v1.Descriptor, multi *v1.Descriptor, err error) {
 	plain := v1.Descriptor{MediaType: target.MediaType, Digest: target.Digest, Size: target.Size}
-	if !isIndex(target.MediaType) {
+	if !IsIndex(target.MediaType) {
 		return plain, nil, nil
 	}
 	present, err := l.present(target)

@@ -42,6 +42,9 @@ func WriteImage(ctx context.Context, l *Layout, cfg *ImageConfig, layers []v1.De
 		return manifest, "", err
 	}
 	manifest.Annotations = map[string]string{annotationSize: strconv.FormatInt(l.sizeOf(layers), 10)}
+	if sizes := l.layerSizes(layers); sizes != "" {
+		manifest.Annotations[annotationLayers] = sizes
+	}
 	return manifest, config.Digest, nil
 }
 
@@ -66,12 +69,14 @@ func (l *Layout) putManifest(ctx context.Context, m *v1.Manifest, config v1.Desc
 	return manifest, err
 }
 
-func (l *Layout) sizeOf(layers []v1.Descriptor) int64 {
-	var sum int64
-	for _, layer := range layers {
-		sum += l.layerSize(layer)
+// ConvertManifest gives an image's manifest in a format. The config stays as it
+// is: docker and OCI read the same one.
+func ConvertManifest(m *v1.Manifest, format Format) (*v1.Manifest, error) {
+	converted, err := newManifest(m.Layers, format, m.Annotations)
+	if err == nil {
+		converted.Config.Digest, converted.Config.Size = m.Config.Digest, m.Config.Size
 	}
-	return sum
+	return converted, err
 }
 
 // newManifest makes a manifest whose config has a media type only.

@@ -45,7 +45,13 @@ type Loaded struct {
 // The archive is read once, front to back, straight into the layout: r may be a
 // pipe, and nothing is unpacked aside. Every blob is checked. Images are named
 // when all of them turn out to be whole.
-func Load(ctx context.Context, r io.Reader, o Options) (_ []Loaded, err error) {
+func Load(ctx context.Context, r io.Reader, o Options) ([]Loaded, error) {
+	return load(ctx, r, o, func(_ string, images []loaded) ([]loaded, error) { return images, nil })
+}
+
+// load takes up those images of an archive that choose gives, which is told of
+// the archive's format and of all that it holds.
+func load(ctx context.Context, r io.Reader, o Options, choose func(format string, all []loaded) ([]loaded, error)) (_ []Loaded, err error) {
 	plain, _, err := layer.Decompress(r)
 	if err != nil {
 		return nil, notArchive(err)
@@ -63,7 +69,41 @@ func Load(ctx context.Context, r io.Reader, o Options) (_ []Loaded, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if images, err = choose(a.format(), images); err != nil {
+		return nil, err
+	}
+	if err := a.allowed(images); err != nil {
+		return nil, err
+	}
 	return a.commit(images)
+}
+
+// format is what the archive is to policies: docker's where it has docker's
+// manifest.json, whatever else it holds.
+func (a *archive) format() string {
+	if _, isDocker := a.meta[dockerManifestFile]; isDocker {
+		return DockerArchive
+	}
+	return OCIArchive
+}
+
+// allowed asks policy.json for each image. One in an archive has no signature,
+// and policies don't know its path: it may have come through a pipe.
+func (a *archive) allowed(images []loaded) error {
+	for _, image := range images {
+		name := image.manifest.Digest.String()
+		if len(image.names) > 0 {
+			name = layout.Familiar(image.names[0])
+		}
+		manifest, err := a.layout.ReadBlob(image.manifest.Digest)
+		if err == nil {
+			err = a.options.allowedUnsigned(a.ctx, place{transport: a.format()}, manifest, image.manifest.MediaType, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func notArchive(err error) error {
@@ -91,7 +131,7 @@ func (a *archive) noteUnneeded() error {
 	if err != nil || len(free) == 0 {
 		return err
 	}
-	return a.layout.NoteFree(free)
+	return a.layout.NoteFree(layout.Free{Blobs: free})
 }
 
 // archive is what has been read of an archive.

@@ -58,11 +58,7 @@ type pull struct {
 }
 
 func (p *pull) run(ctx context.Context) error {
-	err := retry(ctx, func() (err error) {
-		p.source, err = p.ref.NewImageSource(ctx, p.sys)
-		return err
-	})
-	if err != nil {
+	if err := p.open(ctx); err != nil {
 		return err
 	}
 	defer p.source.Close()
@@ -82,6 +78,9 @@ func (p *pull) finish(ctx context.Context, m *v1.Manifest) error {
 	if err := p.fetchAll(ctx, m); err != nil {
 		return err
 	}
+	if err := p.options.known().add(p.domain, repository(p.name), blobsOf(m)); err != nil {
+		return err
+	}
 	want, err := platform.Parse(p.options.Platform)
 	if err != nil {
 		return err
@@ -90,7 +89,7 @@ func (p *pull) finish(ctx context.Context, m *v1.Manifest) error {
 		p.found, err = p.layout.CommitBase(ctx, p.name, want, p.manifest, p.index)
 		return err
 	}
-	if err := p.layout.Commit(ctx, []string{p.name}, p.manifest, p.index); err != nil {
+	if err := p.layout.CommitPulled(ctx, p.name, p.manifest, p.index); err != nil {
 		return err
 	}
 	p.found, err = p.layout.Find(layout.Familiar(p.name))
@@ -123,7 +122,7 @@ func (p *pull) choose(ctx context.Context) (*v1.Manifest, error) {
 		return nil, err
 	}
 	if manifest.MIMETypeIsMultiImage(mediaType) {
-		chosen, err := p.instance(raw)
+		chosen, err := p.options.instance(raw, layout.Familiar(p.name))
 		if err != nil {
 			return nil, err
 		}
@@ -137,7 +136,7 @@ func (p *pull) choose(ctx context.Context) (*v1.Manifest, error) {
 			return nil, err
 		}
 	}
-	if err := p.allowed(ctx, unparsed); err != nil {
+	if err := p.options.allowed(ctx, unparsed, layout.Familiar(p.name)); err != nil {
 		return nil, err
 	}
 	m, err := parseManifest(raw, mediaType)
@@ -162,13 +161,14 @@ func (p *pull) rawManifest(ctx context.Context, u *image.UnparsedImage) (raw []b
 	return raw, mediaType, err
 }
 
-// instance chooses the manifest of an index, of docker's kind or OCI's.
-func (p *pull) instance(raw []byte) (digest.Digest, error) {
+// instance chooses the manifest of an index, of docker's kind or OCI's. name is
+// the image's.
+func (o Options) instance(raw []byte, name string) (digest.Digest, error) {
 	var index v1.Index
 	if err := json.Unmarshal(raw, &index); err != nil {
 		return "", fmt.Errorf("index: %w", err)
 	}
-	want, err := platform.Parse(p.options.Platform)
+	want, err := platform.Parse(o.Platform)
 	if err != nil {
 		return "", err
 	}
@@ -176,25 +176,15 @@ func (p *pull) instance(raw []byte) (digest.Digest, error) {
 		return chosen.Digest, nil
 	}
 	wanted := platform.Name(want)
-	if p.options.Platform == "" {
+	if o.Platform == "" {
 		wanted = "this machine, which is " + wanted
 	}
 	return "", fault.New("choose one of them by --platform: "+strings.Join(platform.Names(index.Manifests), ", "),
-		"%w for %s: %s", layout.ErrUnknown, wanted, layout.Familiar(p.name))
+		"%w for %s: %s", layout.ErrUnknown, wanted, name)
 }
 
-// allowed asks policy.json.
-func (p *pull) allowed(ctx context.Context, unparsed *image.UnparsedImage) (err error) {
-	rules, err := policy()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rules.Destroy()) }()
-	if _, err := rules.IsRunningImageAllowed(ctx, unparsed); err != nil {
-		return fault.New("the rules stand in "+policyFile(), "%s is not allowed by policy: %w", layout.Familiar(p.name), err)
-	}
-	return nil
-}
+// largestConfig is what layouts and registries take for a config.
+const largestConfig = 4 << 20
 
 // parseManifest reads an image's manifest. Docker's schema 2 has OCI's members.
 func parseManifest(raw []byte, mediaType string) (*v1.Manifest, error) {
@@ -212,6 +202,9 @@ func parseManifest(raw []byte, mediaType string) (*v1.Manifest, error) {
 	}
 	if t := m.Config.MediaType; t != v1.MediaTypeImageConfig && t != layout.MediaTypeDockerConfig {
 		return nil, fault.New("", "not an image but an artifact of type %q", t)
+	}
+	if m.Config.Size > largestConfig {
+		return nil, fault.New("", "the image's config has %d bytes, and may have 4 MiB", m.Config.Size)
 	}
 	return &m, nil
 }
@@ -236,6 +229,15 @@ func (p *pull) fetchAll(ctx context.Context, m *v1.Manifest) error {
 		group.Go(func() error { return p.fetch(ctx, layer) })
 	}
 	return group.Wait()
+}
+
+// blobsOf gives the digests of config and layers.
+func blobsOf(m *v1.Manifest) []digest.Digest {
+	blobs := []digest.Digest{m.Config.Digest}
+	for _, l := range m.Layers {
+		blobs = append(blobs, l.Digest)
+	}
+	return blobs
 }
 
 // fetchConfig fetches the config and checks that it belongs to the manifest.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -36,6 +37,9 @@ type Options struct {
 	// TLSVerify says whether a registry must prove itself by TLS. Nil asks it
 	// of all but those on a loopback address.
 	TLSVerify *bool
+	// PolicyFile is the policy.json that counts. Empty stands for the user's, else
+	// the system's.
+	PolicyFile string
 	// Platform is OS/ARCH[/VARIANT]; an image for another one only is refused.
 	// Empty stands for this machine's, and then such an image is taken.
 	Platform string
@@ -45,6 +49,16 @@ type Options struct {
 	Base bool
 	// Annotations are put on each image's descriptor in an archive's index.json.
 	Annotations map[string]string
+	// Known is a directory in which is kept where blobs have been seen in
+	// registries. Empty keeps nothing.
+	Known string
+	// Conversion is what a push to a registry changes.
+	Conversion
+	// All lets Push take all of an image's index, and else fail.
+	All bool
+	// Arrived is told of each image of an index when it has been pushed. It may be
+	// nil.
+	Arrived func(v1.Descriptor)
 	// Report is told of each layer's way, one call at a time. It may be nil.
 	Report func(Event)
 }
@@ -53,12 +67,16 @@ type Options struct {
 type EventKind int
 
 // The points, in the order in which they occur. A blob that is where it should
-// be already has Exists alone; Started comes again where a transfer is retried.
+// be already ends with Exists, and one that the registry has taken from another of
+// its repositories with Mounted; Started comes again where a transfer is retried.
+// Waiting is for others to be done.
 const (
 	Started EventKind = iota
+	Waiting
 	Progress
 	Done
 	Exists
+	Mounted
 )
 
 // An Event tells how far one layer has come.
@@ -67,6 +85,8 @@ type Event struct {
 	Digest digest.Digest
 	Size   int64 // of the whole blob in bytes; -1 where unknown
 	Offset int64 // bytes so far
+	// From is the canonical name of the repository that it was mounted from.
+	From string
 }
 
 // progressPause is the least time between two Progress events of a blob.
