@@ -56,6 +56,7 @@ func importTarball(c *cli.Context) error {
 		return likeDocker(err)
 	}
 	defer func() { _ = in.Close() }()
+	defer in.watch.end()
 	o.Source = in.source
 	return withArchive(c, func(store *storage.Store) error {
 		if o.Options, err = transportOptions(c, store); err != nil {
@@ -86,9 +87,7 @@ func checkNewName(name string) error {
 
 // tarball is what is imported.
 type tarball struct {
-	io.Reader
-	io.Closer
-	place  string // as errors have it
+	*archiveInput
 	source string // as the history has it
 	watch  *watch
 }
@@ -98,8 +97,8 @@ type tarball struct {
 // another machine.
 func openTarball(c *cli.Context, path string) (*tarball, error) {
 	if !strings.HasPrefix(path, "http://") && !strings.HasPrefix(path, "https://") {
-		in, place, err := openInput(path)
-		return &tarball{Reader: in, Closer: in, place: place, source: "-"}, err
+		in, err := openInput(c.Context, path)
+		return &tarball{archiveInput: in, source: "-"}, err
 	}
 	address := fetch.Redacted(path)
 	download, err := fetch.Get(c.Context, path)
@@ -111,7 +110,8 @@ func openTarball(c *cli.Context, path string) (*tarball, error) {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "Downloading from %s\n", address)
 	}
 	from := &watchedReader{Reader: download, watch: w, total: download.Size}
-	return &tarball{Reader: brokenOff{from, address}, Closer: download, place: address, source: address, watch: w}, nil
+	in := &archiveInput{brokenOff{from, address}, download, address}
+	return &tarball{archiveInput: in, source: address, watch: w}, nil
 }
 
 // brokenOff tells what to do about a download that broke off.

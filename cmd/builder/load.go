@@ -33,7 +33,7 @@ func load(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return usageError(c.Command.HelpName, "%s takes no arguments; the archive is named by -i", c.Command.HelpName)
 	}
-	in, source, err := openInput(c.String("input"))
+	in, err := openInput(c.Context, c.String("input"))
 	if err != nil {
 		return err
 	}
@@ -49,6 +49,7 @@ func load(c *cli.Context) error {
 		}
 		o.Platform = c.String("platform")
 		w := startWatch(c, "Loading images", c.Bool("quiet"))
+		defer w.end()
 		o.Report = w.report
 		images, err := transport.Load(c.Context, in, o)
 		w.end()
@@ -57,7 +58,7 @@ func load(c *cli.Context) error {
 				return err
 			}
 		}
-		return fault.At(source, err)
+		return fault.At(in.place, err)
 	})
 }
 
