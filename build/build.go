@@ -68,7 +68,7 @@ type build struct {
 	former    *former
 	trails    map[int]*trail // by stage index; nil where none are kept
 	dated     time.Time      // what the image says of when it was made
-	open      *unknown // nil where nobody wants to know
+	open      *unknown       // nil where nobody wants to know
 
 	// work counts the futures that are being worked out. A step in progress
 	// uses the networks, the session and the packer, so all of it is waited for

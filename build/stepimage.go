@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -62,7 +61,7 @@ func findSteps(c *cache.Cache, ref string) ([]foundStep, error) {
 		return nil, layout.ErrUnknown
 	}
 	var found []foundStep
-	for s, err := range c.Stages() {
+	for s, err := range c.StagesWith(digits) {
 		if err != nil {
 			return nil, err
 		}
@@ -174,105 +173,4 @@ func (e Env) hasTree(tree snapshot.Key) bool {
 	}
 	rec, err := e.Store.Records().Get(tree)
 	return err == nil && len(rec.Trees) > 0
-}
-
-// Intermediate is an image that a build went through: what one instruction of a
-// stage left, where the stage became an image that is in the store.
-type Intermediate struct {
-	// ID is the step's.
-	ID digest.Digest
-	// Of is the id of the image that the stage became.
-	Of      digest.Digest
-	Created time.Time
-	// Size is what the layers take unpacked, as far as that is known.
-	Size int64
-	// Config is that of the image; it is not to be changed.
-	Config *layout.ImageConfig
-}
-
-// Intermediates gives those of the images with these ids, each once. What can't be
-// made any more is left out.
-func Intermediates(env Env, images map[digest.Digest]bool) ([]Intermediate, error) {
-	s := &surveyor{env: env, layers: map[snapshot.Key]surveyed{}, seen: map[digest.Digest]bool{}}
-	var all []Intermediate
-	for st, err := range env.Store.Cache().Stages() {
-		if err != nil {
-			return nil, err
-		}
-		if !images[st.Image] {
-			continue
-		}
-		found, err := s.stage(st)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
-	}
-	return all, nil
-}
-
-// surveyor looks at kept stages, and at each layer once.
-type surveyor struct {
-	env    Env
-	layers map[snapshot.Key]surveyed
-	seen   map[digest.Digest]bool
-}
-
-type surveyed struct {
-	size   int64
-	usable bool
-}
-
-// stage gives the intermediate images of a stage: all steps but the last, which is
-// the image itself.
-func (s *surveyor) stage(kept *cache.Stage) ([]Intermediate, error) {
-	var found []Intermediate
-	last := kept.Steps[len(kept.Steps)-1].ID
-	for n, step := range kept.Steps[:len(kept.Steps)-1] {
-		if step.ID == last || step.ID == kept.Steps[n+1].ID || s.seen[step.ID] {
-			continue
-		}
-		st, err := stateAt(kept, n)
-		if err != nil {
-			return nil, err
-		}
-		size, usable := s.size(st)
-		if !usable {
-			break
-		}
-		s.seen[step.ID] = true
-		img := Intermediate{ID: step.ID, Of: kept.Image, Size: size, Config: st.Config}
-		if st.Config.Created != nil {
-			img.Created = *st.Config.Created
-		}
-		found = append(found, img)
-	}
-	return found, nil
-}
-
-// size sums up layers, and says whether all of them can still be had.
-func (s *surveyor) size(st *stage.State) (sum int64, usable bool) {
-	for _, l := range st.Layers {
-		known, ok := s.layers[l.Tree]
-		if !ok {
-			known = s.look(l)
-			s.layers[l.Tree] = known
-		}
-		if !known.usable {
-			return 0, false
-		}
-		sum += known.size
-	}
-	return sum, true
-}
-
-func (s *surveyor) look(l stage.Layer) surveyed {
-	p, ok := s.env.packed(l)
-	switch {
-	case !ok:
-		return surveyed{usable: !l.FromImage() && s.env.hasTree(packedFrom(l))}
-	case p.DiffID == emptyTar:
-		return surveyed{usable: true}
-	}
-	return surveyed{size: s.env.Store.Layout().UnpackedSize(p.Blob), usable: true}
 }

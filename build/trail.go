@@ -7,6 +7,7 @@ import (
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/stage"
@@ -28,6 +29,7 @@ type trail struct {
 // mark is where a step ended.
 type mark struct {
 	id              digest.Digest
+	at              time.Time
 	config          *layout.ImageConfig // nil where it is that of the step before
 	layers, history int
 }
@@ -50,9 +52,9 @@ func (t *trail) note(in dockerfile.Instruction) {
 	if t == nil {
 		return
 	}
-	m := mark{id: t.st.ID, layers: len(t.st.Layers), history: len(t.st.History)}
+	m := mark{id: t.st.ID, at: time.Now().UTC(), layers: len(t.st.Layers), history: len(t.st.History)}
 	if !isRun(in) && !isCopy(in) {
-		m.config = t.st.Config.Clone()
+		m.config = configOf(t.st)
 	}
 	t.steps = append(t.steps, m)
 }
@@ -89,14 +91,7 @@ func (b *build) saveTrail(t *trail, image digest.Digest) {
 	if err != nil || c.HasStage(name) {
 		return
 	}
-	made := time.Now().UTC()
-	if image != "" {
-		made = b.dated
-	}
-	if b.o.Epoch != nil {
-		made = b.o.Epoch.UTC()
-	}
-	if s, err := t.record(image, made, b.o.Epoch != nil); err == nil {
+	if s, err := t.record(image, b.dated, b.o.Epoch); err == nil {
 		_ = c.PutStage(name, s)
 	}
 }
@@ -116,29 +111,24 @@ func (t *trail) name(image digest.Digest) (digest.Digest, error) {
 	return digest.NewDigest(digest.SHA256, h), nil
 }
 
-// record turns the trail into what the cache keeps. What this build did bears
-// the time made where it has none of its own, and with an epoch in any case.
-func (t *trail) record(image digest.Digest, made time.Time, epoch bool) (*cache.Stage, error) {
-	config, err := json.Marshal(t.base.Config)
+// record turns the trail into what the cache keeps. The image, if there is one, was
+// made at the time dated.
+func (t *trail) record(image digest.Digest, dated time.Time, epoch *time.Time) (*cache.Stage, error) {
+	times := t.times(image, dated, epoch)
+	config, err := json.Marshal(configOf(&t.base))
 	if err != nil {
 		return nil, err
 	}
-	s := &cache.Stage{Image: image, Walked: made, Config: config}
-	dated := func(h stage.History) cache.StageHistory {
-		if h.Own && (h.Created == nil || epoch) {
-			h.Created = &made
-		}
-		return cache.StageHistory{History: h.History, Layer: h.Layer}
-	}
+	s := &cache.Stage{Image: image, Base: t.base.Key, Config: config}
 	for _, l := range t.base.Layers {
 		s.Layers = append(s.Layers, layerRecord(l))
 	}
 	for _, h := range t.base.History {
-		s.History = append(s.History, dated(h))
+		s.History = append(s.History, historyRecord(h, times[0], epoch))
 	}
 	layers, history := len(t.base.Layers), len(t.base.History)
-	for _, m := range t.steps {
-		step := cache.StageStep{ID: m.id}
+	for i, m := range t.steps {
+		step := cache.StageStep{ID: m.id, Created: times[i]}
 		if m.config != nil {
 			if step.Config, err = json.Marshal(m.config); err != nil {
 				return nil, err
@@ -149,13 +139,55 @@ func (t *trail) record(image digest.Digest, made time.Time, epoch bool) (*cache.
 			step.Layer = &l
 		}
 		if m.history > history {
-			h := dated(t.st.History[history])
+			h := historyRecord(t.st.History[history], times[i], epoch)
 			step.History = &h
 		}
 		layers, history = m.layers, m.history
 		s.Steps = append(s.Steps, step)
 	}
 	return s, nil
+}
+
+// times says when each step was first done. That is known of those that have
+// layers; the others were done before what follows them, however late this build
+// has come by.
+func (t *trail) times(image digest.Digest, dated time.Time, epoch *time.Time) []time.Time {
+	times := make([]time.Time, len(t.steps))
+	next := time.Now().UTC()
+	if image != "" {
+		next = dated
+	}
+	for i := len(t.steps) - 1; i >= 0; i-- {
+		m := t.steps[i]
+		times[i] = m.at
+		if m.history > 0 && t.st.History[m.history-1].Layer >= 0 && t.st.History[m.history-1].Created != nil {
+			times[i] = *t.st.History[m.history-1].Created
+		}
+		if !times[i].Before(next) {
+			times[i] = next.Add(-1)
+		}
+		next = times[i]
+		if epoch != nil {
+			times[i] = epoch.UTC()
+		}
+	}
+	return times
+}
+
+// configOf gives a state's config by itself.
+func configOf(st *stage.State) *layout.ImageConfig {
+	config := st.Config.Clone()
+	config.RootFS = v1.RootFS{}
+	return config
+}
+
+// historyRecord dates what this build did and has no time of its own; with an
+// epoch all that it did.
+func historyRecord(h stage.History, made time.Time, epoch *time.Time) cache.StageHistory {
+	if h.Own && (h.Created == nil || epoch != nil) {
+		h.Created = &made
+	}
+	return cache.StageHistory{History: h.History, Layer: h.Layer}
 }
 
 func layerRecord(l stage.Layer) cache.StageLayer {
@@ -199,16 +231,6 @@ func stateAt(s *cache.Stage, step int) (*stage.State, error) {
 	if err := json.Unmarshal(config, st.Config); err != nil {
 		return nil, err
 	}
-	st.Config.Created = lastCreated(st.History, st.Config.Created)
+	st.Config.Created = &s.Steps[step].Created
 	return st, nil
-}
-
-// lastCreated is when the last line of a history was made.
-func lastCreated(history []stage.History, before *time.Time) *time.Time {
-	for i := len(history) - 1; i >= 0; i-- {
-		if history[i].Created != nil {
-			return history[i].Created
-		}
-	}
-	return before
 }

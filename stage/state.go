@@ -196,9 +196,9 @@ func (st *State) grow(l Layer, createdBy string, created time.Time) {
 	})
 }
 
-// historyComment stands beside each history entry that builder writes, where
-// BuildKit has its own name.
-const historyComment = "builder.dockerfile.v0"
+// historyComment stands beside each history entry that builder writes. It is
+// BuildKit's, like the entries: tools know by it how to read them.
+const historyComment = "buildkit.dockerfile.v0"
 
 func lookupEnv(env []string, name string) (string, bool) {
 	for i := len(env) - 1; i >= 0; i-- {

@@ -34,7 +34,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
-			imageCommand(), loginCommand(), logoutCommand(), untagCommand(), manCommand(),
+			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(),
+			manCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,

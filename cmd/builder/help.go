@@ -74,7 +74,8 @@ func commandHelp(c *cli.Command, name string) string {
 	if lines := flagLines(c.Flags); len(lines) > 0 {
 		fmt.Fprintf(&b, "\nOptions:\n%s", strings.Join(lines, ""))
 	}
-	return b.String()
+	// The library takes it for a template.
+	return strings.ReplaceAll(b.String(), "{{", `{{"{{"}}`)
 }
 
 // widestHead is how far the descriptions of flags stand off at most.

@@ -10,8 +10,10 @@ func imageCommand() *cli.Command {
 		Category: categoryMore,
 		Usage:    "Commands about images",
 		Subcommands: []*cli.Command{
+			historyCommand(),
 			called("ls", imagesCommand(), "list"),
 			importCommand(),
+			inspectImageCommand(),
 			loadCommand(),
 			imagePruneCommand(),
 			pullCommand(),

@@ -9,8 +9,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/filter"
+	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -22,7 +24,7 @@ func imagesCommand() *cli.Command {
 		Usage:     "List images",
 		ArgsUsage: "[REPOSITORY[:TAG]]",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also images that only others are made of"},
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that builds went through, a step each"},
 			&cli.BoolFlag{Name: "digests", Usage: "also what registries know each image by"},
 			&cli.StringSliceFlag{
 				Name: "filter", Aliases: []string{"f"},
@@ -52,7 +54,7 @@ func images(c *cli.Context) error {
 		format: strings.TrimSpace(c.String("format")), now: time.Now(),
 	}
 	return withStore(c, func(store *storage.Store) error {
-		found, err := listed(store)
+		found, err := listed(c, store)
 		if err != nil {
 			return err
 		}
@@ -69,9 +71,19 @@ func images(c *cli.Context) error {
 	})
 }
 
-// listed gives the images that there are, under each of their names.
-func listed(store *storage.Store) ([]layout.Image, error) {
-	return store.Layout().List()
+// listed gives the images that there are, under each of their names, and with
+// --all those that builds went through.
+func listed(c *cli.Context, store *storage.Store) ([]layout.Image, error) {
+	list, err := store.Layout().List()
+	if err != nil || !c.Bool("all") {
+		return list, err
+	}
+	mapping, err := userns.Detect()
+	if err != nil {
+		return nil, err
+	}
+	between, err := build.Intermediates(build.Env{Store: store, ExactOwners: mapping.Exact()}, list)
+	return append(list, between...), err
 }
 
 // hintImageCommand helps who has written "images ls" for "image ls", as docker

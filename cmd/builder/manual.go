@@ -84,10 +84,18 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 		}},
 		"debug ls": {examples: []item{{"The failed steps", "builder debug ls"}}},
 		"debug rm": {examples: []item{{"Free what all of them keep", "builder debug rm --all"}}},
-		"images": {examples: []item{
-			{"All that have names", "builder images"},
-			{"The tags of one repository", "builder images nginx"},
-		}},
+		"images": {
+			more: "The newest comes first. Filters are dangling, label, label!, reference, before, since and until. Of several references one must fit, of all else each.",
+			examples: []item{
+				{"The tags of one repository", "builder images nginx"},
+				{"Ids of what has lost its name", "builder images -q -f dangling=true"},
+				{"Columns of your own", `builder images --format 'table {{.ID}}\t{{.Repository}}\t{{.Tag}}'`},
+			},
+		},
+		"history": {
+			more:     "The last step comes first. Sizes are those of layers unpacked; <missing> stands for steps that no image of their own stands for.",
+			examples: []item{{"What each step added, in bytes", "builder history -H=false --format '{{.Size}} {{.CreatedBy}}' nginx"}},
+		},
 		"pull": {
 			more: "Layers are fetched side by side, and unpacked only when a build or a container needs them.",
 			examples: []item{
@@ -103,6 +111,15 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 		"rmi": {
 			more:     "A name is taken from its image; the image goes with its last name, and with it what nothing else needs.",
 			examples: []item{{"A name, and an image by the beginning of its id", "builder rmi app:old 1f2e3d4c5b6a"}},
+		},
+		"image inspect": {examples: []item{{"The image for another platform", "builder image inspect --platform linux/arm64 -f '{{.Id}}' app"}}},
+		"inspect": {
+			more: "The members are those of docker's JSON. A template names them as {{.Id}}, or its fields as docker's own types have them, as {{.ID}}.",
+			examples: []item{
+				{"All of it", "builder inspect app"},
+				{"The environment, and one label", `builder inspect -f '{{.Config.Env}} {{index .Config.Labels "version"}}' app`},
+				{"The image as it was after a step of a build", "builder inspect 1f2e3d4c5b6a"},
+			},
 		},
 		"import":  {examples: []item{{"A root file system", "builder import rootfs.tar base:v1"}}},
 		"save":    {examples: []item{{"Two images in one archive", "builder save -o images.tar app:v1 app:v2"}, {"Through a pipe", "builder save app | ssh host builder load"}}},

@@ -37,7 +37,7 @@ func saveCommand() *cli.Command {
 			&cli.StringFlag{Name: "platform", Usage: "take the images for `OS/ARCH[/VARIANT]` alone"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show nothing of its progress"},
 			// Layers go as they are: compressed, unless they were taken up otherwise.
-			&cli.BoolFlag{Name: "compress", Hidden: true, Action: func(c *cli.Context, compress bool) error {
+			&cli.BoolFlag{Name: "compress", Hidden: true, Usage: "accepted with docker-dir, whose layers are compressed anyway", Action: func(c *cli.Context, compress bool) error {
 				if compress && c.String("format") != dockerDir {
 					return usageError(c.Command.HelpName, "--compress goes with --format %s alone", dockerDir)
 				}
@@ -86,7 +86,7 @@ func imagesToSave(c *cli.Context, store *storage.Store, refs []string, wanted st
 			return nil, err
 		}
 		for _, img := range found {
-			if wanted != "" {
+			if wanted != "" && !isElsewhere(ref) {
 				if img, err = forPlatform(store.Layout(), img, ref, want, wanted); err != nil {
 					return nil, err
 				}

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -28,8 +27,9 @@ type Stage struct {
 	// Image is the id of the image that the stage became, "" where it became
 	// none: another stage was the target, or the build failed.
 	Image Key `json:"image,omitempty"`
-	// Walked is when a build first came to this.
-	Walked time.Time `json:"walked"`
+	// Base is the id of the image that FROM names, or what the base stage or
+	// nothing has in its place.
+	Base Key `json:"base"`
 	// Config is that of the image after FROM, without layers and history.
 	Config  json.RawMessage `json:"config"`
 	Layers  []StageLayer    `json:"layers,omitempty"`
@@ -42,6 +42,8 @@ type Stage struct {
 type StageStep struct {
 	// ID is the step's id: 12 digits of it are shown.
 	ID Key `json:"id"`
+	// Created is when the step was first done.
+	Created time.Time `json:"created"`
 	// Config is the whole config where the instruction has changed it.
 	Config  json.RawMessage `json:"config,omitempty"`
 	Layer   *StageLayer     `json:"layer,omitempty"`
@@ -104,7 +106,20 @@ func (c *Cache) PutStage(name Key, s *Stage) error {
 
 // Stages yields the stages that were walked, the last used first, or the error
 // that ends the search. Torn ones are passed over.
-func (c *Cache) Stages() iter.Seq2[*Stage, error] {
+func (c *Cache) Stages() iter.Seq2[*Stage, error] { return c.stages("") }
+
+// StagesOf are those that became the image with an id.
+func (c *Cache) StagesOf(image Key) iter.Seq2[*Stage, error] {
+	return c.stages(`{"image":"` + image.String() + `"`)
+}
+
+// StagesWith are those that have a step whose id begins with these digits.
+func (c *Cache) StagesWith(digits string) iter.Seq2[*Stage, error] {
+	return c.stages(`{"id":"sha256:` + digits)
+}
+
+// stages yields those whose record has a text: most of many needn't be decoded.
+func (c *Cache) stages(with string) iter.Seq2[*Stage, error] {
 	return func(yield func(*Stage, error) bool) {
 		type file struct {
 			path string
@@ -118,7 +133,7 @@ func (c *Cache) Stages() iter.Seq2[*Stage, error] {
 		}
 		slices.SortFunc(files, func(a, b file) int { return b.used.Compare(a.used) })
 		for _, f := range files {
-			s, err := readStage(f.path)
+			s, err := readStage(f.path, with)
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}
@@ -129,24 +144,30 @@ func (c *Cache) Stages() iter.Seq2[*Stage, error] {
 	}
 }
 
-func readStage(path string) (*Stage, error) {
-	f, err := os.Open(path)
+func readStage(path, with string) (*Stage, error) {
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	lines := json.NewDecoder(bufio.NewReader(f))
+	if !bytes.Contains(text, []byte(with)) {
+		return nil, ErrNotFound
+	}
+	return decodeStage(text)
+}
+
+func decodeStage(text []byte) (*Stage, error) {
+	lines := json.NewDecoder(bytes.NewReader(text))
 	s := new(Stage)
 	if err := lines.Decode(s); err != nil {
-		return nil, fmt.Errorf("%s is unreadable: %w", path, ErrNotFound)
+		return nil, fmt.Errorf("the stage is unreadable: %w", ErrNotFound)
 	}
 	for lines.More() {
 		var step StageStep
 		if lines.Decode(&step) != nil || step.ID.Validate() != nil {
-			return nil, fmt.Errorf("%s is unreadable: %w", path, ErrNotFound)
+			return nil, fmt.Errorf("the stage is unreadable: %w", ErrNotFound)
 		}
 		s.Steps = append(s.Steps, step)
 	}

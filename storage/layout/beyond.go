@@ -3,6 +3,7 @@ package layout
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -47,6 +48,12 @@ func (l *Layout) Named(id digest.Digest) (Image, error) {
 func (l *Layout) Describe(manifest v1.Descriptor) (Image, error) {
 	e, err := l.newEntry(manifest, nil)
 	return e.image(), err
+}
+
+// Unwritten is an image that isn't in the layout, but could be made: it can be
+// listed and selected like the others. Its config belongs to it.
+func Unwritten(id digest.Digest, created time.Time, size int64, config *ImageConfig) Image {
+	return Image{ID: id, Created: created, Size: size, config: config}
 }
 
 // notRemoved is the error of Remove for ref: it says so where an image has that id

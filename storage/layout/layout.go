@@ -156,6 +156,9 @@ type Image struct {
 	// Size is what the layers take unpacked, in bytes, with the compressed size
 	// of those whose unpacked size isn't known.
 	Size int64
+
+	layers string       // the sizes of layers whose blobs don't tell them
+	config *ImageConfig // of an image that is in no blob
 }
 
 // Target is the descriptor that registries know the image by: the index's, or

@@ -46,7 +46,7 @@ func (l *Layout) Tag(ctx context.Context, src string, names ...string) error {
 	}
 	img, err := l.findBeyond(src, err)
 	if err != nil {
-		return err
+		return asDocker(err)
 	}
 	return l.Commit(ctx, names, img.Manifest, img.Index)
 }

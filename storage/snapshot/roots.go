@@ -35,13 +35,16 @@ func Roots(dir string) ([]string, error) {
 	return roots, nil
 }
 
-func isRoot(name string) bool {
+func isRoot(name string) bool { return DriverOf(name) != "" }
+
+// DriverOf gives the driver of a driver root, "" for what is none.
+func DriverOf(root string) Driver {
 	for _, d := range []Driver{Fuse, Overlay, VFS} {
-		if strings.HasPrefix(name, string(d)+"-") {
-			return true
+		if strings.HasPrefix(root, string(d)+"-") {
+			return d
 		}
 	}
-	return false
+	return ""
 }
 
 func isVFS(root string) bool { return strings.HasPrefix(root, string(VFS)+"-") }

@@ -153,8 +153,8 @@ func printJSON[T any](w io.Writer, rows iter.Seq[T]) error {
 	return nil
 }
 
-// MarshalFields is for the MarshalJSON of rows whose fields are methods: JSON
-// with <, > and & as they are.
+// MarshalFields is for the MarshalJSON of rows and objects whose fields alone don't
+// make their JSON: with <, > and & as they are.
 func MarshalFields(v any) ([]byte, error) {
 	text, err := marshal(v)
 	return []byte(text), err

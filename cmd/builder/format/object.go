@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+
+	"github.com/builder-oci/builder/internal/fault"
 )
 
 // Objects prints what a command such as inspect finds, as docker does: by a
@@ -21,6 +23,9 @@ type Objects struct {
 	text     bytes.Buffer
 }
 
+// codeUnparsed is the exit code that docker's inspect has for a bad template.
+const codeUnparsed = 64
+
 // NewObjects reads the value of --format: "" is an indented array, "json" one on a
 // line.
 func NewObjects(text string) (*Objects, error) {
@@ -32,7 +37,7 @@ func NewObjects(text string) (*Objects, error) {
 	}
 	t, err := parse(text)
 	if err != nil {
-		return nil, err
+		return nil, &fault.Error{Err: err, Remedy: fault.Remedy(err), Code: codeUnparsed}
 	}
 	return &Objects{template: t}, nil
 }
