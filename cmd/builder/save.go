@@ -90,7 +90,7 @@ func imagesToSave(c *cli.Context, store *storage.Store, refs []string, wanted st
 			return nil, err
 		}
 		for _, img := range found {
-			if wanted != "" {
+			if wanted != "" && !isElsewhere(ref) {
 				if img, err = forPlatform(store.Layout(), img, ref, want, wanted); err != nil {
 					return nil, err
 				}

@@ -112,22 +112,10 @@ func (s *scanner) descriptor() (entry, error) {
 		return err
 	})
 	e.raw = s.text[start:s.pos]
-	if isPlain(e.refName) {
+	if isName(e.refName) {
 		e.name = canonicalName(e.refName)
 	}
 	return e, err
-}
-
-// isPlain tells whether another tool's name for an image can be shown: in ASCII,
-// without spaces and what steers a terminal. An image with any other counts as one
-// without name.
-func isPlain(name string) bool {
-	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' {
-			return false
-		}
-	}
-	return name != ""
 }
 
 func (s *scanner) annotation(e *entry, key string) error {
