@@ -32,7 +32,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			budCommand(), runCommand(), unshareCommand(), cacheCommand(), logsCommand(), debugCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
-			importCommand(), saveCommand(), loadCommand(),
+			importCommand(), saveCommand(), loadCommand(), exportCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(),
 			manCommand(),

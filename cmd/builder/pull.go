@@ -39,6 +39,10 @@ func pullCommand() *cli.Command {
 		Category:  categoryImages,
 		Usage:     "Fetch an image from a registry",
 		ArgsUsage: "NAME[:TAG|@DIGEST] | TRANSPORT:PLACE",
+		Description: `
+From elsewhere than a registry, as from an archive of images:
+oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], dir:DIR,
+containers-storage:NAME (podman's and buildah's)`,
 		Flags: append(append([]cli.Flag{
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
 			&cli.StringFlag{Name: "platform", Usage: "choose the image for `OS/ARCH[/VARIANT]`"},

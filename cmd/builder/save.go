@@ -28,6 +28,10 @@ func saveCommand() *cli.Command {
 		Category:  categoryImages,
 		Usage:     "Write images to an archive",
 		ArgsUsage: "IMAGE...",
+		Description: `
+A docker-archive is for docker, podman and skopeo, whatever their age; the other
+formats are oci-archive, and as directories oci-dir and docker-dir. A name
+without a tag means all its tags.`,
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not the standard output"},
 			&cli.StringFlag{
