@@ -70,7 +70,8 @@ func (l *Layout) Remove(ctx context.Context, ref string, o RemoveOptions) (Remov
 		for _, name := range r.taken {
 			done.Untagged = append(done.Untagged, Familiar(name))
 		}
-		if done.Blobs = l.take(ix, r); r.whole {
+		done.Blobs = l.take(ix, r)
+		if r.whole {
 			done.ID, done.Layers = r.image.id, l.goneLayers(ix, r.image)
 		}
 		return nil
