@@ -32,9 +32,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			budCommand(), runCommand(), unshareCommand(), cacheCommand(), logsCommand(), debugCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
-			importCommand(), saveCommand(), loadCommand(),
+			importCommand(), saveCommand(), loadCommand(), exportCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
-			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(),
+			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 			manCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own

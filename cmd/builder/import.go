@@ -22,10 +22,13 @@ func importCommand() *cli.Command {
 		Category:  categoryImages,
 		Usage:     "Make an image from the tarball of a root file system",
 		ArgsUsage: "FILE|URL|- [NAME[:TAG]]",
+		Description: `
+The tarball may be compressed by gzip, bzip2, xz or zstd. Instructions that
+--change applies are CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,
+STOPSIGNAL, USER, VOLUME and WORKDIR.`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{
-				Name: "change", Aliases: []string{"c"},
-				Usage: "apply a Dockerfile `INSTRUCTION`: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR",
+				Name: "change", Aliases: []string{"c"}, Usage: "apply a Dockerfile `INSTRUCTION` to the image",
 			},
 			&cli.StringFlag{Name: "message", Aliases: []string{"m"}, Usage: "`TEXT` for the history"},
 			&cli.StringFlag{Name: "platform", Usage: "`OS/ARCH[/VARIANT]` that the image is for"},
@@ -45,10 +48,8 @@ func importTarball(c *cli.Context) error {
 		return likeDocker(err)
 	}
 	o.Change = changes.Apply
-	if name != "" { // before much is read
-		if _, err := layout.ParseName(name); err != nil {
-			return likeDocker(err)
-		}
+	if err := checkNewName(name); err != nil { // before much is read
+		return likeDocker(err)
 	}
 	in, err := openTarball(c, path)
 	if err != nil {
@@ -69,6 +70,18 @@ func importTarball(c *cli.Context) error {
 		_, err = fmt.Fprintln(c.App.Writer, id)
 		return err
 	})
+}
+
+// checkNewName looks at the name that a new image is to have, or "".
+func checkNewName(name string) error {
+	if name == "" {
+		return nil
+	}
+	canonical, err := layout.ParseName(name)
+	if err == nil && strings.Contains(canonical, "@") {
+		err = fault.New("give it a name with a tag", "cannot import digest reference: %s", name)
+	}
+	return err
 }
 
 // tarball is what is imported.

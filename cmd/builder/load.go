@@ -16,6 +16,9 @@ func loadCommand() *cli.Command {
 		Name:     "load",
 		Category: categoryImages,
 		Usage:    "Take up the images of an archive",
+		Description: `
+The archive is one that docker, podman, skopeo, buildah, BuildKit or builder has
+made, of whatever age, and may be compressed by gzip, bzip2, xz or zstd.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read from `FILE`, not the standard input"},
 			&cli.StringFlag{Name: "platform", Usage: "take the images for `OS/ARCH[/VARIANT]` alone"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"github.com/distribution/reference"
@@ -39,6 +40,10 @@ func pullCommand() *cli.Command {
 		Category:  categoryImages,
 		Usage:     "Fetch an image from a registry",
 		ArgsUsage: "NAME[:TAG|@DIGEST] | TRANSPORT:PLACE",
+		Description: `
+From elsewhere than a registry, as from an archive of images:
+oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], dir:DIR,
+containers-storage:NAME (podman's and buildah's)`,
 		Flags: append(append([]cli.Flag{
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
 			&cli.StringFlag{Name: "platform", Usage: "choose the image for `OS/ARCH[/VARIANT]`"},
@@ -161,6 +166,9 @@ func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, 
 // registryOptions reads them where there is no store.
 func registryOptions(c *cli.Context) transport.Options {
 	o := transport.Options{AuthFile: c.String("authfile"), Creds: c.String("creds"), PolicyFile: c.String("signature-policy")}
+	if hidden := os.Getenv(credsEnv); hidden != "" && o.Creds != "" {
+		o.Creds = hidden
+	}
 	if c.IsSet("tls-verify") {
 		verify := c.Bool("tls-verify")
 		o.TLSVerify = &verify

@@ -131,6 +131,9 @@ func (c *Collector) noteCleaned(whole bool) error {
 // free, but for what another command has leased, has made, or stands on; and
 // nothing at all where one counts on blobs without leasing them.
 func (c *Collector) freeBeside(ctx context.Context) (Freed, error) {
+	if free, err := c.Layout.ReadFree(); err != nil || len(free.Blobs)+len(free.Layers) == 0 {
+		return Freed{Done: err == nil}, err
+	}
 	l, err := lock.Exclusive(ctx, filepath.Join(c.Locks, leasesFile))
 	if err != nil {
 		return Freed{}, err
@@ -175,6 +178,9 @@ func (c *Collector) forgetFree(ctx context.Context) (freed Freed, trees []tree, 
 		}
 	}
 	freed.Done = len(gone.Blobs) == len(free.Blobs) && len(gone.Layers) == len(free.Layers)
+	if len(gone.Blobs)+len(gone.Layers) == 0 {
+		return freed, trees, nil
+	}
 	return freed, trees, c.Layout.DropFree(gone)
 }
 

@@ -79,26 +79,25 @@ var (
 	errNotFile  = errors.New("is no plain file")
 )
 
-// readFile reads a file, of most bytes at most. One that isn't plain is errNotFile.
+// readFile reads a file of most bytes at most.
 func readFile(path string, most int64) ([]byte, error) {
 	var data bytes.Buffer
 	err := copyFile(&data, path, most)
 	return data.Bytes(), err
 }
 
-// readText is readFile for a large text, of which there is no second copy.
+// readText is readFile into a string, of which there is no second copy.
 func readText(path string, most int64) (string, error) {
 	var text strings.Builder
 	err := copyFile(&text, path, most)
 	return text.String(), err
 }
 
-// copyFile reads a file into memory. One that isn't plain, as a FIFO that nobody
-// writes to, is not waited for.
+// copyFile reads a file, of most bytes at most. One that isn't plain, as a FIFO
+// that nobody writes to, is not waited for.
 func copyFile(to interface {
 	io.Writer
 	Grow(n int)
-	Len() int
 }, path string, most int64,
 ) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -113,17 +112,16 @@ func copyFile(to interface {
 	if !st.Mode().IsRegular() {
 		return errNotFile
 	}
-	size := int(min(st.Size(), most))
-	to.Grow(size)
-	// No more than Write is used of both sides: either would make a buffer of its own.
-	piece := make([]byte, min(size+1, copyBuffer))
-	if _, err := io.CopyBuffer(struct{ io.Writer }{to}, io.LimitReader(f, most+1), piece); err != nil {
-		return err
-	}
-	if int64(to.Len()) > most {
+	if st.Size() > most {
 		return fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
 	}
-	return nil
+	to.Grow(int(st.Size()))
+	buffer := make([]byte, min(st.Size()+1, copyBuffer))
+	n, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{io.LimitReader(f, most+1)}, buffer)
+	if err == nil && n > most { // it has grown
+		return fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
+	}
+	return err
 }
 
 // PutBlob stores what r gives. It is whole under its name when PutBlob returns,
@@ -284,19 +282,17 @@ func validDigest(d digest.Digest) bool {
 	return isHex(string(d[len(prefix):]))
 }
 
-func isHex(s string) bool {
-	for i := range len(s) {
-		if !hexDigit[s[i]] {
-			return false
-		}
-	}
-	return s != ""
+// hexDigits has 1 for each digit of a digest. Every command looks at two digests
+// of every image.
+var hexDigits = [256]uint8{
+	'0': 1, '1': 1, '2': 1, '3': 1, '4': 1, '5': 1, '6': 1, '7': 1, '8': 1, '9': 1,
+	'a': 1, 'b': 1, 'c': 1, 'd': 1, 'e': 1, 'f': 1,
 }
 
-// hexDigit has the digits of digests: no capitals.
-var hexDigit = func() (is [256]bool) {
-	for _, c := range []byte("0123456789abcdef") {
-		is[c] = true
+func isHex(s string) bool {
+	all := uint8(1)
+	for i := range len(s) {
+		all &= hexDigits[s[i]]
 	}
-	return is
-}()
+	return all == 1 && s != ""
+}

@@ -33,6 +33,9 @@ const UncompressedSize = "io.github.builder-oci.uncompressed-size"
 // Manifest gives the image's manifest, checked against its digest. Layers whose
 // blobs don't tell their unpacked size, but index.json does, are annotated with it.
 func (l *Layout) Manifest(img Image) (*v1.Manifest, error) {
+	if err := img.empty(); err != nil {
+		return nil, err
+	}
 	m, err := l.readManifest(img.Manifest.Digest)
 	if err != nil {
 		return nil, damaged(img, err)
@@ -55,6 +58,9 @@ func withSize(annotations map[string]string, size string) map[string]string {
 func (l *Layout) Config(img Image) (*ImageConfig, error) {
 	if img.config != nil {
 		return img.config, nil
+	}
+	if err := img.empty(); err != nil {
+		return nil, err
 	}
 	data, err := l.ReadBlob(img.ID)
 	if err != nil {
@@ -132,14 +138,19 @@ func (l *Layout) describe(target, manifest v1.Descriptor) (details, error) {
 	if err != nil {
 		return details{}, err
 	}
+	known.blobs = shortBlobs(target.Digest, reached)
+	return known, nil
+}
+
+// shortBlobs is the annotation of the blobs that a descriptor's own leads to.
+func shortBlobs(own digest.Digest, reached map[digest.Digest]bool) string {
 	var blobs strings.Builder
 	for _, d := range slices.Sorted(maps.Keys(reached)) {
-		if d != target.Digest {
+		if d != own {
 			blobs.WriteString(shortBlob(d))
 		}
 	}
-	known.blobs = blobs.String()
-	return known, nil
+	return blobs.String()
 }
 
 func shortBlob(d digest.Digest) string {

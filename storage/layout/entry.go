@@ -218,6 +218,11 @@ func (e *entry) known() bool {
 	if !validDigest(e.id) || !validDigest(e.digest) || e.of != string(e.digest[begin:begin+ofLen]) {
 		return false
 	}
+	for d := range strings.FieldsSeq(e.repoDigests) {
+		if !validDigest(digest.Digest(d)) {
+			return false
+		}
+	}
 	return e.manifest == "" || validDigest(parsePlatformManifest(e.manifest).Digest)
 }
 

@@ -163,7 +163,7 @@ func (l *Layout) adoptAll(ix *index) {
 	answers := map[blobKey]*answer{} // the same blob may have thousands of names
 	for i := range ix.entries {
 		e := &ix.entries[i]
-		if e.known() || e.broken != nil {
+		if e.known() || e.broken == errNoDescriptor {
 			continue
 		}
 		asked := blobKey{e.mediaType, e.digest, e.size}

@@ -127,7 +127,7 @@ func TestArchivesOfOtherToolsAreLoaded(t *testing.T) {
 // file is a member of an archive made by hand.
 type file struct{ name, content, link string }
 
-func archiveOf(t *testing.T, files ...file) []byte {
+func archiveOf(t testing.TB, files ...file) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -209,6 +209,22 @@ func TestBadArchivesAreRefused(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAnImageMayBeThereByAnotherManifest(t *testing.T) {
+	o := newOptions(t)
+	layerTar := string(rootTar(t, "x"))
+	packed := string(gzipOf(t, []byte(layerTar)))
+	config := `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["` + digest.FromString(layerTar).String() + `"]}}`
+	for _, content := range []string{layerTar, packed, layerTar} {
+		loaded, err := transport.Load(ctx, bytes.NewReader(archiveOf(t,
+			file{name: "l", content: content}, file{name: "c", content: config},
+			file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`},
+		)), o)
+		if err != nil || len(loaded) != 1 || loaded[0].ID != digest.FromString(config) {
+			t.Errorf("loaded %+v, %v", loaded, err)
+		}
 	}
 }
 
@@ -343,7 +359,7 @@ func damagedTar(t *testing.T) []byte {
 	return data
 }
 
-func gzipOf(t *testing.T, data []byte) []byte {
+func gzipOf(t testing.TB, data []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)

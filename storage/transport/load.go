@@ -304,6 +304,7 @@ func (a *archive) store(want digest.Digest, size int64, r io.Reader) (v1.Descrip
 	if _, err := io.CopyBuffer(io.MultiWriter(w, digester.Hash()), from, make([]byte, copyBuffer)); err != nil {
 		return blob, errors.Join(err, w.Cancel())
 	}
+	a.options.reporter().tell(Event{Kind: Done, Digest: want, Size: size, Offset: size})
 	blob.Digest = digester.Digest()
 	if want != "" && want != blob.Digest {
 		return blob, errors.Join(errors.New("the content doesn't have the digest that its name says"), w.Cancel())
@@ -340,7 +341,7 @@ func (a *archive) commit(images []loaded) ([]Loaded, error) {
 		}
 		refs := slices.Clone(image.names)
 		if len(refs) == 0 {
-			refs = []string{image.manifest.Digest.String()}
+			refs = []string{image.id.String()}
 		}
 		for _, ref := range refs {
 			found, err := a.layout.Find(layout.Familiar(ref))

@@ -170,7 +170,11 @@ func (a *archive) config(d v1.Descriptor) (*layout.ImageConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	return layout.ParseConfig(data)
+	config, err := layout.ParseConfig(data)
+	if err == nil && config.OS == "" && len(config.RootFS.DiffIDs) == 0 {
+		err = fmt.Errorf("%w: it names no root file system", layout.ErrInvalid)
+	}
+	return config, err
 }
 
 // suits is an error where another platform's images were asked for.

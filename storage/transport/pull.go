@@ -58,11 +58,7 @@ type pull struct {
 }
 
 func (p *pull) run(ctx context.Context) error {
-	err := retry(ctx, func() (err error) {
-		p.source, err = p.ref.NewImageSource(ctx, p.sys)
-		return err
-	})
-	if err != nil {
+	if err := p.open(ctx); err != nil {
 		return err
 	}
 	defer p.source.Close()

@@ -54,6 +54,8 @@ type Options struct {
 	Known string
 	// Conversion is what a push to a registry changes.
 	Conversion
+	// All lets Push take all of an image's index, and else fail.
+	All bool
 	// Arrived is told of each image of an index when it has been pushed. It may be
 	// nil.
 	Arrived func(v1.Descriptor)
