@@ -33,6 +33,32 @@ help: ## show this list
 build: ## compile bin/builder
 	$(GO_BUILD) -o bin/builder ./cmd/builder
 
+# The manual is made of the commands' definitions, by a builder for this machine.
+# Its pages bear the date of the commit, or SOURCE_DATE_EPOCH.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+.PHONY: man
+man: ## write the manual's pages into dist/man/man1
+	rm -rf dist/man
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) GOOS= GOARCH= \
+		go run -trimpath -ldflags "$(LDFLAGS)" ./cmd/builder man dist/man/man1
+
+# What isn't there yet is made first; as root one only copies.
+PREFIX ?= /usr/local
+SHARE = $(DESTDIR)$(PREFIX)/share
+.PHONY: install
+install: bin/builder dist/man/man1 ## copy binary, manual and completions to DESTDIR/PREFIX
+	install -D -m 0755 bin/builder $(DESTDIR)$(PREFIX)/bin/builder
+	install -d $(SHARE)/man/man1
+	cp -P dist/man/man1/* $(SHARE)/man/man1/
+	install -D -m 0644 cmd/builder/completion/builder.bash $(SHARE)/bash-completion/completions/builder
+	install -D -m 0644 cmd/builder/completion/builder.zsh $(SHARE)/zsh/site-functions/_builder
+	install -D -m 0644 cmd/builder/completion/builder.fish $(SHARE)/fish/vendor_completions.d/builder.fish
+
+bin/builder:
+	$(MAKE) build
+dist/man/man1:
+	$(MAKE) man
+
 .PHONY: cross
 cross: ## compile dist/builder-linux-{amd64,arm64} and check their size
 	@for arch in amd64 arm64; do \

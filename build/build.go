@@ -13,6 +13,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	digest "github.com/opencontainers/go-digest"
@@ -65,7 +66,9 @@ type build struct {
 	files     *contextSource
 	remotes   *remotes
 	former    *former
-	open      *unknown // nil where nobody wants to know
+	trails    map[int]*trail // by stage index; nil where none are kept
+	dated     time.Time      // what the image says of when it was made
+	open      *unknown       // nil where nobody wants to know
 
 	// work counts the futures that are being worked out. A step in progress
 	// uses the networks, the session and the packer, so all of it is waited for
@@ -106,6 +109,7 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, 
 	defer func() {
 		if !errors.Is(err, ErrNamespace) {
 			b.former.save(err != nil)
+			b.saveTrails(err != nil)
 		}
 		if err != nil {
 			b.mu.Lock()
@@ -150,6 +154,7 @@ func prepare(ctx context.Context, o Options, env Env, r Reporter) (*build, error
 		bases:  map[wanted]*future[*stage.State]{},
 		coming: map[wanted]*signal{},
 		defs:   map[int]*future[*stage.State]{},
+		trails: map[int]*trail{},
 	}
 	b.pulls, b.stopPulls = context.WithCancel(ctx)
 	err := b.read(ctx)

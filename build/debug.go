@@ -17,6 +17,7 @@ import (
 	"github.com/builder-oci/builder/stage/sshagent"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
@@ -34,7 +35,7 @@ func (b *build) keep(s *dockerfile.Stage, in dockerfile.Instruction, failed *sta
 		var forgotten int
 		forgotten, lost = b.env.Store.Cache().PutFailure(f)
 		if lost == nil && forgotten > 0 {
-			lost = b.env.Store.Layout().NoteFree(nil)
+			lost = b.env.Store.Layout().NoteFree(layout.Free{})
 		}
 	}
 	if lost != nil {
@@ -53,7 +54,7 @@ func (b *build) keep(s *dockerfile.Stage, in dockerfile.Instruction, failed *sta
 func (b *build) forgetFailures() bool {
 	n, err := b.env.Store.Cache().ForgetFailures(b.former.now.ID())
 	if err == nil && n > 0 {
-		err = b.env.Store.Layout().NoteFree(nil)
+		err = b.env.Store.Layout().NoteFree(layout.Free{})
 	}
 	if err != nil {
 		slog.Debug("the failed steps of earlier builds are still kept", "error", err)

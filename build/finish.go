@@ -65,7 +65,10 @@ func (b *build) makeImage(ctx context.Context, st *stage.State) error {
 	if err := b.date(ctx, img.config, st); err != nil {
 		return err
 	}
-	if err := b.linkChains(st, packings, img); err != nil {
+	b.mu.Lock()
+	b.dated = *img.config.Created
+	b.mu.Unlock()
+	if err := b.env.linkChains(ctx, st, packings, img); err != nil {
 		return err
 	}
 	l := b.env.Store.Layout()
@@ -252,7 +255,7 @@ func noteFirst(c *cache.Cache, key digest.Digest) (time.Time, error) {
 
 // linkChains records that the image's chain IDs name the trees that the steps
 // have made, so that what uses the image never unpacks them.
-func (b *build) linkChains(st *stage.State, packings []snapshot.Packing, img *image) error {
+func (e Env) linkChains(ctx context.Context, st *stage.State, packings []snapshot.Packing, img *image) error {
 	if len(img.config.RootFS.DiffIDs) == 0 {
 		return nil
 	}
@@ -267,10 +270,10 @@ func (b *build) linkChains(st *stage.State, packings []snapshot.Packing, img *im
 			continue
 		}
 		if own {
-			if err := b.lease(chains[n]); err != nil {
+			if err := e.Store.Lease(ctx, chains[n]); err != nil {
 				return err
 			}
-			if err := b.env.Store.Records().LinkChain(chains[n], l.Tree); err != nil {
+			if err := e.Store.Records().LinkChain(chains[n], l.Tree); err != nil {
 				return err
 			}
 			img.trees = append(img.trees, chains[n])

@@ -205,7 +205,7 @@ func (b *build) imageState(img layout.Image) (*stage.State, error) {
 		return nil, fault.New("pull the image again, or choose another",
 			"the image's manifest has %d layers, its config %d", len(manifest.Layers), len(diffIDs))
 	}
-	st := &stage.State{Config: config, Key: img.ID, Definition: img.ID, ID: img.ID.Encoded()[:12]}
+	st := &stage.State{Config: config, Key: img.ID, Definition: img.ID, ID: img.ID}
 	for i, chain := range identity.ChainIDs(append(diffIDs[:0:0], diffIDs...)) {
 		st.Layers = append(st.Layers, stage.Layer{Tree: chain, Blob: manifest.Layers[i], DiffID: diffIDs[i], Image: knownAs(img)})
 		st.Tree = chain

@@ -200,7 +200,7 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	if err := b.adjustBase(s, st); err != nil {
 		return nil, err
 	}
-	r.Report(stage.Done{Step: at, ID: st.ID})
+	r.Report(stage.Done{Step: at, ID: stage.ShortID(st.ID)})
 	triggers, err := b.file.Triggers(s, st.Config.Config.OnBuild)
 	if err != nil {
 		return nil, err
@@ -209,12 +209,14 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 	if !r.DefinesOnly() {
 		b.former.enter(s, st, triggers)
 	}
+	t := b.follow(s, r, st)
 	for i, in := range triggers {
 		at.Place.N = i
 		if err := b.step(ctx, s, st, r, in, at, true); err != nil {
 			b.stoppedAt(s, r, -1)
 			return nil, err
 		}
+		t.note(in)
 	}
 	for i, in := range s.Instructions {
 		at := b.at(s, i)
@@ -223,7 +225,9 @@ func (b *build) walk(ctx context.Context, s *dockerfile.Stage, r *stage.Runner) 
 			b.stoppedAt(s, r, i)
 			return nil, err
 		}
+		t.note(in)
 	}
+	t.end()
 	r.Report(StageDone{Step: b.at(s, -1)})
 	return st, nil
 }
@@ -286,4 +290,13 @@ func (b *build) failed(ctx context.Context, r *stage.Runner, at stage.Step, plac
 func isRun(in dockerfile.Instruction) bool {
 	_, ok := in.Cmd.(*instructions.RunCommand)
 	return ok
+}
+
+// isCopy tells of COPY and ADD.
+func isCopy(in dockerfile.Instruction) bool {
+	switch in.Cmd.(type) {
+	case *instructions.CopyCommand, *instructions.AddCommand:
+		return true
+	}
+	return false
 }

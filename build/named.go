@@ -12,6 +12,7 @@ import (
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/transport"
 )
 
 // namedContext is what --build-context gives a name to. One of the fields but
@@ -19,7 +20,7 @@ import (
 type namedContext struct {
 	name   string
 	image  string         // an image's name, or scratch
-	layout string         // DIR, DIR:TAG or DIR@DIGEST of an OCI layout
+	source string         // an image elsewhere on disk, as transport.Source writes it
 	target string         // a stage of this Dockerfile
 	files  *contextSource // a directory, or what is fetched into one
 }
@@ -30,7 +31,7 @@ var schemes = map[string]func(c *namedContext, rest string){
 	"docker-image://":    func(c *namedContext, rest string) { c.image = rest },
 	"container-image://": func(c *namedContext, rest string) { c.image = rest },
 	"docker://":          func(c *namedContext, rest string) { c.image = rest },
-	"oci-layout://":      func(c *namedContext, rest string) { c.layout = rest },
+	"oci-layout://":      func(c *namedContext, rest string) { c.source = "oci:" + rest },
 	"target:":            func(c *namedContext, rest string) { c.target = rest },
 }
 
@@ -60,6 +61,10 @@ func (b *build) nameContext(name, value string) (*namedContext, error) {
 			return c, nil
 		}
 	}
+	if _, elsewhere := transport.ParseSource(value); elsewhere {
+		c.source = value
+		return c, nil
+	}
 	if st, err := os.Stat(value); err == nil && st.IsDir() {
 		c.files = newContextSource(func() (*contextFiles, error) { return b.openContext(localContext(value)) })
 		return c, nil
@@ -74,7 +79,7 @@ func (b *build) nameContext(name, value string) (*namedContext, error) {
 		})
 		return c, nil
 	}
-	return nil, fault.New("give a directory, an address, docker-image://NAME, oci-layout://DIR or target:STAGE",
+	return nil, fault.New("give a directory, an address, docker-image://NAME, oci-layout://DIR, docker-archive:FILE or target:STAGE",
 		"--build-context %s=%s: there is no such directory", name, value)
 }
 
@@ -100,13 +105,13 @@ func (b *build) sourceNamed(name string) stage.Source {
 // namedImage gives the image that a context is. Outside a namespace one that
 // lies elsewhere on disk isn't there.
 func (b *build) namedImage(ctx context.Context, c *namedContext, w wanted, coming func()) (layout.Image, error) {
-	if c.layout == "" {
+	if c.source == "" {
 		return b.storedImage(ctx, wanted{c.image, w.platform}, coming)
 	}
 	if b.env.Adopt == nil {
 		return layout.Image{}, ErrNamespace
 	}
-	return b.env.Adopt(ctx, c.layout, w.asked())
+	return b.env.Adopt(ctx, c.source, w.asked())
 }
 
 // fromFiles gives the state of a stage that begins with a context's files, as

@@ -24,7 +24,7 @@ func (c Change) apply(_ context.Context, r *Runner, st *State, at Step) error {
 	if c.CreatedBy != "" {
 		st.note(c.CreatedBy)
 	}
-	r.Report(Done{Step: at, ID: st.ID})
+	r.Report(Done{Step: at, ID: ShortID(st.ID)})
 	return nil
 }
 

@@ -49,5 +49,5 @@ func envInput(prefix, name, value string) cache.Input {
 	return cache.Input{Name: prefix + name, Value: digest.FromString(value).String()}
 }
 
-// shortID is the short form of a digest that users see.
-func shortID(key digest.Digest) string { return key.Encoded()[:12] }
+// ShortID is the short form of a digest that users see.
+func ShortID(key digest.Digest) string { return key.Encoded()[:12] }

@@ -148,11 +148,11 @@ func (r *Runner) advance(st *State, at Step, l Layer, step *cache.Step, createdB
 	st.grow(l, createdBy, step.Created)
 	st.Key = step.Result
 	st.addOutcomes(outcomes{{st.Definition, step.Result}: true})
-	st.ID = shortID(step.Key)
+	st.ID = step.Key
 	if r.Made != nil {
 		r.Made(slices.Clip(st.Layers))
 	}
-	r.Report(Done{Step: at, ID: st.ID})
+	r.Report(Done{Step: at, ID: ShortID(st.ID)})
 }
 
 // define takes the definition chain over an instruction.

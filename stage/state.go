@@ -26,8 +26,9 @@ type State struct {
 	// Key names the outcome of the steps so far; the keys of the steps that
 	// follow are made from it. After FROM it is the image's id.
 	Key digest.Digest
-	// ID is the short id of the last step, as users see it.
-	ID string
+	// ID names the last step to users, who see the first digits of it: of one that
+	// changes files it is the key, after FROM the image's id.
+	ID digest.Digest
 	// Definition is made from the instructions and the context alone: it is
 	// known even where nothing has been built, and says less than Key, since
 	// one definition can have several outcomes.
@@ -84,7 +85,7 @@ type History struct {
 // Scratch is the state after FROM scratch.
 func Scratch(config *layout.ImageConfig) State {
 	key := keyOf("scratch", nil)
-	return State{Config: config, Key: key, ID: shortID(key), Definition: key}
+	return State{Config: config, Key: key, ID: key, Definition: key}
 }
 
 // Clone gives a state that can be changed without changing st.
@@ -183,8 +184,7 @@ func (st *State) note(createdBy string) {
 		Layer:   -1,
 		Own:     true,
 	})
-	inputs := []cache.Input{{Name: "parent", Value: st.ID}, {Name: "change", Value: createdBy}}
-	st.ID = shortID(keyOf("config", inputs))
+	st.ID = keyOf("config", []cache.Input{{Name: "parent", Value: st.ID.String()}, {Name: "change", Value: createdBy}})
 }
 
 // grow puts a layer on top.
@@ -198,9 +198,9 @@ func (st *State) grow(l Layer, createdBy string, created time.Time) {
 	})
 }
 
-// historyComment stands beside each history entry that builder writes, where
-// BuildKit has its own name.
-const historyComment = "builder.dockerfile.v0"
+// historyComment stands beside each history entry that builder writes. It is
+// BuildKit's, like the entries: tools know by it how to read them.
+const historyComment = "buildkit.dockerfile.v0"
 
 func lookupEnv(env []string, name string) (string, bool) {
 	for i := len(env) - 1; i >= 0; i-- {

@@ -22,7 +22,7 @@ func (in Workdir) apply(ctx context.Context, r *Runner, st *State, at Step) erro
 	st.Config.Config.WorkingDir = in.Dir
 	if in.Dir == "/" {
 		st.note(in.CreatedBy)
-		r.Report(Done{Step: at, ID: st.ID})
+		r.Report(Done{Step: at, ID: ShortID(st.ID)})
 		return nil
 	}
 	inputs := []cache.Input{

@@ -117,6 +117,12 @@ func (s *Store) Close() error {
 // Layout gives the images. What it writes aside bears the session's name.
 func (s *Store) Layout() *layout.Layout { return s.layout }
 
+// FindBeyond lets Layout ask find for images that index.json doesn't name. It is
+// called before the store is used.
+func (s *Store) FindBeyond(find func(ref string) (layout.Image, error)) {
+	s.layout = s.layout.WithBeyond(find)
+}
+
 // Records tells which trees and packed layers there are.
 func (s *Store) Records() *snapshot.Records { return s.records }
 

@@ -16,12 +16,15 @@ import (
 
 // commands are what scripts have beyond testscript's own.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"archive":   archive,
 	"base":      base,
 	"capture":   capture,
+	"cosign":    cosign,
 	"equal":     equal,
 	"expand":    expand,
 	"freeport":  freePort,
 	"hostile":   hostileRegistry,
+	"peak":      peak,
 	"platforms": platforms,
 	"pushall":   pushAll,
 	"quiet":     quiet,
@@ -111,17 +114,18 @@ func quiet(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // registry [private] starts a registry on the loopback, empty, and puts its
-// address into REGISTRY. A private one knows the account reader:secret. It ends
-// with the script.
+// address into REGISTRY, and into REQUESTS the file in which it has a line for each
+// request. A private one knows the account reader:secret. It ends with the script.
 func registry(ts *testscript.TestScript, neg bool, args []string) {
 	private := len(args) == 1 && args[0] == "private"
 	if neg || len(args) > 0 && !private {
 		ts.Fatalf("usage: registry [private]")
 	}
-	address, stop, err := startRegistry(private)
+	address, requests, stop, err := startLoggedRegistry(private)
 	ts.Check(err)
 	ts.Defer(stop)
 	ts.Setenv("REGISTRY", address)
+	ts.Setenv("REQUESTS", requests)
 }
 
 // status CODE COMMAND... runs a command that has to end with that exit code.
@@ -141,6 +145,22 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit code %d, not %d", got, want)
+	}
+}
+
+// peak MIB CODE COMMAND... is status for a command that takes half a minute at
+// most, and so much memory.
+func peak(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: peak MIB CODE COMMAND...")
+	}
+	limit, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	status(ts, false, append([]string{args[1], "timeout", "30", "/usr/bin/time", "-q", "-f", "%M", "-o", "peak"}, args[2:]...))
+	used, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile("peak")))
+	ts.Check(err)
+	if used > limit<<10 {
+		ts.Fatalf("%d KiB of memory were used, more than %d MiB", used, limit)
 	}
 }
 

@@ -35,6 +35,8 @@ type Download struct {
 	// Name is the last part of the address after all redirections, "" where it
 	// has none.
 	Name string
+	// Size is what the server says that is to come, in bytes; -1 where it doesn't.
+	Size int64
 	// Time is when the server says that the file was changed last; zero where it
 	// doesn't.
 	Time time.Time
@@ -51,7 +53,10 @@ func Get(ctx context.Context, address string) (*Download, error) {
 		_ = response.Body.Close()
 		return nil, refused(address, response)
 	}
-	return &Download{newBody(address, response.Body, patience), nameOf(response.Request.URL), lastModified(response)}, nil
+	return &Download{
+		ReadCloser: newBody(address, response.Body, patience), Name: nameOf(response.Request.URL),
+		Size: response.ContentLength, Time: lastModified(response),
+	}, nil
 }
 
 func get(ctx context.Context, address string, header http.Header) (*http.Response, error) {

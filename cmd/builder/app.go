@@ -33,13 +33,12 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
-			imageCommand(),
+			imageCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,
 		OnUsageError:              onUsageError,
 		ExitErrHandler:            func(*cli.Context, error) {}, // main's business
-		EnableBashCompletion:      true,
 		DisableSliceFlagSeparator: true,
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
@@ -111,13 +110,21 @@ func before(c *cli.Context) error {
 	}
 }
 
+// Categories of flags that are known for docker's or buildah's sake alone. They
+// are described together, by name.
+const (
+	flagsGranted = "granted"
+	flagsIgnored = "ignored"
+	flagsRefused = "refused"
+)
+
 // later declares flags of docker's or buildah's that builder will know one day.
 // Until then they are refused: silence would promise what isn't done.
 func later(names ...string) []cli.Flag {
 	var flags []cli.Flag
 	for _, name := range names {
 		flags = append(flags, &cli.StringSliceFlag{
-			Name: name, Hidden: true,
+			Name: name, Hidden: true, Category: flagsRefused,
 			Action: func(*cli.Context, []string) error { return notYet(dashed(name)) },
 		})
 	}
@@ -139,16 +146,20 @@ func granted(names ...string) []cli.Flag {
 func ignored(names ...string) []cli.Flag {
 	var flags []cli.Flag
 	for _, name := range names {
-		flags = append(flags, &cli.BoolFlag{Name: name, Hidden: true})
+		flags = append(flags, &cli.BoolFlag{Name: name, Hidden: true, Category: flagsIgnored})
 	}
 	return flags
 }
 
 func boolsOnly(accepted bool, names []string) []cli.Flag {
+	category := flagsRefused
+	if accepted {
+		category = flagsGranted
+	}
 	var flags []cli.Flag
 	for _, name := range names {
 		flags = append(flags, &cli.BoolFlag{
-			Name: name, Hidden: true,
+			Name: name, Hidden: true, Category: category,
 			Action: func(_ *cli.Context, value bool) error {
 				if value == accepted {
 					return nil

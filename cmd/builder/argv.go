@@ -7,10 +7,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// completing is the last argument of a call by a shell that wants to complete
-// a half-written command line, which no rule below can be held to.
-const completing = "--generate-bash-completion"
-
 // canonical rewrites a command line to a form that the flag package reads as
 // docker's users mean it: flags stand before all arguments, each with its
 // value behind "=", so that they may be written anywhere, bundled ("-it") and
@@ -20,15 +16,19 @@ const completing = "--generate-bash-completion"
 //
 // Unknown commands and flags are told here, with the one perhaps meant.
 func canonical(app *cli.App, argv []string) ([]string, error) {
-	if len(argv) == 0 || argv[len(argv)-1] == completing {
+	if len(argv) == 0 {
 		return argv, nil
 	}
-	global := slices.Concat(app.Flags, []cli.Flag{cli.HelpFlag, cli.VersionFlag})
-	line := commandLine{levels: []*level{{words: []string{argv[0]}, flags: global}}, commands: app.Commands}
+	line := commandLine{levels: []*level{{words: []string{argv[0]}, flags: globalOptions(app)}}, commands: app.Commands}
 	if err := line.read(argv[1:]); err != nil {
 		return nil, err
 	}
 	return line.words(), nil
+}
+
+// globalOptions are the flags that stand on either side of every command.
+func globalOptions(app *cli.App) []cli.Flag {
+	return slices.Concat(app.Flags, []cli.Flag{cli.HelpFlag, cli.VersionFlag})
 }
 
 // commandLine is a command line while it is read.
@@ -46,6 +46,11 @@ type commandLine struct {
 	// arguable says that the innermost command takes arguments where no command
 	// beneath it is named, and keeps a "--" among them.
 	arguable bool
+	// ended says that no flag of ours follows, as after "--".
+	ended bool
+	// wanting is the flag whose value would be the next word of an unfinished
+	// line.
+	wanting cli.Flag
 }
 
 // level is the program's or one command's part of a command line.
@@ -69,7 +74,7 @@ func (l *commandLine) read(args []string) error {
 				l.arguments = append(l.arguments, arg)
 			}
 			l.arguments = append(l.arguments, args...)
-			args = nil
+			args, l.ended = nil, true
 		case strings.HasPrefix(arg, "--"):
 			args, err = l.long(arg[2:], args)
 		case len(arg) > 1 && arg[0] == '-':
@@ -80,7 +85,7 @@ func (l *commandLine) read(args []string) error {
 			l.arguments = append(l.arguments, arg)
 			if l.trailing {
 				l.arguments = append(l.arguments, args...)
-				args = nil
+				args, l.ended = nil, true
 			}
 		}
 		if err != nil {
@@ -153,6 +158,7 @@ func (l *commandLine) long(arg string, rest []string) ([]string, error) {
 	case !takesValue(flag):
 		value = "true"
 	case len(rest) == 0:
+		l.wanting = flag
 		return nil, usageError(l.name(), "flag needs an argument: --%s", name)
 	default:
 		value, rest = rest[0], rest[1:]
@@ -177,6 +183,7 @@ func (l *commandLine) short(arg string, rest []string) ([]string, error) {
 			continue
 		case after == "":
 			if len(rest) == 0 {
+				l.wanting = flag
 				return nil, usageError(l.name(), "flag needs an argument: -%s", name)
 			}
 			value, rest = rest[0], rest[1:]

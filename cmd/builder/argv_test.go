@@ -91,11 +91,3 @@ func TestCanonicalTellsWhatWasPerhapsMeant(t *testing.T) {
 		})
 	}
 }
-
-func TestCanonicalLeavesCompletionAlone(t *testing.T) {
-	line := []string{programName, "bud", "--nonsense", completing}
-	got, err := canonical(newApp(io.Discard, io.Discard), line)
-	if err != nil || !slices.Equal(got, line) {
-		t.Errorf("%q, %v", got, err)
-	}
-}

@@ -14,7 +14,7 @@ import (
 // taken where they say so, and refused where they ask for one.
 func attestFlags() []cli.Flag {
 	flags := []cli.Flag{&cli.StringSliceFlag{
-		Name: "attest", Hidden: true,
+		Name: "attest", Hidden: true, Usage: "`ATTESTATION`: taken where it asks for none",
 		Action: func(_ *cli.Context, texts []string) error {
 			for _, text := range texts {
 				if err := refuseAttestation("attest", text); err != nil {
@@ -26,12 +26,12 @@ func attestFlags() []cli.Flag {
 	}}
 	for _, name := range []string{"provenance", "sbom"} {
 		flags = append(flags, &cli.StringFlag{
-			Name: name, Hidden: true,
+			Name: name, Hidden: true, Usage: "`VALUE`: taken where it asks for none, such as false",
 			Action: func(_ *cli.Context, text string) error { return refuseAttestation(name, text) },
 		})
 	}
 	return append(flags, &cli.StringFlag{
-		Name: "builder", Hidden: true,
+		Name: "builder", Hidden: true, Usage: "`NAME` of docker's builder: taken where it is default",
 		Action: func(_ *cli.Context, name string) error {
 			if name == "" || name == "default" {
 				return nil

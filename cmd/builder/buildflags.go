@@ -63,7 +63,7 @@ func budFlags() []cli.Flag {
 // sandboxFlags are those that bud and run have in common.
 func sandboxFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: private (or by what: pasta, slirp4netns), host or none"},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: private, host or none; private by: pasta, slirp4netns"},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "resource limit `NAME=SOFT[:HARD]`"},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},
@@ -193,16 +193,6 @@ func contextArgument(c *cli.Context) (string, error) {
 		return "", usageError(c.Command.HelpName, "%s needs a build context, such as . for this directory", c.Command.HelpName)
 	}
 	return c.Args().First(), nil
-}
-
-// isRemote tells what docker takes for a URL or a git repository.
-func isRemote(s string) bool {
-	for _, prefix := range []string{"http://", "https://", "git://", "ssh://", "git@", "github.com/"} {
-		if strings.HasPrefix(s, prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // buildArgs reads NAME=VALUE; a NAME alone takes the environment's value, and

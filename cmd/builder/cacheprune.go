@@ -21,7 +21,7 @@ func pruneFlags() []cli.Flag {
 			Name: "keep-storage", Aliases: []string{"reserved-space"},
 			Usage: "leave what was used last, up to `SIZE`, such as 5GB",
 		},
-		&cli.StringSliceFlag{Name: "filter", Usage: "only what `KEY=VALUE` is true of, such as until=24h (unused for so long)"},
+		&cli.StringSliceFlag{Name: "filter", Usage: "`KEY=VALUE`: until (unused), id, type, description, shared, private, inuse"},
 		&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "don't ask"},
 		textOrJSON(),
 	}, granted("all", "a")...)

@@ -1,106 +1,188 @@
 package main
 
 import (
+	"bytes"
+	"flag"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-
-	"github.com/builder-oci/builder/storage"
-	"github.com/builder-oci/builder/storage/layout"
 )
 
-func completionCommand() *cli.Command {
-	c := &cli.Command{
-		Name:     "completion",
-		Category: categoryMore,
-		Usage:    "Print the completion of a shell: bash, zsh or fish",
-		Description: `
-bash:  builder completion bash > ~/.local/share/bash-completion/completions/builder
-zsh:   builder completion zsh > ~/.zfunc/_builder    # with ~/.zfunc in fpath
-fish:  builder completion fish > ~/.config/fish/completions/builder.fish`,
-	}
-	for _, shell := range []struct{ name, script string }{
-		{"bash", bashCompletion}, {"zsh", zshCompletion}, {"fish", fishCompletion},
-	} {
-		c.Subcommands = append(c.Subcommands, &cli.Command{
-			Name:  shell.name,
-			Usage: "Print the completion of " + shell.name,
-			Action: func(c *cli.Context) error {
-				_, err := fmt.Fprint(c.App.Writer, shell.script)
-				return err
-			},
-		})
-	}
-	return c
-}
+// completing is the first argument of a call by a shell that wants to know how a
+// command line goes on: the line's words follow, without the program's name; the
+// last is the one that is being written, and may be empty.
+//
+// An offer is a line, with a description behind a tab where there is one.
+// offerFiles and offerDirectories ask the shell to offer those itself.
+const completing = "__complete"
 
-// completesArgument tells whether a shell asks how a word behind "--" goes on.
-// There is nothing to offer, and the library, which knows no completion there,
-// would execute the half-written line.
-func completesArgument(argv []string) bool {
-	last := len(argv) - 1
-	return last > 0 && argv[last] == completing && slices.Contains(argv[:last], "--")
-}
+const (
+	offerFiles       = ":files"
+	offerDirectories = ":directories"
+)
 
-// completeImages offers flags, and then the images' names.
-func completeImages(c *cli.Context) {
-	cli.DefaultCompleteWithFlags(c.Command)(c)
-	store, err := storage.Open(c.Context, storage.Options{Root: c.String(flagRoot), NoCreate: true})
-	if err != nil {
+// complete prints what a half-written command line may go on with. Nothing of it
+// is executed. Of what it doesn't understand it offers nothing.
+func complete(app *cli.App, words []string, w io.Writer) {
+	if len(words) == 0 {
 		return
 	}
-	defer func() { _ = store.Close() }()
-	images, err := store.Layout().List()
-	if err != nil {
+	last := len(words) - 1
+	p := &completer{
+		app: app, word: words[last], out: w,
+		line: commandLine{levels: []*level{{words: []string{programName}, flags: globalOptions(app)}}, commands: app.Commands},
+	}
+	if err := p.line.read(words[:last]); err != nil && p.line.wanting == nil {
 		return
 	}
-	for _, img := range images {
-		if img.Name != "" && !strings.Contains(img.Name, "@") {
-			_, _ = fmt.Fprintln(c.App.Writer, layout.Familiar(img.Name))
+	name, _, joined := strings.Cut(p.word, "=")
+	switch {
+	case p.line.wanting != nil:
+		p.values(p.line.wanting, "")
+	case p.line.ended || p.word == "" || p.word[0] != '-':
+		p.arguments()
+	case !joined:
+		p.flags()
+	default:
+		if _, f := p.line.find(strings.TrimLeft(name, "-")); f != nil {
+			p.values(f, name+"=")
 		}
 	}
 }
 
-// The scripts ask the program itself, by the library's way: the words so far,
-// and a last one that says that this is for completion. Where it has nothing to
-// offer, files are offered.
-const (
-	bashCompletion = `# bash completion of builder
-_builder() {
-    local cur=${COMP_WORDS[COMP_CWORD]} words
-    words=("${COMP_WORDS[@]:0:COMP_CWORD}")
-    [[ $cur == -* ]] && words+=("$cur")
-    local IFS=$'\n'
-    COMPREPLY=($(compgen -W "$("${words[@]}" --generate-bash-completion 2>/dev/null)" -- "$cur"))
-    [[ $(type -t __ltrim_colon_completions) == function ]] && __ltrim_colon_completions "$cur"
-    return 0
+// completer is one half-written command line.
+type completer struct {
+	app  *cli.App
+	line commandLine
+	word string // as far as it is written
+	out  io.Writer
 }
-complete -o bashdefault -o default -F _builder builder
-`
-	zshCompletion = `#compdef builder
-_builder() {
-    local -a offers
-    local cur=${words[CURRENT]}
-    local -a line=("${(@)words[1,CURRENT-1]}")
-    [[ $cur == -* ]] && line+=("$cur")
-    offers=("${(@f)$("${line[@]}" --generate-bash-completion 2>/dev/null)}")
-    if [[ -n ${offers[1]} ]]; then
-        compadd -- "${offers[@]}"
-    else
-        _files
-    fi
+
+func (p *completer) offer(word, text string) {
+	if text != "" {
+		word += "\t" + text
+	}
+	_, _ = fmt.Fprintln(p.out, word)
 }
-compdef _builder builder
-`
-	fishCompletion = `# fish completion of builder
-function __builder_offers
-    set -l line (commandline -opc)
-    set -l cur (commandline -ct)
-    string match -q -- '-*' $cur; and set -a line $cur
-    $line --generate-bash-completion 2>/dev/null
-end
-complete -c builder -a '(__builder_offers)'
-`
-)
+
+// flags offers the flags of the command, and the program's own where there is no
+// command yet or none of its flags begins like the word.
+func (p *completer) flags() {
+	for _, level := range slices.Backward(p.line.levels) {
+		found := false
+		for _, f := range level.flags {
+			found = p.flag(level, f) || found
+		}
+		if found {
+			return
+		}
+	}
+}
+
+// flag offers a flag unless it is there already, and tells whether it begins
+// like the word. Flags that --help leaves out are offered to those who know how
+// they begin.
+func (p *completer) flag(on *level, f cli.Flag) bool {
+	doc, ok := f.(cli.DocGenerationFlag)
+	if _, given := on.called[f]; !ok || given && !repeatable(f) || categoryOf(f) != "" {
+		return false
+	}
+	visible, _ := f.(cli.VisibleFlag)
+	_, text := placeholder(doc.GetUsage())
+	found := false
+	for _, name := range f.Names() {
+		begins := strings.HasPrefix(dashed(name), p.word)
+		if begins && (visible.IsVisible() || len(p.word) > len("--")) && (len(name) > 1 || p.word == dashed(name)) {
+			p.offer(dashed(name), text)
+			found = true
+		}
+	}
+	return found
+}
+
+func repeatable(f cli.Flag) bool {
+	slice, ok := f.(cli.DocGenerationSliceFlag)
+	return ok && slice.IsSliceFlag()
+}
+
+// arguments offers commands where one may come, and else what the command takes.
+func (p *completer) arguments() {
+	if len(p.line.commands) > 0 && !p.line.ended {
+		for _, c := range p.line.commands {
+			if !c.Hidden {
+				p.offer(p.commandName(c), c.Usage)
+			}
+		}
+	}
+	c := p.command()
+	if c == nil || p.line.trailing && len(p.line.arguments) > 0 {
+		return
+	}
+	p.kind(argumentAt(c.ArgsUsage, len(p.line.arguments)), "")
+}
+
+// commandName is that one of a command's names that begins like the word.
+func (p *completer) commandName(c *cli.Command) string {
+	for _, name := range c.Names() {
+		if strings.HasPrefix(name, p.word) {
+			return name
+		}
+	}
+	return c.Name
+}
+
+// command is the innermost one that the line names.
+func (p *completer) command() *cli.Command {
+	var c *cli.Command
+	for _, level := range p.line.levels[1:] {
+		commands := p.app.Commands
+		if c != nil {
+			commands = c.Subcommands
+		}
+		c = commands[slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(level.words[0]) })]
+	}
+	return c
+}
+
+// argumentAt is the word of ArgsUsage for an argument: of "IMAGE [COMMAND...]"
+// the first is IMAGE. The last is for all that follow where it says so.
+func argumentAt(usage string, i int) string {
+	usage, _, _ = strings.Cut(usage, "[--")
+	kinds := strings.Fields(usage)
+	if i >= len(kinds) {
+		if len(kinds) == 0 || !strings.Contains(kinds[len(kinds)-1], "...") {
+			return ""
+		}
+		i = len(kinds) - 1
+	}
+	kind := strings.TrimSuffix(kinds[i], "...")
+	if inner, optional := strings.CutPrefix(kind, "["); optional {
+		kind = strings.TrimSuffix(inner, "]")
+	}
+	return strings.TrimSuffix(kind, "...")
+}
+
+// print offers what a function prints for the line's store, behind the part of
+// the word that is settled.
+func (p *completer) print(before string, offers cli.BashCompleteFunc) {
+	var lines bytes.Buffer
+	app := *p.app
+	app.Writer = &lines
+	set := flag.NewFlagSet(programName, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	for _, f := range app.Flags {
+		if err := f.Apply(set); err != nil {
+			return
+		}
+	}
+	if err := set.Parse(p.line.levels[0].words[1:]); err != nil {
+		return
+	}
+	offers(cli.NewContext(&app, set, nil))
+	for line := range strings.Lines(lines.String()) {
+		_, _ = fmt.Fprint(p.out, before+line)
+	}
+}

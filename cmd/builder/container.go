@@ -141,7 +141,7 @@ func (o containerOptions) config(img layout.Image, image layout.RunConfig, tree 
 	defaults := []string{"PATH=" + stage.DefaultPath, "HOSTNAME=" + spec.Hostname, "HOME=" + account.Home}
 	spec.Env = mergeEnv(defaults, image.Env, o.env)
 	return container.Config{
-		ID: id, Name: o.name, Image: img.Name, Spec: spec,
+		ID: id, Name: o.name, Image: img.Name, ImageID: img.ID.String(), Spec: spec,
 		Ports: o.ports, Remove: o.remove, CreatedAt: time.Now().UTC(),
 	}, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layout"
 )
 
 func debugCommand() *cli.Command {
@@ -36,8 +37,7 @@ Nothing that is changed there is kept.`,
 			&cli.BoolFlag{Name: "before", Usage: "open it as it was before its command ran"},
 			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME[=VALUE]`, else as it is here"},
 		}, secretFlags()...),
-		Action:       debugStep,
-		BashComplete: completeFailures,
+		Action: debugStep,
 		Subcommands: []*cli.Command{
 			{
 				Name:  "ls",
@@ -279,24 +279,7 @@ func debugRemove(c *cli.Context) error {
 				return err
 			}
 		}
-		_, _, err := store.Collector(true).FreeUnreferenced(c.Context, nil)
+		_, err := store.Collector(true).FreeUnreferenced(c.Context, layout.Free{})
 		return err
 	})
-}
-
-// completeFailures offers flags, commands, and the ids of failed steps.
-func completeFailures(c *cli.Context) {
-	cli.DefaultCompleteWithFlags(c.Command)(c)
-	store, err := storage.Open(c.Context, storage.Options{Root: c.String(flagRoot), NoCreate: true})
-	if err != nil {
-		return
-	}
-	defer func() { _ = store.Close() }()
-	failures, err := build.Failures(store)
-	if err != nil {
-		return
-	}
-	for _, f := range failures {
-		_, _ = fmt.Fprintln(c.App.Writer, format.ShortID(f.Key))
-	}
 }

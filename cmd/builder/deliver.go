@@ -38,7 +38,7 @@ func (outs *outputs) deliver(c *cli.Context, store *storage.Store, r build.Resul
 			if outs.byDigest {
 				name = mustParse(name).Name() + "@" + img.Manifest.Digest.String()
 			}
-			if _, err := pushImage(c, store, img, name, outs.insecure, out); err != nil {
+			if err := pushImage(c, store, img, name, outs.insecure, out); err != nil {
 				return err
 			}
 		}

@@ -15,14 +15,14 @@ func appHelp(app *cli.App) string {
 	for _, category := range []string{categoryBuild, categoryImages, categoryMachine} {
 		fmt.Fprintf(&b, "%s:\n", category)
 		for _, c := range app.Commands {
-			if c.Category == category {
+			if c.Category == category && !c.Hidden {
 				fmt.Fprintf(&b, "  %-12s %s\n", strings.Join(c.Names(), ", "), c.Usage)
 			}
 		}
 	}
 	var more []string
 	for _, c := range app.Commands {
-		if c.Category == categoryMore {
+		if c.Category == categoryMore && !c.Hidden {
 			more = append(more, c.Name)
 		}
 	}
@@ -74,7 +74,8 @@ func commandHelp(c *cli.Command, name string) string {
 	if lines := flagLines(c.Flags); len(lines) > 0 {
 		fmt.Fprintf(&b, "\nOptions:\n%s", strings.Join(lines, ""))
 	}
-	return b.String()
+	// The library takes it for a template.
+	return strings.ReplaceAll(b.String(), "{{", `{{"{{"}}`)
 }
 
 // widestHead is how far the descriptions of flags stand off at most.

@@ -10,21 +10,24 @@ func imageCommand() *cli.Command {
 		Category: categoryMore,
 		Usage:    "Commands about images",
 		Subcommands: []*cli.Command{
-			called("ls", imagesCommand()),
+			called("ls", imagesCommand(), "list"),
 			importCommand(),
+			inspectImageCommand(),
 			loadCommand(),
+			imagePruneCommand(),
 			pullCommand(),
 			pushCommand(),
-			called("rm", rmiCommand()),
+			called("rm", rmiCommand(), "remove"),
 			saveCommand(),
 			tagCommand(),
+			untagCommand(),
 		},
 	}
 }
 
-// called gives a command another name; its own becomes an alias.
-func called(name string, c *cli.Command) *cli.Command {
-	c.Aliases = append(c.Aliases, c.Name)
+// called gives a command another name, and aliases; its own becomes one of them.
+func called(name string, c *cli.Command, aliases ...string) *cli.Command {
+	c.Aliases = append(append(c.Aliases, aliases...), c.Name)
 	c.Name = name
 	return c
 }

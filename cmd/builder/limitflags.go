@@ -93,7 +93,7 @@ func namespaceFlags() []cli.Flag {
 		{"cgroupns", "the machine's cgroup namespace, and none of its files", "host"},
 	} {
 		flags = append(flags, &cli.StringFlag{
-			Name: ns.name, Hidden: true,
+			Name: ns.name, Hidden: true, Usage: "`MODE`: " + ns.granted + ", as a RUN has " + ns.has,
 			Action: func(_ *cli.Context, value string) error {
 				if value == ns.granted || value == "container" && ns.granted == "private" {
 					return nil

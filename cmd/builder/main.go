@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -37,7 +38,8 @@ func main() {
 
 // run executes a command line and gives the exit code.
 func run(argv []string) int {
-	if completesArgument(argv) {
+	if len(argv) > 1 && argv[1] == completing {
+		complete(newApp(io.Discard, io.Discard), argv[2:], os.Stdout)
 		return 0
 	}
 	ctx, stop := signalled(context.Background())

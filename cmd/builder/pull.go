@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strings"
+	"path/filepath"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
@@ -25,7 +24,13 @@ func registryFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "tls-verify", Usage: "ask registries off this host to prove themselves by TLS"},
 		&cli.StringFlag{Name: "authfile", Usage: "`FILE` with logins, as docker's config.json"},
 		&cli.StringFlag{Name: "creds", Usage: "log in as `USER:PASSWORD`"},
+		policyFlag(),
 	}
+}
+
+// policyFlag is buildah's, of commands that bring images into the store.
+func policyFlag() cli.Flag {
+	return &cli.StringFlag{Name: "signature-policy", Usage: "take `FILE` in place of policy.json", Hidden: true}
 }
 
 // puller gives a function that pulls images into store and prints their way. It
@@ -49,18 +54,6 @@ func (a announced) report(e transport.Event) {
 		a.coming()
 	}
 	a.transfer.report(e)
-}
-
-// adopter gives a function that takes up images of other OCI layouts.
-func adopter(c *cli.Context, store *storage.Store) func(ctx context.Context, ref, platform string) (layout.Image, error) {
-	return func(ctx context.Context, ref, platform string) (layout.Image, error) {
-		o, err := transportOptions(c, store)
-		if err != nil {
-			return layout.Image{}, err
-		}
-		o.Platform = platform
-		return transport.Adopt(ctx, ref, o)
-	}
 }
 
 // pullImage pulls an image into store and shows its way.
@@ -99,15 +92,9 @@ func pullFor(ctx context.Context, c *cli.Context, store *storage.Store, name str
 
 // transportOptions reads registryFlags.
 func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, error) {
-	o := transport.Options{
-		Layout:   store.Layout(),
-		AuthFile: c.String("authfile"),
-		Creds:    c.String("creds"),
-	}
-	if c.IsSet("tls-verify") {
-		verify := c.Bool("tls-verify")
-		o.TLSVerify = &verify
-	}
+	o := registryOptions(c)
+	o.Layout = store.Layout()
+	o.Known = filepath.Join(store.Dir("cache"), "registries")
 	session, err := store.Session()
 	if err != nil {
 		return o, err
@@ -116,6 +103,19 @@ func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, 
 	o.TempDir, err = session.TempDir()
 	return o, err
 }
+
+// registryOptions reads them where there is no store.
+func registryOptions(c *cli.Context) transport.Options {
+	o := transport.Options{AuthFile: c.String("authfile"), Creds: c.String("creds"), PolicyFile: c.String("signature-policy")}
+	if c.IsSet("tls-verify") {
+		verify := c.Bool("tls-verify")
+		o.TLSVerify = &verify
+	}
+	return o
+}
+
+// repositoryPath is a canonical name without its registry.
+func repositoryPath(name string) string { return reference.Path(mustParse(name)) }
 
 // mustParse parses a name that layout.ParseName has taken.
 func mustParse(name string) reference.Named {
@@ -129,6 +129,7 @@ func mustParse(name string) reference.Named {
 // blobLines prints the way of an image's blobs, a line for each point.
 type blobLines struct {
 	out     io.Writer
+	notes   io.Writer // where retries are told of
 	heading string
 	words   map[transport.EventKind]string
 	begun   bool
@@ -139,12 +140,18 @@ type blobLines struct {
 // pushWords is what docker calls the points of a blob's way.
 var pushWords = map[transport.EventKind]string{
 	transport.Started: "Preparing",
+	transport.Waiting: "Waiting",
 	transport.Done:    "Pushed",
 	transport.Exists:  "Layer already exists",
+	transport.Mounted: "Mounted from ",
 }
 
 // report prints an event, once.
 func (l *blobLines) report(e transport.Event) {
+	if e.Kind == transport.Retrying {
+		_, _ = io.WriteString(l.notes, retryNote(e))
+		return
+	}
 	word, known := l.words[e.Kind]
 	if kind, again := l.told[e.Digest]; !known || again && kind == e.Kind {
 		return
@@ -154,6 +161,9 @@ func (l *blobLines) report(e transport.Event) {
 	}
 	l.told[e.Digest] = e.Kind
 	l.begin()
+	if e.From != "" {
+		word += repositoryPath(e.From)
+	}
 	l.print("%s: %s", format.ShortID(e.Digest), word)
 }
 
@@ -170,98 +180,4 @@ func (l *blobLines) print(format string, args ...any) {
 	if l.err == nil {
 		_, l.err = fmt.Fprintf(l.out, format+"\n", args...)
 	}
-}
-
-func pushCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "push",
-		Category:  categoryImages,
-		Usage:     "Copy an image to a registry",
-		ArgsUsage: "IMAGE [NAME[:TAG]]",
-		Flags: append(append([]cli.Flag{
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the name only"},
-			&cli.StringFlag{Name: "digestfile", Usage: "write the manifest's digest to `FILE`"},
-		}, registryFlags()...), laterBools("all-tags", "a")...),
-		Action: push,
-	}
-}
-
-func push(c *cli.Context) error {
-	if c.NArg() < 1 || c.NArg() > 2 {
-		return usageError(c.Command.HelpName, "%s takes an image, and perhaps another name to push it to", c.Command.HelpName)
-	}
-	ref, dest := c.Args().Get(0), c.Args().Get(1)
-	if dest == "" {
-		dest = ref
-	}
-	dest = strings.TrimPrefix(dest, "docker://")
-	out := c.App.Writer
-	if c.Bool("quiet") {
-		out = io.Discard
-	}
-	return withStore(c, func(store *storage.Store) error {
-		img, err := store.Layout().Find(ref)
-		if err != nil {
-			return err
-		}
-		pushed, err := pushImage(c, store, img, dest, false, out)
-		if err != nil {
-			return err
-		}
-		if file := c.String("digestfile"); file != "" {
-			if err := os.WriteFile(file, []byte(pushed), 0o644); err != nil {
-				return err
-			}
-		}
-		if c.Bool("quiet") {
-			if _, dest, err = pushHeading(dest); err == nil {
-				_, err = fmt.Fprintln(c.App.Writer, dest)
-			}
-		}
-		return err
-	})
-}
-
-// pushImage copies an image to dest and prints its way as docker does. Insecure
-// is --tls-verify=false.
-func pushImage(c *cli.Context, store *storage.Store, img layout.Image, dest string, insecure bool, out io.Writer) (digest.Digest, error) {
-	o, err := transportOptions(c, store)
-	if err != nil {
-		return "", err
-	}
-	if insecure {
-		verify := false
-		o.TLSVerify = &verify
-	}
-	lines := blobLines{out: out, words: pushWords}
-	lines.heading, dest, err = pushHeading(dest)
-	if err != nil {
-		return "", err
-	}
-	o.Report = lines.report
-	lines.begin()
-	pushed, err := transport.Push(c.Context, img, dest, o)
-	if err != nil {
-		return "", err
-	}
-	place := "" // of a push to no tag
-	if _, tag := splitName(dest); !strings.Contains(dest, "@") {
-		place = tag + ": "
-	}
-	lines.print("%sdigest: %s size: %d", place, pushed, img.Target().Size)
-	return pushed, lines.err
-}
-
-// pushHeading says where an image goes, and gives the destination's full form.
-func pushHeading(dest string) (heading, full string, err error) {
-	for _, scheme := range []string{"oci:", "dir:", "oci-archive:", "docker-archive:"} {
-		if strings.HasPrefix(dest, scheme) {
-			return "The push refers to " + dest, dest, nil
-		}
-	}
-	full, err = layout.ParseName(dest)
-	if err != nil {
-		return "", "", err
-	}
-	return fmt.Sprintf("The push refers to repository [%s]", mustParse(full).Name()), full, nil
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/distribution/reference"
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
@@ -20,7 +19,7 @@ func pullCommand() *cli.Command {
 		Name:      "pull",
 		Category:  categoryImages,
 		Usage:     "Fetch an image from a registry",
-		ArgsUsage: "NAME[:TAG|@DIGEST]",
+		ArgsUsage: "NAME[:TAG|@DIGEST] | TRANSPORT:PLACE",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "all-tags", Aliases: []string{"a"}, Usage: "fetch all tags of the repository"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
@@ -35,20 +34,17 @@ func pull(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return exitOne(pullNamed(c, name))
-}
-
-// exitOne gives an error the exit code that docker's commands about images have.
-func exitOne(err error) error {
-	var known *fault.Error
-	if err == nil || errors.As(err, &known) && known.Code != 0 {
-		return err
+	if from, elsewhere := transport.ParseSource(name); elsewhere {
+		registry, ok := from.Registry()
+		if !ok {
+			return likeDocker(bring(c, from))
+		}
+		name = registry
 	}
-	return &fault.Error{Err: err, Remedy: fault.Remedy(err), Detail: fault.Detail(err), Code: 1}
+	return likeDocker(pullNamed(c, name))
 }
 
 func pullNamed(c *cli.Context, name string) error {
-	name = transport.WithoutScheme(name)
 	canonical, err := layout.ParseName(name)
 	if err != nil {
 		return err

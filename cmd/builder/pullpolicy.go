@@ -47,7 +47,7 @@ func (pullFlag) TakesValue() bool { return false }
 func pullPolicyFlag() cli.Flag {
 	policy := pullMissing
 	return pullFlag{&cli.GenericFlag{
-		Name: "pull", Value: &policy, Usage: "ask the registry for newer base images; =never: not at all",
+		Name: "pull", Value: &policy, Usage: "ask for newer bases; =POLICY: always, newer, missing, never",
 	}}
 }
 

@@ -13,7 +13,7 @@ func refusedCaches() []cli.Flag {
 	var flags []cli.Flag
 	for _, name := range []string{"cache-from", "cache-to"} {
 		flags = append(flags, &cli.StringSliceFlag{
-			Name: name, Hidden: true,
+			Name: name, Hidden: true, Category: flagsRefused,
 			Action: func(_ *cli.Context, values []string) error { return refuseCache(dashed(name), values[0]) },
 		})
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
@@ -18,6 +19,7 @@ import (
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 func runCommand() *cli.Command {
@@ -46,9 +48,8 @@ func runCommand() *cli.Command {
 				"pids-limit", "label", "l", "label-file", "cidfile", "pull", "platform", "log-driver", "log-opt", "attach",
 				"a", "detach-keys", "sig-proxy", "device", "group-add", "userns", "ipc", "pid", "uts", "cgroupns", "cgroup-parent",
 				"network-alias", "expose", "link", "ip", "mac-address", "gpus", "sysctl", "health-cmd")),
-		HideHelp:     true,
-		Action:       runImage,
-		BashComplete: completeImages,
+		HideHelp: true,
+		Action:   runImage,
 	}
 }
 
@@ -74,12 +75,19 @@ func runImage(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = presentImage(c, store, o.image)
+	img, err := presentImage(c, store, o.image)
+	env := storeEnv(store)
+	switch {
+	case err == nil:
+		env = append(env, broughtEnv(img))
+	case errors.Is(err, build.ErrNamespace):
+		err = nil // it is made inside
+	}
 	if err := errors.Join(err, store.Sweep(c.Context, false), store.Close()); err != nil {
 		return err
 	}
 	notice(c.App.ErrWriter, mapping)
-	return enter(c, nil, storeEnv(store)...)
+	return enter(c, nil, env...)
 }
 
 // containersDir is where containers have their directories.
@@ -88,8 +96,8 @@ func containersDir(store *storage.Store) string { return store.Dir("containers")
 // presentImage finds an image, or pulls it, telling so where it doesn't mix
 // with the program's output.
 func presentImage(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
-	img, err := store.Layout().Find(ref)
-	if err == nil || !errors.Is(err, layout.ErrUnknown) {
+	img, err := theImage(c, store, ref)
+	if err == nil || !errors.Is(err, layout.ErrUnknown) || isElsewhere(ref) {
 		return img, err
 	}
 	name, nameErr := layout.ParseName(ref)
@@ -109,11 +117,7 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	img, err := presentImage(c, h.store, o.image)
-	if err != nil {
-		return err
-	}
-	config, tree, err := h.unpack(c.Context, img)
+	img, config, tree, err := h.leasedImage(c, o.image)
 	if err != nil {
 		return err
 	}
@@ -126,6 +130,7 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	cfg.Layer = active.Place()
 	if err := makeWorkdir(rootfs, cfg.Spec.Cwd); err != nil {
 		return err
 	}
@@ -147,6 +152,25 @@ func monitor(c *cli.Context, o containerOptions) (err error) {
 		return err
 	}
 	return asExit(container.Run(context.WithoutCancel(c.Context), containersDir(h.store), cfg, h.sandbox, rootfs, streams))
+}
+
+// leasedImage finds or pulls an image, sees that its tree is there, and keeps that
+// while the container lives: what removals and prunings set free beside it
+// shouldn't wait for its end.
+func (h *host) leasedImage(c *cli.Context, ref string) (img layout.Image, config *layout.ImageConfig, tree snapshot.Key, err error) {
+	if err := h.store.BeginLeases(); err != nil {
+		return img, nil, "", err
+	}
+	err = h.store.WithBlobs(c.Context, func() error {
+		if img, err = broughtImage(c, h.store, ref); err != nil {
+			return err
+		}
+		if config, tree, err = h.unpack(c.Context, img); err != nil {
+			return err
+		}
+		return h.store.Lease(c.Context, tree)
+	})
+	return img, config, tree, err
 }
 
 // asExit lets builder end as a program in a sandbox did.

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -19,16 +20,27 @@ import (
 
 // openStore opens the store that the flags and the environment name.
 func openStore(c *cli.Context) (*storage.Store, error) {
-	return storage.Open(c.Context, storage.Options{Root: c.String(flagRoot)})
+	store, err := storage.Open(c.Context, storage.Options{Root: c.String(flagRoot)})
+	if err == nil {
+		findSteps(c, store)
+	}
+	return store, err
 }
 
-// withStore calls fn with the store open.
+// withStore calls fn with the store open. Where fn wants an image that has to be
+// made inside the user namespace, the command runs again there: before it has
+// found its images fn prints nothing.
 func withStore(c *cli.Context, fn func(*storage.Store) error) error {
 	store, err := openStore(c)
 	if err != nil {
 		return err
 	}
-	return errors.Join(fn(store), store.Close())
+	err = fn(store)
+	if closing := store.Close(); closing != nil || !errors.Is(err, build.ErrNamespace) || userns.Inside() {
+		return errors.Join(err, closing)
+	}
+	noticeMapping(c)
+	return enter(c, nil, storeEnv(store)...)
 }
 
 // storeRoot is where the store is, or would be.
@@ -127,8 +139,11 @@ func openTrees(c *cli.Context) (_ *host, err error) {
 			err = errors.Join(err, h.Close())
 		}
 	}()
-	h.snapshots, err = h.openSnapshots(c)
-	return h, err
+	if h.snapshots, err = h.openSnapshots(c); err != nil {
+		return nil, err
+	}
+	h.findSteps(c)
+	return h, nil
 }
 
 // Close ends the session and lets go of the store.

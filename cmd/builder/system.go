@@ -21,8 +21,10 @@ func systemCommand() *cli.Command {
 	return &cli.Command{
 		Name:     "system",
 		Category: categoryMachine,
-		Usage:    "Check, mend or remove the store",
+		Usage:    "Measure, prune, check, mend or remove the store",
 		Subcommands: []*cli.Command{
+			systemDfCommand(),
+			systemPruneCommand(),
 			{
 				Name:  "check",
 				Usage: "Verify the whole store, and tell what is wrong with it",

@@ -15,7 +15,12 @@ const Prefix = ".tmp-"
 // Write replaces path by data and returns when both the content and the name
 // are on stable storage.
 func Write(path string, data []byte, perm os.FileMode) error {
-	if err := write(path, data, perm, true); err != nil {
+	return Stream(path, perm, whole(data))
+}
+
+// Stream is Write for content that is written piece by piece.
+func Stream(path string, perm os.FileMode, content func(io.Writer) error) error {
+	if err := replace(path, perm, true, content); err != nil {
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
@@ -24,7 +29,7 @@ func Write(path string, data []byte, perm os.FileMode) error {
 // WriteUnsynced replaces path by data without waiting for the disk: after a
 // power failure the file may be old, new, or empty. Sync waits for it.
 func WriteUnsynced(path string, data []byte, perm os.FileMode) error {
-	return write(path, data, perm, false)
+	return replace(path, perm, false, whole(data))
 }
 
 // StreamUnsynced is WriteUnsynced for content that is written piece by piece.
@@ -42,11 +47,11 @@ func SyncDir(dir string) error {
 	return d.Sync()
 }
 
-func write(path string, data []byte, perm os.FileMode, sync bool) error {
-	return replace(path, perm, sync, func(w io.Writer) error {
+func whole(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
-	})
+	}
 }
 
 func replace(path string, perm os.FileMode, sync bool, content func(io.Writer) error) (err error) {

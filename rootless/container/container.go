@@ -33,6 +33,8 @@ type Config struct {
 	ID        string         `json:"id"` // 64 hexadecimal digits, see NewID
 	Name      string         `json:"name,omitempty"`
 	Image     string         `json:"image,omitempty"`
+	ImageID   string         `json:"image_id,omitempty"`
+	Layer     string         `json:"layer,omitempty"` // what it changes, as the storage calls it
 	Spec      sandbox.Spec   `json:"spec"`
 	Ports     []network.Port `json:"ports,omitempty"`
 	Remove    bool           `json:"remove,omitempty"` // leave nothing at the end

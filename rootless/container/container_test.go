@@ -259,6 +259,9 @@ func TestSweepRemovesWhatKilledMonitorsLeave(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if list := List(dir); len(list) != 1 || list[0].Config.ID != kept || list[0].State.Status != StatusExited {
+		t.Errorf("listed: %+v", list)
+	}
 	found, err := Dead(dir)
 	if err != nil || len(found) != 4 {
 		t.Errorf("of four to be swept, found: %v (%v)", found, err)
@@ -273,6 +276,9 @@ func TestSweepRemovesWhatKilledMonitorsLeave(t *testing.T) {
 	}
 	if _, state, err := Load(dir, kept); err != nil || state.Status != StatusExited || state.ExitCode != 137 {
 		t.Errorf("state %+v, error %v; want exited with 137", state, err)
+	}
+	if err := Remove(dir, kept); err != nil || len(List(dir)) != 0 {
+		t.Errorf("removed: %v; left %v", err, List(dir))
 	}
 }
 

@@ -52,7 +52,7 @@ func (c *Cache) Dirs() []string {
 	return []string{
 		filepath.Join(c.dir, stepsDir), filepath.Join(c.dir, seenDir),
 		filepath.Join(c.dir, filesDir), filepath.Join(c.dir, answersDir), filepath.Join(c.dir, logsDir),
-		filepath.Join(c.dir, buildsDir), filepath.Join(c.dir, mountsDir), filepath.Join(c.dir, failedDir),
+		filepath.Join(c.dir, buildsDir), filepath.Join(c.dir, stagesDir), filepath.Join(c.dir, mountsDir), filepath.Join(c.dir, failedDir),
 	}
 }
 

@@ -19,11 +19,12 @@ import (
 const (
 	maxSeen       = 100_000
 	maxAnswers    = 10_000
+	maxStages     = 10_000
 	maxFilesBytes = 256 << 20
 )
 
-// OldMemory gives the files of seen, files and answers that no build has used for
-// longer than age, that are too many, or that tell of a directory which is gone.
+// OldMemory gives the files of seen, files, answers and stages that no build has
+// used for longer than age, that are too many, or that tell of a directory which is gone.
 // They can go at any time: what is lost is looked at anew, and a step whose seen
 // file goes is executed anew.
 func (c *Cache) OldMemory(age time.Duration) ([]string, error) {
@@ -35,12 +36,16 @@ func (c *Cache) OldMemory(age time.Duration) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	stages, err := c.oldest(stagesDir, age, maxStages, -1)
+	if err != nil {
+		return nil, err
+	}
 	files, err := c.oldest(filesDir, age, -1, maxFilesBytes)
 	if err != nil {
 		return nil, err
 	}
 	orphans, err := c.orphans()
-	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(seen, answers, files, orphans)))), err
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(seen, answers, stages, files, orphans)))), err
 }
 
 // oldest gives the files in a directory that weren't used for longer than age, and

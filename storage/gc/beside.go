@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/lease"
 	"github.com/builder-oci/builder/storage/lock"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -69,7 +70,7 @@ func (c *Collector) forgetBeside(ctx context.Context, pick func(*usage) ([]*Entr
 	}
 	// It is noted first that there is something to look for: whoever comes after
 	// a kill goes on.
-	if err := c.Layout.NoteFree(nil); err != nil {
+	if err := c.Layout.NoteFree(layout.Free{}); err != nil {
 		return nil, nil, err
 	}
 	if err := d.removeRecords(all); err != nil {
@@ -132,18 +133,7 @@ func (c *Collector) addStack(trees map[tree]bool, t tree) {
 
 // protect marks the entries that others use, and gives the records that they do.
 func (u *usage) protect(h held) (map[snapshot.Key]*snapshot.Record, error) {
-	var roots []snapshot.Key
-	for name := range h.uses {
-		roots = append(roots, name)
-	}
-	for key, rec := range u.records {
-		for root, ref := range rec.Trees {
-			if h.trees[tree{root, ref.ID}] {
-				roots = append(roots, key)
-			}
-		}
-	}
-	kept, err := u.c.follow(roots)
+	kept, err := u.c.follow(h.roots(u.records))
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +145,23 @@ func (u *usage) protect(h held) (map[snapshot.Key]*snapshot.Record, error) {
 	}
 	u.protectBelow()
 	return kept, nil
+}
+
+// roots gives the keys of what others use, and of those records whose trees they
+// do.
+func (h held) roots(records map[snapshot.Key]*snapshot.Record) []snapshot.Key {
+	var roots []snapshot.Key
+	for name := range h.uses {
+		roots = append(roots, name)
+	}
+	for key, rec := range records {
+		for root, ref := range rec.Trees {
+			if h.trees[tree{root, ref.ID}] {
+				roots = append(roots, key)
+			}
+		}
+	}
+	return roots
 }
 
 // protectBelow marks the steps that those in use follow.
@@ -217,7 +224,7 @@ func (d *dropping) freeBlobs(ctx context.Context, dead, live map[snapshot.Key]*s
 	}
 	if !ok {
 		d.pruned.Later = bytes
-		return d.c.Layout.NoteFree(free)
+		return d.c.Layout.NoteFree(layout.Free{Blobs: free})
 	}
 	_, err = d.c.Layout.DeleteBlobs(ctx, free)
 	return errors.Join(err, release())

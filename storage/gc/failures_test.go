@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
@@ -31,7 +32,7 @@ func TestAFailedStepKeepsWhatItNeeds(t *testing.T) {
 		must(t, b.Cache.RemoveStep(s))
 	}
 	c := b.Collector
-	must(t, c.Layout.NoteFree(nil))
+	must(t, c.Layout.NoteFree(layout.Free{}))
 	must(t, c.Tidy(context.Background()))
 	for _, key := range f.Trees() {
 		if !b.trees.HasTree(key) {

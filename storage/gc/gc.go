@@ -7,10 +7,10 @@
 // that they stand on, and the blobs that these were packed into, unless they were
 // freed with an image; and whatever another command is about to make something
 // of. The last can't be told from rubbish, so that rubbish is removed only under
-// the exclusive store lock, which nobody waits for: where others use the store,
-// what a removal set free is noted in a file and goes with a later command.
-// Pruning is finer: what it takes was known to be somebody's, and who uses it has
-// leased it.
+// the exclusive store lock, which nobody waits for.
+// Pruning is finer, and so is freeing what a removal has set free: that was known
+// to be somebody's, and who uses it has leased it. Where a command counts on blobs
+// without leases, what is free is noted in a file and goes with a later one.
 package gc
 
 import (
@@ -52,6 +52,8 @@ type Parts struct {
 	// Inside says that the process is in the user namespace: only there can
 	// trees be removed.
 	Inside bool
+	// Weigh has trees measured before they are removed, for who tells of it.
+	Weigh bool
 }
 
 // Collector checks and cleans one store. It isn't for several goroutines.
@@ -92,38 +94,6 @@ const (
 	stepsDir    = "steps"
 )
 
-// FreeUnreferenced removes blobs that were set free by a removal from
-// index.json, and the trees and records that no image or cached step needs any
-// more. Where others use the store it leaves that to a later command and reports
-// false. It gives the bytes of the blobs that it has removed.
-func (c *Collector) FreeUnreferenced(ctx context.Context, freed []digest.Digest) (bytes int64, done bool, err error) {
-	if err := c.Layout.NoteFree(freed); err != nil {
-		return 0, false, err
-	}
-	// What only images held may now be the cache's alone.
-	if err := c.Cache.ForgetTotal(); err != nil {
-		return 0, false, err
-	}
-	done, err = c.alone(ctx, func() error {
-		bytes, err = c.clean(ctx)
-		return err
-	})
-	return bytes, done, err
-}
-
-// Tidy does what earlier commands have left to do, and once a day looks through
-// the whole store, if it is used by nobody else. It is cheap otherwise.
-func (c *Collector) Tidy(ctx context.Context) error {
-	if !c.asked() && !c.dueForWhole() {
-		return nil
-	}
-	_, err := c.alone(ctx, func() error {
-		_, err := c.clean(ctx)
-		return err
-	})
-	return err
-}
-
 // asked reports whether removals have left something that this process can
 // free.
 func (c *Collector) asked() bool {
@@ -148,34 +118,15 @@ func (c *Collector) alone(ctx context.Context, fn func() error) (bool, error) {
 	return true, err
 }
 
-// clean removes what nothing needs.
-func (c *Collector) clean(ctx context.Context) (int64, error) {
-	if err := c.namesAreKnown(); err != nil {
-		return 0, err
-	}
-	whole := c.dueForWhole()
-	bytes, err := c.freeBlobs(ctx, whole)
-	if err != nil {
-		return bytes, err
-	}
-	if c.Inside {
-		if err := c.freeTrees(ctx); err != nil {
-			return bytes, err
-		}
-	}
-	if whole {
-		if err := c.removeRubbish(); err != nil {
-			return bytes, err
-		}
-	}
-	return bytes, c.noteCleaned(whole)
-}
-
 var errCutShort = errors.New("the list of images was put aside by a repair that was cut short")
 
 // namesAreKnown is an error while images are there that index.json doesn't tell
-// of, because its repair isn't finished.
+// of, because its repair isn't finished. Where none was begun, index.json isn't
+// read: what comes next does that.
 func (c *Collector) namesAreKnown() error {
+	if _, err := os.Lstat(c.Layout.DamagedPath()); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	images, err := c.Layout.List()
 	if err != nil {
 		return err
@@ -187,52 +138,6 @@ func (c *Collector) namesAreKnown() error {
 	return err
 }
 
-// freeBlobs removes the blobs that were set free, and with whole the old ones
-// that nothing refers to.
-func (c *Collector) freeBlobs(ctx context.Context, whole bool) (int64, error) {
-	free, err := c.readFreed()
-	if err != nil {
-		return 0, err
-	}
-	if whole {
-		old, err := c.oldBlobs()
-		if err != nil {
-			return 0, err
-		}
-		free = append(free, old...)
-	}
-	return c.Layout.DeleteBlobs(ctx, free)
-}
-
-// noteCleaned notes what clean has done. Outside the namespace the list of what
-// is free stays, empty, and asks a command inside to look through the trees.
-func (c *Collector) noteCleaned(whole bool) error {
-	if whole {
-		if err := os.WriteFile(filepath.Join(c.Locks, cleanedFile), nil, 0o600); err != nil {
-			return err
-		}
-	}
-	freed := filepath.Join(c.Locks, freedFile)
-	if c.Inside {
-		return ignoreAbsent(os.Remove(freed))
-	}
-	return os.WriteFile(freed, nil, 0o600)
-}
-
-func (c *Collector) readFreed() ([]digest.Digest, error) {
-	data, err := os.ReadFile(filepath.Join(c.Locks, freedFile))
-	if err != nil {
-		return nil, ignoreAbsent(err)
-	}
-	var freed []digest.Digest
-	for line := range strings.Lines(string(data)) {
-		if d := digest.Digest(strings.TrimSpace(line)); d.Validate() == nil {
-			freed = append(freed, d)
-		}
-	}
-	return freed, nil
-}
-
 // dueForWhole reports whether the whole store was last looked through long ago.
 func (c *Collector) dueForWhole() bool {
 	st, err := os.Lstat(filepath.Join(c.Locks, cleanedFile))
@@ -241,7 +146,7 @@ func (c *Collector) dueForWhole() bool {
 
 // oldBlobs gives the blobs that are old enough to go if no image leads to them,
 // but for packed layers of steps that are still known.
-func (c *Collector) oldBlobs() ([]digest.Digest, error) {
+func (c *Collector) oldBlobs(age time.Duration) ([]digest.Digest, error) {
 	live, err := c.liveRecords()
 	if err != nil {
 		return nil, err
@@ -249,7 +154,7 @@ func (c *Collector) oldBlobs() ([]digest.Digest, error) {
 	packed := packedBlobs(live)
 	var old []digest.Digest
 	err = c.eachBlob(func(d digest.Digest, st fs.FileInfo) {
-		if _, known := packed[d]; !known && time.Since(st.ModTime()) > unreferencedAge {
+		if _, known := packed[d]; !known && time.Since(st.ModTime()) > age {
 			old = append(old, d)
 		}
 	})

@@ -198,7 +198,7 @@ func TestBlobThatNothingLeadsToIsLeftToItsWriter(t *testing.T) {
 	want(t, "check", b.check(t), "(leftover)")
 	_, err = b.Repair(context.Background(), nil)
 	must(t, err)
-	_, _, err = b.FreeUnreferenced(context.Background(), nil)
+	_, err = b.FreeUnreferenced(context.Background(), layout.Free{})
 	must(t, err)
 	if !b.Layout.HasBlob(d.Digest, -1) {
 		t.Error("a young blob was removed")
@@ -206,7 +206,7 @@ func TestBlobThatNothingLeadsToIsLeftToItsWriter(t *testing.T) {
 	yesterday := time.Now().Add(-unreferencedAge - time.Minute)
 	must(t, os.Chtimes(b.Layout.BlobPath(d.Digest), yesterday, yesterday))
 	must(t, os.Chtimes(filepath.Join(b.Locks, cleanedFile), yesterday, yesterday))
-	_, _, err = b.FreeUnreferenced(context.Background(), nil)
+	_, err = b.FreeUnreferenced(context.Background(), layout.Free{})
 	must(t, err)
 	if b.Layout.HasBlob(d.Digest, -1) {
 		t.Error("a day later it is still there")
@@ -216,13 +216,13 @@ func TestBlobThatNothingLeadsToIsLeftToItsWriter(t *testing.T) {
 func TestPackedLayerOfAKnownStepStaysWithoutAnImage(t *testing.T) {
 	b := newBench(t)
 	made := b.build(t, "one")
-	_, _, err := b.Layout.Remove(context.Background(), "one", false)
+	_, err := b.Layout.Remove(context.Background(), "one", layout.RemoveOptions{})
 	must(t, err)
 	old := time.Now().Add(-2 * unreferencedAge)
 	for _, d := range []digest.Digest{made.layer.Digest, made.id} {
 		must(t, os.Chtimes(b.Layout.BlobPath(d), old, old))
 	}
-	_, _, err = b.FreeUnreferenced(context.Background(), nil)
+	_, err = b.FreeUnreferenced(context.Background(), layout.Free{})
 	must(t, err)
 	if !b.Layout.HasBlob(made.layer.Digest, -1) || b.Layout.HasBlob(made.id, -1) {
 		t.Errorf("layer is there: %v; config is there: %v",
@@ -236,11 +236,11 @@ func TestRemovedImageTakesItsBlobsAndTreesUnlessOthersNeedThem(t *testing.T) {
 	one, two := b.build(t, "one"), b.build(t, "two")
 	treeOne, treeTwo := b.treePath(t, one.step), b.treePath(t, two.step)
 	must(t, os.Remove(b.Cache.StepPath(keyOf("key one"))))
-	_, freed, err := b.Layout.Remove(ctx, "one", false)
+	removed, err := b.Layout.Remove(ctx, "one", layout.RemoveOptions{})
 	must(t, err)
-	bytes, done, err := b.FreeUnreferenced(ctx, freed)
-	if err != nil || !done || bytes == 0 {
-		t.Errorf("%d bytes, done %v, %v", bytes, done, err)
+	got, err := b.FreeUnreferenced(ctx, layout.Free{Blobs: removed.Blobs, Layers: removed.Layers})
+	if err != nil || !got.Done || got.Bytes == 0 {
+		t.Errorf("%+v, %v", got, err)
 	}
 	for _, d := range []digest.Digest{one.layer.Digest, one.manifest.Digest, one.id} {
 		if b.Layout.HasBlob(d, -1) {
@@ -260,9 +260,9 @@ func TestRemovedImageTakesItsBlobsAndTreesUnlessOthersNeedThem(t *testing.T) {
 	}
 
 	// The cached step keeps the tree of an image that is gone.
-	_, freed, err = b.Layout.Remove(ctx, "two", false)
+	removed, err = b.Layout.Remove(ctx, "two", layout.RemoveOptions{})
 	must(t, err)
-	_, _, err = b.FreeUnreferenced(ctx, freed)
+	_, err = b.FreeUnreferenced(ctx, layout.Free{Blobs: removed.Blobs, Layers: removed.Layers})
 	must(t, err)
 	if _, err := os.Lstat(treeTwo); err != nil || b.Layout.HasBlob(two.layer.Digest, -1) {
 		t.Errorf("tree of the cached step: %v", err)
@@ -270,15 +270,17 @@ func TestRemovedImageTakesItsBlobsAndTreesUnlessOthersNeedThem(t *testing.T) {
 	want(t, "check", b.check(t))
 }
 
-func TestNothingIsRemovedWhileOthersUseTheStore(t *testing.T) {
+func TestNothingIsRemovedWhileOthersCountOnBlobs(t *testing.T) {
 	ctx := context.Background()
 	b := newBench(t)
 	made := b.build(t, "one")
 	other := b.use(t)
-	_, freed, err := b.Layout.Remove(ctx, "one", false)
+	counting, err := lock.Shared(ctx, filepath.Join(b.Locks, blobsFile))
 	must(t, err)
-	if _, done, err := b.FreeUnreferenced(ctx, freed); err != nil || done {
-		t.Errorf("done %v, %v", done, err)
+	removed, err := b.Layout.Remove(ctx, "one", layout.RemoveOptions{})
+	must(t, err)
+	if got, err := b.FreeUnreferenced(ctx, layout.Free{Blobs: removed.Blobs, Layers: removed.Layers}); err != nil || got.Done {
+		t.Errorf("%+v, %v", got, err)
 	}
 	must(t, b.Tidy(ctx))
 	if !b.Layout.HasBlob(made.layer.Digest, -1) {
@@ -290,6 +292,7 @@ func TestNothingIsRemovedWhileOthersUseTheStore(t *testing.T) {
 	if _, err := b.Repair(ctx, nil); fault.Remedy(err) == "" {
 		t.Errorf("repair: %v", err)
 	}
+	counting.Unlock()
 	other.Unlock()
 	must(t, b.Tidy(ctx))
 	if b.Layout.HasBlob(made.layer.Digest, -1) {
@@ -363,12 +366,12 @@ func TestOutsideTheNamespaceTreesAreLeftForLater(t *testing.T) {
 	tree := b.treePath(t, made.step)
 	must(t, os.Remove(b.Cache.StepPath(keyOf("key one"))))
 	b.Inside = false
-	_, freed, err := b.Layout.Remove(ctx, "one", false)
+	removed, err := b.Layout.Remove(ctx, "one", layout.RemoveOptions{})
 	must(t, err)
-	_, done, err := b.FreeUnreferenced(ctx, freed)
+	got, err := b.FreeUnreferenced(ctx, layout.Free{Blobs: removed.Blobs, Layers: removed.Layers})
 	must(t, err)
-	if _, err := os.Lstat(tree); !done || err != nil || b.Layout.HasBlob(made.layer.Digest, -1) {
-		t.Errorf("done %v; tree: %v", done, err)
+	if _, err := os.Lstat(tree); !got.Done || err != nil || b.Layout.HasBlob(made.layer.Digest, -1) {
+		t.Errorf("%+v; tree: %v", got, err)
 	}
 	must(t, b.Tidy(ctx))
 	b.Inside = true
@@ -411,9 +414,9 @@ func TestWhatIsNoDigestStopsNoCleanUp(t *testing.T) {
 	must(t, os.WriteFile(stray, nil, 0o600))
 	dead := keyOf("nobody's")
 	must(t, b.Records.AddPacking(dead, snapshot.Packing{}))
-	_, done, err := b.FreeUnreferenced(context.Background(), nil)
-	if err != nil || !done {
-		t.Errorf("done %v, %v", done, err)
+	got, err := b.FreeUnreferenced(context.Background(), layout.Free{})
+	if err != nil || !got.Done {
+		t.Errorf("%+v, %v", got, err)
 	}
 	if _, err := b.Records.Get(dead); !errors.Is(err, snapshot.ErrNotFound) {
 		t.Errorf("a record that nothing needs: %v", err)
@@ -438,15 +441,15 @@ func TestStepsThatNoBuildCanComeToGo(t *testing.T) {
 	step("first", "an image's id", "result 1", false)
 	second := step("second", "result 1", "result 2", true)
 	third := step("third", "result 2", "result 3", true)
-	if _, done, err := b.FreeUnreferenced(context.Background(), nil); err != nil || !done {
-		t.Fatal(done, err)
+	if got, err := b.FreeUnreferenced(context.Background(), layout.Free{}); err != nil || !got.Done {
+		t.Fatal(got, err)
 	}
 	if _, err := b.Cache.Step(third.Key); err != nil || !b.trees.HasTree(third.Result) {
 		t.Errorf("a step that can be come to is gone: %v", err)
 	}
 
 	again := step("first", "an image's id", "result 1 anew", false)
-	if _, _, err := b.FreeUnreferenced(context.Background(), nil); err != nil {
+	if _, err := b.FreeUnreferenced(context.Background(), layout.Free{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []*cache.Step{second, third} {

@@ -16,39 +16,32 @@ import (
 type tree struct{ root, id string }
 
 // freeTrees removes records that no image, cached step or failed one leads to,
-// and trees that no record names or stands on.
-func (c *Collector) freeTrees(ctx context.Context) error {
+// and trees that no record names or stands on, and gives the bytes of these. The
+// caller is alone with the store.
+func (c *Collector) freeTrees(ctx context.Context) (int64, error) {
 	if err := c.forgetLost(); err != nil {
-		return err
+		return 0, err
 	}
 	live, err := c.liveRecords()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	keys, err := c.Records.Keys()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, key := range keys {
 		if live[key] == nil && key.Validate() == nil {
 			if err := c.Records.Remove(key); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
 	dead, err := c.deadTrees(live)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for _, t := range dead {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := snapshot.RemoveTree(c.Snapshots, t.root, t.id); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.removeTrees(ctx, dead)
 }
 
 // liveRecords gives the records that images and steps (failed ones too) lead to,
@@ -105,7 +98,7 @@ func (c *Collector) roots() ([]snapshot.Key, error) {
 		return nil, err
 	}
 	for _, step := range steps {
-		keys = append(keys, step.Key, step.Result, step.Parent)
+		keys = append(keys, rootsOf(step)...)
 	}
 	failures, err := c.Cache.Failures()
 	if err != nil {
@@ -115,6 +108,11 @@ func (c *Collector) roots() ([]snapshot.Key, error) {
 		keys = append(keys, f.Trees()...)
 	}
 	return keys, nil
+}
+
+// rootsOf gives the keys that a step keeps alive.
+func rootsOf(step *cache.Step) []snapshot.Key {
+	return []snapshot.Key{step.Key, step.Result, step.Parent}
 }
 
 // imageRoots gives the chain IDs of all images.

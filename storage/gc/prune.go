@@ -14,6 +14,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/lock"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -262,7 +263,7 @@ func (d *dropping) forget(ctx context.Context, all bool) error {
 	// a kill goes on. On a full disk it is noted once the records have made room;
 	// after a kill before that, the blobs go when they are a day old.
 	blobs := d.blobsOf(d.steps())
-	noted := d.c.Layout.NoteFree(blobs)
+	noted := d.c.Layout.NoteFree(layout.Free{Blobs: blobs})
 	if noted != nil && !errors.Is(noted, unix.ENOSPC) {
 		return noted
 	}
@@ -278,11 +279,11 @@ func (d *dropping) forget(ctx context.Context, all bool) error {
 		return err
 	}
 	if noted != nil {
-		if err := d.c.Layout.NoteFree(blobs); err != nil {
+		if err := d.c.Layout.NoteFree(layout.Free{Blobs: blobs}); err != nil {
 			return err
 		}
 	}
-	_, err := d.c.clean(ctx)
+	_, err := d.c.clean(ctx, false)
 	return err
 }
 

@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
@@ -137,7 +136,7 @@ func TestABoundKeepsItself(t *testing.T) {
 		t.Error(got)
 	}
 	// Images that are removed leave the cache more than builds have added.
-	_, _, err = b.FreeUnreferenced(context.Background(), []digest.Digest{})
+	_, err = b.FreeUnreferenced(context.Background(), layout.Free{})
 	must(t, err)
 	if _, err := b.Cache.Total(); !errors.Is(err, cache.ErrNotFound) {
 		t.Error(err)

@@ -132,8 +132,8 @@ func (c *Collector) cutShort(images []layout.Image) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	freed, err := c.readFreed()
-	return slices.ContainsFunc(found, func(m v1.Descriptor) bool { return !slices.Contains(freed, m.Digest) }), err
+	free, err := c.Layout.ReadFree()
+	return slices.ContainsFunc(found, func(m v1.Descriptor) bool { return !slices.Contains(free.Blobs, m.Digest) }), err
 }
 
 func (c *Collector) indexPath() string { return filepath.Join(c.Layout.Dir(), v1.ImageIndexFile) }
@@ -212,7 +212,7 @@ func (c *Collector) mendBlob(ctx context.Context, p Problem, trees *snapshot.Sto
 		if ref == "" {
 			ref = img.ID.String()
 		}
-		_, _, err := c.Layout.Remove(ctx, ref, true)
+		_, err := c.Layout.Remove(ctx, ref, layout.RemoveOptions{Force: true})
 		switch {
 		case errors.Is(err, layout.ErrUnknown): // it was given up for another blob
 		case err != nil:

@@ -153,7 +153,7 @@ func TestDamagedIndexIsBegunAnewWithTheImagesThatAreThere(t *testing.T) {
 	made := b.build(t, "one")
 	must(t, os.WriteFile(b.indexPath(), []byte(`{"manifests":[`), 0o600))
 	want(t, "check", b.check(t), "index")
-	if _, _, err := b.FreeUnreferenced(context.Background(), []digest.Digest{made.layer.Digest}); err == nil {
+	if _, err := b.FreeUnreferenced(context.Background(), layout.Free{Blobs: []digest.Digest{made.layer.Digest}}); err == nil {
 		t.Error("blobs were freed though nobody knows what is needed")
 	}
 	done, err := b.Repair(context.Background(), nil)
@@ -178,7 +178,7 @@ func TestARepairOfTheIndexThatWasCutShortLosesNoImage(t *testing.T) {
 			must(t, os.Link(b.indexPath(), b.Layout.DamagedPath()))
 			must(t, cut(b))
 			want(t, "check", b.check(t), "index")
-			if _, _, err := b.FreeUnreferenced(ctx, []digest.Digest{one.layer.Digest}); err == nil {
+			if _, err := b.FreeUnreferenced(ctx, layout.Free{Blobs: []digest.Digest{one.layer.Digest}}); err == nil {
 				t.Error("blobs were freed though nobody knows what is needed")
 			}
 			must(t, os.Remove(filepath.Join(b.Locks, freedFile)))
@@ -196,9 +196,10 @@ func TestARepairOfTheIndexThatWasCutShortLosesNoImage(t *testing.T) {
 
 			// Without any image the list is rightly empty.
 			for _, id := range []digest.Digest{one.id, two.id} {
-				_, freed, err := b.Layout.Remove(ctx, id.String(), false)
+				done, err := b.Layout.Remove(ctx, id.String(), layout.RemoveOptions{})
+				freed := done.Blobs
 				must(t, err)
-				_, _, err = b.FreeUnreferenced(ctx, freed)
+				_, err = b.FreeUnreferenced(ctx, layout.Free{Blobs: freed})
 				must(t, err)
 			}
 			want(t, "check", b.check(t))
@@ -220,9 +221,10 @@ func TestARepairOfTheIndexPassesOverWhatIsNoImage(t *testing.T) {
 	if err != nil || len(images) != 1 || images[0].ID != made.id {
 		t.Errorf("images %v, %v", images, err)
 	}
-	_, freed, err := b.Layout.Remove(context.Background(), made.id.String(), false)
+	done, err := b.Layout.Remove(context.Background(), made.id.String(), layout.RemoveOptions{})
+	freed := done.Blobs
 	must(t, err)
-	_, _, err = b.FreeUnreferenced(context.Background(), freed)
+	_, err = b.FreeUnreferenced(context.Background(), layout.Free{Blobs: freed})
 	must(t, err)
 	want(t, "check of a list that is rightly empty", b.check(t), "(leftover)", "(leftover)")
 }
@@ -260,7 +262,7 @@ func TestLeftoversAreHarmlessAndRemoved(t *testing.T) {
 func TestDamagedLayerOfAStepWithoutAnImageIsMended(t *testing.T) {
 	b := newBench(t)
 	made := b.build(t, "one")
-	_, _, err := b.Layout.Remove(context.Background(), "one", false)
+	_, err := b.Layout.Remove(context.Background(), "one", layout.RemoveOptions{})
 	must(t, err)
 	flip(t, b.Layout.BlobPath(made.layer.Digest))
 	if found := b.check(t); !slices.Contains(found, "blob") {

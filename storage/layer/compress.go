@@ -105,32 +105,52 @@ func (nopCloser) Close() error { return nil }
 // stranger's blob from taking all memory.
 const maxWindow = 128 << 20
 
-// Decompress finds out by its first bytes how a stream is compressed, and
-// gives its content and the compression's name: "gzip", "zstd", "bzip2", "xz"
-// or "none". The caller closes what it gets; r stays the caller's.
+// HeadSize is how many bytes tell how a stream is compressed.
+const HeadSize = 6
+
+// Compressor names what a stream that begins so was compressed by: "gzip",
+// "zstd", "bzip2", "xz", or "none".
+func Compressor(head []byte) string {
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return string(Gzip)
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}), isSkippable(head):
+		return string(Zstd)
+	case bytes.HasPrefix(head, []byte("BZh")):
+		return "bzip2"
+	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
+		return "xz"
+	}
+	return string(None)
+}
+
+// Decompress finds out by its first bytes how a stream is compressed, and gives
+// its content and what [Compressor] calls it. The caller closes what it gets; r
+// stays the caller's.
 func Decompress(r io.Reader) (io.ReadCloser, string, error) {
 	b := bufio.NewReaderSize(r, 1<<20)
-	head, err := b.Peek(6)
+	head, err := b.Peek(HeadSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, "", err
 	}
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+	kind := Compressor(head)
+	switch kind {
+	case string(Gzip):
 		z, err := pgzip.NewReader(b)
-		return z, "gzip", err
-	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}), isSkippable(head):
+		return z, kind, err
+	case string(Zstd):
 		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(0))
 		if err != nil {
 			return nil, "", err
 		}
-		return z.IOReadCloser(), "zstd", nil
-	case bytes.HasPrefix(head, []byte("BZh")):
-		return io.NopCloser(bzip2.NewReader(b)), "bzip2", nil
-	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
+		return z.IOReadCloser(), kind, nil
+	case "bzip2":
+		return io.NopCloser(bzip2.NewReader(b)), kind, nil
+	case "xz":
 		z, err := xz.NewReader(newXZGuard(b))
-		return io.NopCloser(z), "xz", err
+		return io.NopCloser(z), kind, err
 	}
-	return io.NopCloser(b), "none", nil
+	return io.NopCloser(b), kind, nil
 }
 
 // isSkippable tells the frames that zstd:chunked streams can begin with.

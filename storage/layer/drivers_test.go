@@ -148,7 +148,7 @@ func packed(t *testing.T, src Source, rule TimeRule) []byte {
 	return tar.Bytes()
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

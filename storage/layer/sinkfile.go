@@ -113,17 +113,48 @@ func (s *sink) content(f rawFile, e *Entry) error {
 // leaveHoles is the size from which on a file's zeros become holes.
 const leaveHoles = 1 << 20
 
-// holeWriter passes over what is nothing but zeros.
+// holeBlock is the piece that becomes a hole, as a file system has it.
+const holeBlock = 4 << 10
+
+// holeWriter passes over blocks that are nothing but zeros.
 type holeWriter struct{ rawFile }
 
 func (w holeWriter) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		n := run(rest, false)
+		if _, err := w.rawFile.Write(rest[:n]); err != nil {
+			return 0, err
+		}
+		rest = rest[n:]
+		n = run(rest, true)
+		if _, err := unix.Seek(w.fd, int64(n), io.SeekCurrent); err != nil {
+			return 0, err
+		}
+		rest = rest[n:]
+	}
+	return len(p), nil
+}
+
+// run is the length of those first blocks of p that are zeros, or aren't.
+func run(p []byte, zeros bool) int {
+	n := 0
+	for n < len(p) {
+		block := p[n:min(n+holeBlock, len(p))]
+		if allZero(block) != zeros {
+			break
+		}
+		n += len(block)
+	}
+	return n
+}
+
+func allZero(p []byte) bool {
 	for _, b := range p {
 		if b != 0 {
-			return w.rawFile.Write(p)
+			return false
 		}
 	}
-	_, err := unix.Seek(w.fd, int64(len(p)), io.SeekCurrent)
-	return len(p), err
+	return true
 }
 
 // onlyReader hides a reader's other ways of copying, which would bring their

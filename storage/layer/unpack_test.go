@@ -252,25 +252,3 @@ func TestUnpackEndsWithItsContext(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
-
-// FuzzUnpack feeds strangers' tars. Whatever they hold, nothing may appear
-// outside the directory, and nothing may panic or hang.
-func FuzzUnpack(f *testing.F) {
-	f.Add(tarOf(f, dirHeader("d"), fileHeader("d/f", "x"), linkHeader("h", "d/f"), symlinkHeader("s", "../d"), fileHeader("s/y", "z")))
-	f.Add(tarOf(f, fileHeader(".wh.d", ""), fileHeader("d/.wh..wh..opq", ""), dirHeader("d"), linkHeader("d/h", "nothing")))
-	f.Add(tarOf(f, tar.Header{Name: "x", Typeflag: tar.TypeReg, PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b", "mtime": "-3.5"}}))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, flavor := range flavors[1:] {
-			outer := t.TempDir()
-			dir := filepath.Join(outer, "dir")
-			must(t, os.Mkdir(dir, 0o755))
-			o := DirOptions{Flavor: flavor, ExactOwners: true}
-			p, err := Unpack(context.Background(), bytes.NewReader(data), dir, o)
-			if err == nil && FixImplied(context.Background(), dir, NewTree(nil), p, o) == nil {
-				// A device that tells a whiteout in a full copy is none.
-				must(t, NewTree([]string{dir}).Walk("", func(*Node) error { return nil }))
-			}
-			alone(t, outer)
-		}
-	})
-}

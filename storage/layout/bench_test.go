@@ -80,7 +80,7 @@ func BenchmarkTagAndRemove(b *testing.B) {
 	l := filled(b, 10000)
 	for b.Loop() {
 		must(b, l.Tag(context.Background(), "app:0", "app:new"))
-		_, _, err := l.Remove(context.Background(), "app:new", false)
+		_, err := l.Remove(context.Background(), "app:new", layout.RemoveOptions{})
 		must(b, err)
 	}
 }

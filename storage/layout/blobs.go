@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 )
@@ -62,22 +63,44 @@ func (l *Layout) OpenBlob(d v1.Descriptor) (*os.File, error) {
 // its digest. One that fails is ErrAbsent, as is one beyond 4 MiB. Any other
 // error says nothing of the blob: it may be readable in a moment.
 func (l *Layout) ReadBlob(d digest.Digest) ([]byte, error) {
-	f, err := os.Open(l.BlobPath(d))
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := readFile(l.BlobPath(d), largestManifest)
+	switch {
+	case errors.Is(err, errTooLarge) || errors.Is(err, errNotFile):
+		return nil, fmt.Errorf("%w: %s %w", ErrAbsent, d, err)
+	case errors.Is(err, fs.ErrNotExist) || err == nil && digest.FromBytes(data) != d:
 		return nil, fmt.Errorf("%w: %s", ErrAbsent, d)
 	}
+	return data, err
+}
+
+var (
+	errTooLarge = errors.New("is larger than")
+	errNotFile  = errors.New("is no plain file")
+)
+
+// readFile reads a file, of most bytes at most. One that isn't plain, as a FIFO
+// that nobody writes to, is not waited for.
+func readFile(path string, most int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, largestManifest+1))
+	st, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > largestManifest || digest.FromBytes(data) != d {
-		return nil, fmt.Errorf("%w: %s", ErrAbsent, d)
+	if !st.Mode().IsRegular() {
+		return nil, errNotFile
 	}
-	return data, nil
+	data := bytes.NewBuffer(make([]byte, 0, min(st.Size(), most)+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(f, most+1)); err != nil {
+		return nil, err
+	}
+	if int64(data.Len()) > most {
+		return nil, fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
+	}
+	return data.Bytes(), nil
 }
 
 // PutBlob stores what r gives. It is whole under its name when PutBlob returns,

@@ -24,6 +24,35 @@ import (
 // The multi index is the multi-platform one that the manifest was taken from, or
 // nil.
 func (l *Layout) Commit(ctx context.Context, names []string, manifest v1.Descriptor, multi *v1.Descriptor) error {
+	return l.commit(ctx, names, manifest, multi, "")
+}
+
+// CommitPulled is Commit for an image that the name's registry has given: it has
+// the name by its digest as well.
+func (l *Layout) CommitPulled(ctx context.Context, name string, manifest v1.Descriptor, multi *v1.Descriptor) error {
+	target := manifest.Digest
+	if multi != nil {
+		target = multi.Digest
+	}
+	return l.commit(ctx, []string{name}, manifest, multi, target.String())
+}
+
+// NotePushed notes that the registry of a canonical name knows the image with an
+// id by a digest now. Where the image doesn't have the name, nothing is noted.
+func (l *Layout) NotePushed(ctx context.Context, name string, id, d digest.Digest) error {
+	if strings.Contains(name, "@") {
+		return nil // that is its digest already
+	}
+	return l.change(ctx, func(ix *index) error {
+		e := ix.first(func(e *entry) bool { return e.name == name && e.id == id })
+		if e != nil {
+			ix.changed = e.noteDigest(d.String()) || ix.changed
+		}
+		return nil
+	})
+}
+
+func (l *Layout) commit(ctx context.Context, names []string, manifest v1.Descriptor, multi *v1.Descriptor, repoDigests string) error {
 	canonical, err := parseNames(names)
 	if err != nil {
 		return err
@@ -32,6 +61,7 @@ func (l *Layout) Commit(ctx context.Context, names []string, manifest v1.Descrip
 	if err != nil {
 		return fmt.Errorf("image to be named: %w", err)
 	}
+	image.repoDigests = repoDigests
 	blobs, err := l.needed(manifest, multi)
 	if err != nil {
 		return err
@@ -84,30 +114,6 @@ func (l *Layout) CommitBase(ctx context.Context, name string, want v1.Platform, 
 		if old := ix.first(func(e *entry) bool { return e.base == base }); old == nil || !old.sameImage(image) {
 			ix.keepBase(base, image)
 		}
-		return nil
-	})
-}
-
-// Tag gives the image that src means the further name dst.
-func (l *Layout) Tag(ctx context.Context, src, dst string) error {
-	name, err := ParseName(dst)
-	if err != nil {
-		return asDocker(err)
-	}
-	if strings.Contains(name, "@") {
-		return asDocker(fault.New("a digest belongs to an image already: give a name with a tag",
-			"name %q has a digest", dst))
-	}
-	return l.change(ctx, func(ix *index) error {
-		found, _, err := ix.find(src)
-		if err != nil {
-			return asDocker(err)
-		}
-		named := *found
-		if named.base != "" {
-			named.base, named.dirty = "", true
-		}
-		ix.name(name, named)
 		return nil
 	})
 }
@@ -174,7 +180,7 @@ func (l *Layout) stands(names []string, image entry) bool {
 	}
 	for _, name := range names {
 		e := ix.first(func(e *entry) bool { return e.name == name })
-		if e == nil || !e.known() || !e.sameImage(image) {
+		if e == nil || !e.known() || !e.sameImage(image) || !strings.Contains(e.repoDigests, image.repoDigests) {
 			return false
 		}
 	}

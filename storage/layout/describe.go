@@ -44,6 +44,9 @@ func (l *Layout) Manifest(img Image) (*v1.Manifest, error) {
 
 // Config gives the image's config, checked against the image's id.
 func (l *Layout) Config(img Image) (*ImageConfig, error) {
+	if img.config != nil {
+		return img.config, nil
+	}
 	data, err := l.ReadBlob(img.ID)
 	if err != nil {
 		return nil, damaged(img, err)
@@ -72,20 +75,19 @@ func (l *Layout) readManifest(d digest.Digest) (*v1.Manifest, error) {
 
 // adopt finds out what a descriptor without builder's annotations stands for.
 // It fails where that isn't an image or parts of it are missing.
-func (l *Layout) adopt(e *entry) error {
+func (l *Layout) adopt(e *entry) (details, error) {
+	if !l.HasBlob(e.digest, e.size) && l.HasBlob(e.digest, -1) {
+		return details{}, fmt.Errorf("%w: %s doesn't have %d bytes", ErrAbsent, e.digest, e.size)
+	}
 	manifest, _, err := l.ResolveAny(e.descriptor(), platform.Here())
 	if err != nil {
-		return err
+		return details{}, err
 	}
-	known, err := l.describe(e.descriptor(), manifest)
-	if err != nil {
-		return err
-	}
-	e.details, e.dirty = known, true
-	return nil
+	return l.describe(e.descriptor(), manifest)
 }
 
-func isIndex(mediaType string) bool {
+// IsIndex says that a media type is that of an index, OCI's or docker's.
+func IsIndex(mediaType string) bool {
 	return mediaType == v1.MediaTypeImageIndex || mediaType == MediaTypeDockerManifestList
 }
 
@@ -145,8 +147,12 @@ func (l *Layout) unpackedSize(manifest v1.Descriptor, m *v1.Manifest) int64 {
 	for _, layer := range m.Layers {
 		sum += l.layerSize(layer)
 	}
-	return sum
+	return max(sum, 0) // a stranger's sizes may add up to anything
 }
+
+// UnpackedSize is what a layer takes unpacked, as far as it can be told without
+// reading it.
+func (l *Layout) UnpackedSize(layer v1.Descriptor) int64 { return l.layerSize(layer) }
 
 // layerSize is the unpacked size of a layer where its descriptor or the last
 // four bytes of its gzip stream tell it, else its compressed size. Those bytes
@@ -189,6 +195,13 @@ type links struct {
 func (l *Layout) reach(d digest.Digest) (map[digest.Digest]bool, error) {
 	seen := map[digest.Digest]bool{}
 	return seen, l.follow(d, seen)
+}
+
+// Blobs gives the digest of every blob that the image's descriptor leads to, be it
+// there or not.
+func (l *Layout) Blobs(img Image) ([]digest.Digest, error) {
+	reached, err := l.reach(img.Target().Digest)
+	return slices.Sorted(maps.Keys(reached)), err
 }
 
 func (l *Layout) follow(d digest.Digest, seen map[digest.Digest]bool) error {

@@ -2,6 +2,7 @@ package layout
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -26,6 +27,9 @@ const (
 	// annotationBase is the platform and the name for which CommitBase keeps an
 	// image.
 	annotationBase = "io.github.builder-oci.base"
+	// annotationDigests is the digests by which the name's repository knows the
+	// image: it was pulled from there or pushed to it.
+	annotationDigests = "io.github.builder-oci.digests"
 	// annotationBlobs is the first eight digits of the digest of every blob
 	// that the descriptor's own blob leads to, strung together.
 	annotationBlobs = "io.github.builder-oci.blobs"
@@ -48,6 +52,9 @@ type entry struct {
 	refName   string // as it stands in the annotation
 	name      string // canonical, or ""
 	details
+
+	// broken says why the descriptor is no image, where details are empty.
+	broken error
 }
 
 // details are what the annotations tell of an image.
@@ -59,12 +66,29 @@ type details struct {
 	manifest  string // of an index's platform: digest, size, media type
 	base      string // platform and name, as baseOf gives them
 	blobs     string
+	// repoDigests are those by which the repository of the entry's name knows the
+	// image, with spaces in between.
+	repoDigests string
 }
 
-// entry reads one descriptor.
+// entry reads one element of manifests. What is JSON but no descriptor is kept as
+// it stands, and means nothing.
 func (s *scanner) entry() (entry, error) {
-	var e entry
 	s.next()
+	start := s.pos
+	e, err := s.descriptor()
+	if err == nil {
+		return e, nil
+	}
+	s.pos = start
+	text, err := s.raw()
+	return entry{raw: text, broken: errNoDescriptor}, err
+}
+
+var errNoDescriptor = errors.New("it isn't a descriptor")
+
+func (s *scanner) descriptor() (entry, error) {
+	var e entry
 	start := s.pos
 	err := s.object(func(key string) (err error) {
 		switch key {
@@ -84,10 +108,22 @@ func (s *scanner) entry() (entry, error) {
 		return err
 	})
 	e.raw = s.text[start:s.pos]
-	if e.refName != "" {
+	if isPlain(e.refName) {
 		e.name = canonicalName(e.refName)
 	}
 	return e, err
+}
+
+// isPlain tells whether another tool's name for an image can be shown: in ASCII,
+// without spaces and what steers a terminal. An image with any other counts as one
+// without name.
+func isPlain(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return name != ""
 }
 
 func (s *scanner) annotation(e *entry, key string) error {
@@ -109,6 +145,8 @@ func (s *scanner) annotation(e *entry, key string) error {
 		e.base = value
 	case annotationBlobs:
 		e.blobs = value
+	case annotationDigests:
+		e.repoDigests = value
 	}
 	return err
 }
@@ -162,6 +200,7 @@ func (e *entry) annotations() map[string]string {
 		annotationManifest: e.manifest,
 		annotationBase:     e.base,
 		annotationBlobs:    e.blobs,
+		annotationDigests:  e.repoDigests,
 	}
 }
 
@@ -169,7 +208,10 @@ func (e *entry) annotations() map[string]string {
 // digest.
 func (e *entry) known() bool {
 	const begin = len(idPrefix)
-	return e.id != "" && len(e.digest) > begin+ofLen && e.of == string(e.digest[begin:begin+ofLen])
+	if !validDigest(e.id) || !validDigest(e.digest) || e.of != string(e.digest[begin:begin+ofLen]) {
+		return false
+	}
+	return e.manifest == "" || validDigest(parsePlatformManifest(e.manifest).Digest)
 }
 
 func shortOf(d digest.Digest) string {
@@ -190,6 +232,9 @@ func (e *entry) descriptor() v1.Descriptor {
 
 func (e *entry) image() Image {
 	img := Image{Name: e.name, ID: e.id, Manifest: e.descriptor(), Size: e.imageSize}
+	for d := range strings.FieldsSeq(e.repoDigests) {
+		img.RepoDigests = append(img.RepoDigests, digest.Digest(d))
+	}
 	if t, err := time.Parse(time.RFC3339Nano, e.created); err == nil {
 		img.Created = t
 	}

@@ -32,10 +32,29 @@ func (ix *index) find(ref string) (e *entry, byID bool, err error) {
 		e, err := ix.findID(ref, ref)
 		return e, true, err
 	}
+	if e := ix.findBroken(ref); e != nil {
+		return nil, false, brokenImage(ref, e.broken)
+	}
 	if nameErr != nil {
 		return nil, false, nameErr
 	}
 	return nil, false, unknown(ref)
+}
+
+// findBroken finds a descriptor that is no image, by its name or its digest.
+func (ix *index) findBroken(ref string) *entry {
+	if ref == "" {
+		return nil
+	}
+	name, err := ParseName(ref)
+	return ix.first(func(e *entry) bool {
+		return e.broken != nil && (e.refName == ref || e.digest.String() == ref || err == nil && e.name == name)
+	})
+}
+
+func brokenImage(ref string, why error) error {
+	return fault.New("fetch it again:     builder pull "+ref+"\nor take it off:     builder rmi "+ref,
+		"%w: %s is in index.json, but: %w", ErrUnknown, ref, why)
 }
 
 // findName finds a canonical name. One with a digest is also what any image of
@@ -107,6 +126,9 @@ func (ix *index) first(suits func(*entry) bool) *entry {
 func (ix *index) name(name string, image entry) {
 	if old := ix.first(func(e *entry) bool { return e.name == name }); old != nil {
 		if old.sameImage(image) {
+			for d := range strings.FieldsSeq(image.repoDigests) {
+				ix.changed = old.noteDigest(d) || ix.changed
+			}
 			return
 		}
 		ix.unname(old)
@@ -126,6 +148,7 @@ func (ix *index) name(name string, image entry) {
 func (ix *index) unname(e *entry) {
 	ix.changed = true
 	e.rename("")
+	e.repoDigests = ""
 	ix.dropNameless(*e)
 }
 
@@ -148,7 +171,7 @@ func (ix *index) dropNameless(image entry) {
 }
 
 // nameless says that an entry isn't found by any name.
-func (e *entry) nameless() bool { return e.name == "" && e.base == "" }
+func (e *entry) nameless() bool { return e.refName == "" && e.base == "" }
 
 // keepBase keeps an image without a name as a base. One that was kept in its
 // place stays without name where it has no other.
@@ -175,18 +198,4 @@ func (ix *index) addNameless(image entry) {
 // index.
 func (e *entry) sameImage(other entry) bool {
 	return e.digest == other.digest && e.manifest == other.manifest && e.id == other.id
-}
-
-// names gives the names of the image that e means, e's own first.
-func (ix *index) names(e *entry) []string {
-	var names []string
-	if e.name != "" {
-		names = append(names, e.name)
-	}
-	for i := range ix.entries {
-		if o := &ix.entries[i]; o.id == e.id && o.name != "" && o.name != e.name {
-			names = append(names, o.name)
-		}
-	}
-	return names
 }

@@ -1,15 +1,18 @@
 package layout
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
@@ -19,9 +22,14 @@ import (
 
 const (
 	emptyIndex = `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageIndex + `","manifests":[]}`
-	// Another tool may be caught in the middle of writing index.json in place.
-	readTries = 5
-	readPause = 20 * time.Millisecond
+	// Another tool may be caught in the middle of writing index.json in place: one
+	// that is cut short is read again while it is as young as this.
+	writingTime = 2 * time.Second
+	readTries   = 100
+	readPause   = 20 * time.Millisecond
+	// largestIndex is how much is read of index.json; ten thousand images take
+	// 8 MB.
+	largestIndex = 128 << 20
 	// usualEntry is about how many bytes a descriptor takes.
 	usualEntry = 512
 )
@@ -39,25 +47,66 @@ func (l *Layout) indexPath() string { return filepath.Join(l.dir, v1.ImageIndexF
 
 // read gives index.json as it stands now; one that is missing is empty.
 func (l *Layout) read() (*index, error) {
-	var bad error
-	for try := range readTries {
-		if try > 0 {
-			time.Sleep(readPause)
-		}
-		data, err := os.ReadFile(l.indexPath())
+	for try := 1; ; try++ {
+		data, err := readFile(l.indexPath(), largestIndex)
 		if errors.Is(err, fs.ErrNotExist) {
 			return parseIndex(emptyIndex)
+		}
+		if errors.Is(err, errNotFile) || errors.Is(err, errTooLarge) {
+			return nil, l.damagedIndex(err)
 		}
 		if err != nil {
 			return nil, err
 		}
-		ix, err := parseIndex(string(data))
+		text := string(data)
+		if last := l.last.Swap(nil); last != nil && last.isText(text) {
+			return last, nil
+		}
+		ix, err := parseIndex(text)
 		if err == nil {
 			return ix, nil
 		}
-		bad = err
+		if try == readTries || !l.isBeingWritten(data) {
+			return nil, l.damagedIndex(err)
+		}
+		time.Sleep(readPause)
 	}
-	return nil, fault.New("builder system check --repair", "the list of images %s is damaged: %w", l.indexPath(), bad)
+}
+
+// isBeingWritten tells whether text may be the beginning of what another tool is
+// writing.
+func (l *Layout) isBeingWritten(text []byte) bool {
+	var whole json.RawMessage
+	var syntax *json.SyntaxError
+	if !errors.As(json.Unmarshal(text, &whole), &syntax) || syntax.Offset < int64(len(text)) {
+		return false
+	}
+	st, err := os.Stat(l.indexPath())
+	return err == nil && time.Since(st.ModTime()) < writingTime
+}
+
+func (l *Layout) damagedIndex(why error) error {
+	remedy := "builder system check --repair"
+	if l.lockFile == "" {
+		remedy = "copy the layout again"
+	}
+	return fault.New(remedy, "the list of images %s is damaged: %w", l.indexPath(), why)
+}
+
+// Descriptors gives what index.json lists, as it stands there.
+func (l *Layout) Descriptors() ([]v1.Descriptor, error) {
+	ix, err := l.read()
+	if err != nil {
+		return nil, err
+	}
+	var all []v1.Descriptor
+	for i := range ix.entries {
+		var d v1.Descriptor
+		if json.Unmarshal([]byte(ix.entries[i].raw), &d) == nil {
+			all = append(all, d)
+		}
+	}
+	return all, nil
 }
 
 // change lets fn change index.json under the lock. Descriptors that other tools
@@ -79,12 +128,13 @@ func (l *Layout) change(ctx context.Context, fn func(*index) error) error {
 	if !ix.changed {
 		return nil
 	}
-	text, err := ix.render()
-	if err != nil {
+	l.removeLeftovers()
+	if err := atomicfile.Stream(l.indexPath(), 0o644, ix.write); err != nil {
 		return err
 	}
-	l.removeLeftovers()
-	return atomicfile.Write(l.indexPath(), text, 0o644)
+	ix.changed = false
+	l.last.Store(ix)
+	return nil
 }
 
 // removeLeftovers removes what writers of index.json that were killed have left
@@ -99,14 +149,34 @@ func (l *Layout) removeLeftovers() {
 	}
 }
 
-// adoptAll annotates the descriptors that builder didn't write, as far as they
-// are images.
+// adoptAll finds out what the descriptors that builder didn't write stand for. Of
+// those that aren't images nothing is believed.
 func (l *Layout) adoptAll(ix *index) {
+	type blobKey struct {
+		mediaType string
+		digest    digest.Digest
+		size      int64
+	}
+	type answer struct {
+		details
+		err error
+	}
+	answers := map[blobKey]*answer{} // the same blob may have thousands of names
 	for i := range ix.entries {
-		if e := &ix.entries[i]; !e.known() {
-			if l.adopt(e) == nil {
-				ix.changed = true
-			}
+		e := &ix.entries[i]
+		if e.known() || e.broken != nil {
+			continue
+		}
+		asked := blobKey{e.mediaType, e.digest, e.size}
+		known := answers[asked]
+		if known == nil {
+			d, err := l.adopt(e)
+			known = &answer{d, err}
+			answers[asked] = known
+		}
+		e.details, e.broken = known.details, known.err
+		if e.broken == nil {
+			e.dirty, ix.changed = true, true
 		}
 	}
 }
@@ -161,55 +231,64 @@ func (ix *index) dropSecondNames() {
 	}
 }
 
-// render gives the text of index.json.
-func (ix *index) render() ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(ix.textSize())
-	b.WriteByte('{')
+// write writes the text of index.json.
+func (ix *index) write(w io.Writer) error {
+	b := bufio.NewWriterSize(w, copyBuffer)
 	for i, m := range ix.members {
-		if i > 0 {
-			b.WriteByte(',')
-		}
 		key, err := json.Marshal(m.key)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		b.Write(key)
-		b.WriteByte(':')
-		if m.key != "manifests" {
-			b.WriteString(m.text)
-			continue
-		}
-		if err := ix.renderEntries(&b); err != nil {
-			return nil, err
+		_, _ = fmt.Fprintf(b, "%s%s:%s", separator(i, "{"), key, m.text) // Flush has the error
+		if m.key == "manifests" {
+			if err := ix.writeEntries(b); err != nil {
+				return err
+			}
 		}
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	_ = b.WriteByte('}')
+	return b.Flush()
 }
 
-func (ix *index) renderEntries(b *bytes.Buffer) error {
-	b.WriteByte('[')
+func (ix *index) writeEntries(b *bufio.Writer) error {
 	for i := range ix.entries {
-		if i > 0 {
-			b.WriteByte(',')
-		}
 		if e := &ix.entries[i]; e.dirty {
 			if err := e.write(); err != nil {
 				return err
 			}
 		}
-		b.WriteString(ix.entries[i].raw)
+		_, _ = b.WriteString(separator(i, "["))
+		_, _ = b.WriteString(ix.entries[i].raw)
 	}
-	b.WriteByte(']')
-	return nil
+	if len(ix.entries) == 0 {
+		_ = b.WriteByte('[')
+	}
+	return b.WriteByte(']')
 }
 
-// textSize is about how long the text of index.json will be.
-func (ix *index) textSize() int {
-	size := len(emptyIndex) + 2*usualEntry
-	for i := range ix.entries {
-		size += len(ix.entries[i].raw) + 1
+// separator is what stands before the i-th member or element.
+func separator(i int, open string) string {
+	if i == 0 {
+		return open
 	}
-	return size
+	return ","
+}
+
+// isText tells whether text is what ix would be written as.
+func (ix *index) isText(text string) bool {
+	c := comparer{rest: text}
+	return ix.write(&c) == nil && c.rest == ""
+}
+
+// comparer takes nothing but a certain text.
+type comparer struct{ rest string }
+
+var errDiffers = errors.New("not the text")
+
+func (c *comparer) Write(p []byte) (int, error) {
+	if len(p) > len(c.rest) || c.rest[:len(p)] != string(p) {
+		return 0, errDiffers
+	}
+	c.rest = c.rest[len(p):]
+	return len(p), nil
 }

@@ -39,6 +39,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -68,13 +69,22 @@ type Layout struct {
 	freedFile string
 	session   string
 	lease     func(digest.Digest) error
+	beyond    func(ref string) (Image, error)
 	written   *sync.Map // digests of blobs that this process has written and not synced yet
+	// last is index.json as this process wrote it last, until somebody takes it.
+	// While the file is still that text, it needn't be parsed again: a removal looks
+	// twice.
+	last *atomic.Pointer[index]
 }
 
-// Open gives the layout in dir, whose index.json is changed under lockFile.
+// Open gives the layout in dir, whose index.json is changed under lockFile: "" for
+// one of somebody else's, which is only read.
 // Nothing is read or made yet.
 func Open(dir, lockFile string) *Layout {
-	return &Layout{dir: dir, lockFile: lockFile, session: "none", lease: func(digest.Digest) error { return nil }, written: &sync.Map{}}
+	return &Layout{
+		dir: dir, lockFile: lockFile, session: "none", lease: func(digest.Digest) error { return nil },
+		written: &sync.Map{}, last: &atomic.Pointer[index]{},
+	}
 }
 
 // WithSession gives the same layout with id in the names of the temporary files
@@ -151,9 +161,14 @@ type Image struct {
 	Index *v1.Descriptor
 	// Created is when the image was made, or zero where its config is silent.
 	Created time.Time
+	// RepoDigests are the digests by which the name's repository knows the image,
+	// where it was pulled from there or pushed to it.
+	RepoDigests []digest.Digest
 	// Size is what the layers take unpacked, in bytes, with the compressed size
 	// of those whose unpacked size isn't known.
 	Size int64
+
+	config *ImageConfig // of an image that is in no blob
 }
 
 // Target is the descriptor that registries know the image by: the index's, or
@@ -172,13 +187,12 @@ func (l *Layout) List() ([]Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.adoptAll(ix)
 	images := make([]Image, 0, len(ix.entries))
 	for i := range ix.entries {
-		e := &ix.entries[i]
-		if !e.known() && l.adopt(e) != nil {
-			continue
+		if e := &ix.entries[i]; e.id != "" {
+			images = append(images, e.image())
 		}
-		images = append(images, e.image())
 	}
 	return images, nil
 }
@@ -196,7 +210,7 @@ func (l *Layout) Find(ref string) (Image, error) {
 	l.adoptAll(ix)
 	found, _, err := ix.find(ref)
 	if err != nil {
-		return Image{}, err
+		return l.findBeyond(ref, err)
 	}
 	return found.image(), nil
 }

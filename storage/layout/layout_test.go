@@ -1,6 +1,7 @@
 package layout_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -89,7 +90,7 @@ func TestWhatBuilderDoesNotKnowIsKept(t *testing.T) {
 	must(t, os.WriteFile(path, data, 0o644))
 
 	must(t, l.Tag(context.Background(), "a", "b"))
-	if _, _, err := l.Remove(context.Background(), "b", false); err != nil {
+	if _, err := l.Remove(context.Background(), "b", layout.RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := listing(t, l); len(got) != 1 || got[0] != "a:latest "+id.Encoded()[:12] {
@@ -285,7 +286,8 @@ func TestAnIndexIsKeptBesideItsPlatform(t *testing.T) {
 		}
 	}
 	run(t, "skopeo", "inspect", "--config", "oci:"+l.Dir()+":app:latest")
-	_, freed, err := l.Remove(context.Background(), "app@"+multi.Digest.String(), false)
+	done, err := l.Remove(context.Background(), "app@"+multi.Digest.String(), layout.RemoveOptions{})
+	freed := done.Blobs
 	if err != nil || len(freed) != 4 || !slices.Contains(freed, multi.Digest) {
 		t.Errorf("freed %q, %v", freed, err)
 	}
@@ -305,4 +307,33 @@ func run(t *testing.T, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// A layout that remembers what it has written takes up what others write after it.
+func TestAnotherWriterIsSeenBetweenTwoChanges(t *testing.T) {
+	l := newLayout(t)
+	ctx := context.Background()
+	commit(t, l, []string{"one"}, "1")
+	other := layout.Open(l.Dir(), filepath.Join(filepath.Dir(l.Dir()), "index.lock"))
+	must(t, other.Tag(ctx, "one", "two"))
+	must(t, l.Tag(ctx, "one", "three"))
+	must(t, l.Tag(ctx, "one", "four"))
+	path := filepath.Join(l.Dir(), "index.json")
+	data, err := os.ReadFile(path)
+	must(t, err)
+	changed := bytes.Replace(data, []byte("three:latest"), []byte("third:latest"), 1) // in place, and as long
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	must(t, err)
+	_, err = f.Write(changed)
+	must(t, err)
+	must(t, f.Close())
+	must(t, l.Tag(ctx, "one", "five"))
+	var names []string
+	for _, line := range listing(t, l) {
+		name, _, _ := strings.Cut(line, " ")
+		names = append(names, name)
+	}
+	if want := []string{"one:latest", "two:latest", "third:latest", "four:latest", "five:latest"}; !slices.Equal(names, want) {
+		t.Errorf("names are %q, not %q", names, want)
+	}
 }

@@ -52,6 +52,9 @@ func canonicalName(ref string) string {
 	domain, path := defaultDomain, name
 	if first, rest, ok := strings.Cut(name, "/"); ok && isDomain(first) {
 		domain, path = first, rest
+		if suffix != "" && !strings.HasSuffix(domain, defaultDomain) {
+			return ref
+		}
 	}
 	if domain == "index."+defaultDomain {
 		domain = defaultDomain

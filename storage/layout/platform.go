@@ -38,7 +38,7 @@ func (l *Layout) FindFor(ref string, want v1.Platform) (Image, error) {
 		}
 	}
 	if err != nil {
-		return Image{}, err
+		return l.findBeyond(ref, err)
 	}
 	if sibling, ok := l.sibling(named.image(), best); ok {
 		return sibling, nil
@@ -75,6 +75,26 @@ func (l *Layout) sibling(img Image, manifest v1.Descriptor) (Image, bool) {
 	return e.image(), err == nil
 }
 
+// Siblings gives the images of the index that an image was taken from, the image
+// among them, as far as all of each is here.
+func (l *Layout) Siblings(img Image) ([]Image, error) {
+	if img.Index == nil {
+		return []Image{img}, nil
+	}
+	manifests, err := l.present(*img.Index)
+	if err != nil {
+		return nil, damaged(img, err)
+	}
+	var siblings []Image
+	for _, m := range manifests {
+		if one, ok := l.sibling(img, m); ok {
+			one.Name = img.Name
+			siblings = append(siblings, one)
+		}
+	}
+	return siblings, nil
+}
+
 // platformOf is a config's platform; what it doesn't say is as it is here.
 func platformOf(c *ImageConfig) v1.Platform {
 	p := c.Platform()
@@ -99,7 +119,7 @@ func (l *Layout) manifests(index v1.Descriptor) ([]v1.Descriptor, error) {
 		return nil, fmt.Errorf("index %s: %w", index.Digest, err)
 	}
 	for i := range list.Manifests {
-		if m := &list.Manifests[i]; m.Platform == nil && !isIndex(m.MediaType) {
+		if m := &list.Manifests[i]; m.Platform == nil && !IsIndex(m.MediaType) {
 			m.Platform = l.platformIn(*m)
 		}
 	}
@@ -125,7 +145,7 @@ func (l *Layout) platformIn(manifest v1.Descriptor) *v1.Platform {
 // that aren't here none is meant.
 func (l *Layout) Resolve(target v1.Descriptor, want v1.Platform) (manifest v1.Descriptor, multi *v1.Descriptor, err error) {
 	plain := v1.Descriptor{MediaType: target.MediaType, Digest: target.Digest, Size: target.Size}
-	if !isIndex(target.MediaType) {
+	if !IsIndex(target.MediaType) {
 		return plain, nil, nil
 	}
 	present, err := l.present(target)

@@ -44,14 +44,10 @@ func (l *Layout) Rebuild(ctx context.Context, manifests []v1.Descriptor) (images
 	if err := l.SyncBlobs(ctx, blobs); err != nil {
 		return 0, err
 	}
-	text, err := ix.render()
-	if err != nil {
-		return 0, err
-	}
 	if err := l.keepDamaged(); err != nil {
 		return 0, err
 	}
-	return len(ix.entries), atomicfile.Write(l.indexPath(), text, 0o644)
+	return len(ix.entries), atomicfile.Stream(l.indexPath(), 0o644, ix.write)
 }
 
 // IsWhole reports whether a manifest is that of an image whose blobs are all

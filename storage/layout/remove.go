@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -15,228 +12,192 @@ import (
 	"github.com/builder-oci/builder/internal/fault"
 )
 
-// A Removal is one line of what Remove did: a name was taken, or an image went
-// with its last name.
-type Removal struct {
-	Untagged string        // as docker shows it; "" where Deleted is set
-	Deleted  digest.Digest // the image's id
+// RemoveOptions say what may stand in the way of Remove.
+type RemoveOptions struct {
+	// Force takes all names of an image that is meant by its id, and an image
+	// from containers that have stopped.
+	Force bool
+	// OnlyDangling leaves an image alone, with nothing removed, that has got a tag.
+	OnlyDangling bool
+	// Users, where set, gives the containers that use the image with an id.
+	Users func(id digest.Digest) []User
 }
 
-// Remove takes the name ref, and with its last name the image, as docker's rmi
-// does: an image that is meant by its id must have one name only (a name's
-// digests don't count), or force.
-//
-// It also gives the digests of the blobs that nothing in index.json leads to
-// any more. They are still there: the caller decides which of them others use,
-// and hands the rest to DeleteBlobs.
-func (l *Layout) Remove(ctx context.Context, ref string, force bool) ([]Removal, []digest.Digest, error) {
-	var done []Removal
-	var freed []digest.Digest
+// A User is a container that uses an image.
+type User struct {
+	ID      string
+	Running bool
+}
+
+// Removed tells what Remove did.
+type Removed struct {
+	// Untagged are the names that were taken, as docker shows them.
+	Untagged []string
+	// ID is the image's where it went with its last name, else "".
+	ID digest.Digest
+	// Layers are the chain IDs of those of its layers that no image has any
+	// more, the top one first. Two images share a layer if they share its blob.
+	Layers []digest.Digest
+	// Blobs are those that nothing in index.json leads to any more. They are
+	// still there: the caller decides which of them others use, and hands the
+	// rest to DeleteBlobs.
+	Blobs []digest.Digest
+}
+
+// Remove takes the name that ref is, and with its last name the image, as
+// docker's rmi does. An image that is meant by its id must have one tag only, or
+// force. The digests by which a repository knows an image are names too; they go
+// with the repository's last tag. What a container uses stays: with force only
+// if that runs, and then without a name.
+func (l *Layout) Remove(ctx context.Context, ref string, o RemoveOptions) (Removed, error) {
+	var done Removed
 	err := l.change(ctx, func(ix *index) error {
-		found, byID, err := ix.find(ref)
+		found, _, err := ix.find(ref)
+		if broken := ix.findBroken(ref); err != nil && broken != nil {
+			done.Untagged = append(done.Untagged, ref)
+			done.Blobs = l.removeBroken(ix, broken)
+			return nil
+		}
 		if err != nil {
 			return asDocker(err)
 		}
-		taken, err := ix.namesToTake(found, byID, force)
-		if err != nil {
+		r := newRemoval(ix, *found, ref, o)
+		if o.OnlyDangling && slices.ContainsFunc(r.names, isTag) {
+			return nil
+		}
+		if err := r.decide(); err != nil {
 			return err
 		}
-		for _, name := range taken {
-			done = append(done, Removal{Untagged: Familiar(name)})
+		for _, name := range r.taken {
+			done.Untagged = append(done.Untagged, Familiar(name))
 		}
-		whole := len(taken) == len(ix.names(found))
-		if whole {
-			done = append(done, Removal{Deleted: found.id})
+		if done.Blobs = l.take(ix, r); r.whole {
+			done.ID, done.Layers = r.image.id, l.goneLayers(ix, r.image)
 		}
-		freed = l.removeEntries(ix, found.id, func(e *entry) bool { return whole || slices.Contains(taken, e.name) })
 		return nil
 	})
 	if err != nil {
-		return nil, nil, err
+		return done, l.notRemoved(ref, err)
 	}
-	return done, freed, nil
+	return done, nil
 }
 
-// namesToTake are the names that go when e is removed.
-func (ix *index) namesToTake(e *entry, byID, force bool) ([]string, error) {
-	names := ix.names(e)
-	if byID {
-		if len(names) > 1 && !force && !oneReference(names) {
-			return nil, inUse(e, names)
+// removeBroken takes a descriptor that is no image off index.json, and gives what
+// nothing leads to any more.
+func (l *Layout) removeBroken(ix *index, broken *entry) []digest.Digest {
+	reached, _ := l.reach(broken.digest) // what can't be found now is found by the daily clean-up
+	at := slices.IndexFunc(ix.entries, func(e entry) bool { return e.raw == broken.raw })
+	ix.entries = slices.Delete(ix.entries, at, at+1)
+	ix.changed = true
+	return l.unreferenced(ix, reached)
+}
+
+// removal is a Remove in progress.
+type removal struct {
+	image entry    // one of the image's
+	name  string   // canonical, "" where the image is meant by its id
+	ref   string   // as the user has it
+	names []string // all that the image has
+	users []User
+	force bool
+
+	taken []string // names that go
+	whole bool     // the image goes with them
+}
+
+func newRemoval(ix *index, image entry, ref string, o RemoveOptions) *removal {
+	r := &removal{image: image, ref: ref, names: ix.references(image.id), force: o.Force}
+	if name, err := ParseName(ref); err == nil && slices.Contains(r.names, name) {
+		r.name = name
+	}
+	if image.refName == ref && image.name != "" {
+		r.name = image.name // as another tool has written it
+	}
+	if o.Users != nil {
+		r.users = o.Users(image.id)
+	}
+	return r
+}
+
+// decide settles what goes, or why nothing may.
+func (r *removal) decide() error {
+	if r.name == "" {
+		return r.decideByID()
+	}
+	if user := r.user(nil); user != nil && !r.force && isOneTag(r.names) {
+		how := "remove"
+		if user.Running {
+			how = "end"
 		}
-		return names, nil
+		return conflict(fmt.Sprintf("%s container %s first, or take the name all the same: builder rmi -f %s", how, short(user.ID), r.ref),
+			"unable to remove repository reference %q (must force) - container %s is using its referenced image %s",
+			r.ref, short(user.ID), r.image.id.Encoded()[:ofLen])
 	}
-	rest := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == e.name })
-	if len(rest) > 0 && onlyDigests(e.name, rest) {
-		return names, nil
-	}
-	return []string{e.name}, nil
+	r.taken = withDigests(r.name, r.names)
+	running := true
+	r.whole = len(r.taken) == len(r.names) && r.user(&running) == nil
+	return nil
 }
 
-// oneReference tells whether names is one tag, along with digests of the same
-// repository.
-func oneReference(names []string) bool {
-	tags := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return strings.Contains(n, "@") })
-	return len(tags) == 1 && onlyDigests(tags[0], slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == tags[0] }))
+func (r *removal) decideByID() error {
+	running, stopped := true, false
+	if user := r.user(&running); user != nil {
+		return conflict(fmt.Sprintf("end container %s first", short(user.ID)),
+			"unable to delete %s (cannot be forced) - image is being used by running container %s",
+			r.image.id.Encoded()[:ofLen], short(user.ID))
+	}
+	if len(r.names) > 0 && !isOneTag(r.names) && !r.force {
+		return r.severalNames()
+	}
+	if user := r.user(&stopped); user != nil && !r.force {
+		return conflict(fmt.Sprintf("remove container %s first, or force it: builder rmi -f %s", short(user.ID), r.ref),
+			"unable to delete %s (must be forced) - image is being used by stopped container %s",
+			r.image.id.Encoded()[:ofLen], short(user.ID))
+	}
+	r.taken, r.whole = r.names, true
+	return nil
 }
 
-// onlyDigests tells whether rest is nothing but digests of name's repository:
-// those go with its last tag.
-func onlyDigests(name string, rest []string) bool {
-	repository, _ := splitName(name)
-	for _, other := range rest {
-		if !strings.HasPrefix(other, repository+"@") {
-			return false
+// user gives a container that uses the image, of those that run or don't.
+func (r *removal) user(running *bool) *User {
+	for i := range r.users {
+		if running == nil || r.users[i].Running == *running {
+			return &r.users[i]
 		}
 	}
-	return true
+	return nil
 }
 
-func inUse(e *entry, names []string) error {
-	shown := make([]string, len(names))
-	for i, name := range names {
+func (r *removal) severalNames() error {
+	shown := make([]string, len(r.names))
+	for i, name := range r.names {
 		shown[i] = Familiar(name)
 	}
-	return &fault.Error{
-		Err: fmt.Errorf("conflict: unable to delete %s (must be forced) - image is referenced in multiple repositories",
-			e.digest.Encoded()[:ofLen]),
-		Remedy: "remove its names: builder rmi " + strings.Join(shown, " ") + "\nor all at once:  builder rmi -f " + e.id.Encoded()[:ofLen],
-		Code:   1, // as docker has it
-	}
+	id := r.image.id.Encoded()[:ofLen]
+	return conflict("remove its names: builder rmi "+strings.Join(shown, " ")+"\nor all at once:  builder rmi -f "+id,
+		"unable to delete %s (must be forced) - image is referenced in multiple repositories", id)
 }
 
-// removeEntries removes the descriptors of an image that go says, and gives the
-// blobs that nothing leads to any more.
-func (l *Layout) removeEntries(ix *index, id digest.Digest, goes func(*entry) bool) []digest.Digest {
-	candidates := map[digest.Digest]bool{}
-	ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool {
-		if e.id != id || !goes(&e) {
-			return false
-		}
-		reached, _ := l.reach(e.digest) // what can't be found now is found by the daily clean-up
-		maps.Copy(candidates, reached)
-		return true
-	})
-	ix.changed = true
-	return l.unreferenced(ix, candidates)
+// ErrConflict is behind every error of Remove about an image that must stay.
+var ErrConflict = errors.New("conflict")
+
+func conflict(remedy, format string, args ...any) error {
+	return &fault.Error{Err: fmt.Errorf("%w: "+format, append([]any{ErrConflict}, args...)...), Remedy: remedy, Code: 1}
 }
 
-// unreferenced gives those of candidates that nothing in ix leads to, sorted:
-// none where that can't be told.
-// The beginnings of digests in the annotations say which manifests must be
-// read: a few, at ten thousand images too.
-func (l *Layout) unreferenced(ix *index, candidates map[digest.Digest]bool) []digest.Digest {
-	open := make(map[string]int, len(candidates)) // how many that begin so aren't found used
-	for d := range candidates {
-		open[shortBlob(d)]++
-	}
-	used := map[digest.Digest]bool{}
-	for i := range ix.entries {
-		e := &ix.entries[i]
-		if len(open) == 0 {
-			break
-		}
-		if e.known() && !e.mayUse(open) {
-			continue
-		}
-		reached, err := l.reach(e.digest)
-		if err != nil {
-			return nil // it may need any of them
-		}
-		for d := range reached {
-			if !candidates[d] || used[d] {
-				continue
-			}
-			used[d] = true
-			short := shortBlob(d)
-			if open[short]--; open[short] == 0 {
-				delete(open, short)
-			}
-		}
-	}
-	var free []digest.Digest
-	for d := range candidates {
-		if !used[d] && l.HasBlob(d, -1) {
-			free = append(free, d)
-		}
-	}
-	slices.Sort(free)
-	return free
-}
+// short gives a container's id as users see it.
+func short(id string) string { return id[:min(len(id), ofLen)] }
 
-// mayUse tells whether e leads to a blob whose digest begins as one in open.
-func (e *entry) mayUse(open map[string]int) bool {
-	if open[shortBlob(e.digest)] > 0 {
-		return true
+// take takes the names that r has decided upon from index.json, and the image
+// with them if it is to go, and gives the blobs that nothing leads to any more.
+func (l *Layout) take(ix *index, r *removal) []digest.Digest {
+	if r.whole {
+		return l.removeEntries(ix, r.image.id, func(*entry) bool { return true })
 	}
-	for rest := e.blobs; len(rest) >= blobLen; rest = rest[blobLen:] {
-		if open[rest[:blobLen]] > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// Unreferenced gives those of digests that are there though nothing in
-// index.json leads to them, sorted.
-func (l *Layout) Unreferenced(digests []digest.Digest) ([]digest.Digest, error) {
-	ix, err := l.read()
-	if err != nil {
-		return nil, err
-	}
-	return l.unreferenced(ix, setOf(digests)), nil
-}
-
-// NoteFree appends digests to the list of blobs that nobody needs, as far as the
-// caller knows: others may be about to name them, so that they are left to
-// whoever is alone with the layout. A few bytes are appended in one piece; no
-// lock is needed.
-func (l *Layout) NoteFree(digests []digest.Digest) error {
-	f, err := os.OpenFile(l.freedFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return fmt.Errorf("note what is free: %w", err)
-	}
-	var text strings.Builder
-	for _, d := range digests {
-		fmt.Fprintln(&text, d)
-	}
-	_, err = f.WriteString(text.String())
-	return errors.Join(err, f.Close())
-}
-
-func setOf(digests []digest.Digest) map[digest.Digest]bool {
-	set := make(map[digest.Digest]bool, len(digests))
-	for _, d := range digests {
-		set[d] = true
-	}
-	return set
-}
-
-// DeleteBlobs removes those of digests that nothing in index.json leads to at
-// this moment: another process may have named one of them since Remove. It
-// gives the bytes that were set free.
-func (l *Layout) DeleteBlobs(ctx context.Context, digests []digest.Digest) (int64, error) {
-	var freed int64
-	err := l.change(ctx, func(ix *index) error {
-		for _, d := range l.unreferenced(ix, setOf(digests)) {
-			size, err := removeFile(l.BlobPath(d))
-			if err != nil {
-				return err
-			}
-			freed += size
-		}
+	if len(r.taken) == len(r.names) {
+		ix.keepNameless(r.image.id)
 		return nil
-	})
-	return freed, err
-}
-
-func removeFile(path string) (size int64, err error) {
-	st, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
 	}
-	if err != nil {
-		return 0, err
-	}
-	return st.Size(), os.Remove(path)
+	ix.forgetDigests(r.image.id, r.taken)
+	return l.removeEntries(ix, r.image.id, func(e *entry) bool { return slices.Contains(r.taken, e.name) })
 }

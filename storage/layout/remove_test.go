@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -17,63 +18,165 @@ import (
 )
 
 func TestRemoveFollowsDocker(t *testing.T) {
+	stopped, running := layout.User{ID: "0123456789abcdef"}, layout.User{ID: "fedcba9876543210", Running: true}
 	tests := map[string]struct {
 		names   []string
+		pulled  []string
 		ref     string // "ID" stands for the id, "DIGEST" for the manifest's
 		force   bool
-		want    []string
+		user    *layout.User
+		want    string // "-" before names that are taken
+		left    []string
 		wantErr string
 	}{
-		"one of two names":            {names: []string{"a", "b"}, ref: "a", want: []string{"-a:latest"}},
-		"the only name":               {names: []string{"a"}, ref: "a", want: []string{"-a:latest", "ID"}},
-		"by id":                       {names: []string{"a"}, ref: "ID", want: []string{"-a:latest", "ID"}},
-		"by id, nameless":             {ref: "ID", want: []string{"ID"}},
-		"by id, two names":            {names: []string{"a", "b"}, ref: "ID", wantErr: "conflict: unable to delete"},
-		"by id, two tags":             {names: []string{"a:1", "a:2"}, ref: "ID", wantErr: "(must be forced) - image is referenced in multiple repositories"},
-		"by id, two names, forced":    {names: []string{"a", "b"}, ref: "ID", force: true, want: []string{"-a:latest", "-b:latest", "ID"}},
-		"by name, two names, forced":  {names: []string{"a", "b"}, ref: "b", force: true, want: []string{"-b:latest"}},
-		"tag and digest, by tag":      {names: []string{"a", "a@DIGEST"}, ref: "a", want: []string{"-a:latest", "-a@DIGEST", "ID"}},
-		"tag and digest, by digest":   {names: []string{"a", "a@DIGEST"}, ref: "a@DIGEST", want: []string{"-a@DIGEST"}},
-		"tag and digest, by id":       {names: []string{"a", "a@DIGEST"}, ref: "ID", want: []string{"-a:latest", "-a@DIGEST", "ID"}},
-		"digest that is a name's own": {names: []string{"a"}, ref: "a@DIGEST", want: []string{"-a:latest", "ID"}},
-		"unknown":                     {names: []string{"a"}, ref: "nginx", wantErr: "no such image: nginx"},
+		"one of two names":           {names: []string{"a", "b"}, ref: "a", want: "-a:latest", left: []string{"b:latest"}},
+		"the only name":              {names: []string{"a"}, ref: "a", want: "-a:latest ID LAYER"},
+		"by id":                      {names: []string{"a"}, ref: "ID", want: "-a:latest ID LAYER"},
+		"by id, nameless":            {ref: "ID", want: "ID LAYER"},
+		"by id, two names":           {names: []string{"a", "b"}, ref: "ID", wantErr: "conflict: unable to delete ID"},
+		"by id, two tags":            {names: []string{"a:1", "a:2"}, ref: "ID", wantErr: "(must be forced) - image is referenced in multiple repositories"},
+		"by id, two names, forced":   {names: []string{"a", "b"}, ref: "ID", force: true, want: "-a:latest -b:latest ID LAYER"},
+		"by name, two names, forced": {names: []string{"a", "b"}, ref: "b", force: true, want: "-b:latest", left: []string{"a:latest"}},
+		"tag and digest, by tag":     {names: []string{"a", "a@DIGEST"}, ref: "a", want: "-a:latest -a@DIGEST ID LAYER"},
+		"tag and digest, by digest":  {names: []string{"a", "a@DIGEST"}, ref: "a@DIGEST", want: "-a@DIGEST", left: []string{"a:latest"}},
+		"tag and digest, by id":      {names: []string{"a", "a@DIGEST"}, ref: "ID", want: "-a:latest -a@DIGEST ID LAYER"},
+		"digest of what was built":   {names: []string{"a"}, ref: "a@DIGEST", want: "-a:latest ID LAYER"},
+		"unknown":                    {names: []string{"a"}, ref: "nginx", wantErr: "no such image: nginx"},
+
+		"pulled":                        {pulled: []string{"a"}, ref: "a", want: "-a:latest -a@DIGEST ID LAYER"},
+		"pulled, by id":                 {pulled: []string{"a"}, ref: "ID", want: "-a:latest -a@DIGEST ID LAYER"},
+		"pulled, by digest":             {pulled: []string{"a"}, ref: "a@DIGEST", want: "-a@DIGEST", left: []string{"a:latest"}},
+		"pulled, with another tag":      {pulled: []string{"a:1", "a:2"}, ref: "a:1", want: "-a:1", left: []string{"a:2"}},
+		"pulled, tagged elsewhere":      {pulled: []string{"a"}, names: []string{"b"}, ref: "a", want: "-a:latest -a@DIGEST", left: []string{"b:latest"}},
+		"pulled, by id, two of a place": {pulled: []string{"a:1", "a:2"}, ref: "ID", wantErr: "image is referenced in multiple repositories"},
+
+		"stopped container": {
+			names: []string{"a"}, ref: "a", user: &stopped,
+			wantErr: `conflict: unable to remove repository reference "a" (must force) - container 0123456789ab is using its referenced image ID`,
+		},
+		"stopped container, by id": {
+			names: []string{"a"}, ref: "ID", user: &stopped,
+			wantErr: "conflict: unable to delete ID (must be forced) - image is being used by stopped container 0123456789ab",
+		},
+		"stopped container, forced":        {names: []string{"a"}, ref: "a", force: true, user: &stopped, want: "-a:latest ID LAYER"},
+		"stopped container, by id, forced": {names: []string{"a"}, ref: "ID", force: true, user: &stopped, want: "-a:latest ID LAYER"},
+		"running container": {
+			names: []string{"a"}, ref: "a", user: &running,
+			wantErr: "container fedcba987654 is using its referenced image ID",
+		},
+		"running container, by id, forced": {
+			names: []string{"a"}, ref: "ID", force: true, user: &running,
+			wantErr: "conflict: unable to delete ID (cannot be forced) - image is being used by running container fedcba987654",
+		},
+		"running container, forced":         {pulled: []string{"a"}, ref: "a", force: true, user: &running, want: "-a:latest -a@DIGEST", left: []string{""}},
+		"running container, one of several": {names: []string{"a", "b"}, ref: "a", user: &running, want: "-a:latest", left: []string{"b:latest"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			ctx := context.Background()
 			l := newLayout(t)
 			manifest, id := putImage(t, l, "one")
-			fill := strings.NewReplacer("ID", id.Encoded()[:12], "DIGEST", manifest.Digest.String())
-			var names []string
-			for _, n := range tt.names {
-				names = append(names, fill.Replace(n))
+			img := layout.Image{ID: id}
+			config, err := l.Config(img)
+			must(t, err)
+			fill := strings.NewReplacer("ID", id.Encoded()[:12], "DIGEST", manifest.Digest.String(), "LAYER", config.RootFS.DiffIDs[0].Encoded()[:12])
+			for _, n := range tt.pulled {
+				must(t, l.CommitPulled(ctx, n, manifest, nil))
 			}
-			must(t, l.Commit(context.Background(), names, manifest, nil))
-			done, _, err := l.Remove(context.Background(), fill.Replace(tt.ref), tt.force)
+			for _, n := range tt.names {
+				must(t, l.Commit(ctx, []string{fill.Replace(n)}, manifest, nil))
+			}
+			if len(tt.names)+len(tt.pulled) == 0 {
+				must(t, l.Commit(ctx, nil, manifest, nil))
+			}
+			done, err := l.Remove(ctx, fill.Replace(tt.ref), layout.RemoveOptions{Force: tt.force, Users: func(of digest.Digest) []layout.User {
+				if tt.user == nil || of != id {
+					return nil
+				}
+				return []layout.User{*tt.user}
+			}})
 			if tt.wantErr != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.wantErr) || fault.Code(err) != 1 || fault.Remedy(err) == "" {
-					t.Fatalf("Remove: %v (code %d, remedy %q), want %q", err, fault.Code(err), fault.Remedy(err), tt.wantErr)
+				want := fill.Replace(tt.wantErr)
+				if err == nil || !strings.Contains(err.Error(), want) || fault.Code(err) != 1 || fault.Remedy(err) == "" {
+					t.Fatalf("Remove: %v (code %d, remedy %q), want %q", err, fault.Code(err), fault.Remedy(err), want)
 				}
 				return
 			}
 			must(t, err)
-			var got, want []string
-			for _, r := range done {
-				if r.Untagged != "" {
-					got = append(got, "-"+r.Untagged)
-				} else {
-					got = append(got, r.Deleted.Encoded()[:12])
-				}
+			var got []string
+			for _, name := range done.Untagged {
+				got = append(got, "-"+name)
 			}
-			for _, w := range tt.want {
-				want = append(want, fill.Replace(w))
+			if done.ID != "" {
+				got = append(got, done.ID.Encoded()[:12])
 			}
-			if !slices.Equal(got, want) {
+			for _, layer := range done.Layers {
+				got = append(got, layer.Encoded()[:12])
+			}
+			if want := fill.Replace(tt.want); strings.Join(got, " ") != want {
 				t.Errorf("removed %q, want %q", got, want)
 			}
-			if left := listing(t, l); len(left) != len(names)-strings.Count(strings.Join(got, " "), "-") {
-				t.Errorf("left: %q", left)
+			images, err := l.List()
+			must(t, err)
+			var left []string
+			for _, i := range images {
+				left = append(left, layout.Familiar(i.Name))
+			}
+			if !slices.Equal(left, tt.left) {
+				t.Errorf("left: %q, want %q", left, tt.left)
 			}
 		})
+	}
+}
+
+func TestADigestStaysWithTheTagsOfItsRepository(t *testing.T) {
+	ctx := context.Background()
+	l := newLayout(t)
+	manifest, id := putImage(t, l, "one")
+	digested := "a@" + manifest.Digest.String()
+	must(t, l.CommitPulled(ctx, "a:1", manifest, nil))
+	must(t, l.Tag(ctx, "a:1", "a:2"))
+	must(t, l.Tag(ctx, "a:1", "b"))
+	_, err := l.Remove(ctx, "a:1", layout.RemoveOptions{})
+	must(t, err)
+	img, err := l.Find("b")
+	must(t, err)
+	if len(img.RepoDigests) > 0 {
+		t.Errorf("another repository has its digest: %v", img.RepoDigests)
+	}
+	done, err := l.Remove(ctx, "a:2", layout.RemoveOptions{})
+	must(t, err)
+	if want := []string{"a:2", digested}; !slices.Equal(done.Untagged, want) {
+		t.Errorf("untagged %q, want %q", done.Untagged, want)
+	}
+	must(t, l.NotePushed(ctx, "docker.io/library/b:latest", id, manifest.Digest))
+	must(t, l.NotePushed(ctx, "docker.io/library/c:latest", id, manifest.Digest))
+	if done, err = l.Remove(ctx, "b", layout.RemoveOptions{}); err != nil || len(done.Untagged) != 2 || done.ID != id {
+		t.Errorf("removed %+v, %v", done, err)
+	}
+}
+
+func TestLayersOfOthersStay(t *testing.T) {
+	ctx := context.Background()
+	l := newLayout(t)
+	commit(t, l, []string{"base"}, "one", "two")
+	commit(t, l, []string{"app"}, "one", "two", "three", "four")
+	commit(t, l, []string{"turned"}, "two", "one")
+	img, err := l.Find("app")
+	must(t, err)
+	config, err := l.Config(img)
+	must(t, err)
+	chain := identity.ChainIDs(slices.Clone(config.RootFS.DiffIDs))
+	done, err := l.Remove(ctx, "app", layout.RemoveOptions{})
+	must(t, err)
+	if want := []digest.Digest{chain[3], chain[2]}; !slices.Equal(done.Layers, want) {
+		t.Errorf("layers %v, want %v", done.Layers, want)
+	}
+	// The blobs stay, for another image has them in another order.
+	done, err = l.Remove(ctx, "base", layout.RemoveOptions{})
+	must(t, err)
+	if want := []digest.Digest{chain[1], chain[0]}; !slices.Equal(done.Layers, want) || len(done.Blobs) != 2 {
+		t.Errorf("layers %v, want %v; blobs %v", done.Layers, want, done.Blobs)
 	}
 }
 
@@ -87,8 +190,9 @@ func TestOnlyBlobsThatNothingUsesAreSetFree(t *testing.T) {
 	own, _ := putLayer(t, l, "own")
 	shared, _ := putLayer(t, l, "shared")
 
-	_, freed, err := l.Remove(ctx, "app", false)
+	done, err := l.Remove(ctx, "app", layout.RemoveOptions{})
 	must(t, err)
+	freed := done.Blobs
 	want := []string{img.ID.String(), img.Manifest.Digest.String(), own.Digest.String()}
 	slices.Sort(want)
 	if got := fmt.Sprint(freed); got != fmt.Sprint(want) {
@@ -100,8 +204,9 @@ func TestOnlyBlobsThatNothingUsesAreSetFree(t *testing.T) {
 	if size, err := l.DeleteBlobs(ctx, freed); err != nil || size != 0 {
 		t.Errorf("DeleteBlobs of named ones: %d, %v", size, err)
 	}
-	_, freed, err = l.Remove(ctx, "again", false)
+	done, err = l.Remove(ctx, "again", layout.RemoveOptions{})
 	must(t, err)
+	freed = done.Blobs
 	if size, err := l.DeleteBlobs(ctx, append(freed, shared.Digest)); err != nil || size == 0 {
 		t.Errorf("DeleteBlobs: %d, %v", size, err)
 	}
@@ -155,8 +260,9 @@ func TestBlobsWhoseDigestsBeginAlikeAreToldApart(t *testing.T) {
 	nameBlobs(t, l, "first", y)
 	nameBlobs(t, l, "second", x, "own")
 	nameBlobs(t, l, "both", x, y)
-	_, freed, err := l.Remove(ctx, "both", false)
+	done, err := l.Remove(ctx, "both", layout.RemoveOptions{})
 	must(t, err)
+	freed := done.Blobs
 	all := append(freed, digest.FromString(x), digest.FromString(y))
 	_, err = l.DeleteBlobs(ctx, all)
 	must(t, err)
@@ -165,8 +271,9 @@ func TestBlobsWhoseDigestsBeginAlikeAreToldApart(t *testing.T) {
 			t.Errorf("the layer %q of an image with a name was deleted", content)
 		}
 	}
-	_, freed, err = l.Remove(ctx, "second", false)
+	done, err = l.Remove(ctx, "second", layout.RemoveOptions{})
 	must(t, err)
+	freed = done.Blobs
 	_, err = l.DeleteBlobs(ctx, freed)
 	must(t, err)
 	if l.HasBlob(digest.FromString(x), -1) || !l.HasBlob(digest.FromString(y), -1) {
@@ -190,8 +297,9 @@ func TestAManifestThatCannotBeReadKeepsWhatItMayNeed(t *testing.T) {
 	if _, err := l.Manifest(img); err == nil || errors.Is(err, layout.ErrAbsent) {
 		t.Errorf("Manifest: %v", err)
 	}
-	_, freed, err := l.Remove(ctx, "a", false)
+	done, err := l.Remove(ctx, "a", layout.RemoveOptions{})
 	must(t, err)
+	freed := done.Blobs
 	_, err = l.DeleteBlobs(ctx, append(freed, shared.Digest))
 	must(t, err)
 	if !l.HasBlob(shared.Digest, -1) {

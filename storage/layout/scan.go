@@ -173,18 +173,30 @@ func (s *scanner) str() (string, error) {
 	}
 	start := s.pos
 	for i := start + 1; i < len(s.text); i++ {
-		switch c := s.text[i]; {
-		case c == '"':
+		c := s.text[i]
+		if !special[c] {
+			continue
+		}
+		switch c {
+		case '"':
 			s.pos = i + 1
 			return s.text[start+1 : i], nil
-		case c == '\\':
+		case '\\':
 			return s.escaped(start)
-		case c < ' ':
-			return "", s.fail()
 		}
+		return "", s.fail()
 	}
 	return "", s.fail()
 }
+
+// special are the bytes that end a string, or don't belong into one as they are.
+var special = func() (is [256]bool) {
+	for c := range byte(' ') {
+		is[c] = true
+	}
+	is['"'], is['\\'] = true, true
+	return is
+}()
 
 // escaped reads the string with escapes that begins at start.
 func (s *scanner) escaped(start int) (string, error) {

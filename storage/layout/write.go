@@ -74,6 +74,16 @@ func (l *Layout) sizeOf(layers []v1.Descriptor) int64 {
 	return sum
 }
 
+// ConvertManifest gives an image's manifest in a format. The config stays as it
+// is: docker and OCI read the same one.
+func ConvertManifest(m *v1.Manifest, format Format) (*v1.Manifest, error) {
+	converted, err := newManifest(m.Layers, format, m.Annotations)
+	if err == nil {
+		converted.Config.Digest, converted.Config.Size = m.Config.Digest, m.Config.Size
+	}
+	return converted, err
+}
+
 // newManifest makes a manifest whose config has a media type only.
 func newManifest(layers []v1.Descriptor, format Format, annotations map[string]string) (*v1.Manifest, error) {
 	m := &v1.Manifest{

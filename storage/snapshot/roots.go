@@ -35,13 +35,16 @@ func Roots(dir string) ([]string, error) {
 	return roots, nil
 }
 
-func isRoot(name string) bool {
+func isRoot(name string) bool { return DriverOf(name) != "" }
+
+// DriverOf gives the driver of a driver root, "" for what is none.
+func DriverOf(root string) Driver {
 	for _, d := range []Driver{Fuse, Overlay, VFS} {
-		if strings.HasPrefix(name, string(d)+"-") {
-			return true
+		if strings.HasPrefix(root, string(d)+"-") {
+			return d
 		}
 	}
-	return false
+	return ""
 }
 
 func isVFS(root string) bool { return strings.HasPrefix(root, string(VFS)+"-") }
@@ -112,6 +115,13 @@ func TreePath(dir, root, id string) string {
 		return filepath.Join(dir, root, vfsDir, id)
 	}
 	return filepath.Join(dir, root, id, "diff")
+}
+
+// TreeAt splits what Active.Place gave into driver root and id. It reports false
+// for what is no such name.
+func TreeAt(place string) (root, id string, ok bool) {
+	root, id, ok = strings.Cut(place, "/")
+	return root, id, ok && root != "" && id != "" && root[0] != '.' && id[0] != '.' && !strings.Contains(id, "/")
 }
 
 // RemoveTree removes a tree, or what there is of it, with its side files from

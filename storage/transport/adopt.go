@@ -2,13 +2,12 @@ package transport
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	ocilayout "github.com/containers/image/v5/oci/layout"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -17,25 +16,52 @@ import (
 	"github.com/builder-oci/builder/storage/layout"
 )
 
-// Adopt takes up an image of another OCI layout on disk, without giving it a
-// name. ref is its directory, with :TAG or @DIGEST behind it where the layout
-// holds more than one image. Every blob that isn't here yet is checked. Only what
-// names the image is set of the result.
-func Adopt(ctx context.Context, ref string, o Options) (layout.Image, error) {
-	dir, tag, want := splitLayoutRef(ref)
-	found, err := describedIn(dir, tag, want)
+// fromLayout takes up an image of another OCI layout on disk. Every blob that
+// isn't here yet is checked.
+func (o Options) fromLayout(ctx context.Context, from Source, named bool) ([]layout.Image, error) {
+	dir, ref := splitLayoutPlace(from.place)
+	found, err := describedIn(dir, ref)
 	if err != nil {
-		return layout.Image{}, err
+		return nil, err
 	}
+	image, id, err := o.takeFrom(ctx, dir, found, o.allowedInLayout(ctx, from, dir))
+	if err != nil {
+		return nil, err
+	}
+	return o.settle(ctx, image, id, named)
+}
+
+// allowedInLayout asks policy.json about an image of a layout, which policies
+// know by its directory.
+func (o Options) allowedInLayout(ctx context.Context, from Source, dir string) func(manifest []byte, mediaType string) error {
+	return func(manifest []byte, mediaType string) error {
+		ref, err := ocilayout.NewReference(dir, "")
+		if err != nil {
+			return err
+		}
+		return o.allowedUnsigned(ctx, ref, manifest, mediaType, from.String())
+	}
+}
+
+// takeFrom copies the blobs of the image that a layout describes so, if it is
+// allowed.
+func (o Options) takeFrom(ctx context.Context, dir string, found v1.Descriptor, allowed func(manifest []byte, mediaType string) error) (loaded, digest.Digest, error) {
 	wanted, err := platform.Parse(o.Platform)
 	if err != nil {
-		return layout.Image{}, err
+		return loaded{}, "", err
 	}
-	a := &adoption{ctx: ctx, from: layout.Open(dir, ""), to: o.layout()}
+	a := &adoption{ctx: ctx, from: layout.Open(dir, ""), to: o.layout(), options: o}
 	manifest, multi, err := a.from.Resolve(found, wanted)
+	if err != nil {
+		return loaded{}, "", err
+	}
+	raw, err := a.from.ReadBlob(manifest.Digest)
+	if err == nil {
+		err = allowed(raw, manifest.MediaType)
+	}
 	var m *v1.Manifest
 	if err == nil {
-		m, err = a.from.Manifest(layout.Image{Manifest: manifest})
+		m, err = parseManifest(raw, manifest.MediaType)
 	}
 	if err == nil {
 		err = o.suitsManifest(a.from, m)
@@ -44,68 +70,65 @@ func Adopt(ctx context.Context, ref string, o Options) (layout.Image, error) {
 		err = a.take(manifest, m, multi)
 	}
 	if err != nil {
-		return layout.Image{}, fmt.Errorf("the OCI layout %s: %w", dir, err)
+		return loaded{}, "", err
 	}
-	if err := a.to.Commit(ctx, nil, manifest, multi); err != nil {
-		return layout.Image{}, err
+	image := loaded{manifest: manifest, index: multi}
+	if name, ok := nameOf(found); ok {
+		image.names = []string{name}
 	}
-	// The same image may be here already, with its layers packed in another way,
-	// or with others, by a manifest that lies: it isn't taken in place of this one.
-	return layout.Image{ID: m.Config.Digest, Manifest: manifest, Index: multi}, nil
+	return image, m.Config.Digest, nil
 }
 
-// splitLayoutRef splits DIR[:TAG] or DIR[@DIGEST].
-func splitLayoutRef(ref string) (dir, tag string, want digest.Digest) {
-	if at := strings.LastIndex(ref, "@"); at >= 0 && digest.Digest(ref[at+1:]).Validate() == nil {
-		return ref[:at], "", digest.Digest(ref[at+1:])
+// splitLayoutPlace splits DIR[:REF] and DIR[@DIGEST].
+func splitLayoutPlace(place string) (dir, ref string) {
+	if at := strings.LastIndexByte(place, '@'); at > 0 && digest.Digest(place[at+1:]).Validate() == nil {
+		dir, _ := splitPlace(place[:at])
+		return dir, place[at:]
 	}
-	at := strings.LastIndex(ref, ":")
-	if at < 0 || strings.Contains(ref[at:], "/") {
-		return ref, "", ""
-	}
-	return ref[:at], ref[at+1:], ""
+	return splitPlace(place)
 }
 
-// describedIn finds an image in the index.json of a layout. Without a tag or a
-// digest it is the only one, or else the one that is called latest.
-func describedIn(dir, tag string, want digest.Digest) (v1.Descriptor, error) {
-	file, err := os.Open(filepath.Join(dir, v1.ImageIndexFile))
+// describedIn finds an image in the index.json of a layout. Without a ref it is
+// the only one, or else the one that is called latest.
+func describedIn(dir, ref string) (v1.Descriptor, error) {
+	if _, err := os.Stat(filepath.Join(dir, v1.ImageIndexFile)); err != nil {
+		return v1.Descriptor{}, fault.New("name the directory that holds oci-layout, index.json and blobs", "%w", err)
+	}
+	all, err := layout.Open(dir, "").Descriptors()
 	if err != nil {
-		return v1.Descriptor{}, fault.New("name the directory that holds oci-layout, index.json and blobs", "the OCI layout %s: %w", dir, err)
+		return v1.Descriptor{}, err
 	}
-	defer file.Close()
-	var index v1.Index
-	if err := json.NewDecoder(file).Decode(&index); err != nil {
-		return v1.Descriptor{}, fmt.Errorf("the OCI layout %s: %s: %w", dir, v1.ImageIndexFile, err)
-	}
-	if len(index.Manifests) == 1 && tag == "" && want == "" {
-		return index.Manifests[0], nil
-	}
-	if tag == "" {
-		tag = "latest"
-	}
-	var names []string
-	for _, d := range index.Manifests {
-		name := d.Annotations[v1.AnnotationRefName]
-		if want != "" && d.Digest == want || want == "" && (name == tag || strings.HasSuffix(name, ":"+tag)) {
-			return d, nil
+	held := make([]heldImage, len(all))
+	for i, d := range all {
+		held[i].digest = d.Digest
+		if name, ok := nameOf(d); ok {
+			held[i].names = []string{name}
 		}
-		names = append(names, name+"@"+d.Digest.String())
+		if name := d.Annotations[v1.AnnotationRefName]; name != "" {
+			held[i].shown = []string{name}
+			if name == ref {
+				return d, nil
+			}
+		}
 	}
-	wanted := ":" + tag
-	if want != "" {
-		wanted = "@" + want.String()
+	at, err := choose(held, ref)
+	if err != nil {
+		return v1.Descriptor{}, err
 	}
-	return v1.Descriptor{}, fault.New("it holds "+strings.Join(names, ", "), "the OCI layout %s holds no image %s", dir, wanted)
+	return all[at], nil
 }
 
 // adoption copies the blobs of one image.
 type adoption struct {
 	ctx      context.Context
 	from, to *layout.Layout
+	options  Options
 }
 
 func (a *adoption) take(manifest v1.Descriptor, m *v1.Manifest, multi *v1.Descriptor) error {
+	if err := a.to.Lease(blobsOf(m)...); err != nil {
+		return err
+	}
 	small := []v1.Descriptor{manifest, m.Config}
 	if multi != nil {
 		small = append(small, *multi)
@@ -119,26 +142,29 @@ func (a *adoption) take(manifest v1.Descriptor, m *v1.Manifest, multi *v1.Descri
 			return err
 		}
 	}
+	tell := a.options.reporter().tell
 	for _, d := range m.Layers {
+		if a.to.HasBlob(d.Digest, d.Size) {
+			tell(Event{Kind: Exists, Digest: d.Digest, Size: d.Size, Offset: d.Size})
+			continue
+		}
+		tell(Event{Kind: Started, Digest: d.Digest, Size: d.Size})
 		if err := a.blob(d); err != nil {
 			return err
 		}
+		tell(Event{Kind: Done, Digest: d.Digest, Size: d.Size, Offset: d.Size})
 	}
 	return nil
 }
 
 func (a *adoption) blob(d v1.Descriptor) error {
-	if a.to.HasBlob(d.Digest, d.Size) {
-		return nil
-	}
 	f, err := a.from.OpenBlob(d)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	got, err := a.to.PutBlob(a.ctx, f)
-	if err == nil && got.Digest != d.Digest {
-		err = errors.Join(fmt.Errorf("%w: %s", layout.ErrAbsent, d.Digest), a.to.NoteFree([]digest.Digest{got.Digest}))
+	if err := storeBlob(a.to, a.options.Session, d, f); err != nil {
+		return fmt.Errorf("blob %s: %w", d.Digest, err)
 	}
-	return err
+	return nil
 }

@@ -34,9 +34,9 @@ func TestALiarWithTheSameIDIsNotTakenForAnImage(t *testing.T) {
 	}
 
 	o := newOptions(t)
-	_, err = transport.Adopt(ctx, lying.Dir()+"@"+lie.Digest.String(), o)
+	_, err = transport.Adopt(ctx, source(t, "oci:"+lying.Dir()+"@"+lie.Digest.String()), o)
 	must(t, err)
-	got, err := transport.Adopt(ctx, honest.Dir(), o)
+	got, err := transport.Adopt(ctx, source(t, "oci:"+honest.Dir()), o)
 	must(t, err)
 	if got.ID != image.ID || got.Manifest.Digest != image.Manifest.Digest {
 		t.Errorf("of %s was adopted %s", image.Manifest.Digest, got.Manifest.Digest)

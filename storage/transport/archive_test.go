@@ -3,6 +3,7 @@ package transport_test
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"os"
@@ -111,7 +112,7 @@ func TestArchivesOfOtherToolsAreLoaded(t *testing.T) {
 			if len(loaded) != 1 || loaded[0].Name != "quay.io/x/app:v2" {
 				t.Fatalf("loaded %+v", loaded)
 			}
-			config, err := o.Layout.Config(loaded[0])
+			config, err := o.Layout.Config(loaded[0].Image)
 			must(t, err)
 			original, err := from.Layout.Config(img)
 			must(t, err)
@@ -159,7 +160,7 @@ func TestAnOldDockerArchiveMayLinkItsLayers(t *testing.T) {
 	if len(loaded) != 1 || loaded[0].Name != "" || loaded[0].ID != digest.FromString(config) {
 		t.Errorf("loaded %+v", loaded)
 	}
-	m, err := o.Layout.Manifest(loaded[0])
+	m, err := o.Layout.Manifest(loaded[0].Image)
 	if err != nil || len(m.Layers) != 2 || m.Layers[0].Digest.String() != diffID {
 		t.Errorf("manifest %+v, %v", m, err)
 	}
@@ -180,14 +181,14 @@ func TestBadArchivesAreRefused(t *testing.T) {
 		"a root file system":      {rootTar(t, "x"), "neither an index.json nor a manifest.json"},
 		"cut off":                 {whole[:len(whole)/2], "ends in the middle"},
 		"spoilt":                  {spoilt, "doesn't have the digest"},
-		"a layer is missing":      {archiveOf(t, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "c is missing"},
-		"links in a circle":       {archiveOf(t, file{name: "c", link: "d"}, file{name: "d", link: "c"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
+		"a layer is missing":      {archiveOf(t, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), `"c" is missing`},
+		"links in a circle":       {archiveOf(t, file{name: "c", link: "d"}, file{name: "d", link: "c"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), `"c" is a link that leads through more than 40 others`},
 		"no JSON":                 {archiveOf(t, file{name: "manifest.json", content: `[`}), "manifest.json"},
 		"other layers":            {archiveOf(t, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{"diff_ids":["` + other + `"]}}`}, file{name: "l", content: "l"}, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "doesn't have the digest " + other},
 		"a diffID that is a path": {archiveOf(t, file{name: "c", content: `{"os":"linux","architecture":"x","rootfs":{"diff_ids":["sha256:../../x"]}}`}, file{name: "l", content: "l"}, file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`}), "no sha256 digest"},
-		"an escaping link":        {archiveOf(t, file{name: "c", link: "../../../../etc/passwd"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), "c is missing"},
+		"an escaping link":        {archiveOf(t, file{name: "c", link: "../../../../etc/passwd"}, file{name: "manifest.json", content: `[{"Config":"c"}]`}), `"c" is a link to "../../../../etc/passwd", which leads out of the archive`},
 		"an index of nothing":     {archiveOf(t, file{name: "oci-layout", content: "{}"}, file{name: "index.json", content: `{"manifests":[]}`}), "names no image"},
-		"a bad digest by name":    {archiveOf(t, file{name: "blobs/sha256/../../x", content: "x"}, file{name: "manifest.json", content: `[]`}), ""},
+		"a bad digest by name":    {archiveOf(t, file{name: "blobs/sha256/../../x", content: "x"}, file{name: "manifest.json", content: `[]`}), "manifest.json names no image"},
 	}
 	for what, tt := range tests {
 		t.Run(what, func(t *testing.T) {
@@ -307,14 +308,63 @@ func TestImportTakesAnEmptyTarballButNoOtherThing(t *testing.T) {
 		t.Errorf("empty tarball: %v", err)
 	}
 	for what, data := range map[string][]byte{
-		"nothing": nil, "garbage": bytes.Repeat([]byte("garbage"), 1000), "cut off": rootTar(t, strings.Repeat("x", 100000))[:50000],
+		"not a tarball: it is empty": nil, "not a tarball: ": bytes.Repeat([]byte("garbage"), 1000),
+		`the tarball ends in the middle of entry "file0"`:        rootTar(t, strings.Repeat("x", 100000))[:50000],
+		`entry "../x": the name leads out`:                       archiveOf(t, file{name: "../x", content: "x"}),
+		`entry "x": it is a hard link to "a/../../etc/passwd"`:   hardLink(t, "x", "a/../../etc/passwd"),
+		`the tarball is damaged after entry "file0"`:             damagedTar(t),
+		"not a tarball: unexpected EOF":                          []byte("\x1f\x8bgarbage"),
+		`the tarball ends in the middle of entry "file0": unexp`: gzipOf(t, rootTar(t, strings.Repeat("x", 1000000)))[:900],
 	} {
 		_, err := transport.Import(ctx, bytes.NewReader(data), transport.ImportOptions{Options: o, Name: "bad"})
-		if err == nil || !strings.Contains(err.Error(), "not a tarball") || fault.Remedy(err) == "" {
-			t.Errorf("%s: %v", what, err)
+		if err == nil || !strings.Contains(err.Error(), what) || fault.Remedy(err) == "" {
+			t.Errorf("%s: %v, remedy %q", what, err, fault.Remedy(err))
 		}
 	}
 	if _, err := o.Layout.Find("bad"); !errors.Is(err, layout.ErrUnknown) {
 		t.Errorf("named all the same: %v", err)
+	}
+}
+
+func hardLink(t *testing.T, name, target string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	must(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target}))
+	must(t, w.Close())
+	return b.Bytes()
+}
+
+// damagedTar has a header that isn't one behind its first file.
+func damagedTar(t *testing.T) []byte {
+	t.Helper()
+	data := rootTar(t, "x", "y")
+	copy(data[1024:], strings.Repeat("?", 512))
+	return data
+}
+
+func gzipOf(t *testing.T, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(data)
+	must(t, errors.Join(err, w.Close()))
+	return b.Bytes()
+}
+
+func TestATarballCompressedByGzipIsTheBlob(t *testing.T) {
+	o := newOptions(t)
+	plain := rootTar(t, "hello", strings.Repeat("x", 3<<20))
+	packed := append(gzipOf(t, plain[:1000]), gzipOf(t, plain[1000:])...)
+	_, err := transport.Import(ctx, bytes.NewReader(packed), transport.ImportOptions{Options: o, Name: "base"})
+	must(t, err)
+	img, err := o.Layout.Find("base")
+	must(t, err)
+	m, err := o.Layout.Manifest(img)
+	must(t, err)
+	c, err := o.Layout.Config(img)
+	must(t, err)
+	if m.Layers[0].Digest != digest.FromBytes(packed) || c.RootFS.DiffIDs[0] != digest.FromBytes(plain) || img.Size != int64(len(plain)) {
+		t.Errorf("layer %+v, config %+v, size %d", m.Layers[0], c.RootFS, img.Size)
 	}
 }

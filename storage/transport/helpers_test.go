@@ -153,3 +153,13 @@ func digestIn(t *testing.T, ref string) string {
 	t.Helper()
 	return run(t, "skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", ref)
 }
+
+// source reads a reference to an image elsewhere.
+func source(t *testing.T, ref string) transport.Source {
+	t.Helper()
+	from, ok := transport.ParseSource(ref)
+	if !ok {
+		t.Fatalf("%s names no transport", ref)
+	}
+	return from
+}

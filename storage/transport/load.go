@@ -3,7 +3,6 @@ package transport
 import (
 	"archive/tar"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,30 +12,53 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
 )
 
-// largestMeta is how much is read of index.json or manifest.json in an archive.
-const largestMeta = 16 << 20
+// What is taken of an archive at most. An image of 10,000 layers in docker's
+// first form has 40,000 entries.
+const (
+	mostEntries = 100_000
+	mostNames   = 16 << 20 // bytes of all entries' names
+	largestMeta = 4 << 20  // of index.json, manifest.json and repositories, each
+	mostPadding = 64 << 20 // behind the end of the tar
+)
 
-// Load takes up the images of an archive that docker, podman, skopeo, buildkit
-// or builder saved: docker-archive (old and new) or oci-archive, compressed or
-// not. It gives them under the names that the archive tells, as often as they
-// have names; one without a name is kept without.
+// A Loaded image is one that Load has brought, under one of its names.
+type Loaded struct {
+	layout.Image
+	// Before is the id of another image that had the name until then.
+	Before digest.Digest
+}
+
+// Load takes up the images of an archive that docker (since its beginnings),
+// podman, skopeo, buildah, buildkit or builder saved: docker-archive or
+// oci-archive, compressed or not. It gives them under the names that the archive
+// tells, as often as they have names; one without a name is kept without.
 //
 // The archive is read once, front to back, straight into the layout: r may be a
-// pipe, and nothing is unpacked aside. Every blob is checked.
-func Load(ctx context.Context, r io.Reader, o Options) (_ []layout.Image, err error) {
+// pipe, and nothing is unpacked aside. Every blob is checked. Images are named
+// when all of them turn out to be whole.
+func Load(ctx context.Context, r io.Reader, o Options) ([]Loaded, error) {
+	return load(ctx, r, o, func(_ string, images []loaded) ([]loaded, error) { return images, nil })
+}
+
+// load takes up those images of an archive that choose gives, which is told of
+// the archive's format and of all that it holds.
+func load(ctx context.Context, r io.Reader, o Options, choose func(format string, all []loaded) ([]loaded, error)) (_ []Loaded, err error) {
 	plain, _, err := layer.Decompress(r)
 	if err != nil {
 		return nil, notArchive(err)
 	}
 	defer plain.Close()
-	a := &archive{ctx: ctx, options: o, layout: o.layout(), files: map[string]v1.Descriptor{}, links: map[string]string{}, meta: map[string][]byte{}}
+	a := &archive{
+		ctx: ctx, options: o, layout: o.layout(),
+		files: map[string]v1.Descriptor{}, links: map[string]link{}, meta: map[string][]byte{},
+	}
 	defer func() { err = errors.Join(err, a.noteUnneeded()) }()
 	if err := a.read(plain); err != nil {
 		return nil, err
@@ -45,16 +67,59 @@ func Load(ctx context.Context, r io.Reader, o Options) (_ []layout.Image, err er
 	if err != nil {
 		return nil, err
 	}
+	if images, err = choose(a.format(), images); err != nil {
+		return nil, err
+	}
+	if err := a.allowed(images); err != nil {
+		return nil, err
+	}
 	return a.commit(images)
 }
 
+// format is what the archive is to policies: docker's where it has docker's
+// manifest.json, whatever else it holds.
+func (a *archive) format() string {
+	if _, isDocker := a.meta[dockerManifestFile]; isDocker {
+		return DockerArchive
+	}
+	return OCIArchive
+}
+
+// allowed asks policy.json for each image. One in an archive has no signature,
+// and policies don't know its path: it may have come through a pipe.
+func (a *archive) allowed(images []loaded) error {
+	for _, image := range images {
+		name := image.manifest.Digest.String()
+		if len(image.names) > 0 {
+			name = layout.Familiar(image.names[0])
+		}
+		manifest, err := a.layout.ReadBlob(image.manifest.Digest)
+		if err == nil {
+			err = a.options.allowedUnsigned(a.ctx, place{transport: a.format()}, manifest, image.manifest.MediaType, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func notArchive(err error) error {
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("it is empty")
+	}
 	return fault.New("builder load reads what docker save, podman save or builder save have written;\n"+
 		"for the tarball of a root file system: builder import", "not an archive of images: %w", err)
 }
 
-func cutShort(err error) error {
-	return fault.New("transfer it again", "the archive ends in the middle: %w", err)
+const transferAgain = "transfer it again"
+
+func cutShort(last string, err error) error {
+	return fault.New(transferAgain, "the archive ends in the middle, after entry %q: %w", last, err)
 }
 
 // noteUnneeded notes the blobs that no image turned out to need. They stay for
@@ -64,7 +129,7 @@ func (a *archive) noteUnneeded() error {
 	if err != nil || len(free) == 0 {
 		return err
 	}
-	return a.layout.NoteFree(free)
+	return a.layout.NoteFree(layout.Free{Blobs: free})
 }
 
 // archive is what has been read of an archive.
@@ -73,46 +138,109 @@ type archive struct {
 	options Options
 	layout  *layout.Layout
 	files   map[string]v1.Descriptor // path to the blob that the file has become
-	links   map[string]string        // path to path
-	meta    map[string][]byte        // small files that aren't blobs
+	links   map[string]link
+	meta    map[string][]byte // small files that aren't blobs
 	added   []digest.Digest
+	names   int    // bytes of all names
+	last    string // entry that was read
 }
+
+// link is a link in an archive: written is what it says, to the path that this
+// means, "" where it leads out.
+type link struct{ written, to string }
 
 // read takes in all files of the archive.
 func (a *archive) read(r io.Reader) error {
 	t := tar.NewReader(r)
 	for entries := 0; ; entries++ {
 		h, err := t.Next()
-		if errors.Is(err, io.EOF) && entries > 0 {
-			return nil
-		}
-		if err != nil && entries == 0 {
+		switch {
+		case errors.Is(err, io.EOF) && entries > 0:
+			return a.readPadding(r)
+		case err != nil && entries == 0:
 			return notArchive(err)
+		case err != nil:
+			return a.damaged(err)
+		case entries == mostEntries:
+			return fmt.Errorf("the archive has more than %d entries", mostEntries)
 		}
-		if err == nil {
-			err = a.entry(h, t)
-		}
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return cutShort(err)
-		}
-		if err != nil {
-			return fmt.Errorf("archive: %w", err)
+		a.last = h.Name
+		if err := a.entry(h, t); err != nil {
+			return err
 		}
 	}
+}
+
+// readPadding reads what follows the end of the tar: who writes a pipe doesn't
+// want it closed before. Compressed archives end with a checksum.
+func (a *archive) readPadding(r io.Reader) error {
+	_, err := io.CopyN(io.Discard, r, mostPadding)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return a.damaged(err)
+}
+
+// damaged says where an archive can't be read.
+func (a *archive) damaged(err error) error {
+	if err == nil || a.ctx.Err() != nil {
+		return errors.Join(err, a.ctx.Err())
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return cutShort(a.last, err)
+	}
+	return fault.New(transferAgain, "the archive is damaged after entry %q: %w", a.last, err)
 }
 
 func (a *archive) entry(h *tar.Header, r io.Reader) error {
 	if err := a.ctx.Err(); err != nil {
 		return err
 	}
-	name := path.Clean(strings.TrimPrefix(h.Name, "/"))
+	if a.names += len(h.Name) + len(h.Linkname); a.names > mostNames {
+		return fmt.Errorf("the names of the archive's entries take more than %d bytes", mostNames)
+	}
+	name := path.Clean(h.Name)
 	switch h.Typeflag {
 	case tar.TypeSymlink:
-		a.links[name] = path.Join(path.Dir(name), h.Linkname)
+		a.links[name] = linked(h.Linkname, path.Join(path.Dir(name), h.Linkname))
 	case tar.TypeLink:
-		a.links[name] = path.Clean(h.Linkname)
-	case tar.TypeReg:
-		return a.file(name, h.Size, r)
+		a.links[name] = linked(h.Linkname, h.Linkname)
+	case tar.TypeReg, tar.TypeGNUSparse:
+		if err := checkFile(h); err != nil {
+			return fmt.Errorf("entry %q: %w", h.Name, err)
+		}
+		if err := a.file(name, h.Size, r); err != nil {
+			return a.entryError(h.Name, err)
+		}
+	}
+	return nil
+}
+
+// entryError says at which entry something is wrong.
+func (a *archive) entryError(name string, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fault.New(transferAgain, "the archive ends in the middle of entry %q: %w", name, err)
+	}
+	return fmt.Errorf("entry %q: %w", name, err)
+}
+
+func linked(written, to string) link {
+	if path.IsAbs(written) || climbs(to) {
+		return link{written: written}
+	}
+	return link{written, path.Clean(to)}
+}
+
+// checkFile refuses what no archive of images holds.
+func checkFile(h *tar.Header) error {
+	switch _, isSparse := h.PAXRecords["GNU.sparse.major"]; {
+	case climbs(h.Name):
+		return errors.New("the name leads out of the archive")
+	case path.IsAbs(h.Name):
+		return errors.New("the name is an absolute path")
+	case isSparse || h.Typeflag == tar.TypeGNUSparse:
+		// A few bytes would stand for a file of any size.
+		return fault.New("make the archive without tar's option --sparse", "it is a sparse file")
 	}
 	return nil
 }
@@ -121,10 +249,8 @@ func (a *archive) entry(h *tar.Header, r io.Reader) error {
 // come last.
 func (a *archive) file(name string, size int64, r io.Reader) error {
 	switch name {
-	case v1.ImageIndexFile, v1.ImageLayoutFile, dockerManifestFile:
-		data, err := io.ReadAll(io.LimitReader(r, largestMeta))
-		a.meta[name] = data
-		return err
+	case v1.ImageIndexFile, v1.ImageLayoutFile, dockerManifestFile, repositoriesFile:
+		return a.keepMeta(name, size, r)
 	}
 	want := digest.Digest("")
 	if hex, ok := strings.CutPrefix(name, blobsDir); ok {
@@ -132,9 +258,29 @@ func (a *archive) file(name string, size int64, r io.Reader) error {
 	}
 	d, err := a.store(want, size, r)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err
+	}
+	if old, twice := a.files[name]; twice && old.Digest != d.Digest {
+		return errTwice
 	}
 	a.files[name] = d
+	return nil
+}
+
+var errTwice = errors.New("it is in the archive twice, with different contents")
+
+func (a *archive) keepMeta(name string, size int64, r io.Reader) error {
+	if size > largestMeta {
+		return fmt.Errorf("it has %d bytes: at most %d are read", size, largestMeta)
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if old, twice := a.meta[name]; twice && !slices.Equal(old, data) {
+		return errTwice
+	}
+	a.meta[name] = data
 	return nil
 }
 
@@ -149,6 +295,9 @@ func (a *archive) store(want digest.Digest, size int64, r io.Reader) (v1.Descrip
 	if want != "" && size > small && a.layout.HasBlob(want, size) {
 		a.options.reporter().tell(Event{Kind: Exists, Digest: want, Size: size, Offset: size})
 		return v1.Descriptor{Digest: want, Size: size}, nil
+	}
+	if err := a.hasRoom(size); err != nil {
+		return v1.Descriptor{}, err
 	}
 	w, err := a.layout.NewBlobWriter(a.options.Session)
 	if err != nil {
@@ -176,191 +325,24 @@ func (a *archive) store(want digest.Digest, size int64, r io.Reader) (v1.Descrip
 	return blob, w.Commit(blob.Digest)
 }
 
-// loaded is an image to be named.
-type loaded struct {
-	names    []string // canonical
-	manifest v1.Descriptor
-	index    *v1.Descriptor
-}
-
-// images finds the images: by the OCI layout where there is a whole one, else
-// by docker's manifest.json.
-func (a *archive) images() ([]loaded, error) {
-	_, isOCI := a.meta[v1.ImageLayoutFile]
-	docker, isDocker := a.meta[dockerManifestFile]
-	if index, ok := a.meta[v1.ImageIndexFile]; ok && isOCI {
-		images, err := a.ociImages(index)
-		if err == nil && len(images) > 0 || !isDocker {
-			return images, err
-		}
+// hasRoom is an error where an entry is said to be larger than what is free on
+// the disk: nobody waits until that is full.
+func (a *archive) hasRoom(size int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(a.layout.BlobsDir(), &st); err != nil {
+		return err
 	}
-	if !isDocker && a.hasBlobs() {
-		return nil, cutShort(errors.New("index.json and manifest.json are missing"))
+	if free := st.Bavail * uint64(st.Bsize); uint64(size) > free {
+		return fmt.Errorf("it has %d bytes, and %d are free: %w", size, free, unix.ENOSPC)
 	}
-	if !isDocker {
-		return nil, notArchive(errors.New("it has neither an index.json nor a manifest.json"))
-	}
-	return a.dockerImages(docker)
-}
-
-// hasBlobs tells whether there was the beginning of an OCI layout. A tar that
-// ends between two files looks whole.
-func (a *archive) hasBlobs() bool {
-	for name := range a.files {
-		if strings.HasPrefix(name, blobsDir) {
-			return true
-		}
-	}
-	return false
-}
-
-// ociImages reads the index.json of an OCI layout.
-func (a *archive) ociImages(data []byte) ([]loaded, error) {
-	var index v1.Index
-	if err := json.Unmarshal(data, &index); err != nil {
-		return nil, notArchive(fmt.Errorf("index.json: %w", err))
-	}
-	want, err := platform.Parse(a.options.Platform)
-	if err != nil {
-		return nil, err
-	}
-	var images []loaded
-	for _, d := range index.Manifests {
-		manifest, multi, err := a.layout.ResolveAny(d, want)
-		if err != nil {
-			return nil, fmt.Errorf("archive: %w", err)
-		}
-		image := loaded{manifest: manifest, index: multi}
-		if name, ok := nameOf(d); ok {
-			image.names = []string{name}
-		}
-		images = append(images, image)
-	}
-	if len(images) == 0 {
-		return nil, notArchive(errors.New("index.json names no image"))
-	}
-	return images, nil
-}
-
-// nameOf gives the name of an image in an archive's index.json: containerd's
-// annotation, which docker and buildkit write, or the standard one.
-func nameOf(d v1.Descriptor) (string, bool) {
-	for _, key := range []string{annotationFullName, v1.AnnotationRefName} {
-		if name, err := layout.ParseName(d.Annotations[key]); err == nil {
-			return name, true
-		}
-	}
-	return "", false
-}
-
-// dockerImages reads docker's manifest.json, and makes the manifests that such
-// an archive doesn't have.
-func (a *archive) dockerImages(data []byte) ([]loaded, error) {
-	var list []dockerImage
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, notArchive(fmt.Errorf("manifest.json: %w", err))
-	}
-	var images []loaded
-	for _, d := range list {
-		manifest, err := a.dockerManifest(d)
-		if err != nil {
-			return nil, fmt.Errorf("archive: %w", err)
-		}
-		image := loaded{manifest: manifest}
-		for _, tag := range d.RepoTags {
-			name, err := layout.ParseName(tag)
-			if err != nil {
-				return nil, err
-			}
-			image.names = append(image.names, name)
-		}
-		images = append(images, image)
-	}
-	return images, nil
-}
-
-func (a *archive) dockerManifest(d dockerImage) (v1.Descriptor, error) {
-	config, err := a.find(d.Config)
-	if err != nil {
-		return v1.Descriptor{}, err
-	}
-	data, err := a.layout.ReadBlob(config.Digest)
-	if err != nil {
-		return v1.Descriptor{}, err
-	}
-	parsed, err := layout.ParseConfig(data)
-	if err != nil {
-		return v1.Descriptor{}, err
-	}
-	if len(parsed.RootFS.DiffIDs) != len(d.Layers) {
-		return v1.Descriptor{}, fmt.Errorf("%s tells of %d layers, manifest.json of %d", d.Config, len(parsed.RootFS.DiffIDs), len(d.Layers))
-	}
-	layers := make([]v1.Descriptor, len(d.Layers))
-	for i, name := range d.Layers {
-		if layers[i], err = a.layer(name, parsed.RootFS.DiffIDs[i]); err != nil {
-			return v1.Descriptor{}, err
-		}
-	}
-	return a.layout.PutManifest(a.ctx, config, layers)
-}
-
-// layer gives the descriptor of a layer, of which an uncompressed one must be
-// what the config says. The others are checked when they are unpacked.
-func (a *archive) layer(name string, diffID digest.Digest) (v1.Descriptor, error) {
-	d, err := a.find(name)
-	if err != nil {
-		return d, err
-	}
-	compression, err := a.compression(d)
-	if err != nil {
-		return d, err
-	}
-	if compression == layer.None && d.Digest != diffID {
-		return d, fmt.Errorf("layer %s doesn't have the digest %s that the config tells", name, diffID)
-	}
-	d.MediaType = compression.MediaType()
-	return d, nil
-}
-
-func (a *archive) compression(d v1.Descriptor) (layer.Compression, error) {
-	f, err := a.layout.OpenBlob(d)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	plain, kind, err := layer.Decompress(f)
-	if err != nil {
-		return "", err
-	}
-	defer plain.Close()
-	switch c := layer.Compression(kind); c {
-	case layer.Gzip, layer.Zstd, layer.None:
-		return c, nil
-	}
-	return "", fmt.Errorf("a layer compressed by %s", kind)
-}
-
-// find gives the blob that a file of the archive has become. Old archives link
-// layers to one another.
-func (a *archive) find(name string) (v1.Descriptor, error) {
-	at := path.Clean(name)
-	for range len(a.links) + 1 {
-		if d, ok := a.files[at]; ok {
-			return d, nil
-		}
-		next, ok := a.links[at]
-		if !ok {
-			break
-		}
-		at = next
-	}
-	return v1.Descriptor{}, fmt.Errorf("%s is missing", name)
+	return nil
 }
 
 // commit names the images, and gives them once for each name.
-func (a *archive) commit(images []loaded) ([]layout.Image, error) {
-	var done []layout.Image
+func (a *archive) commit(images []loaded) ([]Loaded, error) {
+	var done []Loaded
 	for _, image := range images {
+		before := a.holders(image.names)
 		if err := a.layout.Commit(a.ctx, image.names, image.manifest, image.index); err != nil {
 			return done, err
 		}
@@ -373,8 +355,23 @@ func (a *archive) commit(images []loaded) ([]layout.Image, error) {
 			if err != nil {
 				return done, err
 			}
-			done = append(done, found)
+			one := Loaded{Image: found}
+			if old := before[ref]; old != found.ID {
+				one.Before = old
+			}
+			done = append(done, one)
 		}
 	}
 	return done, nil
+}
+
+// holders gives the ids of the images that have the names.
+func (a *archive) holders(names []string) map[string]digest.Digest {
+	ids := map[string]digest.Digest{}
+	for _, name := range names {
+		if img, err := a.layout.Find(layout.Familiar(name)); err == nil {
+			ids[name] = img.ID
+		}
+	}
+	return ids
 }

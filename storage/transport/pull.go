@@ -43,7 +43,7 @@ func Pull(ctx context.Context, name string, o Options) (layout.Image, error) {
 	if err := p.run(ctx); err != nil {
 		err = o.explain(err, r)
 		if !isOfNetwork(err) && ctx.Err() == nil {
-			err = errors.Join(err, p.layout.NoteFree(p.news))
+			err = errors.Join(err, p.layout.NoteFree(layout.Free{Blobs: p.news}))
 		}
 		return layout.Image{}, err
 	}
@@ -97,6 +97,9 @@ func (p *pull) finish(ctx context.Context, m *v1.Manifest) error {
 	if err := p.fetchAll(ctx, m); err != nil {
 		return err
 	}
+	if err := p.options.known().add(p.domain, repository(p.name), blobsOf(m)); err != nil {
+		return err
+	}
 	want, err := platform.Parse(p.options.Platform)
 	if err != nil {
 		return err
@@ -105,7 +108,7 @@ func (p *pull) finish(ctx context.Context, m *v1.Manifest) error {
 		p.found, err = p.layout.CommitBase(ctx, p.name, want, p.manifest, p.index)
 		return err
 	}
-	if err := p.layout.Commit(ctx, []string{p.name}, p.manifest, p.index); err != nil {
+	if err := p.layout.CommitPulled(ctx, p.name, p.manifest, p.index); err != nil {
 		return err
 	}
 	p.found, err = p.layout.Find(layout.Familiar(p.name))
@@ -138,7 +141,7 @@ func (p *pull) choose(ctx context.Context) (*v1.Manifest, error) {
 		return nil, err
 	}
 	if manifest.MIMETypeIsMultiImage(mediaType) {
-		chosen, err := p.instance(raw)
+		chosen, err := p.options.instance(raw, layout.Familiar(p.name))
 		if err != nil {
 			return nil, err
 		}
@@ -164,6 +167,13 @@ func (p *pull) choose(ctx context.Context) (*v1.Manifest, error) {
 	return m, err
 }
 
+// allowed asks policy.json, which may ask the registry for signatures.
+func (p *pull) allowed(ctx context.Context, unparsed *image.UnparsedImage) error {
+	return p.ask(ctx, func(ctx context.Context) error {
+		return p.options.allowed(ctx, unparsed, layout.Familiar(p.name))
+	})
+}
+
 // put stores a manifest or an index.
 func (p *pull) put(ctx context.Context, raw []byte) (v1.Descriptor, error) {
 	known := p.layout.HasBlob(digest.FromBytes(raw), -1)
@@ -187,13 +197,14 @@ func (p *pull) rawManifest(ctx context.Context, u *image.UnparsedImage) (raw []b
 	return raw, mediaType, err
 }
 
-// instance chooses the manifest of an index, of docker's kind or OCI's.
-func (p *pull) instance(raw []byte) (digest.Digest, error) {
+// instance chooses the manifest of an index, of docker's kind or OCI's. name is
+// the image's.
+func (o Options) instance(raw []byte, name string) (digest.Digest, error) {
 	var index v1.Index
 	if err := json.Unmarshal(raw, &index); err != nil {
 		return "", fmt.Errorf("index: %w", err)
 	}
-	want, err := platform.Parse(p.options.Platform)
+	want, err := platform.Parse(o.Platform)
 	if err != nil {
 		return "", err
 	}
@@ -201,28 +212,11 @@ func (p *pull) instance(raw []byte) (digest.Digest, error) {
 		return chosen.Digest, nil
 	}
 	wanted := platform.Name(want)
-	if p.options.Platform == "" {
+	if o.Platform == "" {
 		wanted = "this machine, which is " + wanted
 	}
 	return "", fault.New("choose one of them by --platform: "+strings.Join(platform.Names(index.Manifests), ", "),
-		"%w for %s: %s", layout.ErrUnknown, wanted, layout.Familiar(p.name))
-}
-
-// allowed asks policy.json.
-func (p *pull) allowed(ctx context.Context, unparsed *image.UnparsedImage) (err error) {
-	rules, err := policy()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rules.Destroy()) }()
-	err = p.ask(ctx, func(ctx context.Context) error {
-		_, err := rules.IsRunningImageAllowed(ctx, unparsed)
-		return err
-	})
-	if err != nil {
-		return fault.New("the rules stand in "+policyFile(), "%s is not allowed by policy: %w", layout.Familiar(p.name), err)
-	}
-	return nil
+		"%w for %s: %s", layout.ErrUnknown, wanted, name)
 }
 
 // fetchAll fetches config and layers, as far as they aren't there.

@@ -24,60 +24,60 @@ import (
 	"github.com/builder-oci/builder/storage/layout"
 )
 
-// Push copies an image to dest and gives the digest that it has there. The
-// destination is a name in a registry, with or without docker://, or
+// Push copies an image to dest and gives its descriptor there. The destination is
+// a name in a registry, with or without docker://, or
 //
 //	oci:DIR[:NAME]  dir:DIR  oci-archive:FILE[:NAME]  docker-archive:FILE[:NAME]
+//	containers-storage:NAME
 //
 // A name in a registry may have the image's own digest in place of a tag.
 //
-// Blobs go as they are. The digest stays, but for an image of docker's format
-// that goes into an OCI layout.
-func Push(ctx context.Context, img layout.Image, dest string, o Options) (digest.Digest, error) {
+// Blobs go as they are, unless a Conversion asks for others; into a registry, none
+// goes that is there or that it can mount from another of its repositories. The
+// digest stays, but for an image of docker's format that goes into an OCI layout.
+func Push(ctx context.Context, img layout.Image, dest string, o Options) (v1.Descriptor, error) {
 	scheme, rest, found := strings.Cut(dest, ":")
 	if found {
 		switch scheme {
 		case "oci", "dir":
 			return o.pushTo(ctx, img, scheme, rest)
 		case "oci-archive", "docker-archive":
-			return img.Manifest.Digest, o.pushArchive(ctx, img, scheme, rest)
+			return img.Manifest, o.pushArchive(ctx, img, scheme, rest)
+		case storageTransport:
+			return img.Manifest, o.toStorage(ctx, img, rest)
 		}
 	}
 	r, err := o.remote(dest)
 	if err != nil {
-		return "", err
+		return v1.Descriptor{}, err
 	}
-	if _, want, digested := strings.Cut(r.name, "@"); digested && want != img.Manifest.Digest.String() {
-		return "", fault.New("push to a tag, or to @"+img.Manifest.Digest.String(), "%s is the digest of another image", layout.Familiar(r.name))
+	pushed, err := o.pushRegistry(ctx, img, r)
+	if err != nil {
+		return pushed, err
 	}
-	var pushed digest.Digest
-	err = o.retrying(o.reporter()).do(ctx, func() error {
-		pushed, err = o.copyTo(ctx, img, r.ref, r.sys, true)
-		return err
-	})
-	return pushed, o.explain(err, r)
+	return pushed, o.Layout.NotePushed(ctx, r.name, img.ID, pushed.Digest)
 }
 
 // pushTo copies into a directory of another tool's kind.
-func (o Options) pushTo(ctx context.Context, img layout.Image, scheme, path string) (digest.Digest, error) {
+func (o Options) pushTo(ctx context.Context, img layout.Image, scheme, path string) (v1.Descriptor, error) {
 	sys, err := o.system()
 	if err != nil {
-		return "", err
+		return v1.Descriptor{}, err
 	}
 	if scheme == "dir" {
 		ref, err := directory.NewReference(path)
 		if err != nil {
-			return "", err
+			return v1.Descriptor{}, err
 		}
 		return o.copyTo(ctx, img, ref, sys, true)
 	}
 	ref, err := ocilayout.ParseReference(path)
 	if err != nil {
-		return "", err
+		return v1.Descriptor{}, err
 	}
 	dir, _, _ := strings.Cut(path, ":")
 	if sameFile(dir, o.Layout.Dir()) {
-		return "", fault.New("give it a name there: builder tag", "%s is the directory of builder's own images", dir)
+		return v1.Descriptor{}, fault.New("give it a name there: builder tag", "%s is the directory of builder's own images", dir)
 	}
 	isOCI := img.Manifest.MediaType == v1.MediaTypeImageManifest
 	return o.copyTo(ctx, img, ref, sys, isOCI)
@@ -89,7 +89,7 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(sa, sb)
 }
 
-// pushArchive writes FILE[:NAME] aside and renames it.
+// pushArchive writes FILE[:NAME].
 func (o Options) pushArchive(ctx context.Context, img layout.Image, format, dest string) (err error) {
 	path, name, named := strings.Cut(dest, ":")
 	if named {
@@ -97,6 +97,11 @@ func (o Options) pushArchive(ctx context.Context, img layout.Image, format, dest
 			return err
 		}
 	}
+	return o.writeArchive(ctx, img, format, path)
+}
+
+// writeArchive writes an archive aside and renames it.
+func (o Options) writeArchive(ctx context.Context, img layout.Image, format, path string) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), atomicfile.Prefix+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
@@ -117,20 +122,20 @@ func (o Options) pushArchive(ctx context.Context, img layout.Image, format, dest
 // this image and shares the blobs.
 func (o Options) copyTo(ctx context.Context, img layout.Image, dest types.ImageReference,
 	sys *types.SystemContext, keepDigest bool,
-) (_ digest.Digest, err error) {
+) (_ v1.Descriptor, err error) {
 	dir, err := o.stage(img)
 	if err != nil {
-		return "", err
+		return v1.Descriptor{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	source, err := ocilayout.NewReference(dir, "")
 	if err != nil {
-		return "", err
+		return v1.Descriptor{}, err
 	}
 	// policy.json is about images from others.
 	rules, err := signature.NewPolicyContext(acceptAll())
 	if err != nil {
-		return "", err
+		return v1.Descriptor{}, err
 	}
 	defer func() { err = errors.Join(err, rules.Destroy()) }()
 
@@ -145,9 +150,10 @@ func (o Options) copyTo(ctx context.Context, img layout.Image, dest types.ImageR
 	close(events)
 	wait()
 	if err != nil {
-		return "", err
+		return v1.Descriptor{}, err
 	}
-	return manifest.Digest(raw)
+	d, err := manifest.Digest(raw)
+	return v1.Descriptor{MediaType: manifest.GuessMIMEType(raw), Digest: d, Size: int64(len(raw))}, err
 }
 
 // stage makes a layout in the temporary directory whose index.json names img

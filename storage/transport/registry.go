@@ -1,16 +1,13 @@
 package transport
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/containers/image/v5/docker"
-	"github.com/containers/image/v5/signature"
 	"github.com/containers/image/v5/types"
 	"github.com/distribution/reference"
 
@@ -66,6 +63,9 @@ func (o Options) remote(name string) (*remote, error) {
 	}
 	domain := reference.Domain(named)
 	o.setTLS(sys, domain)
+	if err := fromDockersStore(sys, named.Name()); err != nil {
+		return nil, err
+	}
 	return &remote{name: canonical, domain: domain, ref: ref, sys: sys}, nil
 }
 
@@ -120,19 +120,24 @@ func (o Options) setAuth(sys *types.SystemContext) error {
 		sys.DockerAuthConfig = &types.DockerAuthConfig{Username: user, Password: password}
 		return nil
 	}
-	file := o.AuthFile
-	if file == "" {
-		file = os.Getenv(authFileEnv)
-	}
+	file := o.authFile()
 	if file == "" {
 		return nil
 	}
 	if _, err := os.Stat(file); err != nil {
-		return fault.New("name an existing file, or write one: skopeo login --authfile "+file+" REGISTRY",
+		return fault.New("name an existing file, or write one: builder login --authfile "+file+" REGISTRY",
 			"file of registry credentials: %w", err)
 	}
 	sys.AuthFilePath = file
 	return nil
+}
+
+// authFile is the file of credentials that the user has named, or "".
+func (o Options) authFile() string {
+	if o.AuthFile != "" {
+		return o.AuthFile
+	}
+	return os.Getenv(authFileEnv)
 }
 
 // isLoopback tells whether a registry is on this machine. Such a one may speak
@@ -149,49 +154,14 @@ func isLoopback(domain string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// policy says which images may be used: by policy.json of the user or the
-// system where there is one, else all, as docker has it.
-func policy() (*signature.PolicyContext, error) {
-	file := policyFile()
-	if file == "" {
-		return signature.NewPolicyContext(acceptAll())
-	}
-	p, err := signature.NewPolicyFromFile(file)
-	if err != nil {
-		return nil, fault.New("mend or remove "+file, "policy of image signatures: %w", err)
-	}
-	return signature.NewPolicyContext(p)
-}
-
-func acceptAll() *signature.Policy {
-	return &signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}}
-}
-
-// policyFile is the policy.json that counts, or "" where there is none.
-func policyFile() string {
-	for _, file := range []string{
-		filepath.Join(os.Getenv("HOME"), ".config/containers/policy.json"),
-		"/etc/containers/policy.json",
-	} {
-		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
-			return file
-		}
-	}
-	return ""
-}
-
 // authHint says where credentials are read from.
 func (o Options) authHint(domain string) string {
-	file := o.AuthFile
-	if file == "" {
-		file = os.Getenv(authFileEnv)
+	if file := o.authFile(); file != "" {
+		return fmt.Sprintf("log in: builder login --authfile %s %s", file, domain)
 	}
-	if file != "" {
-		return fmt.Sprintf("log in: skopeo login --authfile %s %s", file, domain)
-	}
-	places := "~/.docker/config.json"
+	places := filepath.Join(dockerConfigDir(), dockerConfigFile)
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		places = filepath.Join(dir, "containers/auth.json") + " and " + places
 	}
-	return fmt.Sprintf("log in: skopeo login %s (docker login and podman login do as well)\ncredentials are read from %s, or from --authfile FILE", domain, places)
+	return fmt.Sprintf("log in: builder login %s (docker login and podman login do as well)\ncredentials are read from %s, or from --authfile FILE", domain, places)
 }

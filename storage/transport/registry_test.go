@@ -36,8 +36,8 @@ func TestADigestSurvivesPushAndPull(t *testing.T) {
 			img := makeImage(t, from.Layout, []string{"app"}, format, "amd64", "one", "two", "one")
 			pushed, err := transport.Push(ctx, img, name, from)
 			must(t, err)
-			if pushed != img.Manifest.Digest || digestIn(t, "docker://"+name) != pushed.String() {
-				t.Errorf("pushed %s as %s", img.Manifest.Digest, pushed)
+			if pushed.Digest != img.Manifest.Digest || digestIn(t, "docker://"+name) != pushed.Digest.String() {
+				t.Errorf("pushed %s as %s", img.Manifest.Digest, pushed.Digest)
 			}
 			events := map[transport.EventKind]int{}
 			to.Report = func(e transport.Event) { events[e.Kind]++ }
@@ -55,7 +55,7 @@ func TestADigestSurvivesPushAndPull(t *testing.T) {
 			if len(events) != 0 { // docker tells nothing of the layers of an image that it has
 				t.Errorf("events of the second pull: %v", events)
 			}
-			if again, err := transport.Pull(ctx, addr+"/team/"+string(format)+"@"+pushed.String(), to); err != nil || again.ID != img.ID {
+			if again, err := transport.Pull(ctx, addr+"/team/"+string(format)+"@"+pushed.Digest.String(), to); err != nil || again.ID != img.ID {
 				t.Errorf("pull by digest: %+v, %v", again, err)
 			}
 		})
@@ -230,7 +230,7 @@ func TestRegistryErrorsSayWhatToDo(t *testing.T) {
 		"unknown repository": {name: open + "/nothing:v1", cause: "no such image: " + open + "/nothing:v1", remedy: "skopeo list-tags docker://" + open + "/nothing"},
 		"unreachable":        {name: "127.0.0.1:1/app", cause: "can't be reached: dial tcp 127.0.0.1:1", remedy: "check the network"},
 		"unknown host":       {name: "registry.invalid/app", cause: "registry.invalid can't be reached", remedy: "check the network"},
-		"needs a login":      {name: closed + "/app", cause: "denied", remedy: "skopeo login " + closed},
+		"needs a login":      {name: closed + "/app", cause: "denied", remedy: "builder login " + closed},
 		"wrong password":     {name: closed + "/app", options: transport.Options{Creds: "secret:wrong"}, cause: "denied", remedy: "log in"},
 		"no TLS":             {name: open + "/app", options: transport.Options{TLSVerify: &verify}, cause: "doesn't prove itself", remedy: "--tls-verify=false"},
 		"no auth file":       {name: open + "/app", options: transport.Options{AuthFile: "/nonexistent"}, cause: "/nonexistent", remedy: "name an existing file"},
@@ -364,12 +364,12 @@ func TestPushToOtherPlaces(t *testing.T) {
 				continue
 			}
 			converted := format == layout.FormatDocker && strings.HasPrefix(dest, "oci:")
-			if (pushed == img.Manifest.Digest) == converted {
-				t.Errorf("%s image to %s: %s as %s", format, dest, img.Manifest.Digest, pushed)
+			if (pushed.Digest == img.Manifest.Digest) == converted {
+				t.Errorf("%s image to %s: %s as %s", format, dest, img.Manifest.Digest, pushed.Digest)
 			}
-			found := digestIn(t, strings.TrimSuffix(dest, ":app:v1"))                   // the only image there
-			if found != pushed.String() && !strings.HasPrefix(dest, "docker-archive") { // skopeo makes a manifest of its own there
-				t.Errorf("%s: skopeo finds %s, not %s", dest, found, pushed)
+			found := digestIn(t, strings.TrimSuffix(dest, ":app:v1"))                          // the only image there
+			if found != pushed.Digest.String() && !strings.HasPrefix(dest, "docker-archive") { // skopeo makes a manifest of its own there
+				t.Errorf("%s: skopeo finds %s, not %s", dest, found, pushed.Digest)
 			}
 		}
 		must(t, os.RemoveAll(dir+"/oci"))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,16 +35,18 @@ const (
 
 // dockerImage is one image in docker's manifest.json.
 type dockerImage struct {
-	Config   string
-	RepoTags []string
-	Layers   []string
+	Config       string
+	RepoTags     []string
+	Layers       []string
+	LayerSources map[digest.Digest]v1.Descriptor `json:",omitempty"` // by diffID
 }
 
 // Save writes images to w as one tar archive that holds an OCI layout, with the
-// blobs as they are. The docker-archive format has docker's manifest.json
-// beside it, as docker writes since version 25: older ones and podman go by
-// that. An image under several names is handed in as often, and its blobs are
-// written once.
+// blobs as they are. The docker-archive format has docker's manifest.json and
+// repositories beside it, as docker writes since version 25: older ones and
+// podman go by that. An image under several names is handed in as often, and its
+// blobs are written once. Of a multi-platform image that has its index all
+// platforms are written that are here.
 //
 // Blobs are checked against their digests as they are copied, so an error can
 // come after much of the archive has been written.
@@ -51,8 +54,11 @@ func Save(ctx context.Context, images []layout.Image, w io.Writer, format string
 	if format != DockerArchive && format != OCIArchive {
 		return fault.New("use docker-archive or oci-archive", "unknown archive format %q", format)
 	}
-	s := &saver{ctx: ctx, layout: o.Layout, annotations: o.Annotations, tar: tar.NewWriter(w), written: map[digest.Digest]bool{}, reporter: o.reporter()}
-	if err := s.save(images, format); err != nil {
+	s := &saver{
+		reporter: o.reporter(), ctx: ctx, layout: o.Layout, format: format, annotations: o.Annotations, tar: tar.NewWriter(w),
+		written: map[digest.Digest]bool{}, places: map[digest.Digest]int{}, repositories: map[string]map[string]string{},
+	}
+	if err := s.save(images); err != nil {
 		return fmt.Errorf("archive: %w", err)
 	}
 	return s.tar.Close()
@@ -60,17 +66,19 @@ func Save(ctx context.Context, images []layout.Image, w io.Writer, format string
 
 type saver struct {
 	*reporter
-	ctx         context.Context
-	layout      *layout.Layout
-	annotations map[string]string
-	tar         *tar.Writer
-	written     map[digest.Digest]bool
+	ctx          context.Context
+	layout       *layout.Layout
+	format       string
+	annotations  map[string]string
+	tar          *tar.Writer
+	written      map[digest.Digest]bool
+	index        []v1.Descriptor
+	docker       []dockerImage
+	places       map[digest.Digest]int        // of a config in docker
+	repositories map[string]map[string]string // name and tag to the topmost layer
 }
 
-func (s *saver) save(images []layout.Image, format string) error {
-	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}
-	var docker []dockerImage
-	known := map[digest.Digest]int{} // manifest to its place in docker
+func (s *saver) save(images []layout.Image) error {
 	if err := s.file(v1.ImageLayoutFile, []byte(ociLayoutFile)); err != nil {
 		return err
 	}
@@ -82,36 +90,63 @@ func (s *saver) save(images []layout.Image, format string) error {
 		}
 	}
 	for _, img := range images {
-		index.Manifests = append(index.Manifests, s.archived(img, format))
-		at, seen := known[img.Manifest.Digest]
-		if !seen {
-			m, err := s.image(img)
-			if err != nil {
-				return err
-			}
-			at, known[img.Manifest.Digest] = len(docker), len(docker)
-			docker = append(docker, inDocker(m))
-		}
-		if img.Name != "" && !strings.Contains(img.Name, "@") {
-			docker[at].RepoTags = append(docker[at].RepoTags, layout.Familiar(img.Name))
+		if err := s.image(img); err != nil {
+			return err
 		}
 	}
-	if err := s.json(v1.ImageIndexFile, index); err != nil {
+	err := s.json(v1.ImageIndexFile, v1.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: s.index,
+	})
+	if err != nil || s.format == OCIArchive {
 		return err
 	}
-	if format == OCIArchive {
-		return nil
+	if err := s.json(dockerManifestFile, s.docker); err != nil || len(s.repositories) == 0 {
+		return err
 	}
-	return s.json(dockerManifestFile, docker)
+	return s.json(repositoriesFile, s.repositories)
+}
+
+// image writes the blobs of img that aren't in the archive yet, and notes what
+// is to be told of it.
+func (s *saver) image(img layout.Image) error {
+	siblings, err := s.layout.Siblings(img)
+	if err != nil {
+		return err
+	}
+	if len(siblings) < 2 {
+		img.Index, siblings = nil, []layout.Image{img}
+	} else if err := s.quietly(*img.Index); err != nil {
+		return err
+	}
+	for _, one := range siblings {
+		if err := s.blobs(one); err != nil {
+			return err
+		}
+	}
+	config, err := s.layout.Config(img)
+	if err != nil {
+		return err
+	}
+	m, err := s.layout.Manifest(img)
+	if err != nil {
+		return err
+	}
+	s.index = append(s.index, s.archived(img, config))
+	s.inDocker(img, m, config)
+	return nil
 }
 
 // archived is an image's descriptor in the archive's index.json. In an OCI
 // archive the standard annotation is the whole name, as podman reads it; in
 // docker's it is the tag, and the name has an annotation of its own.
-func (s *saver) archived(img layout.Image, format string) v1.Descriptor {
+func (s *saver) archived(img layout.Image, config *layout.ImageConfig) v1.Descriptor {
+	target := img.Target()
 	d := v1.Descriptor{
-		MediaType: img.Manifest.MediaType, Digest: img.Manifest.Digest, Size: img.Manifest.Size,
+		MediaType: target.MediaType, Digest: target.Digest, Size: target.Size,
 		Annotations: maps.Clone(s.annotations),
+	}
+	if p := config.Platform(); img.Index == nil && p.OS != "" {
+		d.Platform = &p
 	}
 	if img.Name == "" {
 		return d
@@ -120,39 +155,78 @@ func (s *saver) archived(img layout.Image, format string) v1.Descriptor {
 		d.Annotations = map[string]string{}
 	}
 	d.Annotations[annotationFullName], d.Annotations[v1.AnnotationRefName] = img.Name, img.Name
-	if format == DockerArchive {
-		d.Annotations[v1.AnnotationRefName] = strings.TrimLeft(strings.TrimPrefix(img.Name, repository(img.Name)), ":@")
+	if s.format == DockerArchive {
+		d.Annotations[v1.AnnotationRefName] = tagOf(img.Name)
 	}
 	return d
 }
 
-func inDocker(m *v1.Manifest) dockerImage {
-	d := dockerImage{Config: blobsDir + m.Config.Digest.Encoded(), RepoTags: []string{}, Layers: []string{}}
-	for _, layer := range m.Layers {
-		d.Layers = append(d.Layers, blobsDir+layer.Digest.Encoded())
-	}
-	return d
+func tagOf(name string) string {
+	return strings.TrimLeft(strings.TrimPrefix(name, repository(name)), ":@")
 }
 
-// image writes the blobs of img that aren't in the archive yet.
-func (s *saver) image(img layout.Image) (*v1.Manifest, error) {
+// inDocker notes what docker's own files tell of an image.
+func (s *saver) inDocker(img layout.Image, m *v1.Manifest, config *layout.ImageConfig) {
+	at, seen := s.places[m.Config.Digest]
+	if !seen {
+		d := dockerImage{
+			Config: blobsDir + m.Config.Digest.Encoded(), RepoTags: []string{}, Layers: []string{},
+			LayerSources: map[digest.Digest]v1.Descriptor{},
+		}
+		for i, layer := range m.Layers {
+			d.Layers = append(d.Layers, blobsDir+layer.Digest.Encoded())
+			if i < len(config.RootFS.DiffIDs) {
+				d.LayerSources[config.RootFS.DiffIDs[i]] = v1.Descriptor{MediaType: layer.MediaType, Digest: layer.Digest, Size: layer.Size}
+			}
+		}
+		at, s.places[m.Config.Digest] = len(s.docker), len(s.docker)
+		s.docker = append(s.docker, d)
+	}
+	if img.Name == "" || strings.Contains(img.Name, "@") {
+		return
+	}
+	tags := &s.docker[at].RepoTags
+	name := layout.Familiar(img.Name)
+	if slices.Contains(*tags, name) {
+		return
+	}
+	*tags = append(*tags, name)
+	tag := tagOf(img.Name)
+	if short := strings.TrimSuffix(name, ":"+tag); len(m.Layers) > 0 {
+		if s.repositories[short] == nil {
+			s.repositories[short] = map[string]string{}
+		}
+		s.repositories[short][tag] = m.Layers[len(m.Layers)-1].Digest.Encoded()
+	}
+}
+
+// blobs writes manifest, config and layers of an image.
+func (s *saver) blobs(img layout.Image) error {
 	m, err := s.layout.Manifest(img)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	silent := *s
-	silent.reporter = &reporter{}
-	for _, d := range []v1.Descriptor{img.Manifest, m.Config} {
-		if err := silent.blob(d); err != nil {
-			return nil, err
-		}
+	if err := s.quietly(img.Manifest, m.Config); err != nil {
+		return err
 	}
 	for _, d := range m.Layers {
 		if err := s.blob(d); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return m, nil
+	return nil
+}
+
+// quietly writes small blobs, of whose way nothing is told.
+func (s *saver) quietly(blobs ...v1.Descriptor) error {
+	silent := *s
+	silent.reporter = &reporter{}
+	for _, d := range blobs {
+		if err := silent.blob(d); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *saver) blob(d v1.Descriptor) error {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -36,6 +37,9 @@ type Options struct {
 	// TLSVerify says whether a registry must prove itself by TLS. Nil asks it
 	// of all but those on a loopback address.
 	TLSVerify *bool
+	// PolicyFile is the policy.json that counts. Empty stands for the user's, else
+	// the system's.
+	PolicyFile string
 	// Platform is OS/ARCH[/VARIANT]; an image for another one only is refused.
 	// Empty stands for this machine's, and then such an image is taken.
 	Platform string
@@ -48,6 +52,14 @@ type Options struct {
 	Patience time.Duration
 	// Annotations are put on each image's descriptor in an archive's index.json.
 	Annotations map[string]string
+	// Known is a directory in which is kept where blobs have been seen in
+	// registries. Empty keeps nothing.
+	Known string
+	// Conversion is what a push to a registry changes.
+	Conversion
+	// Arrived is told of each image of an index when it has been pushed. It may be
+	// nil.
+	Arrived func(v1.Descriptor)
 	// Report is told of each layer's way, one call at a time. It may be nil.
 	Report func(Event)
 }
@@ -56,17 +68,18 @@ type Options struct {
 type EventKind int
 
 // The points, in the order in which they occur. A blob that is where it should
-// be already has Exists alone. A pull tells of all layers by Queued or Exists
-// first, the lowest first, and of those by Waiting for which others are in the
-// way. Retrying may come at any point; it has no digest where it isn't about a
-// layer.
+// be already ends with Exists, and one that the registry has taken from another of
+// its repositories with Mounted. Waiting is for others to be done. A pull tells of
+// all layers by Queued or Exists first, the lowest first. Retrying may come at any
+// point; it has no digest where it isn't about a layer.
 const (
 	Started EventKind = iota
+	Waiting
 	Progress
 	Done
 	Exists
+	Mounted
 	Queued
-	Waiting
 	Retrying
 )
 
@@ -76,6 +89,8 @@ type Event struct {
 	Digest digest.Digest
 	Size   int64 // of the whole blob in bytes; -1 where unknown
 	Offset int64 // bytes so far
+	// From is the canonical name of the repository that it was mounted from.
+	From string
 
 	// Of Retrying: why, and how long it waits.
 	Err   error

@@ -13,7 +13,7 @@ import (
 type figure struct {
 	name, unit, limit string
 	cells             map[string]samples // by column
-	next              *figure            // of the same builds; nil where there is none
+	next              *figure            // of the same runs; nil where there is none
 }
 
 // followedBy gives a figure that the report has beneath this one.
@@ -26,14 +26,14 @@ func (f *figure) add(column string, value float64) {
 	f.cells[column] = append(f.cells[column], value)
 }
 
-// benchCase measures one figure, or two that come of the same builds.
+// benchCase measures one figure, or several that come of the same runs.
 type benchCase struct {
 	name, unit, limit string
 	measure           func(r *rig, f *figure) error
 }
 
-// cases are what the project promises, in the report's order.
-var cases = []benchCase{
+// buildCases are what the project promises of builds, in the report's order.
+var buildCases = []benchCase{
 	{"one trivial RUN, with --network host", "ms", "60 ms fuse, 35 ms native", slope("--network", "host")},
 	{"one trivial RUN, with the default network", "ms", "60 ms fuse, 35 ms native", slope()},
 	{"43 instructions, all cached", "ms", "50 ms", cachedInstructions},
@@ -44,7 +44,6 @@ var cases = []benchCase{
 	{"packing of 1 GiB in 4 files, after the RUN's end", "s", "1.2 times tar | pigz -1", packing(bigFiles)},
 	{"packing of 50,000 files, after the RUN's end", "s", "1.2 times tar | pigz -1", packing(smallFiles)},
 	{"builder version", "ms", "15 ms", version},
-	{"builder images, with 1,000 images", "ms", "40 ms", manyImages},
 }
 
 // fewRuns and manyRuns are the two builds between whose lengths a RUN's cost is
@@ -259,31 +258,6 @@ func version(r *rig, f *figure) error {
 		f.add(builderFuse, took)
 	}
 	return nil
-}
-
-// manyImages times a list of a thousand images, no two of which are the same.
-func manyImages(r *rig, f *figure) error {
-	s, err := r.newStore(builderFuse)
-	if err != nil {
-		return err
-	}
-	context, err := r.context("FROM busybox\n")
-	if err != nil {
-		return err
-	}
-	for i := range 1000 {
-		if err := s.run("bud", "-q", "--label", fmt.Sprint("number=", i), "-t", fmt.Sprint("image:", i), context); err != nil {
-			return err
-		}
-	}
-	for range 4 * r.runs {
-		took, err := timed(s.command("images"))
-		if err != nil {
-			return err
-		}
-		f.add(builderFuse, took)
-	}
-	return s.close()
 }
 
 // onStores measures on one store of each column, in turn, so that a slow

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 )
 
@@ -47,35 +48,48 @@ func run(ctx context.Context) error {
 	defer r.close()
 
 	started := time.Now()
-	var done []figure
-	for _, c := range cases {
-		if !expression.MatchString(c.name) {
-			continue
-		}
-		f := figure{name: c.name, limit: c.limit, unit: c.unit, cells: map[string]samples{}}
-		if err := c.measure(r, &f); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
-		}
-		f.print()
-		done = append(done, f)
-		if f.next != nil {
-			f.next.print()
-			done = append(done, *f.next)
-		}
+	builds, err := measure(r, buildCases, expression)
+	if err != nil {
+		return err
 	}
-	done = append(done, r.memory)
-	r.memory.print()
+	if len(builds) > 0 {
+		builds = append(builds, r.memory)
+		r.memory.print()
+	}
+	images, err := measure(r, imageCases, expression)
+	if err != nil {
+		return err
+	}
 	fmt.Printf("measured in %s\n", time.Since(started).Round(time.Second))
 
 	if *report == "" {
 		return nil
 	}
-	return writeReport(*report, done, r)
+	return writeReport(*report, r, table{buildColumns, builds}, table{imageColumns, images})
+}
+
+// measure does those cases whose names match.
+func measure(r *rig, cases []benchCase, which *regexp.Regexp) ([]figure, error) {
+	var done []figure
+	for _, c := range cases {
+		if !which.MatchString(c.name) {
+			continue
+		}
+		f := &figure{name: c.name, limit: c.limit, unit: c.unit, cells: map[string]samples{}}
+		if err := c.measure(r, f); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.name, err)
+		}
+		for ; f != nil; f = f.next {
+			f.print()
+			done = append(done, *f)
+		}
+	}
+	return done, nil
 }
 
 func (f figure) print() {
 	fmt.Println(f.name)
-	for _, column := range columns {
+	for _, column := range slices.Concat(buildColumns, imageColumns) {
 		if s := f.cells[column]; len(s) > 0 {
 			fmt.Printf("    %-16s %s\n", column, s.format(f.unit))
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -48,12 +49,14 @@ func (s samples) format(unit string) string {
 	return text
 }
 
-// timed says how long a command takes from its start to its end.
-func timed(cmd *exec.Cmd) (float64, error) {
+// timed says how long commands take, one after the other, from the start of the
+// first to the end of the last.
+func timed(cmds ...*exec.Cmd) (float64, error) {
 	start := time.Now()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	for _, cmd := range cmds {
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return 0, fmt.Errorf("%s: %w\n%s", cmd, err, out)
+		}
 	}
 	return time.Since(start).Seconds(), nil
 }
@@ -88,15 +91,58 @@ func after(cmd *exec.Cmd, from, to string) (line, end float64, err error) {
 	return heard.Sub(said).Seconds(), time.Since(said).Seconds(), nil
 }
 
-// peak runs a command and gives the sum of the peak resident sizes of those of
-// its processes that run the same program, in bytes. The kernel keeps the
-// peaks, so that a look every few milliseconds is enough. What only one look
-// sees is left out: a child that hasn't executed its own program yet has its
-// parent's memory and name.
+// peak runs a command and gives the peak of its memory, as watch does.
 func peak(cmd *exec.Cmd) (float64, error) {
 	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
-	if err := cmd.Start(); err != nil {
+	wait, err := watch(cmd)
+	if err != nil {
 		return 0, err
+	}
+	return wait()
+}
+
+// pipe is what is known of two commands, the first of which writes to the second.
+type pipe struct {
+	took  float64
+	peaks [2]float64
+}
+
+func piped(from, to *exec.Cmd) (pipe, error) {
+	var p pipe
+	var said [2]bytes.Buffer
+	from.Stderr, to.Stderr = &said[0], &said[1]
+	r, w, err := os.Pipe()
+	if err != nil {
+		return p, err
+	}
+	from.Stdout, to.Stdin = w, r
+	start := time.Now()
+	waitFrom, err := watch(from)
+	if err != nil {
+		return p, err
+	}
+	waitTo, err := watch(to)
+	if err := errors.Join(err, w.Close(), r.Close()); err != nil {
+		return p, err
+	}
+	var errFrom, errTo error
+	p.peaks[0], errFrom = waitFrom()
+	p.peaks[1], errTo = waitTo()
+	p.took = time.Since(start).Seconds()
+	if err := errors.Join(errFrom, errTo); err != nil {
+		return p, fmt.Errorf("%w\n%s%s", err, &said[0], &said[1])
+	}
+	return p, nil
+}
+
+// watch starts a command. The function that it gives waits for its end, and gives
+// the sum of the peak resident sizes of those of its processes that run the same
+// program, in bytes. The kernel keeps the peaks, so that a look every few
+// milliseconds is enough. What only one look sees is left out: a child that hasn't
+// executed its own program yet has its parent's memory and name.
+func watch(cmd *exec.Cmd) (func() (float64, error), error) {
+	if err := cmd.Start(); err != nil {
+		return nil, err
 	}
 	done := make(chan struct{})
 	seen := map[int]resident{}
@@ -113,19 +159,21 @@ func peak(cmd *exec.Cmd) (float64, error) {
 			}
 		}
 	})
-	err := cmd.Wait()
-	close(done)
-	looks.Wait()
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", cmd, err)
-	}
-	sum := 0
-	for _, r := range seen {
-		if r.looks > 1 {
-			sum += r.peak
+	return func() (float64, error) {
+		err := cmd.Wait()
+		close(done)
+		looks.Wait()
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", cmd, err)
 		}
-	}
-	return float64(sum) * 1024, nil
+		sum := 0
+		for _, r := range seen {
+			if r.looks > 1 {
+				sum += r.peak
+			}
+		}
+		return float64(sum) * 1024, nil
+	}, nil
 }
 
 // resident is what is known of a process: its peak in KiB, and how often it

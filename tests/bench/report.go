@@ -18,8 +18,14 @@ const (
 	endMark   = "<!-- to here -->\n"
 )
 
+// table is figures and the columns that they have.
+type table struct {
+	columns []string
+	figures []figure
+}
+
 // writeReport replaces what a file has between the marks.
-func writeReport(file string, figures []figure, r *rig) error {
+func writeReport(file string, r *rig, tables ...table) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -32,19 +38,24 @@ func writeReport(file string, figures []figure, r *rig) error {
 	var b bytes.Buffer
 	b.Write(head)
 	b.WriteString(beginMark)
-	fmt.Fprintf(&b, "\n%s\n\n", machine(r))
-	writeTable(&b, figures)
+	fmt.Fprintf(&b, "\n%s\n", machine(r))
+	for _, t := range tables {
+		if len(t.figures) > 0 {
+			b.WriteString("\n")
+			t.write(&b)
+		}
+	}
 	b.WriteString("\n" + endMark)
 	b.Write(tail)
 	return os.WriteFile(file, b.Bytes(), 0o644)
 }
 
-func writeTable(b *bytes.Buffer, figures []figure) {
-	writeRow(b, append([]string{"", "at most"}, columns...))
-	fmt.Fprintf(b, "|---|---|%s\n", strings.Repeat("---|", len(columns)))
-	for _, f := range figures {
+func (t table) write(b *bytes.Buffer) {
+	writeRow(b, append([]string{"", "at most"}, t.columns...))
+	fmt.Fprintf(b, "|---|---|%s\n", strings.Repeat("---|", len(t.columns)))
+	for _, f := range t.figures {
 		row := []string{f.name, f.limit}
-		for _, column := range columns {
+		for _, column := range t.columns {
 			row = append(row, f.cells[column].format(f.unit))
 		}
 		writeRow(b, row)
@@ -65,8 +76,10 @@ func machine(r *rig) string {
 		fmt.Sprintf("Measured on %s: %d CPUs (%s), %s, %s, on the tmpfs of %s; medians of %d.",
 			time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), processor(),
 			firstLine("uname", "-sr"), memory(), parentOf(r.dir), r.runs),
-		fmt.Sprintf("%s; %s; %s; %s.", firstLine(r.binary, "--version"), firstLine("buildah", "--version"),
+		fmt.Sprintf("%s; %s; %s; %s;", firstLine(r.binary, "--version"), firstLine("buildah", "--version"),
 			firstLine("crun", "--version"), lineWith("fuse-overlayfs", "fuse-overlayfs", "--version")),
+		fmt.Sprintf("%s; %s; %s; %s.", firstLine("skopeo", "--version"), firstLine("umoci", "--version"),
+			firstLine("podman", "--version"), firstLine("docker-registry", "--version")),
 	}, "\n")
 }
 

@@ -23,7 +23,11 @@ type rig struct {
 	runs     int
 	peerRuns int
 	busybox  string // root file system's tarball
-	memory   figure // the highest peak of builder's processes, over all cases
+	memory   figure // the highest peak of builder's processes, over all builds
+
+	many       *store // ten thousand images
+	moved      source
+	registries []*registry
 }
 
 // room is how much the cases need: contexts, images and outputs.
@@ -45,7 +49,7 @@ func newRig(ctx context.Context, binary, parent string, runs, peerRuns int) (*ri
 		ctx: ctx, binary: binary, dir: dir, runs: runs, peerRuns: peerRuns,
 		busybox: filepath.Join(dir, "busybox.tar"),
 		memory: figure{
-			name: "peak memory of builder's processes, the highest of all of these",
+			name: "peak memory of builder's processes, the highest of all of these builds",
 			unit: "MiB", limit: "120 MiB", cells: map[string]samples{},
 		},
 	}
@@ -56,6 +60,11 @@ func newRig(ctx context.Context, binary, parent string, runs, peerRuns int) (*ri
 }
 
 func (r *rig) close() {
+	for _, reg := range r.registries {
+		if err := reg.stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
 	if err := r.removeAll(r.dir); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
@@ -76,9 +85,18 @@ const (
 	buildahFuse   = "buildah fuse"
 	buildahNative = "buildah native"
 	floor         = "tar | pigz -1"
+
+	builderAlone = "builder"
+	skopeo       = "skopeo copy"
+	skopeoUmoci  = "skopeo copy, umoci unpack"
+	podman       = "podman pull"
 )
 
-var columns = []string{builderFuse, builderNative, buildahFuse, buildahNative, floor}
+// Columns of the two tables.
+var (
+	buildColumns = []string{builderFuse, builderNative, buildahFuse, buildahNative, floor}
+	imageColumns = []string{builderAlone, skopeo, skopeoUmoci, podman}
+)
 
 // store is one tool's state with one driver, and busybox in it.
 type store struct {
@@ -91,7 +109,9 @@ type store struct {
 }
 
 // drivers are the names of builder's storage drivers by column.
-var drivers = map[string]string{builderFuse: "fuse-overlayfs", builderNative: "overlay"}
+var drivers = map[string]string{
+	builderFuse: "fuse-overlayfs", builderNative: "overlay", builderAlone: "fuse-overlayfs",
+}
 
 // newStore makes an empty store that knows busybox.
 func (r *rig) newStore(column string) (*store, error) {

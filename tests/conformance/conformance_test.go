@@ -24,7 +24,7 @@ import (
 const baseName = "busybox"
 
 // historyComment stands at the history's entries that a build makes.
-const historyComment = "builder.dockerfile.v0"
+const historyComment = "buildkit.dockerfile.v0"
 
 // drivers are the storage drivers, the first of which also builds the cases
 // that have to fail.

@@ -8,9 +8,9 @@ RUNTIME_PACKAGES="uidmap fuse-overlayfs crun passt ca-certificates"
 BASE_PACKAGES="mmdebstrap busybox-static"
 # Witnesses, and alternatives that builder also supports.
 TEST_PACKAGES="git openssh-client runc slirp4netns skopeo umoci podman docker-registry procps strace
-	tar gzip bzip2 xz-utils zstd curl attr libcap2-bin"
+	tar gzip bzip2 xz-utils zstd time curl attr libcap2-bin mandoc zsh fish"
 # What the benchmarks compare with.
-BENCH_PACKAGES="buildah runc slirp4netns pigz tar curl"
+BENCH_PACKAGES="buildah runc slirp4netns pigz tar curl skopeo umoci podman docker-registry"
 
 # The user who runs the product when the caller is root, and his home, which is
 # on a real disk: a container image builder's files don't belong on a tmpfs. Runs

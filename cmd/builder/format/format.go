@@ -12,6 +12,7 @@
 package format
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -84,9 +85,21 @@ func malformed(err error) error {
 // IsTable tells whether Print makes a table, and so begins with headings.
 func (t *Template) IsTable() bool { return t.table }
 
-// Print writes rows by t. Headings are the table's, by the names of the row's
-// fields.
+// Print writes rows by t, in large pieces. Headings are the table's, by the names
+// of the row's fields.
 func Print[T any](t *Template, w io.Writer, headings map[string]string, rows iter.Seq[T]) error {
+	b := bufio.NewWriterSize(w, pieceSize)
+	if err := printRows(t, b, headings, rows); err != nil {
+		return err
+	}
+	return b.Flush()
+}
+
+// pieceSize is how much is written at once: a table of thousands of cells is
+// otherwise as many calls of the system.
+const pieceSize = 64 << 10
+
+func printRows[T any](t *Template, w io.Writer, headings map[string]string, rows iter.Seq[T]) error {
 	if t.rows == nil {
 		return printJSON(w, rows)
 	}
@@ -123,7 +136,7 @@ func line(t *template.Template, w io.Writer, data any) error {
 		return malformed(err)
 	}
 	b.WriteByte('\n')
-	_, err := w.Write(b.Bytes())
+	_, err := io.WriteString(w, shown(b.String()))
 	return err
 }
 
@@ -140,6 +153,13 @@ func printJSON[T any](w io.Writer, rows iter.Seq[T]) error {
 	return nil
 }
 
+// MarshalFields is for the MarshalJSON of rows and objects whose fields alone don't
+// make their JSON: with <, > and & as they are.
+func MarshalFields(v any) ([]byte, error) {
+	text, err := marshal(v)
+	return []byte(text), err
+}
+
 // marshal gives JSON on one line, with <, > and & as they are.
 func marshal(v any) (string, error) {
 	var b bytes.Buffer
@@ -149,16 +169,12 @@ func marshal(v any) (string, error) {
 	return strings.TrimSuffix(b.String(), "\n"), err
 }
 
-// Rows prints rows of text in columns as wide as docker makes them, the headings
-// first.
-func Rows(w io.Writer, rows [][]string) error {
-	tw := newTable(w)
-	for _, row := range rows {
-		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
-			return err
-		}
-	}
-	return tw.Flush()
-}
+// The columns of docker's tables are so wide, and stand so far apart.
+const (
+	leastWidth = 10
+	padding    = 3
+)
 
-func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 10, 1, 3, ' ', 0) }
+func newTable(w io.Writer) *tabwriter.Writer {
+	return tabwriter.NewWriter(w, leastWidth, 1, padding, ' ', 0)
+}

@@ -1,6 +1,8 @@
 package format
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -51,19 +53,112 @@ func TestABadTemplateIsAnError(t *testing.T) {
 	}
 }
 
+// object is named by its field as well as by its JSON.
+type object struct {
+	ID     string `json:"Id"`
+	Labels map[string]string
+	Size   int64
+}
+
 func TestObjectsArePrinted(t *testing.T) {
-	objects := []any{map[string]any{"Id": "a<b"}, map[string]any{"Id": "c"}}
+	objects := []any{object{ID: "a<b", Size: 12345678}, object{ID: "c", Labels: map[string]string{"x": "y"}}}
 	for text, want := range map[string]string{
-		"":        "[\n    {\n        \"Id\": \"a<b\"\n    },\n    {\n        \"Id\": \"c\"\n    }\n]\n",
-		"json":    "{\"Id\":\"a<b\"}\n{\"Id\":\"c\"}\n",
-		"{{.Id}}": "a<b\nc\n",
+		"": `[
+    {
+        "Id": "a<b",
+        "Labels": null,
+        "Size": 12345678
+    },
+    {
+        "Id": "c",
+        "Labels": {
+            "x": "y"
+        },
+        "Size": 0
+    }
+]
+`,
+		"json":                          `[{"Id":"a<b","Labels":null,"Size":12345678},{"Id":"c","Labels":{"x":"y"},"Size":0}]` + "\n",
+		"{{.Id}}":                       "a<b\nc\n",
+		"{{.ID}} {{.Size}}":             "a<b 12345678\nc 0\n",
+		"{{.Id}} {{.Size}}":             "a<b 12345678\nc 0\n",
+		"{{.Labels.x}}":                 "<no value>\ny\n",
+		`{{index .Labels "x"}}`:         "\ny\n",
+		"{{json .Labels}}":              "null\n{\"x\":\"y\"}\n",
+		"{{range .Labels}}{{.}}{{end}}": "\ny\n",
 	} {
-		var out strings.Builder
-		if err := Objects(&out, text, objects); err != nil || out.String() != want {
-			t.Errorf("%q prints\n%s(%v), not\n%s", text, &out, err, want)
+		out, err := printObjects(text, objects)
+		if err != nil || out != want {
+			t.Errorf("%q prints\n%s(%v), not\n%s", text, out, err, want)
 		}
 	}
-	if err := Objects(&strings.Builder{}, "{{.Missing}}", objects); err == nil {
-		t.Error("a missing member is printed")
+	if out, err := printObjects("{{.Missing}}", objects); err == nil || !strings.Contains(err.Error(), `map has no entry for key "Missing"`) || out != "\n" {
+		t.Errorf("a missing member prints %q: %v", out, err)
+	}
+	if out, err := printObjects("", nil); err != nil || out != "[]\n" {
+		t.Errorf("nothing prints %q: %v", out, err)
+	}
+}
+
+func printObjects(text string, list []any) (string, error) {
+	objects, err := NewObjects(text)
+	if err != nil {
+		return "", err
+	}
+	var errs []error
+	for _, o := range list {
+		errs = append(errs, objects.Add(o))
+	}
+	var out strings.Builder
+	errs = append(errs, objects.Flush(&out))
+	return out.String(), errors.Join(errs...)
+}
+
+func TestRowsAreAsATabwriterHasThem(t *testing.T) {
+	rows := [][]string{
+		{"REPOSITORY", "TAG", "SIZE"},
+		{"nginx", "latest", "1kB"},
+		{"quay.io/team/application", "ünïcödé-longer", "2kB"},
+		{"", "", ""},
+		{"alone"},
+		{"two", "cells"},
+	}
+	var got, want strings.Builder
+	if err := Rows(&got, rows[:4]); err != nil {
+		t.Fatal(err)
+	}
+	tw := newTable(&want)
+	for _, row := range rows[:4] {
+		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != want.String() {
+		t.Errorf("printed:\n%s\nnot:\n%s", &got, &want)
+	}
+	got.Reset()
+	if err := Rows(&got, [][]string{{"a\tb\nc", "d"}, {}, rows[4], rows[5]}); err != nil || got.String() != "a b c     d\n\nalone\ntwo       cells\n" {
+		t.Errorf("printed %q, %v", &got, err)
+	}
+}
+
+func TestNothingSteersTheTerminal(t *testing.T) {
+	const evil, harmless = "a\x1b[2Jb\u009bc\u202ed\x00e\rf", "a?[2Jb?c?d?e?f"
+	var out strings.Builder
+	if err := Rows(&out, [][]string{{"NAME"}, {evil}}); err != nil || !strings.Contains(out.String(), harmless) {
+		t.Errorf("Rows: %q, %v", &out, err)
+	}
+	for _, text := range []string{"{{.ID}}", "table {{.ID}}\t{{.Size}}"} {
+		parsed, err := Parse(text, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Reset()
+		if err := Print(parsed, &out, map[string]string{"ID": "ID", "Size": "SIZE"}, slices.Values([]row{{ID: evil}})); err != nil || !strings.Contains(out.String(), harmless) {
+			t.Errorf("%s: %q, %v", text, &out, err)
+		}
 	}
 }

@@ -21,6 +21,9 @@ func Size(bytes int64) string {
 	return units.HumanSizeWithPrecision(float64(bytes), 3)
 }
 
+// LongSize is Size to four digits, as docker has some.
+func LongSize(bytes int64) string { return units.HumanSize(float64(bytes)) }
+
 // Ago is the time since t in docker's words: "23 minutes ago". The zero time
 // is none.
 func Ago(t, now time.Time) string {

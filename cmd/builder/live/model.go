@@ -241,7 +241,7 @@ func (m *Model) Transfer(now time.Time, key, label string, done, total int64, co
 	g := m.part(key, now)
 	for _, b := range g.bars {
 		if b.label == label {
-			b.done, b.complete = done, complete
+			b.done, b.total, b.complete = done, total, complete
 			return
 		}
 	}

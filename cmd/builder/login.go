@@ -1,0 +1,228 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/transport"
+)
+
+// loginFlags are those of login and logout alike.
+func loginFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "authfile", Usage: "keep logins in `FILE`"},
+		&cli.BoolFlag{Name: "tls-verify", Usage: "ask registries off this host to prove themselves by TLS"},
+	}
+}
+
+func loginCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "login",
+		Category:  categoryMore,
+		Usage:     "Log in to a registry",
+		ArgsUsage: "[SERVER]",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "username", Aliases: []string{"u"}, Usage: "`NAME` of the user"},
+			&cli.StringFlag{Name: "password", Aliases: []string{"p"}, Usage: "`PASSWORD`, which others can read here: better not"},
+			&cli.BoolFlag{Name: "password-stdin", Usage: "read the password from the standard input"},
+			&cli.BoolFlag{Name: "get-login", Usage: "print the user's name that a login has, and do no more"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Hidden: true, Usage: "tell where the login is kept"},
+		}, loginFlags()...),
+		Action: coded(login),
+	}
+}
+
+func logoutCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "logout",
+		Category:  categoryMore,
+		Usage:     "Log out from a registry",
+		ArgsUsage: "[SERVER]",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "log out from all registries"},
+		}, loginFlags()...),
+		Action: coded(logout),
+	}
+}
+
+// coded gives a command's errors the exit code that docker's have where no
+// container is run: 1.
+func coded(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		err := action(c)
+		var status exitStatus
+		var known *fault.Error
+		if err == nil || errors.As(err, &status) || errors.Is(err, errUnread) || errors.As(err, &known) && known.Code != 0 {
+			return err
+		}
+		return &fault.Error{Err: err, Remedy: fault.Remedy(err), Code: 1, Detail: fault.Detail(err)}
+	}
+}
+
+// serverArgument gives the registry that the command line names.
+func serverArgument(c *cli.Context) (string, error) {
+	if c.NArg() > 1 {
+		return "", usageError(c.Command.HelpName, "%s takes at most one registry", c.Command.HelpName)
+	}
+	return transport.Server(c.Args().First())
+}
+
+// login checks credentials with the registry, and keeps them.
+func login(c *cli.Context) error {
+	server, err := serverArgument(c)
+	if err != nil {
+		return err
+	}
+	o := registryOptions(c)
+	if c.Bool("get-login") {
+		return printLogin(c, server, o)
+	}
+	l := &loggingIn{Context: c, server: server, options: o, user: c.String("username"), password: c.String("password")}
+	if err := l.readFlags(); err != nil {
+		return err
+	}
+	done, err := l.again()
+	if err == nil && !done {
+		err = l.anew()
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(c.App.Writer, "Login Succeeded")
+	return err
+}
+
+// printLogin prints the name that --get-login asks for.
+func printLogin(c *cli.Context, server string, o transport.Options) error {
+	user, _, err := transport.Login(server, o)
+	if err == nil && user == "" {
+		err = fault.New("builder login "+server, "not logged in to %s", server)
+	}
+	if err == nil {
+		_, err = fmt.Fprintln(c.App.Writer, user)
+	}
+	return err
+}
+
+// loggingIn is one login to a registry.
+type loggingIn struct {
+	*cli.Context
+	server         string
+	options        transport.Options
+	user, password string
+}
+
+// readFlags settles where the password comes from.
+func (l *loggingIn) readFlags() error {
+	if l.IsSet("password") {
+		tell(l.App.ErrWriter, fault.New("", "WARNING! Using --password via the CLI is insecure. Use --password-stdin."))
+	}
+	if !l.Bool("password-stdin") {
+		return nil
+	}
+	switch {
+	case l.IsSet("password"):
+		return usageError(l.Command.HelpName, "--password and --password-stdin are mutually exclusive")
+	case l.user == "":
+		return usageError(l.Command.HelpName, "Must provide --username with --password-stdin")
+	}
+	const longest = 1 << 20
+	text, err := io.ReadAll(io.LimitReader(os.Stdin, longest))
+	if err != nil {
+		return err
+	}
+	l.password = strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	if l.password == "" {
+		return fault.New("echo \"$TOKEN\" | builder login --password-stdin …", "the standard input holds no password")
+	}
+	return nil
+}
+
+// again tries the login that is there already, where the user has given none. It
+// says whether that is done with.
+func (l *loggingIn) again() (bool, error) {
+	if l.user != "" || l.password != "" {
+		return false, nil
+	}
+	user, password, err := transport.Login(l.server, l.options)
+	if err != nil || user == "" || password == "" {
+		return false, err
+	}
+	if err := l.say("Authenticating with existing credentials... [Username: %s]\n"+
+		"To login with a different account, run 'builder logout' followed by 'builder login'\n\n", user); err != nil {
+		return false, err
+	}
+	err = transport.CheckLogin(l.Context.Context, l.server, user, password, l.options)
+	if err == nil {
+		return true, nil
+	}
+	if !isTerminal(os.Stdin) {
+		return false, err
+	}
+	tell(l.App.ErrWriter, err)
+	l.user = user
+	return false, nil
+}
+
+// anew logs in with what the user gives, and is asked for.
+func (l *loggingIn) anew() error {
+	if err := l.ask(); err != nil {
+		return err
+	}
+	if err := transport.CheckLogin(l.Context.Context, l.server, l.user, l.password, l.options); err != nil {
+		return err
+	}
+	place, inFile, err := transport.StoreLogin(l.server, l.user, l.password, l.options)
+	if err != nil {
+		return err
+	}
+	if inFile {
+		_, err = fmt.Fprintf(l.App.ErrWriter, "\nWARNING! Your credentials are stored unencrypted in '%s'.\n"+
+			"Configure a credential helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n\n", place)
+	}
+	return err
+}
+
+func (l *loggingIn) say(format string, args ...any) error {
+	_, err := fmt.Fprintf(l.App.Writer, format, args...)
+	return err
+}
+
+// logout forgets credentials.
+func logout(c *cli.Context) error {
+	o := registryOptions(c)
+	if c.Bool("all") {
+		if c.NArg() > 0 {
+			return usageError(c.Command.HelpName, "--all takes no registry")
+		}
+		err := transport.RemoveLogins(o)
+		if err == nil {
+			_, err = fmt.Fprintln(c.App.Writer, "Removed login credentials for all registries")
+		}
+		return err
+	}
+	server, err := serverArgument(c)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(c.App.Writer, "Removing login credentials for", server); err != nil {
+		return err
+	}
+	err = transport.RemoveLogin(server, o)
+	if errors.Is(err, transport.ErrNotLoggedIn) {
+		err = nil // docker takes it so too
+	}
+	if err != nil {
+		return fault.New("see the credential helper of that registry", "WARNING: could not erase credentials: %w", err)
+	}
+	if user, _, err := transport.Login(server, o); err == nil && user != "" {
+		tell(c.App.ErrWriter, fault.New("docker logout "+c.Args().First(), "docker's own login to %s is still there, and is used: %s", server, user))
+	}
+	return nil
+}

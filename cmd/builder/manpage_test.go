@@ -1,0 +1,102 @@
+package main
+
+import (
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// eachCommand calls do for every command that users see, with its name as they
+// write it.
+func eachCommand(commands []*cli.Command, parent string, do func(c *cli.Command, name string)) {
+	for _, c := range commands {
+		if c.Hidden {
+			continue
+		}
+		name := strings.TrimSpace(parent + " " + c.Name)
+		do(c, name)
+		eachCommand(c.Subcommands, name, do)
+	}
+}
+
+func TestEveryCommandHasItsPage(t *testing.T) {
+	app := newApp(io.Discard, io.Discard)
+	pages := writeManual(app, time.Unix(0, 0))
+	eachCommand(app.Commands, "", func(c *cli.Command, name string) {
+		file := pageFile(append([]string{programName}, strings.Fields(name)...)...)
+		if page, second := pages.second[file]; second {
+			file = page
+		}
+		text := pages.text[file]
+		if text == "" {
+			t.Errorf("%s has no page", name)
+		}
+		for _, f := range c.Flags {
+			for _, flag := range f.Names() {
+				if !strings.Contains(text, strings.ReplaceAll(dashed(flag), "-", `\-`)) {
+					t.Errorf("%s lacks %s", file, dashed(flag))
+				}
+			}
+			if doc, ok := f.(cli.DocGenerationFlag); ok && doc.GetUsage() == "" && categoryOf(f) == "" {
+				t.Errorf("%s: nothing says what --%s is for: give it a Usage or a category", name, f.Names()[0])
+			}
+		}
+		if !strings.Contains(text, `.SH "EXAMPLES"`) && !subcommands(c) {
+			t.Errorf("%s has no example: give it one in manual()", file)
+		}
+	})
+}
+
+func TestManualIsOfCommandsThatExist(t *testing.T) {
+	app := newApp(io.Discard, io.Discard)
+	names := []string{programName}
+	eachCommand(app.Commands, "", func(_ *cli.Command, name string) { names = append(names, name) })
+	for name, text := range manual() {
+		if !slices.Contains(names, name) {
+			t.Errorf("manual() has a text for %q, which is no command", name)
+		}
+		for _, e := range text.examples {
+			for line := range strings.SplitSeq(strings.ReplaceAll(e.text, "&&", "|"), "|") {
+				line, _, _ = strings.Cut(line, " > ")
+				if words := strings.Fields(line); words[0] == programName {
+					if _, err := canonical(app, words); err != nil {
+						t.Errorf("%s: the example %q: %v", name, e.text, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestManualIsTheSameForTheSameSources(t *testing.T) {
+	t.Setenv(epochEnv, "86400")
+	date, err := manualDate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := writeManual(newApp(io.Discard, io.Discard), date).text[pageFile(programName, "pull")]
+	if head, _, _ := strings.Cut(text, "\n"); !strings.HasPrefix(head, `.TH "BUILDER-PULL" 1 "1970-01-02" `) {
+		t.Errorf("the page begins %s", head)
+	}
+}
+
+func TestPagesAreWellFormed(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeManual(newApp(io.Discard, io.Discard), time.Unix(0, 0)).save(dir); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("mandoc", append([]string{"-Tlint", "-Wstyle"}, files...)...).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("mandoc: %v\n%s", err, out)
+	}
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"slices"
+
+	"github.com/urfave/cli/v2"
+)
+
+// manualText is what a command's page has beyond its definition.
+type manualText struct {
+	more     string // paragraphs of the description
+	examples []item // what each does, and its command line
+}
+
+// item is an entry of a list, and its text.
+type item struct{ head, text string }
+
+// manual has those texts by the command's name without the program's, and the
+// program's own. It is a function so that no other command makes the map.
+func manual() map[string]manualText {
+	return map[string]manualText{
+		programName: {
+			more: `
+builder makes container images from Dockerfiles with no daemon and no root. Every
+command is a process that ends; what commands share lies on disk, guarded by file
+locks, so that any number of them may run at once. Work on file systems, and the
+instructions of a Dockerfile, run in a user namespace: as root in it, and outside
+of it with no more rights than the caller and his subordinate ids have.
+
+The images are a plain OCI image layout, which skopeo(1), podman(1) and others read
+as it stands. Names are docker's: nginx is docker.io/library/nginx:latest.
+
+What builder info prints about the machine says which of its ways are open here,
+and what would open the others.`,
+			examples: []item{
+				{"Build an image of the Dockerfile here, and run it", "builder bud -t app . && builder run --rm app"},
+				{"See what the machine permits", "builder info"},
+			},
+		},
+		"bud": {
+			more: `
+The build context is a directory, the address of an archive or of a git repository,
+or - for the standard input. Steps that are known from earlier builds aren't
+executed again; with --explain the others say why they aren't known. Stages that
+the target doesn't need are left out, those that it needs are built side by side.
+
+When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
+			examples: []item{
+				{"Build what the Dockerfile here says", "builder bud -t app ."},
+				{"Up to one stage, with a value for an ARG", "builder bud --target test --build-arg VERSION=1.2 ."},
+				{"For another architecture, and into a registry", "builder bud --platform linux/arm64 --push -t registry.example.com/app ."},
+				{"The files of a stage alone, and no image", "builder bud -o out --target binaries ."},
+				{"From a git repository", "builder bud -t app https://github.com/example/app.git#main"},
+				{"With a secret for RUN --mount=type=secret,id=token", "builder bud --secret id=token,src=token.txt ."},
+				{"The same digest on any machine", "builder bud --timestamp 0 -t app ."},
+				{"Say what is doubtful in the Dockerfile", "builder bud --check ."},
+			},
+		},
+		"run": {
+			more: "The image is pulled where it isn't there yet. What follows it belongs to the program in the container.",
+			examples: []item{
+				{"A shell", "builder run --rm -i busybox sh"},
+				{"A server on port 8080 of this host", "builder run --rm -p 8080:80 nginx"},
+			},
+		},
+		"untag":        {examples: []item{{"Take a name away; the image stays", "builder untag app app:old"}}},
+		"image prune":  {examples: []item{{"Images without a name that are older than a day", "builder image prune -f --filter until=24h"}}},
+		"system df":    {examples: []item{{"What each image has to itself", "builder system df -v"}}},
+		"system prune": {examples: []item{{"All that no container uses", "builder system prune --all --force"}}},
+		"login":        {examples: []item{{"With a password from a file", "builder login -u me --password-stdin registry.example.com < token"}}},
+		"logout":       {examples: []item{{"Forget a login", "builder logout registry.example.com"}}},
+		"unshare": {examples: []item{
+			{"Look at a file's owner as images have it", "builder unshare ls -ln /var/tmp/tree"},
+		}},
+		"cache":       {more: "A step is cached by what it depends on: the step before it, its text, and the files, arguments and settings that it sees."},
+		"cache ls":    {examples: []item{{"What takes the room, for a program", "builder cache ls --format json"}}},
+		"cache rm":    {examples: []item{{"Have a step executed again", "builder cache rm 1f2e3d4c5b6a"}}},
+		"cache prune": {examples: []item{{"What nothing has used for ten days", "builder cache prune -f --filter until=240h"}, {"All but 5 GB", "builder cache prune -f --keep-storage 5GB"}}},
+		"cache why":   {examples: []item{{"Why the last build wasn't cached", "builder cache why"}}},
+		"logs":        {examples: []item{{"The whole output of a step", "builder logs 1f2e3d4c5b6a"}}},
+		"debug": {examples: []item{
+			{"A shell in the RUN that failed last", "builder debug"},
+			{"One command in it, before its own ran", "builder debug --before -- ls -l /src"},
+		}},
+		"debug ls": {examples: []item{{"The failed steps", "builder debug ls"}}},
+		"debug rm": {examples: []item{{"Free what all of them keep", "builder debug rm --all"}}},
+		"images": {examples: []item{
+			{"All that have names", "builder images"},
+			{"The tags of one repository", "builder images nginx"},
+		}},
+		"pull": {
+			more: "Layers are fetched side by side, and unpacked only when a build or a container needs them. " +
+				"Where a connection breaks, what is missing is asked for again; a registry that is silent for half a minute is given up. " +
+				"Mirrors, blocked and insecure registries and aliases of short names stand in registries.conf.",
+			examples: []item{
+				{"The tag latest", "builder pull nginx"},
+				{"All tags that there are", "builder pull --all-tags busybox"},
+				{"Exactly one image", "builder pull nginx@sha256:1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c5b6a7988"},
+			},
+		},
+		"push": {
+			more:     "The layers are sent as they lie on disk: nothing is packed or compressed again.",
+			examples: []item{{"Under its name", "builder push registry.example.com/team/app:v1"}},
+		},
+		"tag": {examples: []item{{"A name in another registry", "builder tag app registry.example.com/team/app:v1"}}},
+		"rmi": {
+			more:     "A name is taken from its image; the image goes with its last name, and with it what nothing else needs.",
+			examples: []item{{"A name, and an image by the beginning of its id", "builder rmi app:old 1f2e3d4c5b6a"}},
+		},
+		"inspect": {
+			more: "The members are those of docker's JSON. A template names them as {{.Id}}, or its fields as docker's own types have them, as {{.ID}}.",
+			examples: []item{
+				{"All of it", "builder inspect app"},
+				{"The environment, and one label", `builder inspect -f '{{.Config.Env}} {{index .Config.Labels "version"}}' app`},
+				{"The image as it was after a step of a build", "builder inspect 1f2e3d4c5b6a"},
+			},
+		},
+		"import":  {examples: []item{{"A root file system", "builder import rootfs.tar base:v1"}}},
+		"save":    {examples: []item{{"Two images in one archive", "builder save -o images.tar app:v1 app:v2"}, {"Through a pipe", "builder save app | ssh host builder load"}}},
+		"load":    {examples: []item{{"From a file", "builder load -i images.tar"}}},
+		"info":    {examples: []item{{"The same, for a program", "builder info --format json"}}},
+		"version": {examples: []item{{"The version", "builder version"}}},
+		"system check": {
+			more:     "Every blob, tree and record is read and held against its digest.",
+			examples: []item{{"And mend what is wrong", "builder system check --repair"}},
+		},
+		"system reset":    {examples: []item{{"Without being asked", "builder system reset --force"}}},
+		"completion bash": {examples: []item{{"For yourself", "builder completion bash > ~/.local/share/bash-completion/completions/builder"}}},
+		"completion zsh":  {examples: []item{{"Into a directory of fpath", "builder completion zsh > ~/.zfunc/_builder"}}},
+		"completion fish": {examples: []item{{"For yourself", "builder completion fish > ~/.config/fish/completions/builder.fish"}}},
+	}
+}
+
+var (
+	exitDone = []item{{"0", "Done."}}
+	exitOwn  = item{"125", "A failure of builder's own, or a command line that it doesn't understand."}
+
+	programExits = []item{
+		exitOwn,
+		{"128 and more", "Ended by a signal: 130 by an interrupt."},
+		{"others", "Where a command of the user's is run, that command's own."},
+	}
+	buildExits = []item{{"that of a RUN", "The command of a RUN failed."}, exitOwn}
+	runExits   = []item{
+		exitOwn,
+		{"126", "The command can't be executed."},
+		{"127", "The command isn't there."},
+		{"others", "The command's own."},
+	}
+	otherExits = []item{{"1", "What was asked for, or some of it, couldn't be done."}, exitOwn}
+)
+
+// exitsOf tells the exit codes of a command.
+func exitsOf(path []string) []item {
+	switch path[1] {
+	case "bud":
+		return buildExits
+	case "run", "debug", "unshare":
+		return runExits
+	}
+	return otherExits
+}
+
+// programEnvironment has the variables that aren't a flag's.
+var programEnvironment = []item{
+	{"XDG_DATA_HOME", "Where the store is, in the directory builder, unless --root says so."},
+	{"XDG_RUNTIME_DIR", "Where files lie that needn't outlive a login."},
+	{"SOURCE_DATE_EPOCH", "The ARG of that name, for builds that can be repeated to the byte."},
+	{"NO_COLOR", "Where it is set, nothing is coloured."},
+	{"REGISTRY_AUTH_FILE, DOCKER_CONFIG", "Where logins for registries are looked for."},
+	{"HTTP_PROXY, HTTPS_PROXY, NO_PROXY", "By what way registries and other hosts are asked; every RUN sees them too."},
+	{"TMPDIR", "Where large files of a moment go that have no place in the store."},
+}
+
+// registryVariables are of commands that speak with registries.
+var registryVariables = []item{
+	{"REGISTRY_AUTH_FILE", "As --authfile."},
+	{"HTTP_PROXY, HTTPS_PROXY, NO_PROXY", "By what way registries are asked."},
+}
+
+func variablesOf(c *cli.Command) []item {
+	if hasFlag(c, "authfile") {
+		return registryVariables
+	}
+	return nil
+}
+
+var (
+	storeFiles = []item{
+		{"~/.local/share/builder", "The store. Its directory images is an OCI image layout, which other programs may read."},
+	}
+	machineFiles = []item{{"/etc/subuid, /etc/subgid", "The ids that a user namespace of yours may have."}}
+	loginFiles   = []item{
+		{"$XDG_RUNTIME_DIR/containers/auth.json", "Logins for registries."},
+		{"~/.docker/config.json", "docker's logins, and the programs that keep them, where the first has none."},
+	}
+	registryFiles = []item{
+		{"/etc/containers/registries.conf, ~/.config/containers/registries.conf", "Mirrors, blocked and insecure registries, and short names: see containers-registries.conf(5)."},
+		{"/etc/containers/policy.json, ~/.config/containers/policy.json", "Which images are to be trusted: see containers-policy.json(5)."},
+		{"/etc/containers/certs.d, /etc/docker/certs.d", "Certificates of registries."},
+	}
+)
+
+// filesOf tells the files that a command reads and writes.
+func filesOf(c *cli.Command) []item {
+	files := slices.Clone(storeFiles)
+	if hasFlag(c, "authfile") {
+		files = append(files, loginFiles...)
+	}
+	if hasFlag(c, "tls-verify") {
+		files = append(files, registryFiles...)
+	}
+	return files
+}
+
+// otherPages are of programs that have to do with builder.
+var otherPages = []string{
+	"fuse-overlayfs(1)", "crun(1)", "pasta(1)", "skopeo(1)", "subuid(5)", "user_namespaces(7)",
+	"containers-auth.json(5)", "containers-registries.conf(5)", "containers-policy.json(5)",
+}

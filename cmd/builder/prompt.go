@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// ask asks for the user's name and the password, as far as they aren't known.
+func (l *loggingIn) ask() error {
+	if l.user != "" && l.password != "" {
+		return nil
+	}
+	if !isTerminal(os.Stdin) {
+		return fault.New("builder login -u NAME --password-stdin", "Cannot perform an interactive login from a non TTY device")
+	}
+	if !l.IsSet("username") {
+		prompt := "Username: "
+		if l.user != "" {
+			prompt = fmt.Sprintf("Username (%s): ", l.user)
+		}
+		if err := l.say("%s", prompt); err != nil {
+			return err
+		}
+		name, err := await(l.Context.Context, func() (string, error) { return bufio.NewReader(os.Stdin).ReadString('\n') })
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if name = strings.TrimSpace(name); name != "" {
+			l.user = name
+		}
+	}
+	if l.user == "" {
+		return fault.New("", "Non-null Username Required")
+	}
+	if l.password != "" {
+		return nil
+	}
+	return l.askPassword()
+}
+
+// askPassword reads a line that the terminal doesn't show.
+func (l *loggingIn) askPassword() error {
+	if err := l.say("Password: "); err != nil {
+		return err
+	}
+	fd := int(os.Stdin.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return err
+	}
+	text, err := await(l.Context.Context, func() (string, error) {
+		text, err := term.ReadPassword(fd)
+		return string(text), err
+	})
+	if l.Err() != nil {
+		_ = term.Restore(fd, before) // what reads the password won't come to it
+	}
+	if err := l.say("\n"); err != nil {
+		return err
+	}
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if l.password = text; text == "" {
+		return fault.New("", "Password Required")
+	}
+	return nil
+}
+
+// await waits for a line from the user, or for a signal: reading a terminal can't
+// be called off, and ends with the process.
+func await(ctx context.Context, read func() (string, error)) (string, error) {
+	type line struct {
+		text string
+		err  error
+	}
+	lines := make(chan line, 1)
+	go func() {
+		text, err := read()
+		lines <- line{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case l := <-lines:
+		return l.text, l.err
+	}
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/cmd/builder/format"
+	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/rootless/userns"
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/gc"
+	"github.com/builder-oci/builder/storage/layout"
+)
+
+func systemDfCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "df",
+		Usage: "Tell what images, containers and the build cache take",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell it of each"},
+			&cli.StringFlag{Name: "format", Usage: "print by `TEMPLATE`: '{{.Type}} {{.Size}}', 'table {{.Type}}', json"},
+		},
+		Action: noArguments(systemDf),
+	}
+}
+
+func systemDf(c *cli.Context) error {
+	if !userns.Inside() {
+		return enterWithout(c)
+	}
+	return withStore(c, func(store *storage.Store) error {
+		d, err := measureStore(store)
+		if err != nil {
+			return err
+		}
+		if c.Bool("verbose") {
+			return d.printAll(c.App.Writer, c.String("format"))
+		}
+		t, err := format.Parse(c.String("format"), dfTable)
+		if err != nil {
+			return err
+		}
+		return format.Print(t, c.App.Writer, dfHeadings, slices.Values(d.rows()))
+	})
+}
+
+// diskUsage is what a store takes.
+type diskUsage struct {
+	*gc.DiskUsage
+	images     []layout.Summary
+	containers []containerUsage
+	now        time.Time
+}
+
+// containerUsage is a container and the bytes of what it has changed.
+type containerUsage struct {
+	container.Found
+	bytes int64
+}
+
+func (u containerUsage) running() bool { return u.State.Status == container.StatusRunning }
+
+func measureStore(store *storage.Store) (*diskUsage, error) {
+	collector := store.Collector(true)
+	d := &diskUsage{now: time.Now()}
+	used := map[digest.Digest]bool{}
+	for _, found := range container.List(containersDir(store)) {
+		used[digest.Digest(found.Config.ImageID)] = true
+		bytes, err := collector.TreeAt(found.Config.Layer)
+		if err != nil {
+			return nil, err
+		}
+		d.containers = append(d.containers, containerUsage{found, bytes})
+	}
+	var err error
+	if d.DiskUsage, err = collector.DiskUsage(func(id digest.Digest) bool { return used[id] }); err != nil {
+		return nil, err
+	}
+	images, err := store.Layout().List()
+	d.images = layout.Summarize(images)
+	return d, err
+}
+
+// users counts the containers of an image.
+func (d *diskUsage) users(id digest.Digest) int {
+	n := 0
+	for _, u := range d.containers {
+		if u.Config.ImageID == id.String() {
+			n++
+		}
+	}
+	return n
+}
+
+const dfTable = "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}"
+
+var dfHeadings = map[string]string{
+	"Type": "TYPE", "TotalCount": "TOTAL", "Active": "ACTIVE", "Size": "SIZE", "Reclaimable": "RECLAIMABLE",
+	"Bytes": "BYTES", "ReclaimableBytes": "RECLAIMABLE BYTES",
+}
+
+// dfRow is one line of system df. Its exported members are what templates name:
+// docker's, and the sizes in bytes, for who adds up.
+type dfRow struct {
+	Type                    string
+	Bytes, ReclaimableBytes int64
+	total, active           int
+	percent                 bool
+}
+
+func (d *diskUsage) rows() []dfRow {
+	images := dfRow{Type: "Images", Bytes: d.ImageBytes, ReclaimableBytes: d.ImagesReclaimable, total: len(d.images), percent: true}
+	for _, image := range d.images {
+		if d.users(image.ID) > 0 {
+			images.active++
+		}
+	}
+	containers := dfRow{Type: "Containers", total: len(d.containers), percent: true}
+	for _, u := range d.containers {
+		containers.Bytes += u.bytes
+		if u.running() {
+			containers.active++
+		} else {
+			containers.ReclaimableBytes += u.bytes
+		}
+	}
+	cached := dfRow{Type: "Build Cache", Bytes: d.CacheBytes, ReclaimableBytes: d.CacheReclaimable, total: len(d.Cache)}
+	for _, e := range d.Cache {
+		if e.InUse {
+			cached.active++
+		}
+	}
+	return []dfRow{images, containers, {Type: "Local Volumes", percent: true}, cached}
+}
+
+// TotalCount is how many there are.
+func (r dfRow) TotalCount() string { return strconv.Itoa(r.total) }
+
+// Active is how many of them are used.
+func (r dfRow) Active() string { return strconv.Itoa(r.active) }
+
+// Size is what all of them take.
+func (r dfRow) Size() string { return format.LongSize(r.Bytes) }
+
+// Reclaimable is what pruning would free.
+func (r dfRow) Reclaimable() string {
+	if r.percent && r.Bytes > 0 {
+		return fmt.Sprintf("%s (%d%%)", format.LongSize(r.ReclaimableBytes), r.ReclaimableBytes*100/r.Bytes)
+	}
+	return format.LongSize(r.ReclaimableBytes)
+}
+
+// MarshalJSON gives docker's fields.
+func (r dfRow) MarshalJSON() ([]byte, error) {
+	return format.MarshalFields(struct{ Active, Reclaimable, Size, TotalCount, Type string }{
+		r.Active(), r.Reclaimable(), r.Size(), r.TotalCount(), r.Type,
+	})
+}

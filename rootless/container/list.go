@@ -1,0 +1,45 @@
+package container
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+)
+
+// Found is a container as it stands on disk.
+type Found struct {
+	Config Config
+	State  State
+}
+
+// List gives the containers in the directory dir of all. What can't be read is
+// left out, as one that comes or goes meanwhile; and so is what Sweep removes.
+func List(dir string) []Found {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	var list []Found
+	for _, name := range names {
+		if strings.HasPrefix(name.Name(), atomicfile.Prefix) {
+			continue
+		}
+		if c, s, err := Load(dir, name.Name()); err == nil && (!c.Remove || s.Status != StatusExited) {
+			list = append(list, Found{c, s})
+		}
+	}
+	return list
+}
+
+// Remove removes a container that has ended, or fails where one still runs.
+func Remove(dir, id string) error {
+	own := filepath.Join(dir, id)
+	lock, err := lockDir(own)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	return removeDir(own)
+}

@@ -1,0 +1,94 @@
+package gc
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// remove takes an image's name away, and frees what it held.
+func (b *bench) remove(t *testing.T, name string) Freed {
+	t.Helper()
+	removed, err := b.Layout.Remove(context.Background(), name, layout.RemoveOptions{})
+	must(t, err)
+	freed, err := b.FreeUnreferenced(context.Background(), layout.Free{Blobs: removed.Blobs, Layers: removed.Layers})
+	must(t, err)
+	return freed
+}
+
+// there says which of an image's blobs, records and trees are there.
+func (b *bench) there(made built, tree string) (found []string) {
+	for what, d := range map[string]digest.Digest{"layer": made.layer.Digest, "manifest": made.manifest.Digest, "config": made.id} {
+		if b.Layout.HasBlob(d, -1) {
+			found = append(found, what)
+		}
+	}
+	for _, key := range []digest.Digest{made.step, made.chain} {
+		if _, err := b.Records.Get(key); !errors.Is(err, snapshot.ErrNotFound) {
+			found = append(found, "record")
+		}
+	}
+	if _, err := os.Lstat(tree); !errors.Is(err, os.ErrNotExist) {
+		found = append(found, "tree")
+	}
+	return found
+}
+
+func TestWhatARemovalSetsFreeGoesBesideOthersThatLease(t *testing.T) {
+	b := newBench(t)
+	mine, leased := b.build(t, "mine"), b.build(t, "leased")
+	mineAt, leasedAt := b.treePath(t, mine.step), b.treePath(t, leased.step)
+	must(t, errors.Join(os.Remove(b.Cache.StepPath(keyOf("key mine"))), os.Remove(b.Cache.StepPath(keyOf("key leased")))))
+	o := b.beside(t)
+	o.lease(leased.chain, leased.layer.Digest)
+
+	if freed := b.remove(t, "mine"); !freed.Done || freed.Bytes == 0 {
+		t.Errorf("%+v", freed)
+	}
+	if found := b.there(mine, mineAt); len(found) > 0 {
+		t.Errorf("still there: %v", found)
+	}
+	if freed := b.remove(t, "leased"); freed.Done {
+		t.Errorf("%+v, though another uses it", freed)
+	}
+	if found := b.there(leased, leasedAt); len(found) != 4 {
+		t.Errorf("of layer, two records and tree there is %v", found)
+	}
+
+	// It goes when that has ended, though others use the store all the time.
+	again := b.use(t)
+	o.end()
+	must(t, b.Tidy(context.Background()))
+	if found := b.there(leased, leasedAt); len(found) > 0 {
+		t.Errorf("still there: %v", found)
+	}
+	free, err := b.Layout.ReadFree()
+	if err != nil || len(free.Blobs)+len(free.Layers) > 0 {
+		t.Errorf("still noted: %v, %v", free, err)
+	}
+	again.Unlock()
+	want(t, "check", b.check(t))
+}
+
+func TestASweepOfAllTakesFreshBlobsThatNobodyNeeds(t *testing.T) {
+	ctx := context.Background()
+	b := newBench(t)
+	b.build(t, "one")
+	d, err := b.Layout.PutBytes(ctx, []byte("nobody's"))
+	must(t, err)
+	must(t, b.Tidy(ctx))
+	if !b.Layout.HasBlob(d.Digest, -1) {
+		t.Error("a blob of today goes by itself")
+	}
+	freed, err := b.SweepAll(ctx)
+	if err != nil || freed.Bytes != d.Size || b.Layout.HasBlob(d.Digest, -1) {
+		t.Errorf("%+v, %v", freed, err)
+	}
+	want(t, "check", b.check(t))
+}

@@ -1,0 +1,104 @@
+package layout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/storage/lock"
+)
+
+// Free is what removals have left that nobody needs, as far as they knew: others
+// may be about to use it.
+type Free struct {
+	Blobs  []digest.Digest
+	Layers []digest.Digest // chain IDs, whose trees may go
+}
+
+// layerWord begins the line of a layer in the list of what is free.
+const layerWord = "layer "
+
+// NoteFree appends to the list of what is free. The list's presence alone asks
+// for trees and records to be looked through.
+func (l *Layout) NoteFree(free Free) error {
+	held, err := l.lockFreed()
+	if err != nil {
+		return err
+	}
+	defer held.Unlock()
+	f, err := os.OpenFile(l.freedFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("note what is free: %w", err)
+	}
+	_, err = f.WriteString(free.text())
+	return errors.Join(err, f.Close())
+}
+
+func (l *Layout) lockFreed() (*lock.Lock, error) {
+	// Held for no longer than a read and a write take.
+	return lock.Exclusive(context.Background(), l.lockFile)
+}
+
+func (f Free) text() string {
+	var text strings.Builder
+	for _, d := range f.Blobs {
+		fmt.Fprintln(&text, d)
+	}
+	for _, d := range f.Layers {
+		fmt.Fprintf(&text, "%s%s\n", layerWord, d)
+	}
+	return text.String()
+}
+
+// ReadFree gives what is noted as free.
+func (l *Layout) ReadFree() (Free, error) {
+	var free Free
+	data, err := os.ReadFile(l.freedFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return free, nil
+	}
+	if err != nil {
+		return free, err
+	}
+	for line := range strings.Lines(string(data)) {
+		text, layer := strings.CutPrefix(strings.TrimSpace(line), layerWord)
+		d := digest.Digest(text)
+		switch {
+		case d.Validate() != nil: // cut short by a full disk
+		case layer:
+			free.Layers = append(free.Layers, d)
+		default:
+			free.Blobs = append(free.Blobs, d)
+		}
+	}
+	return free, nil
+}
+
+// DropFree takes from the list of what is free what has gone. The list stays, be
+// it empty.
+func (l *Layout) DropFree(gone Free) error {
+	held, err := l.lockFreed()
+	if err != nil {
+		return err
+	}
+	defer held.Unlock()
+	free, err := l.ReadFree()
+	if err != nil {
+		return err
+	}
+	free.Blobs = without(free.Blobs, gone.Blobs)
+	free.Layers = without(free.Layers, gone.Layers)
+	return atomicfile.Write(l.freedFile, []byte(free.text()), 0o600)
+}
+
+func without(list, gone []digest.Digest) []digest.Digest {
+	drop := setOf(gone)
+	return slices.DeleteFunc(list, func(d digest.Digest) bool { return drop[d] })
+}

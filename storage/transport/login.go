@@ -1,0 +1,127 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containers/image/v5/docker"
+	"github.com/containers/image/v5/pkg/docker/config"
+	"github.com/containers/image/v5/types"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// ErrNotLoggedIn says that there are no credentials for a registry where
+// builder keeps them.
+var ErrNotLoggedIn = config.ErrNotLoggedIn
+
+const defaultRegistry = "docker.io"
+
+// Server gives the key under which credentials of a registry are kept, for what
+// a user writes: a host, an address of it as docker takes it, or a repository
+// below it. Nothing stands for docker's registry.
+func Server(text string) (string, error) {
+	_, rest, isURL := strings.Cut(text, "://")
+	if !isURL {
+		rest = text
+	}
+	rest = strings.TrimSuffix(rest, "/")
+	host, path, _ := strings.Cut(rest, "/")
+	if isURL || path == "v1" || path == "v2" {
+		rest = host
+	}
+	if isDockers(host) {
+		rest = strings.Replace(rest, host, defaultRegistry, 1)
+	}
+	if rest == "" && text == "" {
+		return defaultRegistry, nil
+	}
+	if host == "" || strings.ContainsAny(rest, "@ \t\n") || strings.Contains(path, ":") {
+		return "", fault.New("name it as quay.io, localhost:5000 or quay.io/team", "%q is no registry", text)
+	}
+	return rest, nil
+}
+
+func isDockers(host string) bool {
+	return host == defaultRegistry || host == "index."+defaultRegistry || host == "registry-1."+defaultRegistry
+}
+
+func domainOf(server string) string {
+	domain, _, _ := strings.Cut(server, "/")
+	return domain
+}
+
+// CheckLogin asks a registry whether it takes these credentials.
+func CheckLogin(ctx context.Context, server, user, password string, o Options) error {
+	domain := domainOf(server)
+	o.AuthFile, o.Creds = "", ""
+	sys, err := o.system()
+	if err != nil {
+		return err
+	}
+	o.setTLS(sys, domain)
+	sys.DockerAuthConfig = &types.DockerAuthConfig{Username: user, Password: password}
+	err = o.retrying(o.reporter()).ask(ctx, func(ctx context.Context) error {
+		return docker.CheckAuth(ctx, sys, user, password, host(domain))
+	})
+	if err != nil && isUnauthorized(err, registryCode(err)) {
+		return fault.New("check user name and password; some registries want a token in its place",
+			"login to %s: unauthorized: incorrect username or password", domain)
+	}
+	return o.explain(err, &remote{name: server, domain: domain, sys: sys})
+}
+
+// StoreLogin keeps credentials where containers' tools do, and says where that is:
+// a file, or a credential helper. File says that they lie there in the clear.
+func StoreLogin(server, user, password string, o Options) (place string, file bool, err error) {
+	sys := o.writing()
+	if place, err = config.SetCredentials(sys, server, user, password); err != nil {
+		return "", false, fault.New("see --authfile, and credHelpers in that file", "keep the login to %s: %w", server, withoutSecret(err, password))
+	}
+	return place, filepath.IsAbs(place) || place == sys.AuthFilePath, nil
+}
+
+// withoutSecret keeps a password out of an error: a credential helper may print
+// what it was given.
+func withoutSecret(err error, password string) error {
+	if password == "" || !strings.Contains(err.Error(), password) {
+		return err
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), password, "********"))
+}
+
+// RemoveLogin forgets the credentials of a registry. It is ErrNotLoggedIn where
+// there are none; those in docker's own file are docker's to remove.
+func RemoveLogin(server string, o Options) error {
+	return config.RemoveAuthentication(o.writing(), server)
+}
+
+// RemoveLogins forgets the credentials of all registries.
+func RemoveLogins(o Options) error { return config.RemoveAllAuthentication(o.writing()) }
+
+// Login gives the credentials that are used for a registry, empty ones where there
+// are none.
+func Login(server string, o Options) (user, password string, err error) {
+	sys := &types.SystemContext{AuthFilePath: o.authFile()}
+	if err := fromDockersStore(sys, server); err != nil {
+		return "", "", err
+	}
+	found, err := config.GetCredentials(sys, server)
+	return found.Username, found.Password, err
+}
+
+// writing tells the library where credentials are kept. Its own choice without a
+// run-time directory is one below /run, that only root can make: then it is the
+// second of the places where it looks.
+func (o Options) writing() *types.SystemContext {
+	sys := &types.SystemContext{AuthFilePath: o.authFile()}
+	if sys.AuthFilePath == "" && os.Getenv("XDG_RUNTIME_DIR") == "" {
+		if dir, err := os.UserConfigDir(); err == nil {
+			sys.AuthFilePath = filepath.Join(dir, "containers/auth.json")
+		}
+	}
+	return sys
+}
