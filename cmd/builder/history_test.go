@@ -38,7 +38,7 @@ IMAGE          CREATED          CREATED BY                                      
 		{name: "whole and exact", style: historyStyle{whole: true}, template: `{{.ID}}|{{.CreatedAt}}|{{.CreatedSince}}|{{.CreatedBy}}|{{.Size}}`, want: `
 ` + anID.String() + `|` + at(recent) + `|` + at(recent) + `|nginx -g daemon off;|95
 <missing>|` + at(early) + `|` + at(early) + `|CMD ` + strings.Repeat("ä", 41) + `|0
-<missing>|` + at(early) + `|` + at(early) + `|RUN a` + "\n\x1b[31mb" + `|4
+<missing>|` + at(early) + `|` + at(early) + `|RUN a` + "\n?[31mb" + `|4
 <missing>|` + at(time.Unix(0, 0)) + `|` + at(time.Unix(0, 0)) + `|RUN ` + strings.Repeat("文", 21) + ` # buildkit|123456789
 `},
 		{name: "JSON", style: historyStyle{human: true}, template: "json", want: `
