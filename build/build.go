@@ -94,6 +94,9 @@ type build struct {
 func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := checkManifest(o, env.Store.Layout()); err != nil {
+		return Result{}, err
+	}
 	if env.Snapshots == nil && len(o.Trees) > 0 {
 		return Result{}, ErrNamespace
 	}

@@ -82,6 +82,9 @@ func (b *build) makeImage(ctx context.Context, st *stage.State) error {
 	if err := l.Commit(ctx, b.o.Tags, manifest, nil); err != nil {
 		return err
 	}
+	if err := b.addToManifest(ctx, manifest); err != nil {
+		return err
+	}
 	b.r.Report(Built{ID: id})
 	for _, t := range b.o.Tags {
 		name, err := layout.ParseName(t)

@@ -43,6 +43,9 @@ type Options struct {
 	From string
 	// Tags are the image's names; the first is the one that is reported first.
 	Tags []string
+	// Manifest is the manifest list that the image is added to, which is made where
+	// there is none. "" is none.
+	Manifest string
 	// Target names the last stage to build; "" is the last of the file.
 	Target string
 	// Platform is what the image is built for, in its usual form. The zero value

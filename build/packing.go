@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"strconv"
 	"sync"
 
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
@@ -214,6 +216,7 @@ func (p *packer) write(tree snapshot.Key, want snapshot.Packing, fill func(io.Wr
 		return want, err
 	}
 	want.DiffID, want.Blob = packed.DiffID, packed.Blob
+	want.Blob.Annotations = map[string]string{layout.UncompressedSize: strconv.FormatInt(packed.TarSize, 10)}
 	return want, p.env.Store.Records().AddPacking(tree, want)
 }
 

@@ -140,6 +140,9 @@ func (t *trail) record(image digest.Digest, dated time.Time, epoch *time.Time) (
 		}
 		if m.history > history {
 			h := historyRecord(t.st.History[history], times[i], epoch)
+			if image == "" { // else the image tells it too
+				h.CreatedBy = t.st.OpenLine(h.CreatedBy)
+			}
 			step.History = &h
 		}
 		layers, history = m.layers, m.history

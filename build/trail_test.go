@@ -121,3 +121,20 @@ func TestStagesAreToldApart(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNoImageKeepsNoSecretArguments(t *testing.T) {
+	at := time.Now()
+	for image, want := range map[digest.Digest]string{"": "RUN |2 API_TOKEN= B=2", "sha256:image": "RUN |2 API_TOKEN=s3cret B=2"} {
+		tr := newTrail(at)
+		tr.st.SetArg("API_TOKEN", "s3cret")
+		tr.st.SetArg("B", "2")
+		tr.st.History[2].CreatedBy = "RUN |2 API_TOKEN=s3cret B=2"
+		s, err := tr.record(image, at, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Steps[1].History.CreatedBy; got != want {
+			t.Errorf("of image %q it says %s, not %s", image, got, want)
+		}
+	}
+}

@@ -53,3 +53,15 @@ var (
 func secretLike(name, value string) bool {
 	return secretPart.MatchString(name) || secretWord.MatchString(name) || userInURL.MatchString(value)
 }
+
+// OpenLine is a line of the history less the values of build arguments that may be
+// secrets: for a record that nobody has asked for.
+func (st *State) OpenLine(text string) string {
+	for _, arg := range st.BuildArgs() {
+		name, value, _ := strings.Cut(arg, "=")
+		if value != "" && st.fromArg(name) && secretLike(name, value) {
+			text = strings.ReplaceAll(text, arg, name+"=")
+		}
+	}
+	return text
+}

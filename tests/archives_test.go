@@ -85,6 +85,24 @@ var archiveForms = map[string]func(*archiveWriter){
 		w.object("manifest.json", []dockerItem{{Config: blobPath(theConfig()), RepoTags: []string{"old:v1"}, Layers: layerPaths()}})
 	},
 	"buildkit-oci": (*archiveWriter).ociIndex,
+	// buildx -o type=oci for two platforms.
+	"two-platforms": func(w *archiveWriter) {
+		const mediaType = "application/vnd.oci.image.manifest.v1+json"
+		other := bytes.Replace(theConfig(), []byte("amd64"), []byte("s390x"), 1)
+		var list []any
+		for arch, config := range map[string][]byte{"amd64": theConfig(), "s390x": other} {
+			manifest := theManifest(config, theLayers())
+			d := descriptor(mediaType, manifest)
+			d["platform"] = map[string]string{"os": "linux", "architecture": arch}
+			list = append(list, d)
+			w.blob(config)
+			w.blob(manifest)
+		}
+		for _, data := range theLayers() {
+			w.blob(data)
+		}
+		w.index(list...)
+	},
 	// kaniko, crane, jib: layers compressed, under any name.
 	"crane": func(w *archiveWriter) {
 		w.file("sha256:"+configHex(), theConfig())
@@ -183,14 +201,18 @@ func (w *archiveWriter) ociIndex() {
 	here["platform"] = map[string]string{"os": "linux", "architecture": "amd64"}
 	away["platform"] = map[string]string{"os": "linux", "architecture": "s390x"}
 	attested["platform"] = map[string]string{"os": "unknown", "architecture": "unknown"}
-	index, err := json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []any{away, attested, here},
-	})
-	w.note(err)
-	for _, data := range append(theLayers(), theConfig(), manifest, noted, statement, index) {
+	for _, data := range append(theLayers(), theConfig(), manifest, noted, statement) {
 		w.blob(data)
 	}
-	d := descriptor("application/vnd.oci.image.index.v1+json", index)
+	w.index(away, attested, here)
+}
+
+// index writes an index and what names it.
+func (w *archiveWriter) index(manifests ...any) {
+	const mediaType = "application/vnd.oci.image.index.v1+json"
+	index := marshal(map[string]any{"schemaVersion": 2, "mediaType": mediaType, "manifests": manifests})
+	w.blob(index)
+	d := descriptor(mediaType, index)
 	d["annotations"] = map[string]string{"io.containerd.image.name": "docker.io/library/old:v1", "org.opencontainers.image.ref.name": "v1"}
 	w.object("index.json", map[string]any{"schemaVersion": 2, "manifests": []any{d}})
 	w.file("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))

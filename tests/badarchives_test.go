@@ -105,6 +105,23 @@ var badArchives = map[string]func(*archiveWriter){
 		w.file("c.json", configOf(diffIDs))
 		w.object("manifest.json", []dockerItem{{Config: "c.json", Layers: layers}})
 	},
+	"many-names": func(w *archiveWriter) {
+		var tags []string
+		for i := range 100_000 {
+			tags = append(tags, fmt.Sprintf("x:%d", i))
+		}
+		w.file("c.json", configOf(nil))
+		w.object("manifest.json", []dockerItem{{Config: "c.json", RepoTags: tags}})
+	},
+	"many-images": func(w *archiveWriter) {
+		var list []dockerItem
+		for i := range 1001 {
+			name := fmt.Sprintf("%d.json", i)
+			w.file(name, bytes.Replace(configOf(nil), []byte("A=b"), fmt.Appendf(nil, "A=%d", i), 1))
+			list = append(list, dockerItem{Config: name, RepoTags: []string{fmt.Sprintf("x:%d", i)}})
+		}
+		w.object("manifest.json", list)
+	},
 	"many-entries": func(w *archiveWriter) {
 		for i := range 100_001 {
 			w.link(fmt.Sprint(i), "x")

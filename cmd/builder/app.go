@@ -31,9 +31,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			budCommand(), runCommand(), unshareCommand(), cacheCommand(), logsCommand(), debugCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
-			importCommand(), saveCommand(), loadCommand(),
+			importCommand(), saveCommand(), loadCommand(), exportCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
-			imageCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manCommand(),
+			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
+			manCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,

@@ -37,18 +37,32 @@ func likeDocker(err error) error {
 	return &fault.Error{Err: err, Remedy: fault.Remedy(err), Code: 1, Detail: fault.Detail(err)}
 }
 
-// openInput opens a file, or the standard input for "-", which has that name in
-// a history too.
-func openInput(path string) (in *os.File, source string, err error) {
-	if path != "-" && path != "" {
-		in, err = os.Open(path)
-		return in, path, likeDocker(err)
-	}
-	if isTerminal(os.Stdin) {
-		return nil, "", likeDocker(fault.New("name a file, or redirect one: < FILE",
+// archiveInput is an archive to be read.
+type archiveInput struct {
+	io.Reader
+	io.Closer
+	place string // as errors have it
+}
+
+// openInput opens a file, or the standard input for "-". Nobody waits for what
+// doesn't come, once the command is told to end.
+func openInput(ctx context.Context, path string) (*archiveInput, error) {
+	in, place := os.Stdin, "-"
+	switch {
+	case path != "-" && path != "":
+		var err error
+		if in, err = os.Open(path); err != nil {
+			return nil, likeDocker(err)
+		}
+		place = path
+	case isTerminal(os.Stdin):
+		return nil, likeDocker(fault.New("name a file, or redirect one: < FILE",
 			"the standard input is a terminal, not an archive"))
 	}
-	return os.Stdin, "-", nil
+	if st, err := in.Stat(); err == nil && st.Mode().IsRegular() {
+		return &archiveInput{in, in, place}, nil
+	}
+	return &archiveInput{interruptible(ctx, in), in, place}, nil
 }
 
 // checkArchiveOutput looks at where an archive is to go: a file, or the standard output.

@@ -25,13 +25,14 @@ func buildahFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "unsetenv", Hidden: true, Usage: "leave the variable `NAME` out of the image"},
 		&cli.StringSliceFlag{Name: "unsetlabel", Hidden: true, Usage: "don't inherit the label `NAME`"},
 		&cli.StringSliceFlag{Name: "build-arg-file", Hidden: true, Usage: "values of ARGs from `FILE`, one NAME=VALUE a line"},
+		&cli.StringFlag{Name: "manifest", Hidden: true, Usage: "add the image to the manifest list `NAME`"},
 		&cli.BoolFlag{Name: "http-proxy", Hidden: true, Value: true, Usage: "show every RUN the environment's proxies"},
 		&cli.StringFlag{Name: flagLogfile, Hidden: true, Usage: "append to `FILE` what is said of the build"},
 	}, granted("skip-unused-stages")...)
 }
 
 func readBuildahFlags(c *cli.Context, o *build.Options) error {
-	o.From, o.IgnoreFile = c.String("from"), c.String("ignorefile")
+	o.From, o.IgnoreFile, o.Manifest = c.String("from"), c.String("ignorefile"), c.String("manifest")
 	o.UnsetEnv, o.UnsetLabels = c.StringSlice("unsetenv"), c.StringSlice("unsetlabel")
 	for _, path := range c.StringSlice("build-arg-file") {
 		if err := readArgFile(path, o.BuildArgs); err != nil {

@@ -57,7 +57,7 @@ func budFlags() []cli.Flag {
 	}, sandboxFlags(), secretFlags(), grantFlags(), limitFlags(), registryFlags(), outputFlags(),
 		namespaceFlags(), granted("layers", "rm", "force-rm"),
 		ignored("compress"), // of what docker's client sends to its daemon
-		buildahFlags(), later("manifest"), refusedCaches())
+		buildahFlags(), refusedCaches())
 }
 
 // sandboxFlags are those that bud and run have in common.

@@ -121,7 +121,11 @@ func (p *completer) arguments() {
 	if c == nil || p.line.trailing && len(p.line.arguments) > 0 {
 		return
 	}
-	p.kind(argumentAt(c.ArgsUsage, len(p.line.arguments)), "")
+	name := argumentAt(c.ArgsUsage, len(p.line.arguments))
+	if name == "LIST" { // of manifests, which is an image's name too; flags have other lists
+		name = "IMAGE"
+	}
+	p.kind(name, "")
 }
 
 // commandName is that one of a command's names that begins like the word.

@@ -95,7 +95,7 @@ func stdinContext(c *cli.Context, o *build.Options) error {
 func interruptible(ctx context.Context, r io.Reader) io.Reader {
 	pr, pw := io.Pipe()
 	go func() {
-		_, err := io.Copy(pw, r)
+		_, err := io.CopyBuffer(pw, struct{ io.Reader }{r}, make([]byte, 256<<10))
 		_ = pw.CloseWithError(err) // never fails
 	}()
 	context.AfterFunc(ctx, func() { _ = pr.CloseWithError(context.Cause(ctx)) })

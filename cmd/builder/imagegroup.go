@@ -10,6 +10,7 @@ func imageCommand() *cli.Command {
 		Category: categoryMore,
 		Usage:    "Commands about images",
 		Subcommands: []*cli.Command{
+			historyCommand(),
 			called("ls", imagesCommand(), "list"),
 			importCommand(),
 			inspectImageCommand(),

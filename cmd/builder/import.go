@@ -22,10 +22,13 @@ func importCommand() *cli.Command {
 		Category:  categoryImages,
 		Usage:     "Make an image from the tarball of a root file system",
 		ArgsUsage: "FILE|URL|- [NAME[:TAG]]",
+		Description: `
+The tarball may be compressed by gzip, bzip2, xz or zstd. Instructions that
+--change applies are CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,
+STOPSIGNAL, USER, VOLUME and WORKDIR.`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{
-				Name: "change", Aliases: []string{"c"},
-				Usage: "apply a Dockerfile `INSTRUCTION`: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR",
+				Name: "change", Aliases: []string{"c"}, Usage: "apply a Dockerfile `INSTRUCTION` to the image",
 			},
 			&cli.StringFlag{Name: "message", Aliases: []string{"m"}, Usage: "`TEXT` for the history"},
 			&cli.StringFlag{Name: "platform", Usage: "`OS/ARCH[/VARIANT]` that the image is for"},
@@ -45,16 +48,15 @@ func importTarball(c *cli.Context) error {
 		return likeDocker(err)
 	}
 	o.Change = changes.Apply
-	if name != "" { // before much is read
-		if _, err := layout.ParseName(name); err != nil {
-			return likeDocker(err)
-		}
+	if err := checkNewName(name); err != nil { // before much is read
+		return likeDocker(err)
 	}
 	in, err := openTarball(c, path)
 	if err != nil {
 		return likeDocker(err)
 	}
 	defer func() { _ = in.Close() }()
+	defer in.watch.end()
 	o.Source = in.source
 	return withArchive(c, func(store *storage.Store) error {
 		if o.Options, err = transportOptions(c, store); err != nil {
@@ -71,11 +73,21 @@ func importTarball(c *cli.Context) error {
 	})
 }
 
+// checkNewName looks at the name that a new image is to have, or "".
+func checkNewName(name string) error {
+	if name == "" {
+		return nil
+	}
+	canonical, err := layout.ParseName(name)
+	if err == nil && strings.Contains(canonical, "@") {
+		err = fault.New("give it a name with a tag", "cannot import digest reference: %s", name)
+	}
+	return err
+}
+
 // tarball is what is imported.
 type tarball struct {
-	io.Reader
-	io.Closer
-	place  string // as errors have it
+	*archiveInput
 	source string // as the history has it
 	watch  *watch
 }
@@ -85,8 +97,8 @@ type tarball struct {
 // another machine.
 func openTarball(c *cli.Context, path string) (*tarball, error) {
 	if !strings.HasPrefix(path, "http://") && !strings.HasPrefix(path, "https://") {
-		in, place, err := openInput(path)
-		return &tarball{Reader: in, Closer: in, place: place, source: "-"}, err
+		in, err := openInput(c.Context, path)
+		return &tarball{archiveInput: in, source: "-"}, err
 	}
 	address := fetch.Redacted(path)
 	download, err := fetch.Get(c.Context, path)
@@ -98,7 +110,8 @@ func openTarball(c *cli.Context, path string) (*tarball, error) {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "Downloading from %s\n", address)
 	}
 	from := &watchedReader{Reader: download, watch: w, total: download.Size}
-	return &tarball{Reader: brokenOff{from, address}, Closer: download, place: address, source: address, watch: w}, nil
+	in := &archiveInput{brokenOff{from, address}, download, address}
+	return &tarball{archiveInput: in, source: address, watch: w}, nil
 }
 
 // brokenOff tells what to do about a download that broke off.

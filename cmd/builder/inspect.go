@@ -11,7 +11,6 @@ import (
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -103,7 +102,7 @@ func inspectImages(c *cli.Context, words func(error) error) error {
 
 // inspectImage gives what docker tells of an image.
 func inspectImage(c *cli.Context, store *storage.Store, ref string) (*imageObject, error) {
-	img, err := inspected(c, store, ref)
+	img, err := imageFor(c, store, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -111,26 +110,4 @@ func inspectImage(c *cli.Context, store *storage.Store, ref string) (*imageObjec
 		_, _ = fmt.Fprintln(c.App.ErrWriter, "WARNING: --size ignored for image")
 	}
 	return newImageObject(store, img, c.String(flagDriver))
-}
-
-// inspected finds an image, for the platform that is asked for.
-func inspected(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
-	text, l := platformFlag(c), store.Layout()
-	if text == "" || isElsewhere(ref) {
-		return theImage(c, store, ref)
-	}
-	want, err := platform.Parse(text)
-	if err != nil {
-		return layout.Image{}, err
-	}
-	img, err := l.FindFor(ref, want)
-	if errors.Is(err, layout.ErrPlatform) {
-		have := "another one"
-		if config, err := l.Config(img); err == nil {
-			have = platform.Name(config.Platform())
-		}
-		return img, fault.New("fetch it for that: builder pull --platform "+text+" "+ref,
-			"image %s was found but its platform (%s) does not match the specified platform (%s)", ref, have, platform.Name(want))
-	}
-	return img, err
 }

@@ -16,6 +16,9 @@ func loadCommand() *cli.Command {
 		Name:     "load",
 		Category: categoryImages,
 		Usage:    "Take up the images of an archive",
+		Description: `
+The archive is one that docker, podman, skopeo, buildah, BuildKit or builder has
+made, of whatever age, and may be compressed by gzip, bzip2, xz or zstd.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read from `FILE`, not the standard input"},
 			&cli.StringFlag{Name: "platform", Usage: "take the images for `OS/ARCH[/VARIANT]` alone"},
@@ -30,22 +33,23 @@ func load(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return usageError(c.Command.HelpName, "%s takes no arguments; the archive is named by -i", c.Command.HelpName)
 	}
-	in, source, err := openInput(c.String("input"))
+	in, err := openInput(c.Context, c.String("input"))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = in.Close() }()
 	return withArchive(c, func(store *storage.Store) error {
-		// What isn't this load's may be pruned while it lasts.
-		if err := store.BeginLeases(); err != nil {
-			return err
-		}
 		o, err := transportOptions(c, store)
 		if err != nil {
 			return err
 		}
+		// What isn't this load's may be pruned while it lasts.
+		if err := store.BeginLeases(); err != nil {
+			return err
+		}
 		o.Platform = c.String("platform")
 		w := startWatch(c, "Loading images", c.Bool("quiet"))
+		defer w.end()
 		o.Report = w.report
 		images, err := transport.Load(c.Context, in, o)
 		w.end()
@@ -54,7 +58,7 @@ func load(c *cli.Context) error {
 				return err
 			}
 		}
-		return fault.At(source, err)
+		return fault.At(in.place, err)
 	})
 }
 

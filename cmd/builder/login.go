@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -63,6 +64,37 @@ func coded(action cli.ActionFunc) cli.ActionFunc {
 		}
 		return &fault.Error{Err: err, Remedy: fault.Remedy(err), Code: 1, Detail: fault.Detail(err)}
 	}
+}
+
+// credsEnv has what --creds says, for the process in the namespace: its environment
+// can be read by the user alone, its arguments by everybody.
+const credsEnv = "_BUILDER_CREDS"
+
+// hideCreds gives the arguments of this process for another one, with the value of
+// --creds in the environment instead.
+func hideCreds(c *cli.Context, args, env []string) (shown, with []string) {
+	creds := c.String("creds")
+	if hidden := os.Getenv(credsEnv); creds == "" || hidden != "" {
+		return args, env
+	}
+	const mask = "********"
+	shown = slices.Clone(args)
+	for i, arg := range args {
+		name, value, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if name != "creds" || name == arg {
+			continue
+		}
+		switch {
+		case joined && value == creds:
+			shown[i] = "--creds=" + mask
+		case !joined && i+1 < len(args) && args[i+1] == creds:
+			shown[i+1] = mask
+		default:
+			continue
+		}
+		return shown, append(slices.Clone(env), credsEnv+"="+creds)
+	}
+	return args, env
 }
 
 // serverArgument gives the registry that the command line names.

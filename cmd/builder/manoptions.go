@@ -108,7 +108,7 @@ func optionHead(f cli.Flag) string {
 // variable that stands in for it.
 func optionText(f cli.Flag) string {
 	doc, ok := f.(cli.DocGenerationFlag)
-	if !ok {
+	if !ok || doc.GetUsage() == "" {
 		return ""
 	}
 	usage := doc.GetUsage()

@@ -64,7 +64,7 @@ func TestManualIsOfCommandsThatExist(t *testing.T) {
 		for _, e := range text.examples {
 			for line := range strings.SplitSeq(strings.ReplaceAll(e.text, "&&", "|"), "|") {
 				line, _, _ = strings.Cut(line, " > ")
-				if words := strings.Fields(line); words[0] == programName {
+				if words := strings.Fields(line); len(words) > 0 && words[0] == programName {
 					if _, err := canonical(app, words); err != nil {
 						t.Errorf("%s: the example %q: %v", name, e.text, err)
 					}

@@ -69,6 +69,17 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 		"system prune": {examples: []item{{"All that no container uses", "builder system prune --all --force"}}},
 		"login":        {examples: []item{{"With a password from a file", "builder login -u me --password-stdin registry.example.com < token"}}},
 		"logout":       {examples: []item{{"Forget a login", "builder logout registry.example.com"}}},
+		"manifest create": {examples: []item{
+			{"Of two images that are here", "builder manifest create app app:amd64 app:arm64"},
+			{"Of two in a registry, whose layers stay there", "builder manifest create registry.example.com/app:v1 registry.example.com/app:v1-amd64 registry.example.com/app:v1-arm64"},
+		}},
+		"manifest add":      {examples: []item{{"With what the list tells of it", "builder manifest add --arch arm --variant v7 app app:armv7"}}},
+		"manifest annotate": {examples: []item{{"Correct what the list tells of an image", "builder manifest annotate --variant v8 app app:arm64"}}},
+		"manifest inspect":  {examples: []item{{"What a registry has", "builder manifest inspect docker://busybox"}}},
+		"manifest push":     {examples: []item{{"To the registry of another name", "builder manifest push app registry.example.com/app:v1"}}},
+		"manifest remove":   {examples: []item{{"Take an image out", "builder manifest remove app sha256:4fbd…"}}},
+		"manifest rm":       {examples: []item{{"Remove a list; images that have names stay", "builder manifest rm app"}}},
+		"manifest exists":   {examples: []item{{"Make it where it isn't there", "builder manifest exists app || builder manifest create app"}}},
 		"unshare": {examples: []item{
 			{"Look at a file's owner as images have it", "builder unshare ls -ln /var/tmp/tree"},
 		}},
@@ -84,10 +95,18 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 		}},
 		"debug ls": {examples: []item{{"The failed steps", "builder debug ls"}}},
 		"debug rm": {examples: []item{{"Free what all of them keep", "builder debug rm --all"}}},
-		"images": {examples: []item{
-			{"All that have names", "builder images"},
-			{"The tags of one repository", "builder images nginx"},
-		}},
+		"images": {
+			more: "The newest comes first. Filters are dangling, label, label!, reference, before, since and until. Of several references one must fit, of all else each.",
+			examples: []item{
+				{"The tags of one repository", "builder images nginx"},
+				{"Ids of what has lost its name", "builder images -q -f dangling=true"},
+				{"Columns of your own", `builder images --format 'table {{.ID}}\t{{.Repository}}\t{{.Tag}}'`},
+			},
+		},
+		"history": {
+			more:     "The last step comes first. Sizes are those of layers unpacked; <missing> stands for steps that no image of their own stands for.",
+			examples: []item{{"What each step added, in bytes", "builder history -H=false --format '{{.Size}} {{.CreatedBy}}' nginx"}},
+		},
 		"pull": {
 			more: "Layers are fetched side by side, and unpacked only when a build or a container needs them. " +
 				"Where a connection breaks, what is missing is asked for again; a registry that is silent for half a minute is given up. " +
@@ -107,6 +126,7 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 			more:     "A name is taken from its image; the image goes with its last name, and with it what nothing else needs.",
 			examples: []item{{"A name, and an image by the beginning of its id", "builder rmi app:old 1f2e3d4c5b6a"}},
 		},
+		"image inspect": {examples: []item{{"The image for another platform", "builder image inspect --platform linux/arm64 -f '{{.Id}}' app"}}},
 		"inspect": {
 			more: "The members are those of docker's JSON. A template names them as {{.Id}}, or its fields as docker's own types have them, as {{.ID}}.",
 			examples: []item{
@@ -115,6 +135,7 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 				{"The image as it was after a step of a build", "builder inspect 1f2e3d4c5b6a"},
 			},
 		},
+		"export":  {examples: []item{{"Its files as a tarball", "builder export -o files.tar 1f2e3d4c5b6a"}}},
 		"import":  {examples: []item{{"A root file system", "builder import rootfs.tar base:v1"}}},
 		"save":    {examples: []item{{"Two images in one archive", "builder save -o images.tar app:v1 app:v2"}, {"Through a pipe", "builder save app | ssh host builder load"}}},
 		"load":    {examples: []item{{"From a file", "builder load -i images.tar"}}},

@@ -46,9 +46,9 @@ func onePlatform(flags string, asked []string) (v1.Platform, error) {
 		return platform.Parse(given[0])
 	}
 	var remedy strings.Builder
-	remedy.WriteString("build one after the other, each with a name of its own:")
+	remedy.WriteString("build one after the other, into one manifest list:")
 	for _, name := range given {
-		fmt.Fprintf(&remedy, "\nbuilder bud --platform %s -t NAME:%s .", name, strings.ReplaceAll(strings.TrimPrefix(name, "linux/"), "/", "-"))
+		fmt.Fprintf(&remedy, "\nbuilder bud --platform %s --manifest NAME .", name)
 	}
 	return v1.Platform{}, fault.New(remedy.String(),
 		"--platform: one index for several platforms (%s) is not supported yet", strings.Join(given, ", "))

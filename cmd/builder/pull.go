@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 
 	"github.com/distribution/reference"
@@ -107,6 +108,9 @@ func transportOptions(c *cli.Context, store *storage.Store) (transport.Options, 
 // registryOptions reads them where there is no store.
 func registryOptions(c *cli.Context) transport.Options {
 	o := transport.Options{AuthFile: c.String("authfile"), Creds: c.String("creds"), PolicyFile: c.String("signature-policy")}
+	if hidden := os.Getenv(credsEnv); hidden != "" && o.Creds != "" {
+		o.Creds = hidden
+	}
 	if c.IsSet("tls-verify") {
 		verify := c.Bool("tls-verify")
 		o.TLSVerify = &verify

@@ -8,6 +8,7 @@ import (
 	"github.com/distribution/reference"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
@@ -20,6 +21,10 @@ func pullCommand() *cli.Command {
 		Category:  categoryImages,
 		Usage:     "Fetch an image from a registry",
 		ArgsUsage: "NAME[:TAG|@DIGEST] | TRANSPORT:PLACE",
+		Description: `
+From elsewhere than a registry, as from an archive of images:
+oci:DIR[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF], dir:DIR,
+containers-storage:NAME (podman's and buildah's)`,
 		Flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "all-tags", Aliases: []string{"a"}, Usage: "fetch all tags of the repository"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
@@ -37,14 +42,24 @@ func pull(c *cli.Context) error {
 	if from, elsewhere := transport.ParseSource(name); elsewhere {
 		registry, ok := from.Registry()
 		if !ok {
-			return likeDocker(bring(c, from))
+			return exitOne(bring(c, from))
 		}
 		name = registry
 	}
-	return likeDocker(pullNamed(c, name))
+	return exitOne(pullNamed(c, name))
+}
+
+// exitOne gives an error the exit code that docker's commands about images have.
+func exitOne(err error) error {
+	var known *fault.Error
+	if err == nil || errors.As(err, &known) && known.Code != 0 {
+		return err
+	}
+	return &fault.Error{Err: err, Remedy: fault.Remedy(err), Detail: fault.Detail(err), Code: 1}
 }
 
 func pullNamed(c *cli.Context, name string) error {
+	name = transport.WithoutScheme(name)
 	canonical, err := layout.ParseName(name)
 	if err != nil {
 		return err

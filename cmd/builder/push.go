@@ -122,7 +122,7 @@ func imageToPush(c *cli.Context, store *storage.Store, ref string) (img layout.I
 			img, err = store.Layout().FindFor(ref, want)
 		}
 	}
-	if errors.Is(err, layout.ErrUnknown) {
+	if errors.Is(err, layout.ErrUnknown) && !isElsewhere(ref) {
 		err = fault.New("see what is there: builder images", "An image does not exist locally with the tag: %s", ref)
 	}
 	return img, err

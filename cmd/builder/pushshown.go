@@ -43,9 +43,11 @@ func (t *livePush) report(e transport.Event) {
 		_, _ = io.WriteString(t.notes, retryNote(e))
 		return
 	}
-	done := e.Kind == transport.Done || e.Kind == transport.Exists || e.Kind == transport.Mounted
+	if e.Kind != transport.Progress && e.Kind != transport.Done {
+		return // nothing is sent
+	}
 	t.view.Update(func(m *live.Model, now time.Time) {
-		m.Transfer(now, t.key(), format.ShortID(e.Digest), e.Offset, e.Size, done)
+		m.Transfer(now, t.key(), format.ShortID(e.Digest), e.Offset, e.Size, e.Kind == transport.Done)
 	})
 }
 

@@ -28,11 +28,15 @@ func saveCommand() *cli.Command {
 		Category:  categoryImages,
 		Usage:     "Write images to an archive",
 		ArgsUsage: "IMAGE...",
+		Description: `
+A docker-archive is for docker, podman and skopeo, whatever their age; the other
+formats are oci-archive, and as directories oci-dir and docker-dir. A name
+without a tag means all its tags.`,
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not the standard output"},
 			&cli.StringFlag{
 				Name: "format", Value: transport.DockerArchive,
-				Usage: "`FORMAT`: docker-archive or oci-archive; oci-dir or docker-dir make a directory",
+				Usage: "`FORMAT`: docker-archive, oci-archive, oci-dir or docker-dir",
 			},
 			&cli.StringFlag{Name: "platform", Usage: "take the images for `OS/ARCH[/VARIANT]` alone"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show nothing of its progress"},
@@ -86,7 +90,7 @@ func imagesToSave(c *cli.Context, store *storage.Store, refs []string, wanted st
 			return nil, err
 		}
 		for _, img := range found {
-			if wanted != "" {
+			if wanted != "" && !isElsewhere(ref) {
 				if img, err = forPlatform(store.Layout(), img, ref, want, wanted); err != nil {
 					return nil, err
 				}

@@ -61,6 +61,9 @@ func storeEnv(store *storage.Store) []string {
 // argv or else the same one. What that process has to say it says itself. No
 // store may be open here, so that another can be alone with it.
 func enter(c *cli.Context, args []string, env ...string) error {
+	if args == nil {
+		args, env = hideCreds(c, os.Args, env)
+	}
 	code, err := userns.Enter(c.Context, userns.Options{Args: args, Env: env})
 	if err == nil && code != 0 {
 		return exitStatus(code)

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -19,6 +20,7 @@ import (
 type watch struct {
 	view *live.View
 	what string
+	over sync.Once
 }
 
 // startWatch begins to show what goes on, such as "Saving app:v1".
@@ -58,10 +60,10 @@ func (w *watch) progress(label string, done, total int64, complete bool) {
 	w.view.Update(func(m *live.Model, now time.Time) { m.Transfer(now, w.what, label, done, total, complete) })
 }
 
-// end takes what was shown off the terminal.
+// end takes what was shown off the terminal. It may be called again.
 func (w *watch) end() {
 	if w != nil {
-		w.view.Discard()
+		w.over.Do(w.view.Discard)
 	}
 }
 

@@ -98,6 +98,10 @@ func (c *Collector) collect(n *needs, img layout.Image) {
 		c.reachPlatforms(n, img.Index.Digest)
 	}
 	n.add(img.Manifest, img)
+	if layout.IsIndex(img.Manifest.MediaType) { // no image of it is whole here
+		c.reachPlatforms(n, img.Manifest.Digest)
+		return
+	}
 	m, err := c.Layout.Manifest(img)
 	if err != nil {
 		return

@@ -113,24 +113,30 @@ func (c *Collector) freeBlobs(ctx context.Context, whole, all bool) (int64, erro
 }
 
 // noteCleaned notes what clean has done. Outside the namespace the list of what
-// is free stays, empty, and asks a command inside to look through the trees.
+// is free stays, with no blobs, and asks a command inside to look through the trees.
 func (c *Collector) noteCleaned(whole bool) error {
 	if whole {
 		if err := os.WriteFile(filepath.Join(c.Locks, cleanedFile), nil, 0o600); err != nil {
 			return err
 		}
 	}
-	freed := filepath.Join(c.Locks, freedFile)
 	if c.Inside {
-		return ignoreAbsent(os.Remove(freed))
+		return ignoreAbsent(os.Remove(filepath.Join(c.Locks, freedFile)))
 	}
-	return os.WriteFile(freed, nil, 0o600)
+	free, err := c.Layout.ReadFree()
+	if err != nil {
+		return err
+	}
+	return c.Layout.DropFree(layout.Free{Blobs: free.Blobs})
 }
 
 // freeBeside is free while others use the store. It removes what was noted as
 // free, but for what another command has leased, has made, or stands on; and
 // nothing at all where one counts on blobs without leasing them.
 func (c *Collector) freeBeside(ctx context.Context) (Freed, error) {
+	if free, err := c.Layout.ReadFree(); err != nil || len(free.Blobs)+len(free.Layers) == 0 {
+		return Freed{Done: err == nil}, err
+	}
 	l, err := lock.Exclusive(ctx, filepath.Join(c.Locks, leasesFile))
 	if err != nil {
 		return Freed{}, err
@@ -175,6 +181,9 @@ func (c *Collector) forgetFree(ctx context.Context) (freed Freed, trees []tree, 
 		}
 	}
 	freed.Done = len(gone.Blobs) == len(free.Blobs) && len(gone.Layers) == len(free.Layers)
+	if len(gone.Blobs)+len(gone.Layers) == 0 {
+		return freed, trees, nil
+	}
 	return freed, trees, c.Layout.DropFree(gone)
 }
 

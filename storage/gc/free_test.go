@@ -76,6 +76,23 @@ func TestWhatARemovalSetsFreeGoesBesideOthersThatLease(t *testing.T) {
 	want(t, "check", b.check(t))
 }
 
+// Blobs go outside the user namespace, and trees inside it a moment later: what is
+// noted of them has to last, though others may have come in between.
+func TestTreesAreRememberedBetweenOutsideAndInside(t *testing.T) {
+	b := newBench(t)
+	made := b.build(t, "one")
+	at := b.treePath(t, made.step)
+	must(t, os.Remove(b.Cache.StepPath(keyOf("key one"))))
+	b.Inside = false
+	b.remove(t, "one")
+	b.beside(t)
+	b.Inside = true
+	must(t, b.Tidy(context.Background()))
+	if found := b.there(made, at); len(found) > 0 {
+		t.Errorf("still there: %v", found)
+	}
+}
+
 func TestASweepOfAllTakesFreshBlobsThatNobodyNeeds(t *testing.T) {
 	ctx := context.Background()
 	b := newBench(t)

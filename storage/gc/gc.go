@@ -97,8 +97,12 @@ const (
 // asked reports whether removals have left something that this process can
 // free.
 func (c *Collector) asked() bool {
-	st, err := os.Lstat(filepath.Join(c.Locks, freedFile))
-	return err == nil && (c.Inside || st.Size() > 0)
+	if c.Inside {
+		_, err := os.Lstat(filepath.Join(c.Locks, freedFile))
+		return err == nil
+	}
+	free, err := c.Layout.ReadFree()
+	return err == nil && len(free.Blobs) > 0
 }
 
 // alone calls fn under the exclusive store lock, or reports false where others

@@ -3,9 +3,13 @@ package gc
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
@@ -115,12 +119,32 @@ func rootsOf(step *cache.Step) []snapshot.Key {
 	return []snapshot.Key{step.Key, step.Result, step.Parent}
 }
 
+// configsAtOnce is how many images a goroutine looks into.
+const configsAtOnce = 256
+
 // imageRoots gives the chain IDs of all images.
 func (c *Collector) imageRoots() ([]snapshot.Key, error) {
 	images, err := c.Layout.List()
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(images, func(a, b layout.Image) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	images = slices.CompactFunc(images, func(a, b layout.Image) bool { return a.ID == b.ID })
+	keys := make([][]snapshot.Key, (len(images)+configsAtOnce-1)/configsAtOnce)
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range keys {
+		some := images[i*configsAtOnce : min((i+1)*configsAtOnce, len(images))]
+		group.Go(func() (err error) {
+			keys[i], err = c.rootsOfImages(some)
+			return err
+		})
+	}
+	err = group.Wait()
+	return slices.Concat(keys...), err
+}
+
+func (c *Collector) rootsOfImages(images []layout.Image) ([]snapshot.Key, error) {
 	var keys []snapshot.Key
 	for _, img := range images {
 		config, err := c.Layout.Config(img)

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -78,29 +79,49 @@ var (
 	errNotFile  = errors.New("is no plain file")
 )
 
-// readFile reads a file, of most bytes at most. One that isn't plain, as a FIFO
-// that nobody writes to, is not waited for.
+// readFile reads a file of most bytes at most.
 func readFile(path string, most int64) ([]byte, error) {
+	var data bytes.Buffer
+	err := copyFile(&data, path, most)
+	return data.Bytes(), err
+}
+
+// readText is readFile into a string, of which there is no second copy.
+func readText(path string, most int64) (string, error) {
+	var text strings.Builder
+	err := copyFile(&text, path, most)
+	return text.String(), err
+}
+
+// copyFile reads a file, of most bytes at most. One that isn't plain, as a FIFO
+// that nobody writes to, is not waited for.
+func copyFile(to interface {
+	io.Writer
+	Grow(n int)
+}, path string, most int64,
+) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, errNotFile
+		return errNotFile
 	}
-	data := bytes.NewBuffer(make([]byte, 0, min(st.Size(), most)+bytes.MinRead))
-	if _, err := data.ReadFrom(io.LimitReader(f, most+1)); err != nil {
-		return nil, err
+	if st.Size() > most {
+		return fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
 	}
-	if int64(data.Len()) > most {
-		return nil, fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
+	to.Grow(int(st.Size()))
+	buffer := make([]byte, min(st.Size()+1, copyBuffer))
+	n, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{io.LimitReader(f, most+1)}, buffer)
+	if err == nil && n > most { // it has grown
+		return fmt.Errorf("%w %d MiB", errTooLarge, most>>20)
 	}
-	return data.Bytes(), nil
+	return err
 }
 
 // PutBlob stores what r gives. It is whole under its name when PutBlob returns,
@@ -261,11 +282,17 @@ func validDigest(d digest.Digest) bool {
 	return isHex(string(d[len(prefix):]))
 }
 
+// hexDigits has 1 for each digit of a digest. Every command looks at two digests
+// of every image.
+var hexDigits = [256]uint8{
+	'0': 1, '1': 1, '2': 1, '3': 1, '4': 1, '5': 1, '6': 1, '7': 1, '8': 1, '9': 1,
+	'a': 1, 'b': 1, 'c': 1, 'd': 1, 'e': 1, 'f': 1,
+}
+
 func isHex(s string) bool {
+	all := uint8(1)
 	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
+		all &= hexDigits[s[i]]
 	}
-	return s != ""
+	return all == 1 && s != ""
 }

@@ -1,14 +1,11 @@
 package layout
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -28,24 +25,42 @@ const (
 	mediaTypeOCIForeignLayer    = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 )
 
-// UncompressedSize is an annotation of a layer's descriptor, in bytes, for
-// callers of WriteImage who know it. It goes into the size that listings show,
-// never into a manifest.
+// UncompressedSize is an annotation of a layer's descriptor, in bytes: callers of
+// WriteImage give it who know it, and Manifest gives it back where the blob doesn't
+// tell. It goes into the sizes that listings show, never into a manifest.
 const UncompressedSize = "io.github.builder-oci.uncompressed-size"
 
-// Manifest gives the image's manifest, checked against its digest.
+// Manifest gives the image's manifest, checked against its digest. Layers whose
+// blobs don't tell their unpacked size, but index.json does, are annotated with it.
 func (l *Layout) Manifest(img Image) (*v1.Manifest, error) {
+	if err := img.empty(); err != nil {
+		return nil, err
+	}
 	m, err := l.readManifest(img.Manifest.Digest)
 	if err != nil {
 		return nil, damaged(img, err)
 	}
+	if sizes := strings.Fields(img.layers); len(sizes) == len(m.Layers) {
+		for i := range m.Layers {
+			m.Layers[i].Annotations = withSize(m.Layers[i].Annotations, sizes[i])
+		}
+	}
 	return m, nil
+}
+
+func withSize(annotations map[string]string, size string) map[string]string {
+	sized := map[string]string{UncompressedSize: size}
+	maps.Copy(sized, annotations)
+	return sized
 }
 
 // Config gives the image's config, checked against the image's id.
 func (l *Layout) Config(img Image) (*ImageConfig, error) {
 	if img.config != nil {
 		return img.config, nil
+	}
+	if err := img.empty(); err != nil {
+		return nil, err
 	}
 	data, err := l.ReadBlob(img.ID)
 	if err != nil {
@@ -109,7 +124,10 @@ func (l *Layout) describe(target, manifest v1.Descriptor) (details, error) {
 	if config.OS == "" && len(config.RootFS.DiffIDs) == 0 {
 		return details{}, errors.New("not an image: the config names no root file system")
 	}
-	known := details{of: shortOf(target.Digest), id: m.Config.Digest, imageSize: l.unpackedSize(manifest, m)}
+	known := details{
+		of: shortOf(target.Digest), id: m.Config.Digest,
+		imageSize: l.unpackedSize(manifest, m), layers: manifest.Annotations[annotationLayers],
+	}
 	if config.Created != nil {
 		known.created = config.Created.UTC().Format(time.RFC3339Nano)
 	}
@@ -120,14 +138,19 @@ func (l *Layout) describe(target, manifest v1.Descriptor) (details, error) {
 	if err != nil {
 		return details{}, err
 	}
+	known.blobs = shortBlobs(target.Digest, reached)
+	return known, nil
+}
+
+// shortBlobs is the annotation of the blobs that a descriptor's own leads to.
+func shortBlobs(own digest.Digest, reached map[digest.Digest]bool) string {
 	var blobs strings.Builder
 	for _, d := range slices.Sorted(maps.Keys(reached)) {
-		if d != target.Digest {
+		if d != own {
 			blobs.WriteString(shortBlob(d))
 		}
 	}
-	known.blobs = blobs.String()
-	return known, nil
+	return blobs.String()
 }
 
 func shortBlob(d digest.Digest) string {
@@ -135,49 +158,6 @@ func shortBlob(d digest.Digest) string {
 		return ""
 	}
 	return d.Encoded()[:blobLen]
-}
-
-// unpackedSize is what the layers take unpacked, as far as it can be told
-// without reading them.
-func (l *Layout) unpackedSize(manifest v1.Descriptor, m *v1.Manifest) int64 {
-	if size, err := strconv.ParseInt(manifest.Annotations[annotationSize], 10, 64); err == nil {
-		return size
-	}
-	var sum int64
-	for _, layer := range m.Layers {
-		sum += l.layerSize(layer)
-	}
-	return max(sum, 0) // a stranger's sizes may add up to anything
-}
-
-// UnpackedSize is what a layer takes unpacked, as far as it can be told without
-// reading it.
-func (l *Layout) UnpackedSize(layer v1.Descriptor) int64 { return l.layerSize(layer) }
-
-// layerSize is the unpacked size of a layer where its descriptor or the last
-// four bytes of its gzip stream tell it, else its compressed size. Those bytes
-// count modulo 4 GiB, and of several streams in one they are the last one's:
-// what is less than the compressed size is not believed.
-func (l *Layout) layerSize(layer v1.Descriptor) int64 {
-	if size, err := strconv.ParseInt(layer.Annotations[UncompressedSize], 10, 64); err == nil {
-		return size
-	}
-	if !strings.HasSuffix(layer.MediaType, "gzip") {
-		return layer.Size
-	}
-	f, err := l.OpenBlob(layer)
-	if err != nil {
-		return layer.Size
-	}
-	defer f.Close()
-	var trailer [4]byte
-	if _, err := f.Seek(-int64(len(trailer)), io.SeekEnd); err != nil {
-		return layer.Size
-	}
-	if _, err := io.ReadFull(f, trailer[:]); err != nil {
-		return layer.Size
-	}
-	return max(layer.Size, int64(binary.LittleEndian.Uint32(trailer[:])))
 }
 
 // links is every member of a manifest or index that leads to another blob.

@@ -19,10 +19,13 @@ const (
 	// annotationOf is the beginning of the descriptor's digest. Where it
 	// differs another tool has put a new digest under old annotations, and the
 	// others don't count.
-	annotationOf       = "io.github.builder-oci.of"
-	annotationID       = "io.github.builder-oci.id"
-	annotationCreated  = "io.github.builder-oci.created"
-	annotationSize     = "io.github.builder-oci.size"
+	annotationOf      = "io.github.builder-oci.of"
+	annotationID      = "io.github.builder-oci.id"
+	annotationCreated = "io.github.builder-oci.created"
+	annotationSize    = "io.github.builder-oci.size"
+	// annotationLayers is the unpacked size of each layer, where the blobs don't
+	// tell it: those of zstd, and of more than 4 GiB.
+	annotationLayers   = "io.github.builder-oci.layers"
 	annotationManifest = "io.github.builder-oci.manifest" // digest, size, media type
 	// annotationBase is the platform and the name for which CommitBase keeps an
 	// image.
@@ -63,6 +66,7 @@ type details struct {
 	id        digest.Digest
 	created   string // RFC 3339
 	imageSize int64
+	layers    string // unpacked sizes, or ""
 	manifest  string // of an index's platform: digest, size, media type
 	base      string // platform and name, as baseOf gives them
 	blobs     string
@@ -108,22 +112,10 @@ func (s *scanner) descriptor() (entry, error) {
 		return err
 	})
 	e.raw = s.text[start:s.pos]
-	if isPlain(e.refName) {
+	if isName(e.refName) {
 		e.name = canonicalName(e.refName)
 	}
 	return e, err
-}
-
-// isPlain tells whether another tool's name for an image can be shown: in ASCII,
-// without spaces and what steers a terminal. An image with any other counts as one
-// without name.
-func isPlain(name string) bool {
-	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' {
-			return false
-		}
-	}
-	return name != ""
 }
 
 func (s *scanner) annotation(e *entry, key string) error {
@@ -139,6 +131,8 @@ func (s *scanner) annotation(e *entry, key string) error {
 		e.created = value
 	case annotationSize:
 		e.imageSize, _ = strconv.ParseInt(value, 10, 64) // for show; 0 where it is nonsense
+	case annotationLayers:
+		e.layers = value
 	case annotationManifest:
 		e.manifest = value
 	case annotationBase:
@@ -197,6 +191,7 @@ func (e *entry) annotations() map[string]string {
 		annotationID:       e.id.String(),
 		annotationCreated:  e.created,
 		annotationSize:     size,
+		annotationLayers:   e.layers,
 		annotationManifest: e.manifest,
 		annotationBase:     e.base,
 		annotationBlobs:    e.blobs,
@@ -210,6 +205,11 @@ func (e *entry) known() bool {
 	const begin = len(idPrefix)
 	if !validDigest(e.id) || !validDigest(e.digest) || e.of != string(e.digest[begin:begin+ofLen]) {
 		return false
+	}
+	for d := range strings.FieldsSeq(e.repoDigests) {
+		if !validDigest(digest.Digest(d)) {
+			return false
+		}
 	}
 	return e.manifest == "" || validDigest(parsePlatformManifest(e.manifest).Digest)
 }
@@ -231,7 +231,7 @@ func (e *entry) descriptor() v1.Descriptor {
 }
 
 func (e *entry) image() Image {
-	img := Image{Name: e.name, ID: e.id, Manifest: e.descriptor(), Size: e.imageSize}
+	img := Image{Name: e.name, ID: e.id, Manifest: e.descriptor(), Size: e.imageSize, layers: e.layers}
 	for d := range strings.FieldsSeq(e.repoDigests) {
 		img.RepoDigests = append(img.RepoDigests, digest.Digest(d))
 	}

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -144,9 +145,14 @@ func (ix *index) name(name string, image entry) {
 }
 
 // unname takes the name of e. Its image keeps a descriptor without name only
-// where it has no other.
+// where it has no other, and is there at all.
 func (ix *index) unname(e *entry) {
 	ix.changed = true
+	if errors.Is(e.broken, ErrAbsent) {
+		name := e.name
+		ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool { return e.name == name })
+		return
+	}
 	e.rename("")
 	e.repoDigests = ""
 	ix.dropNameless(*e)

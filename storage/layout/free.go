@@ -106,18 +106,26 @@ func setOf(digests []digest.Digest) map[digest.Digest]bool {
 // this moment: another process may have named one of them since Remove. It
 // gives the bytes that were set free.
 func (l *Layout) DeleteBlobs(ctx context.Context, digests []digest.Digest) (int64, error) {
+	if len(digests) == 0 {
+		return 0, nil
+	}
 	var freed int64
-	err := l.change(ctx, func(ix *index) error {
-		for _, d := range l.unreferenced(ix, setOf(digests)) {
-			size, err := removeFile(l.BlobPath(d))
-			if err != nil {
-				return err
-			}
-			freed += size
-		}
-		return nil
+	err := l.change(ctx, func(ix *index) (err error) {
+		freed, err = l.deleteFiles(l.unreferenced(ix, setOf(digests)))
+		return err
 	})
 	return freed, err
+}
+
+func (l *Layout) deleteFiles(digests []digest.Digest) (freed int64, err error) {
+	for _, d := range digests {
+		size, err := removeFile(l.BlobPath(d))
+		if err != nil {
+			return freed, err
+		}
+		freed += size
+	}
+	return freed, nil
 }
 
 func removeFile(path string) (size int64, err error) {

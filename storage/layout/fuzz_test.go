@@ -70,8 +70,8 @@ func checkListed(t *testing.T, l *layout.Layout, i layout.Image) {
 	if i.ID.Validate() != nil || i.Target().Digest.Validate() != nil || i.Manifest.Digest.Validate() != nil {
 		t.Errorf("listed with what is no digest: %+v", i)
 	}
-	if strings.ContainsFunc(i.Name, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		t.Errorf("listed with a name that can't be shown: %q", i.Name)
+	if name, err := layout.ParseName(i.Name); i.Name != "" && (err != nil || name != i.Name) {
+		t.Errorf("listed with what is no name: %q, %v", i.Name, err)
 	}
 	if i.Size < 0 {
 		t.Errorf("listed with %d bytes", i.Size)

@@ -48,7 +48,7 @@ func (l *Layout) indexPath() string { return filepath.Join(l.dir, v1.ImageIndexF
 // read gives index.json as it stands now; one that is missing is empty.
 func (l *Layout) read() (*index, error) {
 	for try := 1; ; try++ {
-		data, err := readFile(l.indexPath(), largestIndex)
+		text, err := readText(l.indexPath(), largestIndex)
 		if errors.Is(err, fs.ErrNotExist) {
 			return parseIndex(emptyIndex)
 		}
@@ -58,7 +58,6 @@ func (l *Layout) read() (*index, error) {
 		if err != nil {
 			return nil, err
 		}
-		text := string(data)
 		if last := l.last.Swap(nil); last != nil && last.isText(text) {
 			return last, nil
 		}
@@ -66,7 +65,7 @@ func (l *Layout) read() (*index, error) {
 		if err == nil {
 			return ix, nil
 		}
-		if try == readTries || !l.isBeingWritten(data) {
+		if try == readTries || !l.isBeingWritten(text) {
 			return nil, l.damagedIndex(err)
 		}
 		time.Sleep(readPause)
@@ -75,10 +74,10 @@ func (l *Layout) read() (*index, error) {
 
 // isBeingWritten tells whether text may be the beginning of what another tool is
 // writing.
-func (l *Layout) isBeingWritten(text []byte) bool {
+func (l *Layout) isBeingWritten(text string) bool {
 	var whole json.RawMessage
 	var syntax *json.SyntaxError
-	if !errors.As(json.Unmarshal(text, &whole), &syntax) || syntax.Offset < int64(len(text)) {
+	if !errors.As(json.Unmarshal([]byte(text), &whole), &syntax) || syntax.Offset < int64(len(text)) {
 		return false
 	}
 	st, err := os.Stat(l.indexPath())
@@ -164,7 +163,7 @@ func (l *Layout) adoptAll(ix *index) {
 	answers := map[blobKey]*answer{} // the same blob may have thousands of names
 	for i := range ix.entries {
 		e := &ix.entries[i]
-		if e.known() || e.broken != nil {
+		if e.known() || e.broken == errNoDescriptor {
 			continue
 		}
 		asked := blobKey{e.mediaType, e.digest, e.size}

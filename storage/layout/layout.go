@@ -168,6 +168,7 @@ type Image struct {
 	// of those whose unpacked size isn't known.
 	Size int64
 
+	layers string       // the sizes of layers whose blobs don't tell them
 	config *ImageConfig // of an image that is in no blob
 }
 

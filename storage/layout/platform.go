@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -110,13 +109,9 @@ func baseOf(name string, want v1.Platform) string { return platform.Name(want) +
 // manifests gives what an index lists. Of an image that is here the platform is
 // known, whether or not the index tells it.
 func (l *Layout) manifests(index v1.Descriptor) ([]v1.Descriptor, error) {
-	data, err := l.ReadBlob(index.Digest)
+	list, err := l.readIndex(index)
 	if err != nil {
 		return nil, err
-	}
-	var list v1.Index
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("index %s: %w", index.Digest, err)
 	}
 	for i := range list.Manifests {
 		if m := &list.Manifests[i]; m.Platform == nil && !IsIndex(m.MediaType) {

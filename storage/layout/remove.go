@@ -54,8 +54,7 @@ func (l *Layout) Remove(ctx context.Context, ref string, o RemoveOptions) (Remov
 	err := l.change(ctx, func(ix *index) error {
 		found, _, err := ix.find(ref)
 		if broken := ix.findBroken(ref); err != nil && broken != nil {
-			done.Untagged = append(done.Untagged, ref)
-			done.Blobs = l.removeBroken(ix, broken)
+			done.Untagged, done.Blobs = []string{ref}, l.removeBroken(ix, broken)
 			return nil
 		}
 		if err != nil {
@@ -71,7 +70,8 @@ func (l *Layout) Remove(ctx context.Context, ref string, o RemoveOptions) (Remov
 		for _, name := range r.taken {
 			done.Untagged = append(done.Untagged, Familiar(name))
 		}
-		if done.Blobs = l.take(ix, r); r.whole {
+		done.Blobs = l.take(ix, r)
+		if r.whole {
 			done.ID, done.Layers = r.image.id, l.goneLayers(ix, r.image)
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +216,26 @@ func TestOnlyBlobsThatNothingUsesAreSetFree(t *testing.T) {
 	}
 	if err := l.Commit(ctx, []string{"again"}, img.Manifest, nil); !errors.Is(err, layout.ErrAbsent) {
 		t.Errorf("Commit of a deleted image: %v", err)
+	}
+}
+
+func TestAnotherProcessMayNameWhatWasFree(t *testing.T) {
+	ctx := context.Background()
+	l := newLayout(t)
+	commit(t, l, []string{"app"}, "own")
+	img, err := l.Find("app")
+	must(t, err)
+	other := layout.Open(l.Dir(), filepath.Join(filepath.Dir(l.Dir()), "index.lock"))
+	done, err := l.Remove(ctx, "app", layout.RemoveOptions{})
+	must(t, err)
+	must(t, other.Commit(ctx, []string{"again"}, img.Manifest, nil))
+	if size, err := l.DeleteBlobs(ctx, done.Blobs); err != nil || size != 0 {
+		t.Errorf("%d bytes of an image with a name were deleted (%v)", size, err)
+	}
+	done, err = l.Remove(ctx, "again", layout.RemoveOptions{})
+	must(t, err)
+	if size, err := l.DeleteBlobs(ctx, done.Blobs); err != nil || size == 0 || l.HasBlob(img.ID, -1) {
+		t.Errorf("%d bytes of a removed image were deleted (%v)", size, err)
 	}
 }
 

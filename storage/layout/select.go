@@ -1,9 +1,13 @@
 package layout
 
 import (
+	"encoding/json"
 	"fmt"
 	"path"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -19,7 +23,8 @@ var Filters = []string{"before", "dangling", "label", "label!", "reference", "si
 // docker lists them:
 //
 //   - dangling: whether the image has no tag under any of its descriptors; one
-//     that was pulled by digest alone counts as either.
+//     that was pulled by digest alone counts as either, one that is Unwritten, and
+//     so a part of others, as neither.
 //   - reference: the name as docker shows it, with or without its tag, is like one
 //     of the patterns, which are path.Match's. It chooses among an image's names.
 //   - label, label!: the config has all of these labels, and none of those.
@@ -36,9 +41,7 @@ func (l *Layout) Select(images []Image, set filter.Set) ([]Image, error) {
 		return images, nil
 	}
 	var suits []func(Image) bool
-	for _, prepare := range []func([]Image, filter.Set) (func(Image) bool, error){
-		dangling, referenced, l.aged, l.labelled,
-	} {
+	for _, prepare := range []func([]Image, filter.Set) (func(Image) bool, error){dangling, referenced, l.aged} {
 		fn, err := prepare(images, set)
 		if err != nil {
 			return nil, err
@@ -48,16 +51,12 @@ func (l *Layout) Select(images []Image, set filter.Set) ([]Image, error) {
 		}
 	}
 	var selected []Image
-next:
 	for _, img := range images {
-		for _, fn := range suits {
-			if !fn(img) {
-				continue next
-			}
+		if !slices.ContainsFunc(suits, func(suits func(Image) bool) bool { return !suits(img) }) {
+			selected = append(selected, img)
 		}
-		selected = append(selected, img)
 	}
-	return selected, nil
+	return l.labelled(selected, set), nil
 }
 
 // dangling is what the filter of that name asks of an image, nil for nothing.
@@ -75,7 +74,7 @@ func dangling(images []Image, set filter.Set) (func(Image) bool, error) {
 			tagged[img.ID] = true
 		}
 	}
-	return func(img Image) bool { return !tagged[img.ID] }, nil
+	return func(img Image) bool { return !tagged[img.ID] && img.config == nil }, nil
 }
 
 // Tagged tells whether the image is here under a name with a tag.
@@ -140,22 +139,47 @@ func (l *Layout) aged(_ []Image, set filter.Set) (func(Image) bool, error) {
 	}, nil
 }
 
-// labelled is what labels ask of an image's config.
-func (l *Layout) labelled(_ []Image, set filter.Set) (func(Image) bool, error) {
+// labelled gives those of images whose configs have the labels that are asked for.
+// Configs are read side by side, each once.
+func (l *Layout) labelled(images []Image, set filter.Set) []Image {
 	if !set.Has("label", "label!") {
-		return nil, nil
+		return images
 	}
-	known := map[digest.Digest]bool{}
-	return func(img Image) bool {
-		has, seen := known[img.ID]
-		if !seen {
-			var labels map[string]string
-			if config, err := l.Config(img); err == nil {
-				labels = config.Config.Labels
-			}
-			has = set.HasLabels(labels)
-			known[img.ID] = has
+	var each []Image
+	at := map[digest.Digest]int{}
+	for _, img := range images {
+		if _, seen := at[img.ID]; !seen {
+			at[img.ID] = len(each)
+			each = append(each, img)
 		}
-		return has
-	}, nil
+	}
+	has := make([]bool, len(each))
+	var readers sync.WaitGroup
+	for first, step := 0, runtime.GOMAXPROCS(0); first < step; first++ {
+		readers.Go(func() {
+			for i := first; i < len(each); i += step {
+				has[i] = set.HasLabels(l.labels(each[i]))
+			}
+		})
+	}
+	readers.Wait()
+	return slices.DeleteFunc(slices.Clone(images), func(img Image) bool { return !has[at[img.ID]] })
+}
+
+// labels are those of an image's config, with nothing else read of it.
+func (l *Layout) labels(img Image) map[string]string {
+	if img.config != nil {
+		return img.config.Config.Labels
+	}
+	data, err := l.ReadBlob(img.ID)
+	if err != nil {
+		return nil
+	}
+	var known struct {
+		Config struct{ Labels map[string]string } `json:"config"`
+	}
+	if json.Unmarshal(data, &known) != nil {
+		return nil
+	}
+	return known.Config.Labels
 }

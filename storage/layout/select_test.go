@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/filter"
@@ -39,10 +40,13 @@ func TestFiltersSelectAsDockersDo(t *testing.T) {
 	commitDated(t, l, 0, nil, "dateless")
 	pinned := commitDated(t, l, 5, nil)
 	must(t, l.Commit(context.Background(), []string{"alpine@" + pinned.Manifest.Digest.String()}, pinned.Manifest, nil))
+	step := &layout.ImageConfig{Config: layout.RunConfig{Labels: map[string]string{"v": "step"}}}
+	unwritten := layout.Unwritten(digest.FromString("step"), time.Date(2024, 1, 6, 0, 0, 0, 0, time.UTC), 1, step)
 	names := map[string]string{layout.Familiar("docker.io/library/alpine@" + pinned.Manifest.Digest.String()): "alpine@"}
 	for text, want := range map[string]string{
-		"": "mongo:3.2 my/mongo:old ubuntu:16.04 ubuntu:18.04 quay.io/team/ubuntu:18.04 - dateless:latest alpine@",
+		"": "mongo:3.2 my/mongo:old ubuntu:16.04 ubuntu:18.04 quay.io/team/ubuntu:18.04 - dateless:latest alpine@ -",
 
+		"label=v=step":   "-",
 		"dangling=true":  "- alpine@",
 		"dangling=false": "mongo:3.2 my/mongo:old ubuntu:16.04 ubuntu:18.04 quay.io/team/ubuntu:18.04 dateless:latest alpine@",
 
@@ -58,14 +62,14 @@ func TestFiltersSelectAsDockersDo(t *testing.T) {
 		"reference=ubuntu dangling=true":                "",
 		"label=stage":                                   "mongo:3.2 my/mongo:old ubuntu:16.04 ubuntu:18.04 quay.io/team/ubuntu:18.04",
 		"label=stage=test label=v=2":                    "ubuntu:18.04 quay.io/team/ubuntu:18.04",
-		"label=v label!=stage":                          "-",
+		"label=v label!=stage":                          "- -",
 		"label=v=2 dangling=true":                       "-",
 		"before=ubuntu:16.04":                           "mongo:3.2 my/mongo:old",
-		"since=ubuntu:18.04":                            "- alpine@",
+		"since=ubuntu:18.04":                            "- alpine@ -",
 		"since=mongo:3.2 before=ubuntu:18.04":           "ubuntu:16.04",
 		"before=ubuntu:18.04 before=ubuntu:16.04":       "mongo:3.2 my/mongo:old",
-		"since=mongo:3.2 since=ubuntu:18.04":            "- alpine@",
-		"before=dateless":                               "mongo:3.2 my/mongo:old ubuntu:16.04 ubuntu:18.04 quay.io/team/ubuntu:18.04 - dateless:latest alpine@",
+		"since=mongo:3.2 since=ubuntu:18.04":            "- alpine@ -",
+		"before=dateless":                               "mongo:3.2 my/mongo:old ubuntu:16.04 ubuntu:18.04 quay.io/team/ubuntu:18.04 - dateless:latest alpine@ -",
 		"before=" + bare.ID.Encoded()[:12] + " label=v": "ubuntu:16.04 ubuntu:18.04 quay.io/team/ubuntu:18.04",
 		"until=2024-01-02T12:00:00Z":                    "mongo:3.2 my/mongo:old ubuntu:16.04",
 		"until=2024-01-02T12:00:00Z since=mongo:3.2":    "ubuntu:16.04",
@@ -74,7 +78,7 @@ func TestFiltersSelectAsDockersDo(t *testing.T) {
 		must(t, err)
 		images, err := l.List()
 		must(t, err)
-		images, err = l.Select(images, set)
+		images, err = l.Select(append(images, unwritten), set)
 		must(t, err)
 		var got []string
 		for _, img := range images {

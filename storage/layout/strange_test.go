@@ -128,8 +128,8 @@ func canBeTakenOff(t *testing.T, l *layout.Layout, text string) {
 		t.Errorf("Find: %v, remedy %q", err, fault.Remedy(err))
 	}
 	done, err := l.Remove(context.Background(), name, layout.RemoveOptions{})
-	if err != nil || len(done.Untagged) != 1 || done.Untagged[0] != name {
-		t.Errorf("Remove: %+v, %v", done, err)
+	if err != nil || !slices.Equal(done.Untagged, []string{name}) || done.ID != "" {
+		t.Errorf("Remove: %v, %v", done, err)
 	}
 	if got := listing(t, l); len(got) != 2 {
 		t.Errorf("after Remove: %q", got)
@@ -166,6 +166,18 @@ func TestAnIndexThatIsBeingWrittenIsWaitedFor(t *testing.T) {
 			t.Errorf("%q: it took %s", text, took)
 		}
 		must(t, os.WriteFile(indexPath(l), []byte("[]"), 0o644))
+	}
+}
+
+func TestANameOfWhatIsGoneGoesToTheNextImage(t *testing.T) {
+	l := newLayout(t)
+	writeIndex(t, l, descriptor(v1.MediaTypeImageManifest, digest.FromString("gone"), 7, "app"))
+	id := commit(t, l, []string{"app"}, "one")
+	if got, want := listing(t, l), []string{"app:latest " + id.Encoded()[:12]}; !slices.Equal(got, want) {
+		t.Errorf("List: %q, not %q", got, want)
+	}
+	if all, err := l.Descriptors(); err != nil || len(all) != 1 {
+		t.Errorf("index.json has %v, %v", all, err)
 	}
 }
 

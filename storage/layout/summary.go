@@ -26,7 +26,8 @@ type Repository struct {
 	Name string
 	// Tags are sorted. They are none where the image was pulled by digest alone.
 	Tags []string
-	// Digests are what registries know the image by here, sorted.
+	// Digests are what the registry knows the image by here, sorted: or would, of an
+	// image that it doesn't know.
 	Digests []digest.Digest
 }
 
@@ -69,14 +70,19 @@ func (s *Summary) add(img Image) {
 		s.Repositories = append(s.Repositories, Repository{Name: name})
 	}
 	r := &s.Repositories[i]
-	target := img.Target().Digest
+	digests := img.RepoDigests
 	if tag, tagged := strings.CutPrefix(suffix, ":"); tagged {
 		r.Tags = append(r.Tags, tag)
 	} else if pinned, digested := strings.CutPrefix(suffix, "@"); digested {
-		target = digest.Digest(pinned)
+		digests = []digest.Digest{digest.Digest(pinned)}
 	}
-	if !slices.Contains(r.Digests, target) {
-		r.Digests = append(r.Digests, target)
+	if len(digests) == 0 {
+		digests = []digest.Digest{img.Target().Digest}
+	}
+	for _, d := range digests {
+		if !slices.Contains(r.Digests, d) {
+			r.Digests = append(r.Digests, d)
+		}
 	}
 }
 

@@ -21,9 +21,11 @@ func TestAnImageIsSummarizedUnderAllItsNames(t *testing.T) {
 	}
 	multi := image("docker.io/library/b:2", "1", 0)
 	multi.Index = &index
+	known := image("docker.io/library/old:1", "2", time.Hour)
+	known.RepoDigests = []digest.Digest{letter("9"), letter("8")}
 	images := []layout.Image{
 		multi, image("docker.io/library/b:1", "1", 0), image("docker.io/library/b@"+letter("e").String(), "1", 0), image("quay.io/a/a:x", "1", 0),
-		image("docker.io/library/old:1", "2", time.Hour),
+		known,
 		image("", "4", 0), image("", "3", 0),
 		image("docker.io/library/a@"+letter("d").String(), "5", 0),
 		image("", "5", 0),
@@ -39,7 +41,7 @@ func TestAnImageIsSummarizedUnderAllItsNames(t *testing.T) {
 		}
 		got = append(got, line)
 	}
-	want := []string{"3", "4", "5 a[]d", "1 b[1 2]def quay.io/a/a[x]d", "2 old[1]d"}
+	want := []string{"3", "4", "5 a[]d", "1 b[1 2]def quay.io/a/a[x]d", "2 old[1]89"}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("summaries are\n%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

@@ -42,6 +42,9 @@ func WriteImage(ctx context.Context, l *Layout, cfg *ImageConfig, layers []v1.De
 		return manifest, "", err
 	}
 	manifest.Annotations = map[string]string{annotationSize: strconv.FormatInt(l.sizeOf(layers), 10)}
+	if sizes := l.layerSizes(layers); sizes != "" {
+		manifest.Annotations[annotationLayers] = sizes
+	}
 	return manifest, config.Digest, nil
 }
 
@@ -64,14 +67,6 @@ func (l *Layout) putManifest(ctx context.Context, m *v1.Manifest, config v1.Desc
 	manifest, err := l.PutBytes(ctx, data)
 	manifest.MediaType = m.MediaType
 	return manifest, err
-}
-
-func (l *Layout) sizeOf(layers []v1.Descriptor) int64 {
-	var sum int64
-	for _, layer := range layers {
-		sum += l.layerSize(layer)
-	}
-	return sum
 }
 
 // ConvertManifest gives an image's manifest in a format. The config stays as it

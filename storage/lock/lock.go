@@ -9,8 +9,9 @@
 //  1. locks/store: the whole store. Every command that uses the store holds it
 //     shared; clean-up holds it exclusively, and never waits for it. Then
 //     locks/blobs, shared by who counts on blobs without leasing them: every
-//     command but builds that execute, and those while they find or fetch an
-//     image. Pruning beside others only tries to get it exclusively.
+//     command but builds that execute and containers, and those while they find
+//     or fetch an image. Who frees something beside others only tries to get it
+//     exclusively.
 //  2. sessions/<id>: one live command's own, held exclusively until it ends.
 //     Others only try it, to learn whether the command still lives.
 //  3. locks/steps/<key>: making one step, and then, within, unpacking the layers

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/layer"
@@ -68,8 +69,19 @@ func (s *Store) make(ctx context.Context, parentID string) (string, error) {
 // tree. It must not be written to while the tree is mounted.
 func (a *Active) Upper() string { return a.store.driver.top(a.id) }
 
-// Place names the tree for TreeAt: it holds what the tree changes.
+// Place names the tree for TreeAt and Live, as long as it is neither committed nor
+// discarded: it holds what the tree changes.
 func (a *Active) Place() string { return a.store.name + "/" + a.id }
+
+// Live is the merged view of a tree that another process has prepared at a place,
+// and may be changing. The caller closes it.
+func (s *Store) Live(place string) (*layer.Tree, error) {
+	root, id, ok := TreeAt(place)
+	if !ok || root != s.name {
+		return nil, fmt.Errorf("tree %q of %s: %w", place, s.name, fs.ErrNotExist)
+	}
+	return s.view(id)
+}
 
 // Parent is the merged view of the tree below. Commit and Discard free the
 // descriptors that it has cached.

@@ -127,7 +127,7 @@ func TestArchivesOfOtherToolsAreLoaded(t *testing.T) {
 // file is a member of an archive made by hand.
 type file struct{ name, content, link string }
 
-func archiveOf(t *testing.T, files ...file) []byte {
+func archiveOf(t testing.TB, files ...file) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -212,6 +212,22 @@ func TestBadArchivesAreRefused(t *testing.T) {
 	}
 }
 
+func TestAnImageMayBeThereByAnotherManifest(t *testing.T) {
+	o := newOptions(t)
+	layerTar := string(rootTar(t, "x"))
+	packed := string(gzipOf(t, []byte(layerTar)))
+	config := `{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":["` + digest.FromString(layerTar).String() + `"]}}`
+	for _, content := range []string{layerTar, packed, layerTar} {
+		loaded, err := transport.Load(ctx, bytes.NewReader(archiveOf(t,
+			file{name: "l", content: content}, file{name: "c", content: config},
+			file{name: "manifest.json", content: `[{"Config":"c","Layers":["l"]}]`},
+		)), o)
+		if err != nil || len(loaded) != 1 || loaded[0].ID != digest.FromString(config) {
+			t.Errorf("loaded %+v, %v", loaded, err)
+		}
+	}
+}
+
 func TestAFailedLoadTakesNothingFromOthers(t *testing.T) {
 	from, o := newOptions(t), newOptions(t)
 	img := makeImage(t, from.Layout, []string{"app"}, layout.FormatOCI, "amd64", strings.Repeat("one", 1000))
@@ -260,8 +276,12 @@ func TestADamagedBlobIsNotSaved(t *testing.T) {
 	must(t, err)
 	data[0]++
 	must(t, os.WriteFile(path, data, 0o644))
-	if err := transport.Save(ctx, []layout.Image{img}, io.Discard, transport.OCIArchive, o); !errors.Is(err, layout.ErrAbsent) {
-		t.Errorf("Save: %v", err)
+	for range 2 { // damaged, and then missing
+		err := transport.Save(ctx, []layout.Image{img}, io.Discard, transport.OCIArchive, o)
+		if !errors.Is(err, layout.ErrAbsent) || fault.Remedy(err) == "" {
+			t.Errorf("Save: %v, remedy %q", err, fault.Remedy(err))
+		}
+		_ = os.Remove(path)
 	}
 	if err := transport.Save(ctx, nil, io.Discard, "cpio", o); err == nil {
 		t.Error("an unknown format is taken")
@@ -343,7 +363,7 @@ func damagedTar(t *testing.T) []byte {
 	return data
 }
 
-func gzipOf(t *testing.T, data []byte) []byte {
+func gzipOf(t testing.TB, data []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)

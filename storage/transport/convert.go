@@ -82,8 +82,8 @@ func compressionOf(mediaType string) layer.Compression {
 
 // recompress sends a layer in another compression, as that is made: nothing of it
 // is kept here.
-func (p *pushing) recompress(ctx context.Context, d v1.Descriptor) (v1.Descriptor, error) {
-	f, err := p.layout.OpenBlob(d)
+func (p *pushing) recompress(ctx context.Context, m *sending, d v1.Descriptor) (v1.Descriptor, error) {
+	f, err := p.open(ctx, m, d)
 	if err != nil {
 		return d, err
 	}

@@ -183,6 +183,7 @@ func cause(err error) error {
 	var op *net.OpError
 	var verification *tls.CertificateVerificationError
 	var registry errcode.Error
+	var code errcode.ErrorCode
 	var status docker.UnexpectedHTTPStatusError
 	switch {
 	case errors.As(err, &status):
@@ -195,6 +196,8 @@ func cause(err error) error {
 		return verification
 	case errors.As(err, &registry):
 		return registry
+	case errors.As(err, &code): // it says no more than its code's usual words
+		return code.WithMessage(code.Message())
 	}
 	return err
 }

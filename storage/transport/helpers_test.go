@@ -91,7 +91,7 @@ func registry(t *testing.T, more ...string) string {
 }
 
 // rootTar is a tar with one file for each of contents.
-func rootTar(t *testing.T, contents ...string) []byte {
+func rootTar(t testing.TB, contents ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -132,7 +132,7 @@ func makeImage(t *testing.T, l *layout.Layout, names []string, format layout.For
 	return img
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -54,6 +54,20 @@ func (k known) repositories(domain, target string) map[digest.Digest][]string {
 	return found
 }
 
+// anywhere gives repositories of any registry that have had a blob, by their
+// canonical names.
+func (k known) anywhere(d digest.Digest) []string {
+	files, err := os.ReadDir(k.dir)
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for _, f := range files {
+		found = append(found, k.repositories(f.Name(), "")[d]...)
+	}
+	return found
+}
+
 func (k known) each(domain string, fn func(d digest.Digest, repository string)) {
 	if k.dir == "" {
 		return
@@ -67,7 +81,7 @@ func (k known) each(domain string, fn func(d digest.Digest, repository string)) 
 	for lines.Scan() {
 		hex, repository, ok := strings.Cut(lines.Text(), " ")
 		d := digest.NewDigestFromEncoded(digest.SHA256, hex)
-		if ok && d.Validate() == nil {
+		if ok && len(hex) == digest.SHA256.Size()*2 {
 			fn(d, repository)
 		}
 	}

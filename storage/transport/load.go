@@ -26,6 +26,8 @@ const (
 	mostNames   = 16 << 20 // bytes of all entries' names
 	largestMeta = 4 << 20  // of index.json, manifest.json and repositories, each
 	mostPadding = 64 << 20 // behind the end of the tar
+	mostImages  = 1000
+	mostTags    = 10_000 // of all images
 )
 
 // A Loaded image is one that Load has brought, under one of its names.
@@ -309,6 +311,7 @@ func (a *archive) store(want digest.Digest, size int64, r io.Reader) (v1.Descrip
 	if _, err := io.CopyBuffer(io.MultiWriter(w, digester.Hash()), from, make([]byte, copyBuffer)); err != nil {
 		return blob, errors.Join(err, w.Cancel())
 	}
+	a.options.reporter().tell(Event{Kind: Done, Digest: want, Size: size, Offset: size})
 	blob.Digest = digester.Digest()
 	if want != "" && want != blob.Digest {
 		return blob, errors.Join(errors.New("the content doesn't have the digest that its name says"), w.Cancel())
@@ -336,42 +339,4 @@ func (a *archive) hasRoom(size int64) error {
 		return fmt.Errorf("it has %d bytes, and %d are free: %w", size, free, unix.ENOSPC)
 	}
 	return nil
-}
-
-// commit names the images, and gives them once for each name.
-func (a *archive) commit(images []loaded) ([]Loaded, error) {
-	var done []Loaded
-	for _, image := range images {
-		before := a.holders(image.names)
-		if err := a.layout.Commit(a.ctx, image.names, image.manifest, image.index); err != nil {
-			return done, err
-		}
-		refs := slices.Clone(image.names)
-		if len(refs) == 0 {
-			refs = []string{image.manifest.Digest.String()}
-		}
-		for _, ref := range refs {
-			found, err := a.layout.Find(layout.Familiar(ref))
-			if err != nil {
-				return done, err
-			}
-			one := Loaded{Image: found}
-			if old := before[ref]; old != found.ID {
-				one.Before = old
-			}
-			done = append(done, one)
-		}
-	}
-	return done, nil
-}
-
-// holders gives the ids of the images that have the names.
-func (a *archive) holders(names []string) map[string]digest.Digest {
-	ids := map[string]digest.Digest{}
-	for _, name := range names {
-		if img, err := a.layout.Find(layout.Familiar(name)); err == nil {
-			ids[name] = img.ID
-		}
-	}
-	return ids
 }

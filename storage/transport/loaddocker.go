@@ -64,6 +64,9 @@ func merge(images []loaded, image loaded) []loaded {
 // one of known.
 func (a *archive) dockerImage(d dockerImage, known []loaded) (loaded, error) {
 	image := loaded{}
+	if len(d.RepoTags) > mostTags {
+		return image, fmt.Errorf("an image has %d names: at most %d are taken", len(d.RepoTags), mostTags)
+	}
 	for _, tag := range d.RepoTags {
 		if tag == noName {
 			continue
@@ -113,5 +116,7 @@ func (a *archive) dockerManifest(blob v1.Descriptor, config *layout.ImageConfig,
 	if err := a.whole(config, layers); err != nil {
 		return v1.Descriptor{}, err
 	}
-	return a.layout.PutManifest(a.ctx, blob, layers)
+	manifest, err := a.layout.PutManifest(a.ctx, blob, layers)
+	a.added = append(a.added, manifest.Digest)
+	return manifest, err
 }

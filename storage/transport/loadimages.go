@@ -23,8 +23,6 @@ const (
 	// mostObjects is how many JSON objects are taken of a file: each takes a
 	// hundred times its two bytes in memory.
 	mostObjects = 50_000
-	// mostLayers of an image are more than can be stacked anywhere.
-	mostLayers = 1000
 	// mostLinks lead from a name in an archive to its file.
 	mostLinks = 40
 )
@@ -170,7 +168,11 @@ func (a *archive) config(d v1.Descriptor) (*layout.ImageConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
-	return layout.ParseConfig(data)
+	config, err := layout.ParseConfig(data)
+	if err == nil && config.OS == "" && len(config.RootFS.DiffIDs) == 0 {
+		err = fmt.Errorf("%w: it names no root file system", layout.ErrInvalid)
+	}
+	return config, err
 }
 
 // suits is an error where another platform's images were asked for.

@@ -178,6 +178,7 @@ func (a *archive) legacyImage(id string) (loaded, error) {
 		return loaded{}, err
 	}
 	manifest, configID, err := layout.WriteImage(a.ctx, a.layout, config, layers, layout.FormatOCI, nil)
+	a.added = append(a.added, manifest.Digest, configID)
 	return loaded{id: configID, manifest: manifest}, err
 }
 

@@ -73,11 +73,7 @@ func (p *pull) fetched(d digest.Digest) {
 }
 
 func (p *pull) run(ctx context.Context) error {
-	err := p.ask(ctx, func(ctx context.Context) (err error) {
-		p.source, err = p.ref.NewImageSource(ctx, p.sys)
-		return err
-	})
-	if err != nil {
+	if err := p.open(ctx); err != nil {
 		return err
 	}
 	defer p.source.Close()

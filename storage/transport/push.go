@@ -79,7 +79,7 @@ func (o Options) pushTo(ctx context.Context, img layout.Image, scheme, path stri
 	if sameFile(dir, o.Layout.Dir()) {
 		return v1.Descriptor{}, fault.New("give it a name there: builder tag", "%s is the directory of builder's own images", dir)
 	}
-	isOCI := img.Manifest.MediaType == v1.MediaTypeImageManifest
+	isOCI := img.Manifest.MediaType == v1.MediaTypeImageManifest && !o.All
 	return o.copyTo(ctx, img, ref, sys, isOCI)
 }
 
@@ -123,7 +123,14 @@ func (o Options) writeArchive(ctx context.Context, img layout.Image, format, pat
 func (o Options) copyTo(ctx context.Context, img layout.Image, dest types.ImageReference,
 	sys *types.SystemContext, keepDigest bool,
 ) (_ v1.Descriptor, err error) {
-	dir, err := o.stage(img)
+	target, selection := img.Manifest, copy.CopySystemImage
+	if o.All {
+		if target, err = o.pushed(img); err != nil {
+			return v1.Descriptor{}, err
+		}
+		selection = copy.CopyAllImages
+	}
+	dir, err := o.stage(target)
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
@@ -145,7 +152,7 @@ func (o Options) copyTo(ctx context.Context, img layout.Image, dest types.ImageR
 	events, wait := o.relay(img.ID)
 	raw, err := copy.Image(ctx, rules, dest, source, &copy.Options{
 		SourceCtx: &from, DestinationCtx: sys,
-		PreserveDigests: keepDigest, ProgressInterval: progressPause, Progress: events,
+		PreserveDigests: keepDigest, ImageListSelection: selection, ProgressInterval: progressPause, Progress: events,
 	})
 	close(events)
 	wait()
@@ -156,9 +163,9 @@ func (o Options) copyTo(ctx context.Context, img layout.Image, dest types.ImageR
 	return v1.Descriptor{MediaType: manifest.GuessMIMEType(raw), Digest: d, Size: int64(len(raw))}, err
 }
 
-// stage makes a layout in the temporary directory whose index.json names img
+// stage makes a layout in the temporary directory whose index.json names a manifest
 // alone.
-func (o Options) stage(img layout.Image) (string, error) {
+func (o Options) stage(target v1.Descriptor) (string, error) {
 	dir, err := os.MkdirTemp(o.TempDir, "push-*")
 	if err != nil {
 		return "", err
@@ -166,7 +173,7 @@ func (o Options) stage(img layout.Image) (string, error) {
 	index, err := json.Marshal(v1.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: v1.MediaTypeImageIndex,
-		Manifests: []v1.Descriptor{img.Manifest},
+		Manifests: []v1.Descriptor{target},
 	})
 	if err != nil {
 		return "", err

@@ -58,14 +58,16 @@ func (o Options) known() known { return known{o.Known} }
 // pushed is what a push of an image takes: the index that it is of, if all of
 // that is here and nobody has asked for one platform of it.
 func (o Options) pushed(img layout.Image) (v1.Descriptor, error) {
-	if img.Index == nil || o.Platform != "" {
+	target := img.Target()
+	if !layout.IsIndex(target.MediaType) || o.Platform != "" {
 		return img.Manifest, nil
 	}
-	whole, err := o.Layout.HasAll(*img.Index)
-	if err != nil || !whole {
-		return img.Manifest, err
+	whole, err := o.Layout.HasAll(target)
+	switch {
+	case err != nil || whole || o.All || img.Index == nil:
+		return target, err
 	}
-	return *img.Index, nil
+	return img.Manifest, nil
 }
 
 // manifest pushes what a manifest or an index leads to, and then itself: under
@@ -122,14 +124,20 @@ func (p *pushing) index(ctx context.Context, raw []byte, d *v1.Descriptor) ([]by
 	return json.Marshal(index)
 }
 
+// sending is an image on its way.
+type sending struct {
+	v1.Manifest
+	digest digest.Digest // the manifest's, here
+}
+
 // image pushes config and layers. It gives the manifest's new bytes where it has
 // to change.
 func (p *pushing) image(ctx context.Context, raw []byte, d *v1.Descriptor) ([]byte, error) {
-	var m v1.Manifest
-	if err := json.Unmarshal(raw, &m); err != nil {
+	m := sending{digest: d.Digest}
+	if err := json.Unmarshal(raw, &m.Manifest); err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
-	if err := p.options.possible(&m); err != nil {
+	if err := p.options.possible(&m.Manifest); err != nil {
 		return nil, err
 	}
 	if err := p.blobs(ctx, &m); err != nil {
@@ -149,7 +157,7 @@ func (p *pushing) image(ctx context.Context, raw []byte, d *v1.Descriptor) ([]by
 	if format == "" {
 		format = formatOf(d.MediaType)
 	}
-	converted, err := layout.ConvertManifest(&m, format)
+	converted, err := layout.ConvertManifest(&m.Manifest, format)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +166,7 @@ func (p *pushing) image(ctx context.Context, raw []byte, d *v1.Descriptor) ([]by
 }
 
 // blobs pushes config and layers side by side, and remembers where they are now.
-func (p *pushing) blobs(ctx context.Context, m *v1.Manifest) error {
+func (p *pushing) blobs(ctx context.Context, m *sending) error {
 	todo := p.todo(m)
 	for i, d := range todo {
 		p.say(m, Event{Kind: Started, Digest: d.Digest, Size: d.Size})
@@ -191,7 +199,7 @@ func (p *pushing) blobs(ctx context.Context, m *v1.Manifest) error {
 
 // todo is what has to go, each once: not what was pushed with another image of the
 // same index, nor layers that only their vendor may distribute.
-func (p *pushing) todo(m *v1.Manifest) []v1.Descriptor {
+func (p *pushing) todo(m *sending) []v1.Descriptor {
 	var todo []v1.Descriptor
 	seen := map[digest.Digest]bool{}
 	for _, d := range append(m.Layers[:len(m.Layers):len(m.Layers)], m.Config) {
@@ -204,9 +212,9 @@ func (p *pushing) todo(m *v1.Manifest) []v1.Descriptor {
 }
 
 // blob brings one blob there: it is there already, or is mounted, or sent.
-func (p *pushing) blob(ctx context.Context, m *v1.Manifest, d v1.Descriptor) error {
+func (p *pushing) blob(ctx context.Context, m *sending, d v1.Descriptor) error {
 	if d.Digest != m.Config.Digest && p.options.recompresses(d) {
-		now, err := p.recompress(ctx, d)
+		now, err := p.recompress(ctx, m, d)
 		p.is(d, now, err)
 		return err
 	}
@@ -236,7 +244,7 @@ func (p *pushing) is(d, now v1.Descriptor, err error) {
 }
 
 // say reports what happens to layers: of the config users don't think.
-func (p *pushing) say(m *v1.Manifest, e Event) {
+func (p *pushing) say(m *sending, e Event) {
 	if e.Digest != m.Config.Digest {
 		p.tell(e)
 	}
@@ -260,8 +268,8 @@ func (p *pushing) reuse(ctx context.Context, d v1.Descriptor) (from string, ther
 }
 
 // send sends a blob as it is.
-func (p *pushing) send(ctx context.Context, m *v1.Manifest, d v1.Descriptor) error {
-	f, err := p.layout.OpenBlob(d)
+func (p *pushing) send(ctx context.Context, m *sending, d v1.Descriptor) error {
+	f, err := p.open(ctx, m, d)
 	if err != nil {
 		return err
 	}

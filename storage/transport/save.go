@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -59,7 +60,7 @@ func Save(ctx context.Context, images []layout.Image, w io.Writer, format string
 		written: map[digest.Digest]bool{}, places: map[digest.Digest]int{}, repositories: map[string]map[string]string{},
 	}
 	if err := s.save(images); err != nil {
-		return fmt.Errorf("archive: %w", err)
+		return err
 	}
 	return s.tar.Close()
 }
@@ -91,7 +92,7 @@ func (s *saver) save(images []layout.Image) error {
 	}
 	for _, img := range images {
 		if err := s.image(img); err != nil {
-			return err
+			return fmt.Errorf("image %s: %w", nameOrID(img), err)
 		}
 	}
 	err := s.json(v1.ImageIndexFile, v1.Index{
@@ -104,6 +105,13 @@ func (s *saver) save(images []layout.Image) error {
 		return err
 	}
 	return s.json(repositoriesFile, s.repositories)
+}
+
+func nameOrID(img layout.Image) string {
+	if img.Name == "" {
+		return img.ID.String()
+	}
+	return layout.Familiar(img.Name)
 }
 
 // image writes the blobs of img that aren't in the archive yet, and notes what
@@ -238,6 +246,9 @@ func (s *saver) blob(d v1.Descriptor) error {
 		return err
 	}
 	f, err := s.layout.OpenBlob(d)
+	if errors.Is(err, layout.ErrAbsent) {
+		return damagedBlob(d)
+	}
 	if err != nil {
 		return err
 	}
@@ -252,10 +263,14 @@ func (s *saver) blob(d v1.Descriptor) error {
 		return err
 	}
 	if digester.Digest() != d.Digest {
-		return fault.New("builder system check --repair", "%w: %s", layout.ErrAbsent, d.Digest)
+		return damagedBlob(d)
 	}
 	s.tell(Event{Kind: Done, Digest: d.Digest, Size: d.Size, Offset: d.Size})
 	return nil
+}
+
+func damagedBlob(d v1.Descriptor) error {
+	return fault.New("builder system check --repair", "%w: %s", layout.ErrAbsent, d.Digest)
 }
 
 func (s *saver) json(name string, value any) error {

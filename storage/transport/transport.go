@@ -57,6 +57,8 @@ type Options struct {
 	Known string
 	// Conversion is what a push to a registry changes.
 	Conversion
+	// All lets Push take all of an image's index, and else fail.
+	All bool
 	// Arrived is told of each image of an index when it has been pushed. It may be
 	// nil.
 	Arrived func(v1.Descriptor)
@@ -68,10 +70,11 @@ type Options struct {
 type EventKind int
 
 // The points, in the order in which they occur. A blob that is where it should
-// be already ends with Exists, and one that the registry has taken from another of
-// its repositories with Mounted. Waiting is for others to be done. A pull tells of
-// all layers by Queued or Exists first, the lowest first. Retrying may come at any
-// point; it has no digest where it isn't about a layer.
+// be already has Exists alone, and one that the registry has taken from another of
+// its repositories ends with Mounted. A pull tells of all layers by Queued or Exists
+// first, the lowest first, and of those by Waiting for which others are in the
+// way. Retrying may come at any point; it has no digest where it isn't about a
+// layer.
 const (
 	Started EventKind = iota
 	Waiting

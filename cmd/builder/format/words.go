@@ -3,6 +3,7 @@ package format
 import (
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	units "github.com/docker/go-units"
 	"github.com/opencontainers/go-digest"
 )
@@ -23,6 +24,10 @@ func Size(bytes int64) string {
 
 // LongSize is Size to four digits, as docker has some.
 func LongSize(bytes int64) string { return units.HumanSize(float64(bytes)) }
+
+// Ellipsis cuts a text to so many of a terminal's cells, the last of which then
+// says so.
+func Ellipsis(text string, cells int) string { return ansi.Truncate(text, cells, "…") }
 
 // Ago is the time since t in docker's words: "23 minutes ago". The zero time
 // is none.
