@@ -39,10 +39,6 @@ func load(c *cli.Context) error {
 	}
 	defer func() { _ = in.Close() }()
 	return withArchive(c, func(store *storage.Store) error {
-		// What isn't this load's may be pruned while it lasts.
-		if err := store.BeginLeases(); err != nil {
-			return err
-		}
 		o, err := transportOptions(c, store)
 		if err != nil {
 			return err
