@@ -79,7 +79,7 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 		"manifest push":     {examples: []item{{"To the registry of another name", "builder manifest push app registry.example.com/app:v1"}}},
 		"manifest remove":   {examples: []item{{"Take an image out", "builder manifest remove app sha256:4fbd…"}}},
 		"manifest rm":       {examples: []item{{"Remove a list; images that have names stay", "builder manifest rm app"}}},
-		"manifest exists":   {examples: []item{{"Make it where it isn't there", "builder manifest exists app || builder manifest create app"}}},
+		"manifest exists":   {examples: []item{{"Push it if it is there", "builder manifest exists app && builder manifest push app registry.example.com/app"}}},
 		"unshare": {examples: []item{
 			{"Look at a file's owner as images have it", "builder unshare ls -ln /var/tmp/tree"},
 		}},
