@@ -17,24 +17,14 @@ import (
 	"github.com/builder-oci/builder/storage"
 )
 
-// withArchive is withStore for a command about an archive of images: it fails
-// with docker's exit code, and what a failed one has brought into the store goes
-// at once where nobody else may count on it.
+// withArchive is withStore for a command about an archive of images: what a
+// failed one has brought into the store goes at once where nobody else may count on
+// it.
 func withArchive(c *cli.Context, fn func(*storage.Store) error) error {
-	return likeDocker(withStore(c, func(store *storage.Store) error {
+	return withStore(c, func(store *storage.Store) error {
 		err := fn(store)
 		return errors.Join(err, store.Sweep(context.WithoutCancel(c.Context), userns.Inside()))
-	}))
-}
-
-// likeDocker gives an error the exit code that docker's commands about images
-// end with.
-func likeDocker(err error) error {
-	var status exitStatus
-	if err == nil || errors.As(err, &status) || fault.Code(err) != fault.CodeOwn {
-		return err
-	}
-	return &fault.Error{Err: err, Remedy: fault.Remedy(err), Code: 1, Detail: fault.Detail(err)}
+	})
 }
 
 // archiveInput is an archive to be read.
@@ -52,12 +42,12 @@ func openInput(ctx context.Context, path string) (*archiveInput, error) {
 	case path != "-" && path != "":
 		var err error
 		if in, err = os.Open(path); err != nil {
-			return nil, likeDocker(err)
+			return nil, err
 		}
 		place = path
 	case isTerminal(os.Stdin):
-		return nil, likeDocker(fault.New("name a file, or redirect one: < FILE",
-			"the standard input is a terminal, not an archive"))
+		return nil, fault.New("name a file, or redirect one: < FILE",
+			"the standard input is a terminal, not an archive")
 	}
 	if st, err := in.Stat(); err == nil && st.Mode().IsRegular() {
 		return &archiveInput{in, in, place}, nil

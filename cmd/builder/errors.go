@@ -216,3 +216,17 @@ func argument(c *cli.Context, what string) (string, error) {
 	}
 	return c.Args().First(), nil
 }
+
+// coded gives a command's errors the exit code that docker's have where no
+// container is run: 1.
+func coded(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		err := action(c)
+		var status exitStatus
+		var known *fault.Error
+		if err == nil || errors.As(err, &status) || errors.Is(err, errUnread) || errors.As(err, &known) && known.Code != 0 {
+			return err
+		}
+		return &fault.Error{Err: err, Remedy: fault.Remedy(err), Code: 1, Detail: fault.Detail(err)}
+	}
+}

@@ -25,7 +25,7 @@ The container is one that runs. What its programs write meanwhile may be missing
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not the standard output"},
 		},
-		Action: exportContainer,
+		Action: coded(exportContainer),
 	}
 }
 
@@ -37,10 +37,10 @@ func exportContainer(c *cli.Context) error {
 		return err
 	}
 	if err := checkArchiveOutput(c.String("output")); err != nil {
-		return likeDocker(err)
+		return err
 	}
 	if userns.Inside() {
-		return likeDocker(exportTree(c, ref))
+		return exportTree(c, ref)
 	}
 	store, err := openStore(c)
 	if err != nil {
@@ -48,7 +48,7 @@ func exportContainer(c *cli.Context) error {
 	}
 	_, err = findContainer(containersDir(store), ref)
 	if err := errors.Join(err, store.Close()); err != nil {
-		return likeDocker(err)
+		return err
 	}
 	noticeMapping(c)
 	return enter(c, nil, storeEnv(store)...)

@@ -33,7 +33,7 @@ func historyCommand() *cli.Command {
 			&cli.StringFlag{Name: "platform", Usage: "the image for `OS/ARCH[/VARIANT]`"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print ids only"},
 		},
-		Action: history,
+		Action: coded(history),
 	}
 }
 
@@ -48,11 +48,11 @@ func history(c *cli.Context) error {
 	return withStore(c, func(store *storage.Store) error {
 		img, err := imageFor(c, store, c.Args().First())
 		if err != nil {
-			return withCode(1, err)
+			return err
 		}
 		steps, err := store.Layout().History(img)
 		if err != nil {
-			return withCode(1, err)
+			return err
 		}
 		rows := historyRows(img, steps, historyStyle{human: c.Bool("human"), whole: c.Bool("no-trunc"), now: time.Now()})
 		if err := nameSteps(store, img, rows); err != nil {
@@ -79,15 +79,6 @@ func imageFor(c *cli.Context, store *storage.Store, ref string) (layout.Image, e
 			"image %s was found, but not for %s: %w", ref, platform.Name(want), layout.ErrPlatform)
 	}
 	return img, err
-}
-
-// withCode gives an error that has none an exit code of its own.
-func withCode(code int, err error) error {
-	var known *fault.Error
-	if errors.As(err, &known) && known.Code != 0 {
-		return err
-	}
-	return &fault.Error{Err: err, Code: code}
 }
 
 // historyFormat is what --format means beside the other flags.

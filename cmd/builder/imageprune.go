@@ -28,7 +28,7 @@ func imagePruneCommand() *cli.Command {
 			pruneFilterFlag(),
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "don't ask"},
 		},
-		Action: noArguments(imagePrune),
+		Action: coded(noArguments(imagePrune)),
 	}
 }
 

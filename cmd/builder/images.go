@@ -34,7 +34,7 @@ func imagesCommand() *cli.Command {
 			&cli.BoolFlag{Name: "no-trunc", Usage: "print whole ids"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print ids only"},
 		}, laterBools("tree")),
-		Action: images,
+		Action: coded(images),
 	}
 }
 

@@ -33,7 +33,7 @@ STOPSIGNAL, USER, VOLUME and WORKDIR.`,
 			&cli.StringFlag{Name: "message", Aliases: []string{"m"}, Usage: "`TEXT` for the history"},
 			&cli.StringFlag{Name: "platform", Usage: "`OS/ARCH[/VARIANT]` that the image is for"},
 		},
-		Action: importTarball,
+		Action: coded(importTarball),
 	}
 }
 
@@ -45,15 +45,15 @@ func importTarball(c *cli.Context) error {
 	o := transport.ImportOptions{Name: name, Message: c.String("message")}
 	changes, err := build.ParseChanges(c.StringSlice("change"))
 	if err != nil {
-		return likeDocker(err)
+		return err
 	}
 	o.Change = changes.Apply
 	if err := checkNewName(name); err != nil { // before much is read
-		return likeDocker(err)
+		return err
 	}
 	in, err := openTarball(c, path)
 	if err != nil {
-		return likeDocker(err)
+		return err
 	}
 	defer func() { _ = in.Close() }()
 	defer in.watch.end()

@@ -27,14 +27,14 @@ func inspectCommand() *cli.Command {
 			&cli.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "also the sizes of containers"},
 			&cli.StringFlag{Name: "type", Usage: "inspect things of `TYPE` only: image", Action: checkType},
 		},
-		Action: func(c *cli.Context) error {
+		Action: coded(func(c *cli.Context) error {
 			return inspectImages(c, func(err error) error {
 				if errors.Is(err, layout.ErrUnknown) && c.String("type") == "" {
 					return fault.New(fault.Remedy(err), "no such object: %s", strings.TrimPrefix(err.Error(), layout.ErrUnknown.Error()+": "))
 				}
 				return err
 			})
-		},
+		}),
 	}
 }
 
@@ -47,7 +47,7 @@ func inspectImageCommand() *cli.Command {
 			inspectFormat(),
 			&cli.StringFlag{Name: "platform", Usage: "the image for `OS/ARCH[/VARIANT]` of several"},
 		},
-		Action: func(c *cli.Context) error { return inspectImages(c, func(err error) error { return err }) },
+		Action: coded(func(c *cli.Context) error { return inspectImages(c, func(err error) error { return err }) }),
 	}
 }
 

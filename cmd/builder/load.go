@@ -25,7 +25,7 @@ made, of whatever age, and may be compressed by gzip, bzip2, xz or zstd.`,
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print nothing but the images"},
 			policyFlag(),
 		},
-		Action: load,
+		Action: coded(load),
 	}
 }
 

@@ -52,20 +52,6 @@ func logoutCommand() *cli.Command {
 	}
 }
 
-// coded gives a command's errors the exit code that docker's have where no
-// container is run: 1.
-func coded(action cli.ActionFunc) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		err := action(c)
-		var status exitStatus
-		var known *fault.Error
-		if err == nil || errors.As(err, &status) || errors.Is(err, errUnread) || errors.As(err, &known) && known.Code != 0 {
-			return err
-		}
-		return &fault.Error{Err: err, Remedy: fault.Remedy(err), Code: 1, Detail: fault.Detail(err)}
-	}
-}
-
 // credsEnv has what --creds says, for the process in the namespace: its environment
 // can be read by the user alone, its arguments by everybody.
 const credsEnv = "_BUILDER_CREDS"

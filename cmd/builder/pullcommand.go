@@ -29,7 +29,7 @@ containers-storage:NAME (podman's and buildah's)`,
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
 			&cli.StringFlag{Name: "platform", Usage: "choose the image for `OS/ARCH[/VARIANT]`"},
 		}, registryFlags()),
-		Action: pull,
+		Action: coded(pull),
 	}
 }
 
@@ -41,11 +41,11 @@ func pull(c *cli.Context) error {
 	if from, elsewhere := transport.ParseSource(name); elsewhere {
 		registry, ok := from.Registry()
 		if !ok {
-			return likeDocker(bring(c, from))
+			return bring(c, from)
 		}
 		name = registry
 	}
-	return likeDocker(pullNamed(c, name))
+	return pullNamed(c, name)
 }
 
 func pullNamed(c *cli.Context, name string) error {

@@ -28,7 +28,7 @@ func rmiCommand() *cli.Command {
 			// What an image was built from is kept by the build cache alone.
 			&cli.BoolFlag{Name: "no-prune", Hidden: true, Category: flagsIgnored},
 		}, later("platform")),
-		Action: rmi,
+		Action: coded(rmi),
 	}
 }
 

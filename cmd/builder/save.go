@@ -48,7 +48,7 @@ without a tag means all its tags.`,
 				return nil
 			}},
 		}, granted("multi-image-archive", "m"), ignored("uncompressed")),
-		Action: save,
+		Action: coded(save),
 	}
 }
 
@@ -58,9 +58,9 @@ func save(c *cli.Context) error {
 	}
 	target := saved{format: c.String("format"), path: c.String("output")}
 	if err := target.check(c.NArg()); err != nil {
-		return likeDocker(err)
+		return err
 	}
-	return likeDocker(withStore(c, func(store *storage.Store) error {
+	return withStore(c, func(store *storage.Store) error {
 		images, err := imagesToSave(c, store, c.Args().Slice(), c.String("platform"))
 		if err != nil {
 			return err
@@ -73,7 +73,7 @@ func save(c *cli.Context) error {
 		defer w.end()
 		o.Report = w.report
 		return target.write(c, images, o)
-	}))
+	})
 }
 
 // imagesToSave finds images. A name without a tag means all tags of it, as docker

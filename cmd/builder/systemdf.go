@@ -25,7 +25,7 @@ func systemDfCommand() *cli.Command {
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "tell it of each"},
 			&cli.StringFlag{Name: "format", Usage: "print by `TEMPLATE`: '{{.Type}} {{.Size}}', 'table {{.Type}}', json"},
 		},
-		Action: noArguments(systemDf),
+		Action: coded(noArguments(systemDf)),
 	}
 }
 

@@ -28,7 +28,7 @@ func systemPruneCommand() *cli.Command {
 			&cli.BoolFlag{Name: "volumes", Usage: "also anonymous volumes"},
 			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "don't ask"},
 		},
-		Action: noArguments(systemPrune),
+		Action: coded(noArguments(systemPrune)),
 	}
 }
 
