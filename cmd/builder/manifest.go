@@ -291,7 +291,7 @@ func memberOf(c *cli.Context, store *storage.Store, ref string) ([]v1.Descriptor
 		if err == nil {
 			return store.Layout().Listable(img, c.Bool("all"))
 		}
-		if !errors.Is(err, layout.ErrUnknown) {
+		if !errors.Is(err, layout.ErrUnknown) || isElsewhere(ref) {
 			return nil, err
 		}
 	}

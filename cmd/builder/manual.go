@@ -79,7 +79,7 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 		"manifest push":     {examples: []item{{"To the registry of another name", "builder manifest push app registry.example.com/app:v1"}}},
 		"manifest remove":   {examples: []item{{"Take an image out", "builder manifest remove app sha256:4fbd…"}}},
 		"manifest rm":       {examples: []item{{"Remove a list; images that have names stay", "builder manifest rm app"}}},
-		"manifest exists":   {examples: []item{{"Make it where it isn't there", "builder manifest exists app || builder manifest create app"}}},
+		"manifest exists":   {examples: []item{{"Push it if it is there", "builder manifest exists app && builder manifest push app registry.example.com/app"}}},
 		"unshare": {examples: []item{
 			{"Look at a file's owner as images have it", "builder unshare ls -ln /var/tmp/tree"},
 		}},
@@ -108,9 +108,12 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 			examples: []item{{"What each step added, in bytes", "builder history -H=false --format '{{.Size}} {{.CreatedBy}}' nginx"}},
 		},
 		"pull": {
-			more: "Layers are fetched side by side, and unpacked only when a build or a container needs them.",
+			more: "Layers are fetched side by side, and unpacked only when a build or a container needs them. " +
+				"Where a connection breaks, what is missing is asked for again; a registry that is silent for half a minute is given up. " +
+				"Mirrors, blocked and insecure registries and aliases of short names stand in registries.conf.",
 			examples: []item{
 				{"The tag latest", "builder pull nginx"},
+				{"All tags that there are", "builder pull --all-tags busybox"},
 				{"Exactly one image", "builder pull nginx@sha256:1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c5b6a7988"},
 			},
 		},

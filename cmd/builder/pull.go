@@ -133,6 +133,7 @@ func mustParse(name string) reference.Named {
 // blobLines prints the way of an image's blobs, a line for each point.
 type blobLines struct {
 	out     io.Writer
+	notes   io.Writer // where retries are told of
 	heading string
 	words   map[transport.EventKind]string
 	begun   bool
@@ -140,19 +141,21 @@ type blobLines struct {
 	err     error
 }
 
-// What docker calls the points of a blob's way.
-var (
-	pushWords = map[transport.EventKind]string{
-		transport.Started: "Preparing",
-		transport.Waiting: "Waiting",
-		transport.Done:    "Pushed",
-		transport.Exists:  "Layer already exists",
-		transport.Mounted: "Mounted from ",
-	}
-)
+// pushWords is what docker calls the points of a blob's way.
+var pushWords = map[transport.EventKind]string{
+	transport.Started: "Preparing",
+	transport.Waiting: "Waiting",
+	transport.Done:    "Pushed",
+	transport.Exists:  "Layer already exists",
+	transport.Mounted: "Mounted from ",
+}
 
 // report prints an event, once.
 func (l *blobLines) report(e transport.Event) {
+	if e.Kind == transport.Retrying {
+		_, _ = io.WriteString(l.notes, retryNote(e))
+		return
+	}
 	word, known := l.words[e.Kind]
 	if kind, again := l.told[e.Digest]; !known || again && kind == e.Kind {
 		return

@@ -8,7 +8,6 @@ import (
 	"github.com/distribution/reference"
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
@@ -42,24 +41,14 @@ func pull(c *cli.Context) error {
 	if from, elsewhere := transport.ParseSource(name); elsewhere {
 		registry, ok := from.Registry()
 		if !ok {
-			return exitOne(bring(c, from))
+			return likeDocker(bring(c, from))
 		}
 		name = registry
 	}
-	return exitOne(pullNamed(c, name))
-}
-
-// exitOne gives an error the exit code that docker's commands about images have.
-func exitOne(err error) error {
-	var known *fault.Error
-	if err == nil || errors.As(err, &known) && known.Code != 0 {
-		return err
-	}
-	return &fault.Error{Err: err, Remedy: fault.Remedy(err), Detail: fault.Detail(err), Code: 1}
+	return likeDocker(pullNamed(c, name))
 }
 
 func pullNamed(c *cli.Context, name string) error {
-	name = transport.WithoutScheme(name)
 	canonical, err := layout.ParseName(name)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -191,5 +190,5 @@ func pullHeading(canonical string) string {
 	case reference.Tagged:
 		version = n.Tag()
 	}
-	return version + ": Pulling from " + strings.TrimPrefix(reference.Path(named), reference.Domain(named)+"/")
+	return version + ": Pulling from " + reference.Path(named)
 }

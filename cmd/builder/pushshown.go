@@ -17,11 +17,11 @@ import (
 // lines, below a heading that stands there already.
 func pushTransfer(d display, p *progress, dest string) transfer {
 	if on, ok := d.(*liveDisplay); ok {
-		t := &livePush{view: on.view, name: layout.Familiar(dest)}
+		t := &livePush{view: on.view, notes: on.notes, name: layout.Familiar(dest)}
 		t.view.Update(func(m *live.Model, now time.Time) { m.Begin(now, t.key(), "pushing "+t.name) })
 		return t
 	}
-	return &plainPush{blobLines{out: p.out, words: pushWords, begun: true}}
+	return &plainPush{blobLines{out: p.out, notes: p.notes, words: pushWords, begun: true}}
 }
 
 // plainPush prints a line for each point of a layer's way.
@@ -31,13 +31,18 @@ func (p *plainPush) arrived(layout.Image, bool) error { return p.err }
 
 // livePush draws bars.
 type livePush struct {
-	view *live.View
-	name string
+	view  *live.View
+	notes io.Writer
+	name  string
 }
 
 func (t *livePush) key() string { return "push " + t.name }
 
 func (t *livePush) report(e transport.Event) {
+	if e.Kind == transport.Retrying {
+		_, _ = io.WriteString(t.notes, retryNote(e))
+		return
+	}
 	if e.Kind != transport.Progress && e.Kind != transport.Done {
 		return // nothing is sent
 	}
@@ -62,7 +67,7 @@ func pushImage(c *cli.Context, store *storage.Store, img layout.Image, dest stri
 		verify := false
 		o.TLSVerify = &verify
 	}
-	lines := blobLines{out: out, words: pushWords}
+	lines := blobLines{out: out, notes: c.App.ErrWriter, words: pushWords}
 	lines.heading, dest, err = pushHeading(dest)
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ func TestDamagedLayerLeavesNothing(t *testing.T) {
 		layers := []UnpackLayer{packed(t, "one", file("a", "")), packed(t, "two", file("b", ""))}
 		layers[1].DiffID = digest.FromString("another tar")
 		err := b.Unpack(context.Background(), layers, nil)
-		if fault.Remedy(err) == "" || !strings.Contains(err.Error(), "damaged") {
+		if fault.Remedy(err) == "" || !strings.Contains(err.Error(), "it isn't what the image's config says") {
 			t.Errorf("got %v", err)
 		}
 		wantNames(t, "files", b.files(t), before...)

@@ -2,9 +2,7 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,6 +126,9 @@ type adoption struct {
 }
 
 func (a *adoption) take(manifest v1.Descriptor, m *v1.Manifest, multi *v1.Descriptor) error {
+	if err := a.to.Lease(blobsOf(m)...); err != nil {
+		return err
+	}
 	small := []v1.Descriptor{manifest, m.Config}
 	if multi != nil {
 		small = append(small, *multi)
@@ -166,25 +167,4 @@ func (a *adoption) blob(d v1.Descriptor) error {
 		return fmt.Errorf("blob %s: %w", d.Digest, err)
 	}
 	return nil
-}
-
-// storeBlob stores what r gives, which must be the blob d.
-func storeBlob(l *layout.Layout, session string, d v1.Descriptor, r io.Reader) error {
-	w, err := l.NewBlobWriter(session)
-	if err != nil {
-		return err
-	}
-	digester := digest.SHA256.Digester()
-	// One byte more than promised shows that there is too much.
-	_, err = io.CopyBuffer(io.MultiWriter(w, digester.Hash()), io.LimitReader(r, d.Size+1), make([]byte, copyBuffer))
-	switch {
-	case err != nil:
-	case w.Size() < d.Size:
-		err = fmt.Errorf("%d of %d bytes: %w", w.Size(), d.Size, io.ErrUnexpectedEOF)
-	case w.Size() > d.Size || digester.Digest() != d.Digest:
-		err = fmt.Errorf("the content doesn't have the digest %s", d.Digest)
-	default:
-		return w.Commit(d.Digest)
-	}
-	return errors.Join(err, w.Cancel())
 }

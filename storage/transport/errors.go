@@ -25,8 +25,11 @@ import (
 // explain makes what a registry or the way to it said into what the user reads.
 func (o Options) explain(err error, r *remote) error {
 	var known *fault.Error
-	if errors.As(err, &known) {
-		return fault.At(layout.Familiar(r.name), err)
+	if name := layout.Familiar(r.name); errors.As(err, &known) {
+		if strings.Contains(err.Error(), name) {
+			return err
+		}
+		return fault.At(name, err)
 	}
 	if err == nil || errors.Is(err, context.Canceled) || isOfDisk(err) {
 		return err

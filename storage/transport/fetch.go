@@ -246,6 +246,27 @@ func (r *progressReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// storeBlob stores what r gives, which must be the blob d.
+func storeBlob(l *layout.Layout, session string, d v1.Descriptor, r io.Reader) error {
+	w, err := l.NewBlobWriter(session)
+	if err != nil {
+		return err
+	}
+	digester := digest.SHA256.Digester()
+	// One byte more than promised shows that there is too much.
+	_, err = io.CopyBuffer(io.MultiWriter(w, digester.Hash()), io.LimitReader(r, d.Size+1), make([]byte, copyBuffer))
+	switch {
+	case err != nil:
+	case w.Size() < d.Size:
+		err = fmt.Errorf("%d of %d bytes: %w", w.Size(), d.Size, io.ErrUnexpectedEOF)
+	case w.Size() > d.Size || digester.Digest() != d.Digest:
+		err = fmt.Errorf("the content doesn't have the digest %s", d.Digest)
+	default:
+		return w.Commit(d.Digest)
+	}
+	return errors.Join(err, w.Cancel())
+}
+
 // spoilt is the error of a blob that can't be had as it should be.
 func spoilt(what string, d v1.Descriptor, err error) error {
 	if code := registryCode(err); code == v2.ErrorCodeBlobUnknown || code == v2.ErrorCodeNameUnknown || isStatus(err, http.StatusNotFound) {

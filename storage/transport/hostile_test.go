@@ -282,6 +282,20 @@ func TestRegistriesAreGivenUp(t *testing.T) {
 	}
 }
 
+func TestTagsThatAreNoneAreRefused(t *testing.T) {
+	r, o := hostileRegistry(t), newOptions(t)
+	r.Push("app:v1", hostile.Files("content"))
+	tags, err := transport.Tags(ctx, r.Address()+"/app", o)
+	if err != nil || !slices.Equal(tags, []string{"v1"}) {
+		t.Errorf("%q, %v", tags, err)
+	}
+	r.PutManifest("app:../\x1b[2J", v1.MediaTypeImageManifest, []byte("{}"))
+	_, err = transport.Tags(ctx, r.Address()+"/app", o)
+	if err == nil || !strings.Contains(err.Error(), `invalid tag "../\x1b[2J"`) || fault.Remedy(err) == "" {
+		t.Errorf("%v; remedy %q", err, fault.Remedy(err))
+	}
+}
+
 func TestTooManyRequestsAreWaitedFor(t *testing.T) {
 	r, o := hostileRegistry(t), newOptions(t)
 	r.Push("app:v1", hostile.Files("content"))

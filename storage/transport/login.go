@@ -62,8 +62,8 @@ func CheckLogin(ctx context.Context, server, user, password string, o Options) e
 	if err != nil {
 		return err
 	}
-	sys.DockerAuthConfig = &types.DockerAuthConfig{Username: user, Password: password}
 	o.setTLS(sys, domain)
+	sys.DockerAuthConfig = &types.DockerAuthConfig{Username: user, Password: password}
 	err = o.retrying(o.reporter()).ask(ctx, func(ctx context.Context) error {
 		return docker.CheckAuth(ctx, sys, user, password, host(domain))
 	})

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// mostLayers is more than any driver can stack, but for vfs; docker's images
-	// have 127 at most.
+	// mostLayers of an image are more than any driver can stack, but for vfs;
+	// docker's images have 127 at most.
 	mostLayers = 1000
 	// largestConfig is what registries take at most of what isn't a layer.
 	largestConfig = 4 << 20

@@ -151,10 +151,7 @@ func (p *pull) choose(ctx context.Context) (*v1.Manifest, error) {
 			return nil, err
 		}
 	}
-	err = p.ask(ctx, func(ctx context.Context) error {
-		return p.options.allowed(ctx, unparsed, layout.Familiar(p.name))
-	})
-	if err != nil {
+	if err := p.allowed(ctx, unparsed); err != nil {
 		return nil, err
 	}
 	m, err := parseManifest(raw, mediaType)
@@ -164,6 +161,13 @@ func (p *pull) choose(ctx context.Context) (*v1.Manifest, error) {
 	p.manifest, err = p.put(ctx, raw)
 	p.manifest.MediaType = mediaType
 	return m, err
+}
+
+// allowed asks policy.json, which may ask the registry for signatures.
+func (p *pull) allowed(ctx context.Context, unparsed *image.UnparsedImage) error {
+	return p.ask(ctx, func(ctx context.Context) error {
+		return p.options.allowed(ctx, unparsed, layout.Familiar(p.name))
+	})
 }
 
 // put stores a manifest or an index.

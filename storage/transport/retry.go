@@ -20,7 +20,7 @@ const (
 	// tries is how often a request is made that fails for a while, and how often
 	// in a row a blob's transfer breaks without having come further.
 	tries = 5
-	// silentTries is how often one is made that gets no answer at all.
+	// silentTries is how often a blob is asked for that doesn't come at all.
 	silentTries = 2
 	// patience is how long a registry may leave a request without an answer, or
 	// an answer without going on.
@@ -63,11 +63,7 @@ func (t retrying) do(ctx context.Context, fn func() error) error {
 	pause := t.pause
 	for try := 1; ; try++ {
 		err := fn()
-		most := tries
-		if errors.Is(err, errSilent) {
-			most = silentTries
-		}
-		if err == nil || try >= most || ctx.Err() != nil || !isTemporary(err) {
+		if err == nil || try == tries || errors.Is(err, errSilent) || ctx.Err() != nil || !isTemporary(err) {
 			return err
 		}
 		if err := t.wait(ctx, "", err, pause); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/containers/image/v5/docker"
@@ -26,16 +27,14 @@ func Tags(ctx context.Context, repository string, o Options) ([]string, error) {
 		return nil, err
 	}
 	tags, err := o.tags(ctx, r)
+	if err != nil && strings.Contains(err.Error(), "invalid tag") { // the library looks at each
+		return nil, fault.New("pull tags by their names; whoever keeps the registry has to mend its list", "%s: %w", repository, err)
+	}
 	if err != nil {
 		return nil, o.explain(err, r)
 	}
 	if len(tags) == 0 {
 		return nil, fault.New("", "%s: the repository has no tags", repository)
-	}
-	for _, tag := range tags {
-		if _, err := reference.WithTag(r.ref.DockerReference(), tag); err != nil {
-			return nil, fault.New(pushAgain, "%s: the registry %s lists %q, which can't be a tag", repository, r.domain, tag)
-		}
 	}
 	return tags, nil
 }
