@@ -11,6 +11,7 @@ import (
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/platform"
+	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -41,6 +42,8 @@ func (p *completer) kind(name, before string) {
 		p.offer(offerDirectories, "")
 	case "IMAGE", "IMAGE|DIGEST", "REPOSITORY[:TAG]", "NAME[:TAG|@DIGEST]":
 		p.print(before, p.images)
+	case "CONTAINER":
+		p.print(before, containers)
 	case "STEP":
 		p.print(before, failures)
 	case "OS/ARCH[/VARIANT]":
@@ -133,6 +136,19 @@ func failures(c *cli.Context) {
 		}
 		for _, f := range failed {
 			_, _ = fmt.Fprintln(c.App.Writer, format.ShortID(f.Key))
+		}
+	})
+}
+
+// containers offers the names of containers, or else their ids.
+func containers(c *cli.Context) {
+	withStoreThatIs(c, func(store *storage.Store) {
+		for _, found := range container.List(containersDir(store)) {
+			name := found.Config.Name
+			if name == "" {
+				name = found.Config.ID[:format.ShortLen]
+			}
+			_, _ = fmt.Fprintf(c.App.Writer, "%s\t%s\n", name, found.Config.Image)
 		}
 	})
 }
