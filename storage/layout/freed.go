@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/storage/lock"
@@ -39,6 +40,22 @@ func (l *Layout) NoteFree(free Free) error {
 	}
 	_, err = f.WriteString(free.text())
 	return errors.Join(err, f.Close())
+}
+
+// NotePassing notes what there is of an image as free, but for what others need.
+// This session keeps it until it ends.
+func (l *Layout) NotePassing(manifest v1.Descriptor, multi *v1.Descriptor) error {
+	blobs, err := l.needed(manifest, multi)
+	if err == nil {
+		err = l.Lease(blobs...)
+	}
+	if err == nil {
+		blobs, err = l.Unreferenced(blobs)
+	}
+	if err != nil || len(blobs) == 0 {
+		return err
+	}
+	return l.NoteFree(Free{Blobs: blobs})
 }
 
 func (l *Layout) lockFreed() (*lock.Lock, error) {
