@@ -150,6 +150,7 @@ func (ix *index) unname(e *entry) {
 	ix.changed = true
 	if errors.Is(e.broken, ErrAbsent) {
 		name := e.name
+		ix.dropped = append(ix.dropped, e.digest)
 		ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool { return e.name == name })
 		return
 	}
@@ -172,7 +173,11 @@ func (ix *index) dropNameless(image entry) {
 	at := -1
 	ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool {
 		at++
-		return e.id == image.id && e.nameless() && at != keep
+		if e.id != image.id || !e.nameless() || at == keep {
+			return false
+		}
+		ix.dropped = append(ix.dropped, e.digest)
+		return true
 	})
 }
 

@@ -331,3 +331,35 @@ func TestAManifestThatCannotBeReadKeepsWhatItMayNeed(t *testing.T) {
 		t.Errorf("Manifest: %v", err)
 	}
 }
+
+// An image can come again in another form, with the same id: packed anew. What only
+// the form before led to is set free.
+func TestWhatAnImageIsNotAnyMoreIsSetFree(t *testing.T) {
+	ctx := context.Background()
+	l := newLayout(t)
+	l = l.WithFreed(filepath.Join(l.Dir(), "freed"))
+	before, id := putImage(t, l, "content")
+	must(t, l.Commit(ctx, []string{"app", "kept"}, before, nil))
+	m, err := l.Manifest(layout.Image{ID: id, Manifest: before})
+	must(t, err)
+	config, err := l.Config(layout.Image{ID: id, Manifest: before})
+	must(t, err)
+	other, err := l.PutBlob(ctx, strings.NewReader("the same, as another packer has it"))
+	must(t, err)
+	other.MediaType = v1.MediaTypeImageLayerZstd
+	now, _, err := layout.WriteImage(ctx, l, config, []v1.Descriptor{other}, layout.FormatOCI, nil)
+	must(t, err)
+
+	must(t, l.Commit(ctx, []string{"app"}, now, nil))
+	if free, err := l.ReadFree(); err != nil || len(free.Blobs) > 0 {
+		t.Errorf("free while a name has it: %v (%v)", free, err)
+	}
+	must(t, l.Commit(ctx, []string{"kept"}, now, nil))
+	free, err := l.ReadFree()
+	must(t, err)
+	want := []digest.Digest{before.Digest, m.Layers[0].Digest}
+	slices.Sort(want)
+	if !slices.Equal(free.Blobs, want) {
+		t.Errorf("free: %v, want %v", free.Blobs, want)
+	}
+}
