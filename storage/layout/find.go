@@ -137,6 +137,7 @@ func (ix *index) name(name string, image entry) {
 	ix.changed = true
 	if e := ix.first(func(e *entry) bool { return e.nameless() && e.sameImage(image) }); e != nil {
 		e.rename(name)
+		e.repoDigests = image.repoDigests
 		return
 	}
 	image.rename(name)
@@ -154,8 +155,7 @@ func (ix *index) unname(e *entry) {
 		ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool { return e.name == name })
 		return
 	}
-	e.rename("")
-	e.repoDigests = ""
+	e.loseName()
 	ix.dropNameless(*e)
 }
 

@@ -230,7 +230,7 @@ func (ix *index) dropSecondNames() {
 			continue
 		}
 		if earlier, taken := last[name]; taken {
-			ix.entries[earlier].rename("")
+			ix.entries[earlier].loseName()
 		}
 		last[name] = i
 	}

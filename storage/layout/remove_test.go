@@ -157,6 +157,41 @@ func TestADigestStaysWithTheTagsOfItsRepository(t *testing.T) {
 	}
 }
 
+// The digests by which a repository knows an image come and go with its names there.
+func TestANamelessImageHasNoDigestsAndGetsThoseOfItsNewName(t *testing.T) {
+	ctx := context.Background()
+	l := newLayout(t)
+	manifest, id := putImage(t, l, "one")
+	digested := "a@" + manifest.Digest.String()
+	must(t, l.CommitPulled(ctx, "a:1", manifest, nil))
+	must(t, l.Untag(ctx, "a:1"))
+	must(t, l.CommitPulled(ctx, "a:1", manifest, nil))
+	done, err := l.Remove(ctx, "a:1", layout.RemoveOptions{})
+	must(t, err)
+	if want := []string{"a:1", digested}; !slices.Equal(done.Untagged, want) {
+		t.Errorf("pulled again: untagged %q, want %q", done.Untagged, want)
+	}
+
+	// Another tool takes the name; then the image gets one in another repository.
+	must(t, l.CommitPulled(ctx, "a:1", manifest, nil))
+	other, _ := putImage(t, l, "other")
+	addDescriptor(t, l, descriptor(other.MediaType, other.Digest, other.Size, "a:1"))
+	must(t, l.Tag(ctx, id.String(), "b"))
+	if done, err = l.Remove(ctx, "b", layout.RemoveOptions{}); err != nil || !slices.Equal(done.Untagged, []string{"b:latest"}) {
+		t.Errorf("taken over: untagged %q (%v)", done.Untagged, err)
+	}
+}
+
+// addDescriptor adds one to index.json, as other tools do.
+func addDescriptor(t *testing.T, l *layout.Layout, text string) {
+	t.Helper()
+	path := filepath.Join(l.Dir(), v1.ImageIndexFile)
+	data, err := os.ReadFile(path)
+	must(t, err)
+	end := strings.LastIndex(string(data), "]")
+	must(t, os.WriteFile(path, []byte(string(data[:end])+","+text+string(data[end:])), 0o600))
+}
+
 func TestLayersOfOthersStay(t *testing.T) {
 	ctx := context.Background()
 	l := newLayout(t)
