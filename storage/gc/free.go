@@ -217,10 +217,8 @@ func (c *Collector) forgetLayers(layers []snapshot.Key, h held) ([]tree, error) 
 			dead[key] = rec
 		}
 	}
-	for key := range dead {
-		if err := c.Records.Remove(key); err != nil {
-			return nil, err
-		}
+	if err := c.forgetRecords(dead); err != nil {
+		return nil, err
 	}
 	return c.treesOf(dead, live, h.trees), nil
 }
