@@ -60,7 +60,7 @@ func commandHelp(c *cli.Command, name string) string {
 	}
 	fmt.Fprintf(&b, "Usage: %s\n\n%s\n", strings.TrimSpace(name+" [OPTION...] "+args), c.Usage)
 	if c.Description != "" {
-		fmt.Fprintf(&b, "%s\n", c.Description)
+		fmt.Fprintf(&b, "\n%s\n", strings.Trim(c.Description, "\n"))
 	}
 	if len(c.Subcommands) > 0 {
 		fmt.Fprint(&b, "\nCommands:\n")
