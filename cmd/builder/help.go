@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 )
 
 // appHelp is the first screen: 24 lines of 80 columns hold it.
@@ -29,7 +31,7 @@ func appHelp(app *cli.App) string {
 	writeWords(&b, categoryMore+":", more)
 	flags := make([]string, 0, len(app.Flags)+1)
 	for _, f := range app.Flags {
-		flags = append(flags, dashed(f.Names()[0]))
+		flags = append(flags, flagdoc.Dashed(f.Names()[0]))
 	}
 	writeWords(&b, "Options:", append(flags, "--version"))
 	return b.String()
@@ -60,7 +62,7 @@ func commandHelp(c *cli.Command, name string) string {
 	}
 	fmt.Fprintf(&b, "Usage: %s\n\n%s\n", strings.TrimSpace(name+" [OPTION...] "+args), c.Usage)
 	if c.Description != "" {
-		fmt.Fprintf(&b, "%s\n", c.Description)
+		fmt.Fprintf(&b, "\n%s\n", strings.Trim(c.Description, "\n"))
 	}
 	if len(c.Subcommands) > 0 {
 		fmt.Fprint(&b, "\nCommands:\n")
@@ -90,7 +92,7 @@ func flagLines(flags []cli.Flag) []string {
 		if v, visible := f.(cli.VisibleFlag); !ok || !visible || !v.IsVisible() {
 			continue
 		}
-		value, text := placeholder(doc.GetUsage())
+		value, text := flagdoc.Placeholder(doc.GetUsage())
 		head := flagHead(f.Names(), value)
 		heads, texts = append(heads, head), append(texts, text)
 		if len(head) <= widestHead {
@@ -109,9 +111,9 @@ func flagHead(names []string, value string) string {
 	var short, long []string
 	for _, name := range names {
 		if len(name) == 1 {
-			short = append(short, dashed(name))
+			short = append(short, flagdoc.Dashed(name))
 		} else {
-			long = append(long, dashed(name))
+			long = append(long, flagdoc.Dashed(name))
 		}
 	}
 	head := strings.Join(append(short, long...), ", ")
@@ -119,15 +121,4 @@ func flagHead(names []string, value string) string {
 		head = "    " + head
 	}
 	return strings.TrimRight(head+" "+value, " ")
-}
-
-// placeholder gives the name of a flag's value, which stands in backquotes in
-// its description, and the description without the quotes.
-func placeholder(usage string) (value, plain string) {
-	before, rest, quoted := strings.Cut(usage, "`")
-	if !quoted {
-		return "", usage
-	}
-	value, after, _ := strings.Cut(rest, "`")
-	return value, before + value + after
 }

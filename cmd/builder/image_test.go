@@ -15,7 +15,11 @@ func TestHelpFitsTheScreen(t *testing.T) {
 	var check func(commands []*cli.Command)
 	check = func(commands []*cli.Command) {
 		for _, c := range commands {
-			checkScreen(t, c.Name, printed(t, c.CustomHelpTemplate, c), 40, 100)
+			help := printed(t, c.CustomHelpTemplate, c)
+			checkScreen(t, c.Name, help, 40, 100)
+			if c.Description != "" && !strings.Contains(help, "\n\n"+c.Usage+"\n\n"+strings.Trim(c.Description, "\n")+"\n") {
+				t.Errorf("%s: the description is no paragraph of its own:\n%s", c.Name, help)
+			}
 			check(c.Subcommands)
 		}
 	}

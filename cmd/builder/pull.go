@@ -34,6 +34,9 @@ func policyFlag() cli.Flag {
 	return &cli.StringFlag{Name: "signature-policy", Usage: "take `FILE` in place of policy.json", Hidden: true}
 }
 
+// contentTrust is docker's flag that leaves Notary out, which nobody asks here.
+func contentTrust() []cli.Flag { return granted("disable-content-trust") }
+
 // puller gives a function that pulls images into store and prints their way. It
 // may be called from several goroutines.
 func puller(c *cli.Context, store *storage.Store, d display) func(ctx context.Context, name, platform string, coming func()) (layout.Image, error) {

@@ -30,7 +30,7 @@ func pushCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the name only"},
 			&cli.StringFlag{Name: "digestfile", Usage: "write the manifest's digest to `FILE`"},
 			&cli.StringFlag{Name: "platform", Usage: "push the image for `OS/ARCH[/VARIANT]` alone"},
-		}, conversionFlags(), registryFlags(), granted("disable-content-trust", "remove-signatures")),
+		}, conversionFlags(), registryFlags(), contentTrust(), granted("remove-signatures")),
 		Action: coded(push),
 	}
 }

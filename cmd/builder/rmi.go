@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -26,7 +27,7 @@ func rmiCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "remove all images"},
 			&cli.BoolFlag{Name: "prune", Aliases: []string{"p"}, Usage: "remove all images without a name"},
 			// What an image was built from is kept by the build cache alone.
-			&cli.BoolFlag{Name: "no-prune", Hidden: true, Category: flagsIgnored},
+			&cli.BoolFlag{Name: "no-prune", Hidden: true, Category: flagdoc.Ignored},
 		}, later("platform")),
 		Action: coded(rmi),
 	}
