@@ -196,7 +196,7 @@ func (l *loggingIn) anew() error {
 	if err := transport.CheckLogin(l.Context.Context, l.server, l.user, l.password, l.options); err != nil {
 		return err
 	}
-	place, inFile, err := transport.StoreLogin(l.server, l.user, l.password, l.options)
+	place, inFile, err := transport.StoreLogin(l.Context.Context, l.server, l.user, l.password, l.options)
 	if err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func logout(c *cli.Context) error {
 		if c.NArg() > 0 {
 			return usageError(c.Command.HelpName, "--all takes no registry")
 		}
-		err := transport.RemoveLogins(o)
+		err := transport.RemoveLogins(c.Context, o)
 		if err == nil {
 			_, err = fmt.Fprintln(c.App.Writer, "Removed login credentials for all registries")
 		}
@@ -232,7 +232,7 @@ func logout(c *cli.Context) error {
 	if _, err := fmt.Fprintln(c.App.Writer, "Removing login credentials for", server); err != nil {
 		return err
 	}
-	err = transport.RemoveLogin(server, o)
+	err = transport.RemoveLogin(c.Context, server, o)
 	if errors.Is(err, transport.ErrNotLoggedIn) {
 		err = nil // docker takes it so too
 	}

@@ -23,6 +23,9 @@
 //  5. locks/index and locks/records: one read, change and rename of index.json
 //     or of a record. Nothing else is taken while one of them is held.
 //
+// The directory of a file of credentials is locked by itself, while no other lock is
+// taken.
+//
 // # Life of the files
 //
 // A lock file is empty and made once, so that a full disk stops no command that
@@ -66,6 +69,18 @@ func Shared(ctx context.Context, path string) (*Lock, error) {
 // Exclusive waits until nobody else holds path, and holds it alone.
 func Exclusive(ctx context.Context, path string) (*Lock, error) {
 	return wait(ctx, path, unix.LOCK_EX)
+}
+
+// Directory is Exclusive for a directory, which must be there: nothing is made in it.
+func Directory(ctx context.Context, path string) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := waitFile(ctx, f, unix.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &Lock{f}, nil
 }
 
 // TryExclusive is Exclusive without waiting: it reports false where somebody

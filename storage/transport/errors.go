@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -58,6 +59,9 @@ func (o Options) explainRegistry(err error, r *remote) error {
 			"%s: the registry %s gives a manifest of another digest", name, r.domain)
 	case strings.Contains(err.Error(), "exceeded maximum allowed size"):
 		return fault.New(pushAgain, "%s: the registry %s gives a manifest of more than 4 MiB", name, r.domain)
+	case isGarbled(err):
+		return fault.New("see what it is: curl -v https://"+host(r.domain)+"/v2/",
+			"%s: what answers at %s isn't a registry: %w", name, r.domain, cause(err))
 	case errors.Is(err, errSilent):
 		return fault.New("try again later, or see whether it answers: curl -v https://"+host(r.domain)+"/v2/",
 			"%s: the registry %s is silent: %w", name, r.domain, err)
@@ -148,6 +152,13 @@ func isUnreachable(err error) bool {
 func isCutOff(err error) bool {
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// isGarbled tells an answer that should have been JSON. Of files that should be the
+// library says which.
+func isGarbled(err error) bool {
+	var syntax *json.SyntaxError
+	return errors.As(err, &syntax) && err.Error() == syntax.Error()
 }
 
 // isCircle tells redirections without end.

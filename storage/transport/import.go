@@ -149,7 +149,10 @@ func packTar(ctx context.Context, w io.Writer, r io.Reader) (digest.Digest, int6
 		return "", 0, err
 	}
 	err = checkedCopy(ctx, io.MultiWriter(whole.Hash(), zip), counted)
-	return whole.Digest(), counted.n, errors.Join(err, zip.Close())
+	if closing := zip.Close(); err == nil {
+		err = closing // it would only say the same again
+	}
+	return whole.Digest(), counted.n, err
 }
 
 // checkedCopy copies a tar and reads its headers on the way. What is wrong with
@@ -165,10 +168,10 @@ func checkedCopy(ctx context.Context, w io.Writer, r *countingReader) error {
 	tarErr := checkTar(ctx, pr)
 	_ = pr.CloseWithError(tarErr) // never fails
 	copyErr := <-copied
-	if tarErr != nil && (r.failed || errors.Is(copyErr, tarErr)) {
-		return tarErr
+	if copyErr != nil && !r.failed && !errors.Is(copyErr, tarErr) {
+		return copyErr // w has failed: the tar isn't at fault
 	}
-	return errors.Join(copyErr, tarErr)
+	return tarErr
 }
 
 // checkTar reads a tar to its end, and what follows its end.

@@ -12,6 +12,7 @@ import (
 	"github.com/containers/image/v5/types"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/lock"
 )
 
 // ErrNotLoggedIn says that there are no credentials for a registry where
@@ -76,12 +77,37 @@ func CheckLogin(ctx context.Context, server, user, password string, o Options) e
 
 // StoreLogin keeps credentials where containers' tools do, and says where that is:
 // a file, or a credential helper. File says that they lie there in the clear.
-func StoreLogin(server, user, password string, o Options) (place string, file bool, err error) {
-	sys := o.writing()
-	if place, err = config.SetCredentials(sys, server, user, password); err != nil {
+func StoreLogin(ctx context.Context, server, user, password string, o Options) (place string, file bool, err error) {
+	err = o.changeLogins(ctx, func(sys *types.SystemContext) (err error) {
+		place, err = config.SetCredentials(sys, server, user, password)
+		file = filepath.IsAbs(place) || place == sys.AuthFilePath
+		return err
+	})
+	if err != nil {
 		return "", false, fault.New("see --authfile, and credHelpers in that file", "keep the login to %s: %w", server, withoutSecret(err, password))
 	}
-	return place, filepath.IsAbs(place) || place == sys.AuthFilePath, nil
+	return place, file, nil
+}
+
+// changeLogins calls fn, which changes what is kept of logins, while nobody else
+// does: the library reads the file and writes it anew, without a lock.
+func (o Options) changeLogins(ctx context.Context, fn func(*types.SystemContext) error) error {
+	sys := o.writing()
+	file := sys.AuthFilePath
+	if file == "" {
+		file = filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "containers/auth.json")
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fn(sys) // which says so, if it writes there at all
+	}
+	held, err := lock.Directory(ctx, filepath.Dir(file))
+	switch {
+	case err == nil:
+		defer held.Unlock()
+	case ctx.Err() != nil:
+		return err
+	} // NFS has no such locks
+	return fn(sys)
 }
 
 // withoutSecret keeps a password out of an error: a credential helper may print
@@ -95,12 +121,14 @@ func withoutSecret(err error, password string) error {
 
 // RemoveLogin forgets the credentials of a registry. It is ErrNotLoggedIn where
 // there are none; those in docker's own file are docker's to remove.
-func RemoveLogin(server string, o Options) error {
-	return config.RemoveAuthentication(o.writing(), server)
+func RemoveLogin(ctx context.Context, server string, o Options) error {
+	return o.changeLogins(ctx, func(sys *types.SystemContext) error { return config.RemoveAuthentication(sys, server) })
 }
 
 // RemoveLogins forgets the credentials of all registries.
-func RemoveLogins(o Options) error { return config.RemoveAllAuthentication(o.writing()) }
+func RemoveLogins(ctx context.Context, o Options) error {
+	return o.changeLogins(ctx, config.RemoveAllAuthentication)
+}
 
 // Login gives the credentials that are used for a registry, empty ones where there
 // are none.

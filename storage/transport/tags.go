@@ -26,6 +26,7 @@ func Tags(ctx context.Context, repository string, o Options) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.name = r.ref.DockerReference().Name() // not one tag is asked for
 	tags, err := o.tags(ctx, r)
 	if err != nil && strings.Contains(err.Error(), "invalid tag") { // the library looks at each
 		return nil, fault.New("pull tags by their names; whoever keeps the registry has to mend its list", "%s: %w", repository, err)
