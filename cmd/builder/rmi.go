@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/cmd/builder/flagdoc"
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -93,6 +95,7 @@ func removeImages(c *cli.Context, store *storage.Store) (free layout.Free, faile
 			return free, err
 		}
 		if err != nil {
+			err = asGone(store, ref, err)
 			if !c.Bool("force") || !errors.Is(err, layout.ErrUnknown) {
 				failed = errSome
 			}
@@ -107,6 +110,24 @@ func removeImages(c *cli.Context, store *storage.Store) (free layout.Free, faile
 		}
 	}
 	return free, failed
+}
+
+// asGone has a step of an image that has been removed count as gone with it, as
+// docker's intermediate images do: so that rmi -f $(builder images -aq) succeeds.
+func asGone(store *storage.Store, ref string, err error) error {
+	if !errors.Is(err, layout.ErrStep) {
+		return err
+	}
+	list, unread := store.Layout().List()
+	between, unseen := intermediates(store, list)
+	of := strings.TrimPrefix(ref, "sha256:")
+	if unread != nil || unseen != nil || slices.ContainsFunc(between, func(i layout.Image) bool { return strings.HasPrefix(i.ID.Encoded(), of) }) {
+		return err
+	}
+	return &fault.Error{
+		Err:    fmt.Errorf("%w: %s", layout.ErrUnknown, ref),
+		Remedy: "what is cached of its build goes by: builder cache prune", Code: 1,
+	}
 }
 
 // imagesToRemove gives the images that are meant. Those of --all go with all
