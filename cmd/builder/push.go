@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
@@ -113,15 +112,8 @@ func perhapsName(ref string) reference.Named {
 }
 
 // imageToPush finds an image, for a platform where one is asked for.
-func imageToPush(c *cli.Context, store *storage.Store, ref string) (img layout.Image, err error) {
-	if text := c.String("platform"); text == "" || isElsewhere(ref) {
-		img, err = theImage(c, store, ref)
-	} else {
-		var want v1.Platform
-		if want, err = platform.Parse(text); err == nil {
-			img, err = store.Layout().FindFor(ref, want)
-		}
-	}
+func imageToPush(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
+	img, err := imageFor(c, store, ref)
 	if errors.Is(err, layout.ErrUnknown) && !isElsewhere(ref) {
 		err = fault.New("see what is there: builder images", "An image does not exist locally with the tag: %s", ref)
 	}
