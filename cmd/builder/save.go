@@ -102,13 +102,8 @@ func imagesToSave(c *cli.Context, store *storage.Store, refs []string, wanted st
 
 func findAll(c *cli.Context, store *storage.Store, ref string) ([]layout.Image, error) {
 	if named, err := reference.ParseNormalizedNamed(ref); err == nil && reference.IsNameOnly(named) {
-		all, err := store.Layout().List()
-		if err != nil {
-			return nil, err
-		}
-		tagged := slices.DeleteFunc(all, func(img layout.Image) bool { return !isTagOf(img.Name, named) })
-		if len(tagged) > 0 {
-			return tagged, nil
+		if tagged, err := allTags(store, named); err != nil || len(tagged) > 0 {
+			return tagged, err
 		}
 	}
 	img, err := theImage(c, store, ref)
@@ -119,15 +114,6 @@ func findAll(c *cli.Context, store *storage.Store, ref string) ([]layout.Image, 
 		img.Name = ""
 	}
 	return []layout.Image{img}, nil
-}
-
-// isTagOf tells whether a canonical name is a repository's with a tag.
-func isTagOf(name string, repository reference.Named) bool {
-	if name == "" {
-		return false
-	}
-	tagged, ok := mustParse(name).(reference.Tagged)
-	return ok && mustParse(name).Name() == repository.Name() && tagged.Tag() != ""
 }
 
 // forPlatform gives an image as it is for a platform, alone.
