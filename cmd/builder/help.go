@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -16,11 +17,9 @@ func appHelp(app *cli.App) string {
 	fmt.Fprintf(&b, "Usage: %s [OPTION...] COMMAND [ARGUMENT...]; COMMAND --help tells more\n", app.Name)
 	for _, category := range []string{categoryBuild, categoryImages, categoryMachine} {
 		fmt.Fprintf(&b, "%s:\n", category)
-		for _, c := range app.Commands {
-			if c.Category == category && !c.Hidden {
-				fmt.Fprintf(&b, "  %-12s %s\n", strings.Join(c.Names(), ", "), c.Usage)
-			}
-		}
+		writeCommands(&b, slices.DeleteFunc(slices.Clone(app.Commands), func(c *cli.Command) bool {
+			return c.Category != category || c.Hidden
+		}))
 	}
 	var more []string
 	for _, c := range app.Commands {
@@ -53,6 +52,17 @@ func writeWords(b *strings.Builder, heading string, words []string) {
 	fmt.Fprintln(b, line)
 }
 
+// writeCommands describes commands, one on a line.
+func writeCommands(b *strings.Builder, commands []*cli.Command) {
+	width := 12 // the same for most lists
+	for _, c := range commands {
+		width = max(width, len(strings.Join(c.Names(), ", ")))
+	}
+	for _, c := range commands {
+		fmt.Fprintf(b, "  %-*s %s\n", width, strings.Join(c.Names(), ", "), c.Usage)
+	}
+}
+
 // commandHelp is what --help prints for a command.
 func commandHelp(c *cli.Command, name string) string {
 	var b strings.Builder
@@ -66,12 +76,7 @@ func commandHelp(c *cli.Command, name string) string {
 	}
 	if len(c.Subcommands) > 0 {
 		fmt.Fprint(&b, "\nCommands:\n")
-		for _, sub := range c.Subcommands {
-			if sub.Hidden {
-				continue
-			}
-			fmt.Fprintf(&b, "  %-12s %s\n", strings.Join(sub.Names(), ", "), sub.Usage)
-		}
+		writeCommands(&b, c.VisibleCommands())
 	}
 	if lines := flagLines(c.Flags); len(lines) > 0 {
 		fmt.Fprintf(&b, "\nOptions:\n%s", strings.Join(lines, ""))

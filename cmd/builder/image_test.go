@@ -52,3 +52,16 @@ func checkScreen(t *testing.T, name, text string, lines, columns int) {
 		}
 	}
 }
+
+func TestHelpOfGroupsHasColumns(t *testing.T) {
+	_, list, _ := strings.Cut(newApp(io.Discard, io.Discard).Command("image").CustomHelpTemplate, "Commands:\n")
+	column := strings.Index(list, "Show how")
+	for line := range strings.Lines(list) {
+		if line == "\n" {
+			break
+		}
+		if line[column-1] != ' ' || line[column] < 'A' || line[column] > 'Z' {
+			t.Errorf("out of its column: %s", line)
+		}
+	}
+}

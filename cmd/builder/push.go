@@ -139,15 +139,13 @@ func pushAll(c *cli.Context, repository string) error {
 		return usageError(c.Command.HelpName, "--digestfile and --platform are for one image: leave --all-tags out")
 	}
 	return withStore(c, func(store *storage.Store) error {
-		list, err := store.Layout().List()
+		tagged, err := allTags(store, named)
 		if err != nil {
 			return err
 		}
 		var all []pushedTo
-		for _, img := range list {
-			if tag, is := strings.CutPrefix(img.Name, named.Name()+":"); is && tag != "" {
-				all = append(all, pushedTo{img, img.Name})
-			}
+		for _, img := range tagged {
+			all = append(all, pushedTo{img, img.Name})
 		}
 		if len(all) == 0 {
 			return fault.New("see what is there: builder images",
