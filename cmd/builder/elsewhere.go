@@ -8,15 +8,22 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/transport"
 )
 
 // theImage gives the image that the user means: one of the store, or one that a
-// transport names, which is taken up first. One from a registry is pulled; the
-// others come without the names that they have there.
+// transport names. One from a registry is pulled; of others nothing is kept when the
+// command has ended.
 func theImage(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
+	return imageAnywhere(c, store, ref, true)
+}
+
+// imageAnywhere is theImage; where the image isn't for this process alone it stays,
+// without the names that it has elsewhere.
+func imageAnywhere(c *cli.Context, store *storage.Store, ref string, passing bool) (layout.Image, error) {
 	img, err := store.Layout().Find(ref)
 	from, elsewhere := transport.ParseSource(ref)
 	if err == nil || !elsewhere {
@@ -25,7 +32,22 @@ func theImage(c *cli.Context, store *storage.Store, ref string) (layout.Image, e
 	if name, ok := from.Registry(); ok {
 		return pullImage(c.Context, c, store, name, platformFlag(c), (&plainDisplay{out: c.App.ErrWriter}).transfer)
 	}
-	return adopt(c.Context, c, store, from, platformFlag(c))
+	if passing {
+		c.App.Metadata[passingKey] = true
+	}
+	return adopt(c.Context, c, store, from, platformFlag(c), passing)
+}
+
+// passingKey is where the app notes that there are images which only this command
+// knows of.
+const passingKey = "passing"
+
+// sweepPassing removes such images, where nobody else may count on their blobs.
+func sweepPassing(c *cli.Context, store *storage.Store) error {
+	if c.App.Metadata[passingKey] == nil {
+		return nil
+	}
+	return store.Sweep(context.WithoutCancel(c.Context), userns.Inside())
 }
 
 // platformFlag is the value of --platform, where a command has it for one image.
@@ -40,12 +62,12 @@ func isElsewhere(ref string) bool {
 	return elsewhere
 }
 
-func adopt(ctx context.Context, c *cli.Context, store *storage.Store, from transport.Source, platform string) (layout.Image, error) {
+func adopt(ctx context.Context, c *cli.Context, store *storage.Store, from transport.Source, platform string, passing bool) (layout.Image, error) {
 	o, err := transportOptions(c, store)
 	if err != nil {
 		return layout.Image{}, err
 	}
-	o.Platform = platform
+	o.Platform, o.Passing = platform, passing
 	return transport.Adopt(ctx, from, o)
 }
 
@@ -56,7 +78,7 @@ func adopter(c *cli.Context, store *storage.Store) func(ctx context.Context, ref
 		if !ok {
 			return layout.Image{}, fmt.Errorf("%s: not a place of images", ref)
 		}
-		return adopt(ctx, c, store, from, platform)
+		return adopt(ctx, c, store, from, platform, false)
 	}
 }
 

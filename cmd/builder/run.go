@@ -96,7 +96,7 @@ func containersDir(store *storage.Store) string { return store.Dir("containers")
 // presentImage finds an image, or pulls it, telling so where it doesn't mix
 // with the program's output.
 func presentImage(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
-	img, err := theImage(c, store, ref)
+	img, err := imageAnywhere(c, store, ref, false)
 	if err == nil || !errors.Is(err, layout.ErrUnknown) || isElsewhere(ref) {
 		return img, err
 	}

@@ -36,6 +36,7 @@ func withStore(c *cli.Context, fn func(*storage.Store) error) error {
 		return err
 	}
 	err = fn(store)
+	err = errors.Join(err, sweepPassing(c, store))
 	if closing := store.Close(); closing != nil || !errors.Is(err, build.ErrNamespace) || userns.Inside() {
 		return errors.Join(err, closing)
 	}

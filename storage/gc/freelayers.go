@@ -13,6 +13,12 @@ import (
 // gives the bytes of these. Outside the namespace it reports trees that have to go
 // as left. The caller is alone with the store.
 func (c *Collector) freeLayers(ctx context.Context, layers []layout.FreeLayer) (bytes int64, left bool, err error) {
+	if c.Inside && len(layers) > 0 {
+		// For who comes after a kill between the records and the trees.
+		if err := c.Layout.NoteFree(layout.Free{All: true}); err != nil {
+			return 0, false, err
+		}
+	}
 	gone, trees, err := c.forgetLayers(layers, held{trees: map[tree]bool{}})
 	if err != nil {
 		return 0, false, err
@@ -52,12 +58,7 @@ func (c *Collector) forgetLayers(layers []layout.FreeLayer, h held) (done bool, 
 			}
 		}
 	}
-	for key := range dead {
-		if err := c.Records.Remove(key); err != nil {
-			return false, nil, err
-		}
-	}
-	return done, trees, nil
+	return done, trees, c.forgetRecords(dead)
 }
 
 // withAliases gives the records of layers, and of the steps that made them.

@@ -314,10 +314,13 @@ func TestOnceADayWhatNobodyNeedsGoes(t *testing.T) {
 			old := time.Now().Add(-90 * unreferencedAge)
 			blob, err := b.Layout.PutBlob(ctx, strings.NewReader("nobody's"))
 			must(t, err)
+			must(t, os.MkdirAll(filepath.Join(b.dir, "cache/registries"), 0o700))
 			rubbish := []string{
 				b.Layout.BlobPath(blob.Digest),
 				filepath.Join(b.blobDir(), ".tmp-dead-1"), filepath.Join(b.Records.Dir(), ".tmp-x"),
-				filepath.Join(b.dir, "cache/files/.tmp-x"), filepath.Join(b.dir, "cache/logs", keyOf("failed").Encoded()+".log"),
+				filepath.Join(b.dir, "cache/files/.tmp-x"), filepath.Join(b.dir, "cache/registries/.tmp-x"),
+				filepath.Join(b.dir, "cache/.tmp-sizes-x"), filepath.Join(b.Locks, ".tmp-freed-x"),
+				filepath.Join(b.dir, "cache/logs", keyOf("failed").Encoded()+".log"),
 				filepath.Join(b.Locks, "steps", keyOf("x").Encoded()),
 				filepath.Join(b.dir, "cache/builds", keyOf("not repeated").Encoded()), filepath.Join(b.dir, "cache/total"),
 			}

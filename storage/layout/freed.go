@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/storage/lock"
@@ -45,12 +47,55 @@ func (l *Layout) NoteFree(free Free) error {
 		return err
 	}
 	defer held.Unlock()
+	return l.appendFree(free)
+}
+
+// appendFree is NoteFree for who holds the lock of index.json.
+func (l *Layout) appendFree(free Free) error {
 	f, err := os.OpenFile(l.freedFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("note what is free: %w", err)
 	}
 	_, err = f.WriteString(free.text())
 	return errors.Join(err, f.Close())
+}
+
+// NotePassing notes what there is of an image as free, but for what others need.
+// This session keeps it until it ends.
+func (l *Layout) NotePassing(manifest v1.Descriptor, multi *v1.Descriptor) error {
+	blobs, err := l.needed(manifest, multi)
+	if err == nil {
+		err = l.Lease(blobs...)
+	}
+	if err == nil {
+		blobs, err = l.Unreferenced(blobs)
+	}
+	if err != nil || len(blobs) == 0 {
+		return err
+	}
+	return l.NoteFree(Free{Blobs: blobs})
+}
+
+// noteDropped notes as free what nothing in ix leads to any more because an image is
+// here in another form now: packed anew, or by another index. It is noted before ix
+// is written; what turns out to be needed then doesn't go.
+func (l *Layout) noteDropped(ix *index) error {
+	candidates := map[digest.Digest]bool{}
+	for _, d := range ix.dropped {
+		if ix.first(func(e *entry) bool { return e.digest == d }) == nil {
+			reached, _ := l.reach(d) // what can't be found now is found by the daily clean-up
+			maps.Copy(candidates, reached)
+		}
+	}
+	ix.dropped = nil
+	if len(candidates) == 0 || l.freedFile == "" {
+		return nil
+	}
+	free := l.unreferenced(ix, candidates)
+	if len(free) == 0 {
+		return nil
+	}
+	return l.appendFree(Free{Blobs: free})
 }
 
 func (l *Layout) lockFreed() (*lock.Lock, error) {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/containers/image/v5/pkg/blobinfocache/none"
 	"github.com/containers/image/v5/types"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -99,7 +98,7 @@ func (p *pushing) recompress(ctx context.Context, m *sending, d v1.Descriptor) (
 		making.CloseWithError(err)
 		packed <- out
 	}()
-	sent, err := p.dest.PutBlob(ctx, made, types.BlobInfo{Size: -1}, none.NoCache, false)
+	sent, err := p.put(ctx, made, types.BlobInfo{Size: -1})
 	made.CloseWithError(io.ErrClosedPipe) // where it wasn't read to its end
 	out := <-packed
 	switch {

@@ -15,6 +15,9 @@ func (a *archive) commit(images []loaded) ([]Loaded, error) {
 	if err := checkNumber(images); err != nil {
 		return nil, err
 	}
+	if a.options.Passing {
+		return passing(images), nil
+	}
 	before, _, err := a.known()
 	if err != nil {
 		return nil, err
@@ -43,6 +46,15 @@ func (a *archive) commit(images []loaded) ([]Loaded, error) {
 		}
 	}
 	return list, errors.Join(err, listErr)
+}
+
+// passing gives images that are named nowhere.
+func passing(images []loaded) []Loaded {
+	list := make([]Loaded, len(images))
+	for i, image := range images {
+		list[i].Image = layout.Image{ID: image.id, Manifest: image.manifest, Index: image.index}
+	}
+	return list
 }
 
 // checkNumber bounds what is to be named: each name takes a look at all others.

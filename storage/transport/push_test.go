@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -55,6 +56,50 @@ func TestPushSendsAgainWhatFailed(t *testing.T) {
 	}
 	if n := puts.Load(); n != 2 {
 		t.Errorf("%d manifests sent", n)
+	}
+}
+
+// A registry that no longer answers, or takes no more bytes, is given up; one that
+// needs long for what it has got isn't.
+func TestPushGivesUpWhoIsSilent(t *testing.T) {
+	hangs := func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // who hasn't read it doesn't see the client go
+		<-r.Context().Done()
+	}
+	for what, tt := range map[string]struct {
+		part, method string
+		do           func(http.ResponseWriter, *http.Request)
+		fails        bool
+	}{
+		"at first":    {"/v2/", http.MethodGet, hangs, true},
+		"of blobs":    {"/blobs/", http.MethodHead, hangs, true},
+		"for uploads": {"/uploads/", http.MethodPost, hangs, true},
+		"in a blob": {"/uploads/", http.MethodPatch, func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.CopyN(io.Discard, r.Body, 1)
+			time.Sleep(20 * impatient) // reads no more
+		}, true},
+		"but busy": {"/uploads/", http.MethodPut, func(_ http.ResponseWriter, _ *http.Request) {
+			time.Sleep(2 * impatient)
+		}, false},
+		"in the end": {"/manifests/", http.MethodPut, hangs, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			addr := inFront(t, registry(t), func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != tt.method || !strings.Contains(r.URL.Path, tt.part) {
+					return false
+				}
+				tt.do(w, r)
+				return tt.fails
+			})
+			o := newOptions(t)
+			o.Patience = impatient
+			img := makeImage(t, o.Layout, nil, layout.FormatOCI, "amd64", noise(t, 16<<20))
+			_, err := transport.Push(ctx, img, addr+"/app:v1", o)
+			if tt.fails && (err == nil || !strings.Contains(err.Error(), "is silent: ") || fault.Remedy(err) == "") || !tt.fails && err != nil {
+				t.Errorf("Push: %v, remedy %q", err, fault.Remedy(err))
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 
@@ -94,7 +95,12 @@ func (p *pushing) manifest(ctx context.Context, d v1.Descriptor, top bool) (v1.D
 	if top {
 		instance = nil
 	}
-	return d, p.do(ctx, func() error { return p.dest.PutManifest(ctx, raw, instance) })
+	return d, p.do(ctx, func() error {
+		return p.watched(ctx, func(ctx context.Context, w *watch) error {
+			w.sends()
+			return p.dest.PutManifest(ctx, raw, instance)
+		})
+	})
 }
 
 // index pushes the images of an index, one after the other: the layers of each go
@@ -254,13 +260,17 @@ func (p *pushing) say(m *sending, e Event) {
 // from another one.
 func (p *pushing) reuse(ctx context.Context, d v1.Descriptor) (from string, there bool, err error) {
 	info := types.BlobInfo{Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}
-	there, _, err = p.dest.TryReusingBlob(ctx, info, none.NoCache, false)
-	if err != nil || there {
+	ask := func(cache types.BlobInfoCache) error {
+		return p.watched(ctx, func(ctx context.Context, _ *watch) (err error) {
+			there, _, err = p.dest.TryReusingBlob(ctx, info, cache, false)
+			return err
+		})
+	}
+	if err = ask(none.NoCache); err != nil || there {
 		return "", there, err
 	}
 	for _, other := range p.elsewhere[d.Digest] {
-		there, _, err = p.dest.TryReusingBlob(ctx, info, mountFrom(p.domain, other, d.Digest), false)
-		if err != nil || there {
+		if err = ask(mountFrom(p.domain, other, d.Digest)); err != nil || there {
 			return other, there, err
 		}
 	}
@@ -279,9 +289,33 @@ func (p *pushing) send(ctx context.Context, m *sending, d v1.Descriptor) error {
 		r = &reporter{}
 	}
 	info := types.BlobInfo{Digest: d.Digest, Size: d.Size, MediaType: d.MediaType}
-	if _, err := p.dest.PutBlob(ctx, &progressReader{reporter: r, from: f, blob: d}, info, none.NoCache, d.Digest == m.Config.Digest); err != nil {
+	if _, err := p.put(ctx, &progressReader{reporter: r, from: f, blob: d}, info); err != nil {
 		return err
 	}
 	r.tell(Event{Kind: Done, Digest: d.Digest, Size: d.Size, Offset: d.Size})
 	return nil
+}
+
+// put sends bytes as a blob, as long as the registry takes some of them now and
+// then.
+func (p *pushing) put(ctx context.Context, from io.Reader, info types.BlobInfo) (sent types.BlobInfo, err error) {
+	err = p.watched(ctx, func(ctx context.Context, w *watch) error {
+		uploaded, err := p.dest.PutBlob(ctx, &pacedReader{from, w}, info, none.NoCache, false)
+		sent = types.BlobInfo{Digest: uploaded.Digest, Size: uploaded.Size}
+		return err
+	})
+	return sent, err
+}
+
+// pacedReader is what is sent: a watch expects the next bytes of it to be asked for.
+type pacedReader struct {
+	from io.Reader
+	*watch
+}
+
+func (r *pacedReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p[:min(leastPace, len(p))])
+	r.sends()
+	r.expect(r.within)
+	return n, err
 }

@@ -32,6 +32,9 @@ const (
 	// more than the minute that the library waits at most before it asks again
 	// where there were too many requests.
 	longer = 3
+	// settling is how much longer a registry may take to answer when it has got a
+	// blob or a manifest: it digests what it got, and may bring it elsewhere.
+	settling = 10
 )
 
 // errSilent is behind the error of a registry that doesn't answer.
@@ -88,11 +91,11 @@ func (t retrying) wait(ctx context.Context, blob digest.Digest, err error, pause
 func (t retrying) watched(ctx context.Context, fn func(context.Context, *watch) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	w := &watch{within: t.patience, end: end}
+	w := &watch{within: t.patience, answer: t.patience, end: end}
 	defer w.rest()
 	trace := &httptrace.ClientTrace{
 		GetConn:              func(string) { w.expect(t.patience) },
-		WroteRequest:         func(httptrace.WroteRequestInfo) { w.expect(t.patience) },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { w.expectAnswer() },
 		GotFirstResponseByte: func() { w.expect(longer * t.patience) },
 	}
 	return silence(ctx, fn(httptrace.WithClientTrace(ctx, trace), w))
@@ -112,8 +115,23 @@ type watch struct {
 	within time.Duration // that users are told of
 	end    context.CancelCauseFunc
 
-	mu    sync.Mutex
-	timer *time.Timer
+	mu     sync.Mutex
+	timer  *time.Timer
+	answer time.Duration // how long one may take
+}
+
+// sends says that from now on something is sent that takes a registry time.
+func (w *watch) sends() {
+	w.mu.Lock()
+	w.answer = settling * w.within
+	w.mu.Unlock()
+}
+
+func (w *watch) expectAnswer() {
+	w.mu.Lock()
+	within := w.answer
+	w.mu.Unlock()
+	w.expect(within)
 }
 
 // expect says that something is to happen within a time from now.

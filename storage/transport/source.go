@@ -85,7 +85,7 @@ func Bring(ctx context.Context, from Source, o Options) ([]layout.Image, error) 
 }
 
 // Adopt takes up one image from elsewhere than a registry, and gives it no name:
-// what has its name here keeps it.
+// what has its name here keeps it. With Passing nothing but this command knows of it.
 func Adopt(ctx context.Context, from Source, o Options) (layout.Image, error) {
 	images, err := o.bring(ctx, from, false)
 	if err != nil {
@@ -121,6 +121,9 @@ func (o Options) bring(ctx context.Context, from Source, named bool) ([]layout.I
 func (o Options) settle(ctx context.Context, image loaded, id digest.Digest, named bool) ([]layout.Image, error) {
 	if !named {
 		image.names = nil
+	}
+	if o.Passing {
+		return []layout.Image{{ID: id, Manifest: image.manifest, Index: image.index}}, o.layout().NotePassing(image.manifest, image.index)
 	}
 	if err := o.layout().Commit(ctx, image.names, image.manifest, image.index); err != nil {
 		return nil, err

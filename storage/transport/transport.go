@@ -57,6 +57,9 @@ type Options struct {
 	Known string
 	// Conversion is what a push to a registry changes.
 	Conversion
+	// Passing says that an adopted image is for the command at hand alone: index.json
+	// doesn't learn of it, and its blobs are free.
+	Passing bool
 	// All lets Push take all of an image's index, and else fail.
 	All bool
 	// Arrived is told of each image of an index when it has been pushed. It may be
