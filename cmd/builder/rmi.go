@@ -14,8 +14,8 @@ import (
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/gc"
 	"github.com/builder-oci/builder/storage/layout"
-	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 func rmiCommand() *cli.Command {
@@ -45,7 +45,7 @@ func rmi(c *cli.Context) error {
 		return err
 	}
 	var failed error
-	trees := false
+	var freed gc.Freed
 	var env []string
 	err := withStore(c, func(store *storage.Store) error {
 		free, err := removeImages(c, store)
@@ -55,14 +55,11 @@ func rmi(c *cli.Context) error {
 		if len(free.Blobs) == 0 && len(free.Layers) == 0 {
 			return nil
 		}
-		if _, err := store.Collector(userns.Inside()).FreeUnreferenced(c.Context, free); err != nil {
-			return err
-		}
 		env = storeEnv(store)
-		trees = anyRecorded(store, free.Layers)
-		return nil
+		freed, err = store.Collector(userns.Inside()).FreeUnreferenced(c.Context, free)
+		return err
 	})
-	if err == nil && trees && !userns.Inside() {
+	if err == nil && freed.Trees && !userns.Inside() {
 		err = enter(c, []string{programName, "system", tidyName}, env...)
 	}
 	return errors.Join(err, failed)
@@ -161,7 +158,7 @@ func removalLines(r layout.Removed) []string {
 		lines = append(lines, "Deleted: "+r.ID.String())
 	}
 	for _, layer := range r.Layers {
-		lines = append(lines, "Deleted: "+layer.String())
+		lines = append(lines, "Deleted: "+layer.ChainID.String())
 	}
 	return lines
 }
@@ -178,13 +175,4 @@ func imageUsers(store *storage.Store) func(digest.Digest) []layout.User {
 		}
 		return users
 	}
-}
-
-// anyRecorded tells whether there are trees or records of one of the layers:
-// they can be removed only inside the user namespace.
-func anyRecorded(store *storage.Store, layers []digest.Digest) bool {
-	return slices.ContainsFunc(layers, func(d digest.Digest) bool {
-		_, err := store.Records().Get(d)
-		return !errors.Is(err, snapshot.ErrNotFound)
-	})
 }

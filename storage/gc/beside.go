@@ -70,7 +70,7 @@ func (c *Collector) forgetBeside(ctx context.Context, pick func(*usage) ([]*Entr
 	}
 	// It is noted first that there is something to look for: whoever comes after
 	// a kill goes on.
-	if err := c.Layout.NoteFree(layout.Free{}); err != nil {
+	if err := c.Layout.NoteFree(layout.Free{All: true}); err != nil {
 		return nil, nil, err
 	}
 	if err := d.removeRecords(all); err != nil {

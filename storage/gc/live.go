@@ -137,10 +137,16 @@ func packedBlobs(records map[snapshot.Key]*snapshot.Record) map[digest.Digest]v1
 
 // roots gives the keys that are alive by themselves.
 func (c *Collector) roots() ([]snapshot.Key, error) {
-	keys, err := c.imageRoots()
+	images, err := c.imageRoots()
 	if err != nil {
 		return nil, err
 	}
+	steps, err := c.stepRoots()
+	return append(images, steps...), err
+}
+
+// stepRoots gives the keys that steps and failed ones keep alive.
+func (c *Collector) stepRoots() (keys []snapshot.Key, err error) {
 	steps, _, err := c.steps()
 	if err != nil {
 		return nil, err

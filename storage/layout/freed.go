@@ -21,15 +21,27 @@ import (
 // may be about to use it.
 type Free struct {
 	Blobs  []digest.Digest
-	Layers []digest.Digest // chain IDs, whose trees may go
+	Layers []FreeLayer // whose trees may go
+	// All asks for all trees and records to be looked through.
+	All bool
 }
 
-// layerWord begins the line of a layer in the list of what is free.
-const layerWord = "layer "
+// A FreeLayer is one that no image had any more, and the blob of it that the
+// last one had.
+type FreeLayer struct{ ChainID, Blob digest.Digest }
 
-// NoteFree appends to the list of what is free. The list's presence alone asks
-// for trees and records to be looked through.
+// Words that lines begin with in the list of what is free; those of blobs have
+// none.
+const (
+	layerWord = "layer"
+	allWord   = "all"
+)
+
+// NoteFree appends to the list of what is free.
 func (l *Layout) NoteFree(free Free) error {
+	if free.isEmpty() {
+		return nil
+	}
 	held, err := l.lockFreed()
 	if err != nil {
 		return err
@@ -96,13 +108,19 @@ func (f Free) text() string {
 	for _, d := range f.Blobs {
 		fmt.Fprintln(&text, d)
 	}
-	for _, d := range f.Layers {
-		fmt.Fprintf(&text, "%s%s\n", layerWord, d)
+	for _, layer := range f.Layers {
+		fmt.Fprintln(&text, layerWord, layer.ChainID, layer.Blob)
+	}
+	if f.All {
+		fmt.Fprintln(&text, allWord)
 	}
 	return text.String()
 }
 
-// ReadFree gives what is noted as free.
+func (f Free) isEmpty() bool { return len(f.Blobs)+len(f.Layers) == 0 && !f.All }
+
+// ReadFree gives what is noted as free. Where that was cut short by a full disk or
+// a kill, all is to be looked through.
 func (l *Layout) ReadFree() (Free, error) {
 	var free Free
 	data, err := os.ReadFile(l.freedFile)
@@ -113,21 +131,26 @@ func (l *Layout) ReadFree() (Free, error) {
 		return free, err
 	}
 	for line := range strings.Lines(string(data)) {
-		text, layer := strings.CutPrefix(strings.TrimSpace(line), layerWord)
-		d := digest.Digest(text)
-		switch {
-		case d.Validate() != nil: // cut short by a full disk
-		case layer:
-			free.Layers = append(free.Layers, d)
-		default:
-			free.Blobs = append(free.Blobs, d)
-		}
+		free.add(strings.Fields(line))
 	}
+	free.All = free.All || len(data) == 0
 	return free, nil
 }
 
-// DropFree takes from the list of what is free what has gone. The list stays, be
-// it empty.
+// add adds what a line of the list says.
+func (f *Free) add(words []string) {
+	switch {
+	case len(words) == 1 && validDigest(digest.Digest(words[0])):
+		f.Blobs = append(f.Blobs, digest.Digest(words[0]))
+	case len(words) == 3 && words[0] == layerWord && validDigest(digest.Digest(words[1])) && validDigest(digest.Digest(words[2])):
+		f.Layers = append(f.Layers, FreeLayer{digest.Digest(words[1]), digest.Digest(words[2])})
+	default:
+		f.All = true
+	}
+}
+
+// DropFree takes from the list of what is free what has gone, All too where gone
+// has it.
 func (l *Layout) DropFree(gone Free) error {
 	held, err := l.lockFreed()
 	if err != nil {
@@ -140,10 +163,20 @@ func (l *Layout) DropFree(gone Free) error {
 	}
 	free.Blobs = without(free.Blobs, gone.Blobs)
 	free.Layers = without(free.Layers, gone.Layers)
+	free.All = free.All && !gone.All
+	if free.isEmpty() {
+		if err := os.Remove(l.freedFile); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
 	return atomicfile.Write(l.freedFile, []byte(free.text()), 0o600)
 }
 
-func without(list, gone []digest.Digest) []digest.Digest {
-	drop := setOf(gone)
-	return slices.DeleteFunc(list, func(d digest.Digest) bool { return drop[d] })
+func without[T comparable](list, gone []T) []T {
+	drop := make(map[T]bool, len(gone))
+	for _, one := range gone {
+		drop[one] = true
+	}
+	return slices.DeleteFunc(list, func(one T) bool { return drop[one] })
 }

@@ -128,6 +128,7 @@ func (l *Layout) change(ctx context.Context, fn func(*index) error) error {
 		return err
 	}
 	if !ix.changed {
+		l.last.Store(ix)
 		return nil
 	}
 	l.removeLeftovers()
