@@ -23,6 +23,7 @@ import (
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
@@ -143,8 +144,18 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, 
 	}
 	if result, err = b.finish(ctx); err == nil {
 		result.Forgotten = b.forgetFailures()
+		err = b.noteReplaced()
 	}
 	return result, err
+}
+
+// noteReplaced notes that there may be results of steps that nobody finds any more,
+// as the steps were executed again.
+func (b *build) noteReplaced() error {
+	if !b.o.NoCache && len(b.o.NoCacheFor) == 0 {
+		return nil
+	}
+	return b.env.Store.Layout().NoteFree(layout.Free{All: true})
 }
 
 // prepare reads the Dockerfile and settles which stages are needed.

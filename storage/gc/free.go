@@ -95,6 +95,7 @@ func (c *Collector) clean(ctx context.Context, all bool) (freed Freed, err error
 	if freed.Trees {
 		gone.Layers = nil
 	}
+	freed.Trees = freed.Trees || free.All && !c.Inside
 	if whole {
 		if err := c.removeRubbish(); err != nil {
 			return freed, err

@@ -116,6 +116,12 @@ func TestOutsideTheNamespaceRecordsGoWhereNoTreeDoes(t *testing.T) {
 	if _, err := os.Lstat(at); err != nil {
 		t.Errorf("the step has lost its tree: %v", err)
 	}
+	must(t, b.Layout.NoteFree(layout.Free{All: true}))
+	if freed, err := b.FreeUnreferenced(context.Background(), layout.Free{}); err != nil || !freed.Trees {
+		t.Errorf("%+v, %v, though all is to be looked through", freed, err)
+	}
+	b.Inside = true
+	must(t, b.Tidy(context.Background()))
 	want(t, "check", b.check(t))
 }
 

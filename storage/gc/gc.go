@@ -84,9 +84,8 @@ const memoryAge = 60 * 24 * time.Hour
 
 // Files in locks/.
 const (
-	// freedFile holds the digests of blobs that removals have set free, one a
-	// line, until somebody is alone with the store. Its presence asks for trees
-	// to be looked through as well.
+	// freedFile lists what removals have set free, until it has gone (see
+	// layout.Free).
 	freedFile = "freed"
 	// cleanedFile was last written when the whole store was looked through.
 	cleanedFile = "cleaned"
