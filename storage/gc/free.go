@@ -199,7 +199,7 @@ func (c *Collector) forgetLayers(layers []snapshot.Key, h held) ([]tree, error) 
 	if err != nil || len(records) == 0 {
 		return nil, err
 	}
-	live, err := c.liveRecords()
+	live, err := c.standingRecords()
 	if err != nil {
 		return nil, err
 	}
