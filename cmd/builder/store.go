@@ -36,6 +36,9 @@ func withStore(c *cli.Context, fn func(*storage.Store) error) error {
 		return err
 	}
 	err = fn(store)
+	if store.Layout().HasFreed() {
+		err = errors.Join(err, store.Sweep(c.Context, userns.Inside()))
+	}
 	if closing := store.Close(); closing != nil || !errors.Is(err, build.ErrNamespace) || userns.Inside() {
 		return errors.Join(err, closing)
 	}

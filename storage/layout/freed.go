@@ -66,8 +66,13 @@ func (l *Layout) noteDropped(ix *index) error {
 	if len(free) == 0 {
 		return nil
 	}
+	l.noted.Store(true)
 	return l.appendFree(Free{Blobs: free})
 }
+
+// HasFreed says that this process has set blobs free by naming an image in another
+// form, which are still there.
+func (l *Layout) HasFreed() bool { return l.noted.Load() }
 
 func (l *Layout) lockFreed() (*lock.Lock, error) {
 	// Held for no longer than a read and a write take.
