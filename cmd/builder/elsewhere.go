@@ -36,22 +36,7 @@ func imageAnywhere(c *cli.Context, store *storage.Store, ref string, passing boo
 	if name, ok := from.Registry(); ok {
 		return pullImage(c.Context, c, store, name, platformFlag(c), (&plainDisplay{out: c.App.ErrWriter}).transfer)
 	}
-	if passing {
-		c.App.Metadata[passingKey] = true
-	}
 	return adopt(c.Context, c, store, from, platformFlag(c), passing)
-}
-
-// passingKey is where the app notes that there are images which only this command
-// knows of.
-const passingKey = "passing"
-
-// sweepPassing removes such images, where nobody else may count on their blobs.
-func sweepPassing(c *cli.Context, store *storage.Store) error {
-	if c.App.Metadata[passingKey] == nil {
-		return nil
-	}
-	return store.Sweep(context.WithoutCancel(c.Context), userns.Inside())
 }
 
 // imageFor gives the image that the user means; with --platform that one of its

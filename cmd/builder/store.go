@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,7 +37,9 @@ func withStore(c *cli.Context, fn func(*storage.Store) error) error {
 		return err
 	}
 	err = fn(store)
-	err = errors.Join(err, sweepPassing(c, store))
+	if store.Layout().HasFreed() {
+		err = errors.Join(err, store.Sweep(context.WithoutCancel(c.Context), userns.Inside()))
+	}
 	if closing := store.Close(); closing != nil || !errors.Is(err, build.ErrNamespace) || userns.Inside() {
 		return errors.Join(err, closing)
 	}

@@ -188,7 +188,7 @@ func (u *usage) protectBelow() {
 // dead gives the records that something led to before, and nothing any more, and
 // those that stay.
 func (d *dropping) dead(kept map[snapshot.Key]*snapshot.Record) (dead, live map[snapshot.Key]*snapshot.Record, err error) {
-	if live, err = d.c.liveRecords(); err != nil {
+	if live, err = d.c.standingRecords(); err != nil {
 		return nil, nil, err
 	}
 	for key, rec := range kept {

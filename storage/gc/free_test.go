@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -154,4 +155,30 @@ func TestASweepOfAllTakesFreshBlobsThatNobodyNeeds(t *testing.T) {
 		t.Errorf("%+v, %v", freed, err)
 	}
 	want(t, "check", b.check(t))
+}
+
+// A step that was executed again leaves those that followed its former result: no
+// build comes to them any more, but their records and trees are there until somebody
+// is alone, and so is what they stand on.
+func TestWhatLostStepsStandOnStaysBesideOthers(t *testing.T) {
+	b := newBench(t)
+	one, again := b.build(t, "one"), b.build(t, "again")
+	a, err := b.trees.Prepare(context.Background(), one.step)
+	must(t, err)
+	must(t, a.Commit(keyOf("step above")))
+	must(t, b.Cache.PutStep(&cache.Step{Key: keyOf("key above"), Parent: one.step, Follows: true, Result: keyOf("step above")}, nil))
+	must(t, b.Cache.PutStep(&cache.Step{Key: keyOf("key one"), Result: again.step}, nil))
+	other := b.use(t)
+	b.remove(t, "one")
+	other.Unlock()
+	for _, problem := range b.check(t) {
+		if problem[0] != '(' {
+			t.Errorf("check finds damage: %s", problem)
+		}
+	}
+	must(t, b.Tidy(context.Background()))
+	want(t, "check when somebody was alone", b.check(t))
+	if _, err := b.Records.Get(one.step); !errors.Is(err, snapshot.ErrNotFound) {
+		t.Error("what only a lost step stood on is still there")
+	}
 }

@@ -88,7 +88,7 @@ func (c *Collector) liveBeside(freed map[snapshot.Key]*snapshot.Record, layers [
 	if err != nil {
 		return nil, err
 	}
-	steps, err := c.stepRoots()
+	steps, err := c.stepRoots(true)
 	if err != nil {
 		return nil, err
 	}

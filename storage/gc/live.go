@@ -95,7 +95,18 @@ func leadingFirst(records map[snapshot.Key]*snapshot.Record) []snapshot.Key {
 // liveRecords gives the records that images and steps (failed ones too) lead to,
 // with those below and behind them.
 func (c *Collector) liveRecords() (map[snapshot.Key]*snapshot.Record, error) {
-	todo, err := c.roots()
+	todo, err := c.roots(false)
+	if err != nil {
+		return nil, err
+	}
+	return c.follow(todo)
+}
+
+// standingRecords gives the live records and those that lost steps lead to. These
+// steps go only when somebody is alone with the store; until then what they stand on
+// stays, or they would stand on nothing.
+func (c *Collector) standingRecords() (map[snapshot.Key]*snapshot.Record, error) {
+	todo, err := c.roots(true)
 	if err != nil {
 		return nil, err
 	}
@@ -135,21 +146,25 @@ func packedBlobs(records map[snapshot.Key]*snapshot.Record) map[digest.Digest]v1
 	return blobs
 }
 
-// roots gives the keys that are alive by themselves.
-func (c *Collector) roots() ([]snapshot.Key, error) {
+// roots gives the keys that are alive by themselves, and if asked those of lost
+// steps.
+func (c *Collector) roots(withLost bool) ([]snapshot.Key, error) {
 	images, err := c.imageRoots()
 	if err != nil {
 		return nil, err
 	}
-	steps, err := c.stepRoots()
+	steps, err := c.stepRoots(withLost)
 	return append(images, steps...), err
 }
 
 // stepRoots gives the keys that steps and failed ones keep alive.
-func (c *Collector) stepRoots() (keys []snapshot.Key, err error) {
-	steps, _, err := c.steps()
+func (c *Collector) stepRoots(withLost bool) (keys []snapshot.Key, err error) {
+	steps, lost, err := c.steps()
 	if err != nil {
 		return nil, err
+	}
+	if withLost {
+		steps = append(steps, lost...)
 	}
 	for _, step := range steps {
 		keys = append(keys, rootsOf(step)...)

@@ -73,6 +73,7 @@ func (l *Layout) NotePassing(manifest v1.Descriptor, multi *v1.Descriptor) error
 	if err != nil || len(blobs) == 0 {
 		return err
 	}
+	l.noted.Store(true)
 	return l.NoteFree(Free{Blobs: blobs})
 }
 
@@ -95,8 +96,13 @@ func (l *Layout) noteDropped(ix *index) error {
 	if len(free) == 0 {
 		return nil
 	}
+	l.noted.Store(true)
 	return l.appendFree(Free{Blobs: free})
 }
+
+// HasFreed says that this process has set blobs free otherwise than by removals: it
+// has named an image in another form, or looked at one that nobody keeps.
+func (l *Layout) HasFreed() bool { return l.noted.Load() }
 
 func (l *Layout) lockFreed() (*lock.Lock, error) {
 	// Held for no longer than a read and a write take.

@@ -75,6 +75,8 @@ type Layout struct {
 	// While the file is still that text, it needn't be parsed again: a removal looks
 	// twice.
 	last *atomic.Pointer[index]
+	// noted is what HasFreed says.
+	noted *atomic.Bool
 }
 
 // Open gives the layout in dir, whose index.json is changed under lockFile: "" for
@@ -83,7 +85,7 @@ type Layout struct {
 func Open(dir, lockFile string) *Layout {
 	return &Layout{
 		dir: dir, lockFile: lockFile, session: "none", lease: func(digest.Digest) error { return nil },
-		written: &sync.Map{}, last: &atomic.Pointer[index]{},
+		written: &sync.Map{}, last: &atomic.Pointer[index]{}, noted: &atomic.Bool{},
 	}
 }
 

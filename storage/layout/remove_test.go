@@ -396,7 +396,13 @@ func TestWhatAnImageIsNotAnyMoreIsSetFree(t *testing.T) {
 	if free, err := l.ReadFree(); err != nil || len(free.Blobs) > 0 {
 		t.Errorf("free while a name has it: %v (%v)", free, err)
 	}
+	if l.HasFreed() {
+		t.Error("something counts as set free")
+	}
 	must(t, l.Commit(ctx, []string{"kept"}, now, nil))
+	if !l.HasFreed() {
+		t.Error("nothing counts as set free")
+	}
 	free, err := l.ReadFree()
 	must(t, err)
 	want := []digest.Digest{before.Digest, m.Layers[0].Digest}
