@@ -35,7 +35,7 @@ func (b *build) keep(s *dockerfile.Stage, in dockerfile.Instruction, failed *sta
 		var forgotten int
 		forgotten, lost = b.env.Store.Cache().PutFailure(f)
 		if lost == nil && forgotten > 0 {
-			lost = b.env.Store.Layout().NoteFree(layout.Free{})
+			lost = b.env.Store.Layout().NoteFree(layout.Free{All: true})
 		}
 	}
 	if lost != nil {
@@ -54,7 +54,7 @@ func (b *build) keep(s *dockerfile.Stage, in dockerfile.Instruction, failed *sta
 func (b *build) forgetFailures() bool {
 	n, err := b.env.Store.Cache().ForgetFailures(b.former.now.ID())
 	if err == nil && n > 0 {
-		err = b.env.Store.Layout().NoteFree(layout.Free{})
+		err = b.env.Store.Layout().NoteFree(layout.Free{All: true})
 	}
 	if err != nil {
 		slog.Debug("the failed steps of earlier builds are still kept", "error", err)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 )
 
 const programName = "builder"
@@ -111,22 +113,14 @@ func before(c *cli.Context) error {
 	}
 }
 
-// Categories of flags that are known for docker's or buildah's sake alone. They
-// are described together, by name.
-const (
-	flagsGranted = "granted"
-	flagsIgnored = "ignored"
-	flagsRefused = "refused"
-)
-
 // later declares flags of docker's or buildah's that builder will know one day.
 // Until then they are refused: silence would promise what isn't done.
 func later(names ...string) []cli.Flag {
 	var flags []cli.Flag
 	for _, name := range names {
 		flags = append(flags, &cli.StringSliceFlag{
-			Name: name, Hidden: true, Category: flagsRefused,
-			Action: func(*cli.Context, []string) error { return notYet(dashed(name)) },
+			Name: name, Hidden: true, Category: flagdoc.Refused,
+			Action: func(*cli.Context, []string) error { return notYet(flagdoc.Dashed(name)) },
 		})
 	}
 	return flags
@@ -147,15 +141,15 @@ func granted(names ...string) []cli.Flag {
 func ignored(names ...string) []cli.Flag {
 	var flags []cli.Flag
 	for _, name := range names {
-		flags = append(flags, &cli.BoolFlag{Name: name, Hidden: true, Category: flagsIgnored})
+		flags = append(flags, &cli.BoolFlag{Name: name, Hidden: true, Category: flagdoc.Ignored})
 	}
 	return flags
 }
 
 func boolsOnly(accepted bool, names []string) []cli.Flag {
-	category := flagsRefused
+	category := flagdoc.Refused
 	if accepted {
-		category = flagsGranted
+		category = flagdoc.Granted
 	}
 	var flags []cli.Flag
 	for _, name := range names {
@@ -166,9 +160,9 @@ func boolsOnly(accepted bool, names []string) []cli.Flag {
 					return nil
 				}
 				if value {
-					return notYet(dashed(name))
+					return notYet(flagdoc.Dashed(name))
 				}
-				return notYet(dashed(name) + "=false")
+				return notYet(flagdoc.Dashed(name) + "=false")
 			},
 		})
 	}

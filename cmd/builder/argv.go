@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 )
 
 // canonical rewrites a command line to a form that the flag package reads as
@@ -211,7 +213,7 @@ func (l *commandLine) unknownFlag(flag string) error {
 	for _, level := range l.levels {
 		for _, f := range level.flags {
 			for _, name := range f.Names() {
-				names = append(names, dashed(name))
+				names = append(names, flagdoc.Dashed(name))
 			}
 		}
 	}
@@ -227,19 +229,11 @@ func (l *level) add(f cli.Flag, name, value string) {
 		}
 		l.called[f] = name
 	}
-	l.words = append(l.words, dashed(name)+"="+value)
+	l.words = append(l.words, flagdoc.Dashed(name)+"="+value)
 	l.help = l.help || slices.Contains(f.Names(), "help")
 }
 
 func takesValue(f cli.Flag) bool {
 	doc, ok := f.(cli.DocGenerationFlag)
 	return ok && doc.TakesValue()
-}
-
-// dashed writes a flag's name as users do.
-func dashed(name string) string {
-	if len(name) == 1 {
-		return "-" + name
-	}
-	return "--" + name
 }

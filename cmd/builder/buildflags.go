@@ -55,7 +55,7 @@ func budFlags() []cli.Flag {
 		onFailureFlag(),
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
 	}, sandboxFlags(), secretFlags(), grantFlags(), limitFlags(), registryFlags(), outputFlags(),
-		namespaceFlags(), granted("layers", "rm", "force-rm"),
+		namespaceFlags(), contentTrust(), granted("layers", "rm", "force-rm"),
 		ignored("compress"), // of what docker's client sends to its daemon
 		buildahFlags(), refusedCaches())
 }

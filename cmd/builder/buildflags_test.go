@@ -76,7 +76,7 @@ func TestBudReadsItsFlags(t *testing.T) {
 	dir := t.TempDir()
 	o, err := readBud(dir, "-t", "nginx:v2", "-t=my/app", "--build-arg", "A=b=c", "--build-arg", "FROM_ENVIRONMENT",
 		"--build-arg", "NOWHERE_TO_BE_FOUND", "--label", "a,b=c", "--shm-size", "64m", "--ulimit", "nofile=10:20",
-		"--add-host", "db:10.0.0.5", "--dns", "192.0.2.1", "--network", "none", "--timestamp", "0", "--layers", "--rm", "--progress=plain")
+		"--add-host", "db:10.0.0.5", "--dns", "192.0.2.1", "--network", "none", "--timestamp", "0", "--layers", "--rm", "--disable-content-trust", "--progress=plain")
 	if err != nil {
 		t.Fatal(err)
 	}

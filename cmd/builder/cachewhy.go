@@ -84,9 +84,12 @@ func (r *whyReport) print(w io.Writer) error {
 			text += "    " + line + "\n"
 		}
 	}
-	if len(r.Steps) > 0 && cached == len(r.Steps) {
+	switch {
+	case len(r.Steps) == 1 && cached == 1:
+		text += "Nothing was executed: the one step was cached.\n"
+	case len(r.Steps) > 0 && cached == len(r.Steps):
 		text += fmt.Sprintf("Nothing was executed: all %s were cached.\n", count(cached, "step"))
-	} else {
+	default:
 		text += fmt.Sprintf("%d of %s cached.\n", cached, count(len(r.Steps), "step"))
 	}
 	_, err := io.WriteString(w, text)

@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
+	"github.com/builder-oci/builder/cmd/builder/manual"
 )
 
 // everyCommand heads the section of docs/commands.md about global flags.
@@ -49,10 +52,9 @@ func TestEveryOptionStandsBesideDockers(t *testing.T) {
 	app := newApp(io.Discard, io.Discard)
 	checkComparison(t, everyCommand, app.Flags, told[everyCommand])
 	names := []string{everyCommand}
-	w := manualWriter{app: app}
 	eachCommand(app.Commands, "", func(c *cli.Command, name string) {
 		path := append([]string{programName}, strings.Fields(name)...)
-		if w.firstName(c, path[:len(path)-1]) == nil {
+		if manual.FirstName(app, c, path[:len(path)-1]) == nil {
 			names = append(names, name)
 			checkComparison(t, name, c.Flags, told[name])
 		}
@@ -70,12 +72,12 @@ func checkComparison(t *testing.T, command string, flags []cli.Flag, told map[st
 	var defined []string
 	for _, f := range flags {
 		for _, name := range f.Names() {
-			flag := dashed(name)
+			flag := flagdoc.Dashed(name)
 			defined = append(defined, flag)
 			switch word := told[flag]; {
 			case word == "":
 				t.Errorf("docs/commands.md lacks %s of %s", flag, command)
-			case word == "not taken", (word == "refused") != (categoryOf(f) == flagsRefused):
+			case word == "not taken", (word == "refused") != (flagdoc.CategoryOf(f) == flagdoc.Refused):
 				t.Errorf("docs/commands.md says of %s of %s: %s", flag, command, word)
 			case !slices.Contains([]string{"kept", "differs", "refused", "no effect", "buildah's", "podman's", "own"}, word):
 				t.Errorf("docs/commands.md says of %s of %s %q, which isn't among its words", flag, command, word)

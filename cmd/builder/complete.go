@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 )
 
 // completing is the first argument of a call by a shell that wants to know how a
@@ -87,16 +89,16 @@ func (p *completer) flags() {
 // they begin.
 func (p *completer) flag(on *level, f cli.Flag) bool {
 	doc, ok := f.(cli.DocGenerationFlag)
-	if _, given := on.called[f]; !ok || given && !repeatable(f) || categoryOf(f) != "" {
+	if _, given := on.called[f]; !ok || given && !repeatable(f) || flagdoc.CategoryOf(f) != "" {
 		return false
 	}
 	visible, _ := f.(cli.VisibleFlag)
-	_, text := placeholder(doc.GetUsage())
+	_, text := flagdoc.Placeholder(doc.GetUsage())
 	found := false
 	for _, name := range f.Names() {
-		begins := strings.HasPrefix(dashed(name), p.word)
-		if begins && (visible.IsVisible() || len(p.word) > len("--")) && (len(name) > 1 || p.word == dashed(name)) {
-			p.offer(dashed(name), text)
+		begins := strings.HasPrefix(flagdoc.Dashed(name), p.word)
+		if begins && (visible.IsVisible() || len(p.word) > len("--")) && (len(name) > 1 || p.word == flagdoc.Dashed(name)) {
+			p.offer(flagdoc.Dashed(name), text)
 			found = true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/rootless/container"
@@ -23,7 +24,7 @@ func (p *completer) values(f cli.Flag, before string) {
 	if !ok {
 		return
 	}
-	kind, _ := placeholder(doc.GetUsage())
+	kind, _ := flagdoc.Placeholder(doc.GetUsage())
 	for _, value := range listedValues(doc.GetUsage()) {
 		if kind == "KEY=VALUE" { // a list of keys
 			value += "="
@@ -61,7 +62,7 @@ var (
 // small letters is the one value. Whatever has blanks in it is none.
 func listedValues(usage string) []string {
 	var values []string
-	if name, _ := placeholder(usage); value.MatchString(name) {
+	if name, _ := flagdoc.Placeholder(usage); value.MatchString(name) {
 		values = append(values, name)
 	}
 	for part := range strings.SplitSeq(remarks.ReplaceAllString(usage, ""), ";") {

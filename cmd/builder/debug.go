@@ -279,7 +279,7 @@ func debugRemove(c *cli.Context) error {
 				return err
 			}
 		}
-		_, err := store.Collector(true).FreeUnreferenced(c.Context, layout.Free{})
+		_, err := store.Collector(true).FreeUnreferenced(c.Context, layout.Free{All: true})
 		return err
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 )
 
 // docs/bud.md lists the flags in groups; what --help leaves out is told there.
@@ -27,7 +29,7 @@ func TestEveryFlagOfBudIsDocumented(t *testing.T) {
 	var defined []string
 	for _, f := range newApp(io.Discard, io.Discard).Command("bud").Flags {
 		for _, name := range f.Names() {
-			defined = append(defined, "`"+dashed(name)+"`")
+			defined = append(defined, "`"+flagdoc.Dashed(name)+"`")
 		}
 	}
 	slices.Sort(documented)

@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
@@ -50,10 +54,34 @@ func sweepPassing(c *cli.Context, store *storage.Store) error {
 	return store.Sweep(context.WithoutCancel(c.Context), userns.Inside())
 }
 
+// imageFor gives the image that the user means; with --platform that one of its
+// index.
+func imageFor(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
+	text := platformFlag(c)
+	if text == "" || isElsewhere(ref) {
+		return theImage(c, store, ref)
+	}
+	want, err := platform.Parse(text)
+	if err != nil {
+		return layout.Image{}, err
+	}
+	img, err := store.Layout().FindFor(ref, want)
+	return img, otherPlatform(err, ref, want)
+}
+
+// otherPlatform is err, with the remedy where the image isn't here for a platform.
+func otherPlatform(err error, ref string, want v1.Platform) error {
+	if !errors.Is(err, layout.ErrPlatform) {
+		return err
+	}
+	return fault.New("fetch it: builder pull --platform "+platform.Name(want)+" "+ref,
+		"image %s was found, but not for %s: %w", ref, platform.Name(want), layout.ErrPlatform)
+}
+
 // platformFlag is the value of --platform, where a command has it for one image.
 func platformFlag(c *cli.Context) string {
-	platform, _ := c.Value("platform").(string)
-	return platform
+	text, _ := c.Value("platform").(string)
+	return text
 }
 
 // isElsewhere tells whether ref names an image by a transport.

@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 )
 
 // appHelp is the first screen: 24 lines of 80 columns hold it.
@@ -14,11 +17,9 @@ func appHelp(app *cli.App) string {
 	fmt.Fprintf(&b, "Usage: %s [OPTION...] COMMAND [ARGUMENT...]; COMMAND --help tells more\n", app.Name)
 	for _, category := range []string{categoryBuild, categoryImages, categoryMachine} {
 		fmt.Fprintf(&b, "%s:\n", category)
-		for _, c := range app.Commands {
-			if c.Category == category && !c.Hidden {
-				fmt.Fprintf(&b, "  %-12s %s\n", strings.Join(c.Names(), ", "), c.Usage)
-			}
-		}
+		writeCommands(&b, slices.DeleteFunc(slices.Clone(app.Commands), func(c *cli.Command) bool {
+			return c.Category != category || c.Hidden
+		}))
 	}
 	var more []string
 	for _, c := range app.Commands {
@@ -29,7 +30,7 @@ func appHelp(app *cli.App) string {
 	writeWords(&b, categoryMore+":", more)
 	flags := make([]string, 0, len(app.Flags)+1)
 	for _, f := range app.Flags {
-		flags = append(flags, dashed(f.Names()[0]))
+		flags = append(flags, flagdoc.Dashed(f.Names()[0]))
 	}
 	writeWords(&b, "Options:", append(flags, "--version"))
 	return b.String()
@@ -51,6 +52,17 @@ func writeWords(b *strings.Builder, heading string, words []string) {
 	fmt.Fprintln(b, line)
 }
 
+// writeCommands describes commands, one on a line.
+func writeCommands(b *strings.Builder, commands []*cli.Command) {
+	width := 12 // the same for most lists
+	for _, c := range commands {
+		width = max(width, len(strings.Join(c.Names(), ", ")))
+	}
+	for _, c := range commands {
+		fmt.Fprintf(b, "  %-*s %s\n", width, strings.Join(c.Names(), ", "), c.Usage)
+	}
+}
+
 // commandHelp is what --help prints for a command.
 func commandHelp(c *cli.Command, name string) string {
 	var b strings.Builder
@@ -60,16 +72,11 @@ func commandHelp(c *cli.Command, name string) string {
 	}
 	fmt.Fprintf(&b, "Usage: %s\n\n%s\n", strings.TrimSpace(name+" [OPTION...] "+args), c.Usage)
 	if c.Description != "" {
-		fmt.Fprintf(&b, "%s\n", c.Description)
+		fmt.Fprintf(&b, "\n%s\n", strings.Trim(c.Description, "\n"))
 	}
 	if len(c.Subcommands) > 0 {
 		fmt.Fprint(&b, "\nCommands:\n")
-		for _, sub := range c.Subcommands {
-			if sub.Hidden {
-				continue
-			}
-			fmt.Fprintf(&b, "  %-12s %s\n", strings.Join(sub.Names(), ", "), sub.Usage)
-		}
+		writeCommands(&b, c.VisibleCommands())
 	}
 	if lines := flagLines(c.Flags); len(lines) > 0 {
 		fmt.Fprintf(&b, "\nOptions:\n%s", strings.Join(lines, ""))
@@ -90,7 +97,7 @@ func flagLines(flags []cli.Flag) []string {
 		if v, visible := f.(cli.VisibleFlag); !ok || !visible || !v.IsVisible() {
 			continue
 		}
-		value, text := placeholder(doc.GetUsage())
+		value, text := flagdoc.Placeholder(doc.GetUsage())
 		head := flagHead(f.Names(), value)
 		heads, texts = append(heads, head), append(texts, text)
 		if len(head) <= widestHead {
@@ -109,9 +116,9 @@ func flagHead(names []string, value string) string {
 	var short, long []string
 	for _, name := range names {
 		if len(name) == 1 {
-			short = append(short, dashed(name))
+			short = append(short, flagdoc.Dashed(name))
 		} else {
-			long = append(long, dashed(name))
+			long = append(long, flagdoc.Dashed(name))
 		}
 	}
 	head := strings.Join(append(short, long...), ", ")
@@ -119,15 +126,4 @@ func flagHead(names []string, value string) string {
 		head = "    " + head
 	}
 	return strings.TrimRight(head+" "+value, " ")
-}
-
-// placeholder gives the name of a flag's value, which stands in backquotes in
-// its description, and the description without the quotes.
-func placeholder(usage string) (value, plain string) {
-	before, rest, quoted := strings.Cut(usage, "`")
-	if !quoted {
-		return "", usage
-	}
-	value, after, _ := strings.Cut(rest, "`")
-	return value, before + value + after
 }

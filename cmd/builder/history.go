@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,8 +12,6 @@ import (
 
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
-	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
@@ -60,25 +57,6 @@ func history(c *cli.Context) error {
 		}
 		return format.Print(template, c.App.Writer, historyHeadings, slices.Values(rows))
 	})
-}
-
-// imageFor gives the image that the user means; with --platform that one of its
-// index.
-func imageFor(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
-	name := platformFlag(c)
-	if name == "" || isElsewhere(ref) {
-		return theImage(c, store, ref)
-	}
-	want, err := platform.Parse(name)
-	if err != nil {
-		return layout.Image{}, err
-	}
-	img, err := store.Layout().FindFor(ref, want)
-	if errors.Is(err, layout.ErrPlatform) {
-		err = fault.New("fetch it: builder pull --platform "+platform.Name(want)+" "+ref,
-			"image %s was found, but not for %s: %w", ref, platform.Name(want), layout.ErrPlatform)
-	}
-	return img, err
 }
 
 // historyFormat is what --format means beside the other flags.

@@ -1,7 +1,13 @@
 package main
 
 import (
+	"slices"
 	"strings"
+
+	"github.com/distribution/reference"
+
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/layout"
 )
 
 // splitName parts a familiar name into repository and tag, with docker's word
@@ -18,4 +24,12 @@ func splitName(name string) (repository, tag string) {
 		return name, none
 	}
 	return name[:colon], name[colon+1:]
+}
+
+// allTags gives what the tags of a repository name here.
+func allTags(store *storage.Store, repository reference.Named) ([]layout.Image, error) {
+	all, err := store.Layout().List()
+	return slices.DeleteFunc(all, func(img layout.Image) bool {
+		return !strings.HasPrefix(img.Name, repository.Name()+":")
+	}), err
 }

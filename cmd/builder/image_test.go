@@ -15,7 +15,11 @@ func TestHelpFitsTheScreen(t *testing.T) {
 	var check func(commands []*cli.Command)
 	check = func(commands []*cli.Command) {
 		for _, c := range commands {
-			checkScreen(t, c.Name, printed(t, c.CustomHelpTemplate, c), 40, 100)
+			help := printed(t, c.CustomHelpTemplate, c)
+			checkScreen(t, c.Name, help, 40, 100)
+			if c.Description != "" && !strings.Contains(help, "\n\n"+c.Usage+"\n\n"+strings.Trim(c.Description, "\n")+"\n") {
+				t.Errorf("%s: the description is no paragraph of its own:\n%s", c.Name, help)
+			}
 			check(c.Subcommands)
 		}
 	}
@@ -45,6 +49,19 @@ func checkScreen(t *testing.T, name, text string, lines, columns int) {
 	for _, line := range all {
 		if len(line) > columns {
 			t.Errorf("the help of %s has a line of %d columns: %s", name, len(line), line)
+		}
+	}
+}
+
+func TestHelpOfGroupsHasColumns(t *testing.T) {
+	_, list, _ := strings.Cut(newApp(io.Discard, io.Discard).Command("image").CustomHelpTemplate, "Commands:\n")
+	column := strings.Index(list, "Show how")
+	for line := range strings.Lines(list) {
+		if line == "\n" {
+			break
+		}
+		if line[column-1] != ' ' || line[column] < 'A' || line[column] > 'Z' {
+			t.Errorf("out of its column: %s", line)
 		}
 	}
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -85,28 +83,6 @@ func pruneInside(c *cli.Context, prune func(*storage.Store) (*pruning, error)) e
 		}
 		return p.print(c)
 	})
-}
-
-// agree asks in docker's words whether to go on, unless --force is given. Whoever
-// answers anything but y has called it off, which is no error.
-func agree(c *cli.Context, warning string) (bool, error) {
-	if c.Bool("force") {
-		return true, nil
-	}
-	if _, err := fmt.Fprint(c.App.Writer, warning+"Are you sure you want to continue? [y/N] "); err != nil {
-		return false, err
-	}
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(os.Stdin).ReadString('\n') // at its end nobody has agreed
-		answer <- line
-	}()
-	select {
-	case line := <-answer:
-		return strings.EqualFold(strings.TrimSpace(line), "y"), nil
-	case <-c.Done():
-		return false, context.Cause(c.Context)
-	}
 }
 
 // pruning is what a prune command has removed.

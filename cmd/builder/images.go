@@ -78,12 +78,17 @@ func listed(c *cli.Context, store *storage.Store) ([]layout.Image, error) {
 	if err != nil || !c.Bool("all") {
 		return list, err
 	}
+	between, err := intermediates(store, list)
+	return append(list, between...), err
+}
+
+// intermediates gives the images that builds of those in list went through.
+func intermediates(store *storage.Store, list []layout.Image) ([]layout.Image, error) {
 	mapping, err := userns.Detect()
 	if err != nil {
 		return nil, err
 	}
-	between, err := build.Intermediates(build.Env{Store: store, ExactOwners: mapping.Exact()}, list)
-	return append(list, between...), err
+	return build.Intermediates(build.Env{Store: store, ExactOwners: mapping.Exact()}, list)
 }
 
 // hintImageCommand helps who has written "images ls" for "image ls", as docker

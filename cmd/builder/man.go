@@ -1,15 +1,13 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/manual"
 	"github.com/builder-oci/builder/internal/fault"
 )
 
@@ -31,31 +29,9 @@ func manCommand() *cli.Command {
 				return err
 			}
 			// Not the app that runs: the library adds flags of its own to that one.
-			return writeManual(newApp(c.App.Writer, c.App.ErrWriter), date).save(dir)
+			return manual.Write(newApp(c.App.Writer, c.App.ErrWriter), date).Save(dir)
 		},
 	}
-}
-
-// save writes the pages into a directory. Second names are symbolic links.
-func (p manualPages) save(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	for name, text := range p.text {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return err
-		}
-	}
-	for name, page := range p.second {
-		link := filepath.Join(dir, name)
-		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := os.Symlink(page, link); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // manualDate is the date that the pages bear: the same for the same sources,

@@ -8,6 +8,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/platform"
 )
@@ -63,7 +64,7 @@ func platformParts(c *cli.Context) (text, parts string) {
 	for i, name := range []string{"os", "arch", "variant"} {
 		if value := c.String(name); value != "" {
 			words[i] = value
-			given = append(given, dashed(name))
+			given = append(given, flagdoc.Dashed(name))
 		}
 	}
 	if len(given) == 0 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -73,24 +72,4 @@ func (l *loggingIn) askPassword() error {
 		return fault.New("", "Password Required")
 	}
 	return nil
-}
-
-// await waits for a line from the user, or for a signal: reading a terminal can't
-// be called off, and ends with the process.
-func await(ctx context.Context, read func() (string, error)) (string, error) {
-	type line struct {
-		text string
-		err  error
-	}
-	lines := make(chan line, 1)
-	go func() {
-		text, err := read()
-		lines <- line{text, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", ctx.Err()
-	case l := <-lines:
-		return l.text, l.err
-	}
 }

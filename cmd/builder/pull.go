@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/distribution/reference"
-	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/platform"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
@@ -33,6 +29,9 @@ func registryFlags() []cli.Flag {
 func policyFlag() cli.Flag {
 	return &cli.StringFlag{Name: "signature-policy", Usage: "take `FILE` in place of policy.json", Hidden: true}
 }
+
+// contentTrust is docker's flag that leaves Notary out, which nobody asks here.
+func contentTrust() []cli.Flag { return granted("disable-content-trust") }
 
 // puller gives a function that pulls images into store and prints their way. It
 // may be called from several goroutines.
@@ -128,60 +127,4 @@ func mustParse(name string) reference.Named {
 		panic(err)
 	}
 	return named
-}
-
-// blobLines prints the way of an image's blobs, a line for each point.
-type blobLines struct {
-	out     io.Writer
-	notes   io.Writer // where retries are told of
-	heading string
-	words   map[transport.EventKind]string
-	begun   bool
-	told    map[digest.Digest]transport.EventKind
-	err     error
-}
-
-// pushWords is what docker calls the points of a blob's way.
-var pushWords = map[transport.EventKind]string{
-	transport.Started: "Preparing",
-	transport.Waiting: "Waiting",
-	transport.Done:    "Pushed",
-	transport.Exists:  "Layer already exists",
-	transport.Mounted: "Mounted from ",
-}
-
-// report prints an event, once.
-func (l *blobLines) report(e transport.Event) {
-	if e.Kind == transport.Retrying {
-		_, _ = io.WriteString(l.notes, retryNote(e))
-		return
-	}
-	word, known := l.words[e.Kind]
-	if kind, again := l.told[e.Digest]; !known || again && kind == e.Kind {
-		return
-	}
-	if l.told == nil {
-		l.told = map[digest.Digest]transport.EventKind{}
-	}
-	l.told[e.Digest] = e.Kind
-	l.begin()
-	if e.From != "" {
-		word += repositoryPath(e.From)
-	}
-	l.print("%s: %s", format.ShortID(e.Digest), word)
-}
-
-// begin prints the heading before the first line: where the image can't be had
-// there is nothing to announce.
-func (l *blobLines) begin() {
-	if !l.begun {
-		l.begun = true
-		l.print("%s", l.heading)
-	}
-}
-
-func (l *blobLines) print(format string, args ...any) {
-	if l.err == nil {
-		_, l.err = fmt.Fprintf(l.out, format+"\n", args...)
-	}
 }

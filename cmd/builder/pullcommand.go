@@ -28,7 +28,7 @@ containers-storage:NAME (podman's and buildah's)`,
 			&cli.BoolFlag{Name: "all-tags", Aliases: []string{"a"}, Usage: "fetch all tags of the repository"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's name only"},
 			&cli.StringFlag{Name: "platform", Usage: "choose the image for `OS/ARCH[/VARIANT]`"},
-		}, registryFlags()),
+		}, registryFlags(), contentTrust()),
 		Action: coded(pull),
 	}
 }

@@ -29,7 +29,7 @@ func pushCommand() *cli.Command {
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the name only"},
 			&cli.StringFlag{Name: "digestfile", Usage: "write the manifest's digest to `FILE`"},
 			&cli.StringFlag{Name: "platform", Usage: "push the image for `OS/ARCH[/VARIANT]` alone"},
-		}, conversionFlags(), registryFlags(), granted("disable-content-trust", "remove-signatures")),
+		}, conversionFlags(), registryFlags(), contentTrust(), granted("remove-signatures")),
 		Action: coded(push),
 	}
 }
@@ -152,15 +152,13 @@ func pushAll(c *cli.Context, repository string) error {
 		return usageError(c.Command.HelpName, "--digestfile and --platform are for one image: leave --all-tags out")
 	}
 	return withStore(c, func(store *storage.Store) error {
-		list, err := store.Layout().List()
+		tagged, err := allTags(store, named)
 		if err != nil {
 			return err
 		}
 		var all []pushedTo
-		for _, img := range list {
-			if tag, is := strings.CutPrefix(img.Name, named.Name()+":"); is && tag != "" {
-				all = append(all, pushedTo{img, img.Name})
-			}
+		for _, img := range tagged {
+			all = append(all, pushedTo{img, img.Name})
 		}
 		if len(all) == 0 {
 			return fault.New("see what is there: builder images",

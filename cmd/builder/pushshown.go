@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/cmd/builder/format"
@@ -21,13 +23,8 @@ func pushTransfer(d display, p *progress, dest string) transfer {
 		t.view.Update(func(m *live.Model, now time.Time) { m.Begin(now, t.key(), "pushing "+t.name) })
 		return t
 	}
-	return &plainPush{blobLines{out: p.out, notes: p.notes, words: pushWords, begun: true}}
+	return &pushLines{out: p.out, notes: p.notes}
 }
-
-// plainPush prints a line for each point of a layer's way.
-type plainPush struct{ blobLines }
-
-func (p *plainPush) arrived(layout.Image, bool) error { return p.err }
 
 // livePush draws bars.
 type livePush struct {
@@ -67,17 +64,62 @@ func pushImage(c *cli.Context, store *storage.Store, img layout.Image, dest stri
 		verify := false
 		o.TLSVerify = &verify
 	}
-	lines := blobLines{out: out, notes: c.App.ErrWriter, words: pushWords}
-	lines.heading, dest, err = pushHeading(dest)
+	lines := pushLines{out: out, notes: c.App.ErrWriter}
+	heading, dest, err := pushHeading(dest)
 	if err != nil {
 		return err
 	}
+	lines.print("%s", heading)
 	o.Report = lines.report
-	lines.begin()
 	pushed, err := transport.Push(c.Context, img, dest, o)
 	if err != nil {
 		return err
 	}
 	lines.print("%s", pushedLine(dest, pushed))
 	return lines.err
+}
+
+// pushLines prints the way of an image's layers, a line for each point.
+type pushLines struct {
+	out   io.Writer
+	notes io.Writer // where retries are told of
+	told  map[digest.Digest]transport.EventKind
+	err   error
+}
+
+// pushWords is what docker calls the points of a blob's way.
+var pushWords = map[transport.EventKind]string{
+	transport.Started: "Preparing",
+	transport.Waiting: "Waiting",
+	transport.Done:    "Pushed",
+	transport.Exists:  "Layer already exists",
+	transport.Mounted: "Mounted from ",
+}
+
+// report prints an event, once.
+func (l *pushLines) report(e transport.Event) {
+	if e.Kind == transport.Retrying {
+		_, _ = io.WriteString(l.notes, retryNote(e))
+		return
+	}
+	word, known := pushWords[e.Kind]
+	if kind, again := l.told[e.Digest]; !known || again && kind == e.Kind {
+		return
+	}
+	if l.told == nil {
+		l.told = map[digest.Digest]transport.EventKind{}
+	}
+	l.told[e.Digest] = e.Kind
+	if e.From != "" {
+		word += repositoryPath(e.From)
+	}
+	l.print("%s: %s", format.ShortID(e.Digest), word)
+}
+
+func (l *pushLines) arrived(layout.Image, bool) error { return l.err }
+
+func (l *pushLines) print(format string, args ...any) {
+	if l.err == nil {
+		_, l.err = fmt.Fprintf(l.out, format+"\n", args...)
+	}
 }

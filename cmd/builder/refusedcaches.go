@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 	"github.com/builder-oci/builder/internal/fault"
 )
 
@@ -13,8 +14,8 @@ func refusedCaches() []cli.Flag {
 	var flags []cli.Flag
 	for _, name := range []string{"cache-from", "cache-to"} {
 		flags = append(flags, &cli.StringSliceFlag{
-			Name: name, Hidden: true, Category: flagsRefused,
-			Action: func(_ *cli.Context, values []string) error { return refuseCache(dashed(name), values[0]) },
+			Name: name, Hidden: true, Category: flagdoc.Refused,
+			Action: func(_ *cli.Context, values []string) error { return refuseCache(flagdoc.Dashed(name), values[0]) },
 		})
 	}
 	return flags

@@ -4,15 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/gc"
 	"github.com/builder-oci/builder/storage/layout"
-	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 func rmiCommand() *cli.Command {
@@ -26,7 +29,7 @@ func rmiCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "remove all images"},
 			&cli.BoolFlag{Name: "prune", Aliases: []string{"p"}, Usage: "remove all images without a name"},
 			// What an image was built from is kept by the build cache alone.
-			&cli.BoolFlag{Name: "no-prune", Hidden: true, Category: flagsIgnored},
+			&cli.BoolFlag{Name: "no-prune", Hidden: true, Category: flagdoc.Ignored},
 		}, later("platform")),
 		Action: coded(rmi),
 	}
@@ -42,7 +45,7 @@ func rmi(c *cli.Context) error {
 		return err
 	}
 	var failed error
-	trees := false
+	var freed gc.Freed
 	var env []string
 	err := withStore(c, func(store *storage.Store) error {
 		free, err := removeImages(c, store)
@@ -52,14 +55,11 @@ func rmi(c *cli.Context) error {
 		if len(free.Blobs) == 0 && len(free.Layers) == 0 {
 			return nil
 		}
-		if _, err := store.Collector(userns.Inside()).FreeUnreferenced(c.Context, free); err != nil {
-			return err
-		}
 		env = storeEnv(store)
-		trees = anyRecorded(store, free.Layers)
-		return nil
+		freed, err = store.Collector(userns.Inside()).FreeUnreferenced(c.Context, free)
+		return err
 	})
-	if err == nil && trees && !userns.Inside() {
+	if err == nil && freed.Trees && !userns.Inside() {
 		err = enter(c, []string{programName, "system", tidyName}, env...)
 	}
 	return errors.Join(err, failed)
@@ -92,6 +92,7 @@ func removeImages(c *cli.Context, store *storage.Store) (free layout.Free, faile
 			return free, err
 		}
 		if err != nil {
+			err = asGone(store, ref, err)
 			if !c.Bool("force") || !errors.Is(err, layout.ErrUnknown) {
 				failed = errSome
 			}
@@ -106,6 +107,24 @@ func removeImages(c *cli.Context, store *storage.Store) (free layout.Free, faile
 		}
 	}
 	return free, failed
+}
+
+// asGone has a step of an image that has been removed count as gone with it, as
+// docker's intermediate images do: so that rmi -f $(builder images -aq) succeeds.
+func asGone(store *storage.Store, ref string, err error) error {
+	if !errors.Is(err, layout.ErrStep) {
+		return err
+	}
+	list, unread := store.Layout().List()
+	between, unseen := intermediates(store, list)
+	of := strings.TrimPrefix(ref, "sha256:")
+	if unread != nil || unseen != nil || slices.ContainsFunc(between, func(i layout.Image) bool { return strings.HasPrefix(i.ID.Encoded(), of) }) {
+		return err
+	}
+	return &fault.Error{
+		Err:    fmt.Errorf("%w: %s", layout.ErrUnknown, ref),
+		Remedy: "what is cached of its build goes by: builder cache prune", Code: 1,
+	}
 }
 
 // imagesToRemove gives the images that are meant. Those of --all go with all
@@ -139,7 +158,7 @@ func removalLines(r layout.Removed) []string {
 		lines = append(lines, "Deleted: "+r.ID.String())
 	}
 	for _, layer := range r.Layers {
-		lines = append(lines, "Deleted: "+layer.String())
+		lines = append(lines, "Deleted: "+layer.ChainID.String())
 	}
 	return lines
 }
@@ -156,13 +175,4 @@ func imageUsers(store *storage.Store) func(digest.Digest) []layout.User {
 		}
 		return users
 	}
-}
-
-// anyRecorded tells whether there are trees or records of one of the layers:
-// they can be removed only inside the user namespace.
-func anyRecorded(store *storage.Store, layers []digest.Digest) bool {
-	return slices.ContainsFunc(layers, func(d digest.Digest) bool {
-		_, err := store.Records().Get(d)
-		return !errors.Is(err, snapshot.ErrNotFound)
-	})
 }

@@ -41,7 +41,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "`NAME` that it has for itself"},
 			// docker's -h is the host's name, and so the library's -h can't be had.
 			&cli.BoolFlag{Name: "help", Usage: "show this"},
-		}, sandboxFlags(), registryFlags(),
+		}, sandboxFlags(), registryFlags(), contentTrust(),
 			laterBools("detach", "d", "tty", "t", "publish-all", "P", "privileged", "read-only", "init", "no-healthcheck", "oom-kill-disable"),
 			later("volume", "v", "mount", "tmpfs", "volumes-from", "cap-add", "cap-drop", "security-opt", "restart",
 				"stop-signal", "stop-timeout", "memory", "m", "memory-swap", "cpus", "cpu-shares", "c", "cpuset-cpus",

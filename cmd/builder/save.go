@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"slices"
 
@@ -91,7 +90,7 @@ func imagesToSave(c *cli.Context, store *storage.Store, refs []string, wanted st
 		}
 		for _, img := range found {
 			if wanted != "" && !isElsewhere(ref) {
-				if img, err = forPlatform(store.Layout(), img, ref, want, wanted); err != nil {
+				if img, err = forPlatform(store.Layout(), img, ref, want); err != nil {
 					return nil, err
 				}
 			}
@@ -103,13 +102,8 @@ func imagesToSave(c *cli.Context, store *storage.Store, refs []string, wanted st
 
 func findAll(c *cli.Context, store *storage.Store, ref string) ([]layout.Image, error) {
 	if named, err := reference.ParseNormalizedNamed(ref); err == nil && reference.IsNameOnly(named) {
-		all, err := store.Layout().List()
-		if err != nil {
-			return nil, err
-		}
-		tagged := slices.DeleteFunc(all, func(img layout.Image) bool { return !isTagOf(img.Name, named) })
-		if len(tagged) > 0 {
-			return tagged, nil
+		if tagged, err := allTags(store, named); err != nil || len(tagged) > 0 {
+			return tagged, err
 		}
 	}
 	img, err := theImage(c, store, ref)
@@ -122,26 +116,14 @@ func findAll(c *cli.Context, store *storage.Store, ref string) ([]layout.Image, 
 	return []layout.Image{img}, nil
 }
 
-// isTagOf tells whether a canonical name is a repository's with a tag.
-func isTagOf(name string, repository reference.Named) bool {
-	if name == "" {
-		return false
-	}
-	tagged, ok := mustParse(name).(reference.Tagged)
-	return ok && mustParse(name).Name() == repository.Name() && tagged.Tag() != ""
-}
-
 // forPlatform gives an image as it is for a platform, alone.
-func forPlatform(l *layout.Layout, img layout.Image, ref string, want v1.Platform, wanted string) (layout.Image, error) {
+func forPlatform(l *layout.Layout, img layout.Image, ref string, want v1.Platform) (layout.Image, error) {
 	if img.Name != "" {
 		ref = layout.Familiar(img.Name)
 	}
 	found, err := l.FindFor(ref, want)
-	if errors.Is(err, layout.ErrPlatform) {
-		return img, fault.New("fetch it: builder pull --platform "+wanted+" "+ref, "image %s isn't here for %s", ref, wanted)
-	}
 	found.Name, found.Index = img.Name, nil
-	return found, err
+	return found, otherPlatform(err, ref, want)
 }
 
 // distinct drops what is there already: an image under the same name, and one

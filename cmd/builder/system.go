@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -163,25 +160,6 @@ func reset(c *cli.Context) error {
 		}
 	}
 	return enterWithout(c)
-}
-
-// confirm asks whether to do something; only yes leads on.
-func confirm(c *cli.Context, what string) error {
-	if !isTerminal(os.Stdin) {
-		return fault.New("say --force where nobody can be asked", "there is no terminal to ask at whether to %s", what)
-	}
-	if _, err := fmt.Fprintf(c.App.Writer, "This will %s. Go on? [y/N] ", what); err != nil {
-		return err
-	}
-	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
-	}
-	return errSome
 }
 
 // tidyName is the command by which rmi frees trees, inside the user namespace.

@@ -47,6 +47,9 @@ func Open(dir, locks string) *Cache {
 	return &Cache{dir: dir, locks: locks}
 }
 
+// Dir is the cache's directory.
+func (c *Cache) Dir() string { return c.dir }
+
 // Dirs gives the directories that the cache needs.
 func (c *Cache) Dirs() []string {
 	return []string{

@@ -70,9 +70,10 @@ type StageHistory struct {
 }
 
 // HasStage says whether a walked stage is recorded under name, and notes its use.
+// One that a power failure has torn isn't.
 func (c *Cache) HasStage(name Key) bool {
 	path := c.path(stagesDir, name)
-	if _, err := os.Lstat(path); err != nil {
+	if _, err := readStage(path, ""); err != nil {
 		return false
 	}
 	noteUse(path)

@@ -39,6 +39,15 @@ func TestWalkedStagesAreKept(t *testing.T) {
 			t.Errorf("%s isn't there", name)
 		}
 	}
+	torn := c.path(stagesDir, digest.FromString("torn"))
+	for _, left := range []string{"", "{\"base\":", "\x00\x00\x00"} {
+		if err := os.WriteFile(torn, []byte(left), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c.HasStage(digest.FromString("torn")) {
+			t.Errorf("%q passes for whole", left)
+		}
+	}
 	age(t, c, digest.FromString("other"), time.Hour/2)
 	if got := stages(t, c.Stages()); !reflect.DeepEqual(got, []*Stage{one, other}) {
 		t.Errorf("kept: %+v", got)

@@ -70,7 +70,7 @@ func (c *Collector) forgetBeside(ctx context.Context, pick func(*usage) ([]*Entr
 	}
 	// It is noted first that there is something to look for: whoever comes after
 	// a kill goes on.
-	if err := c.Layout.NoteFree(layout.Free{}); err != nil {
+	if err := c.Layout.NoteFree(layout.Free{All: true}); err != nil {
 		return nil, nil, err
 	}
 	if err := d.removeRecords(all); err != nil {
@@ -83,10 +83,8 @@ func (c *Collector) forgetBeside(ctx context.Context, pick func(*usage) ([]*Entr
 	if err := d.freeBlobs(ctx, dead, live, h.uses); err != nil {
 		return nil, nil, err
 	}
-	for key := range dead {
-		if err := c.Records.Remove(key); err != nil {
-			return nil, nil, err
-		}
+	if err := c.forgetRecords(dead); err != nil {
+		return nil, nil, err
 	}
 	return d, c.treesOf(dead, live, h.trees), c.Cache.PutTotal(d.left)
 }

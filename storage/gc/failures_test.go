@@ -32,7 +32,7 @@ func TestAFailedStepKeepsWhatItNeeds(t *testing.T) {
 		must(t, b.Cache.RemoveStep(s))
 	}
 	c := b.Collector
-	must(t, c.Layout.NoteFree(layout.Free{}))
+	must(t, c.Layout.NoteFree(layout.Free{All: true}))
 	must(t, c.Tidy(context.Background()))
 	for _, key := range f.Trees() {
 		if !b.trees.HasTree(key) {

@@ -20,6 +20,8 @@ type Freed struct {
 	Bytes int64
 	// Done says that nothing is left to a later command.
 	Done bool
+	// Trees says that some are left to a command inside the user namespace.
+	Trees bool
 }
 
 // FreeUnreferenced removes what was set free by removals from index.json: blobs,
@@ -57,7 +59,7 @@ func (c *Collector) SweepAll(ctx context.Context) (Freed, error) {
 // alone what is rubbish too, with all whatever its age.
 func (c *Collector) free(ctx context.Context, all bool) (freed Freed, err error) {
 	alone, err := c.alone(ctx, func() error {
-		freed.Bytes, err = c.clean(ctx, all)
+		freed, err = c.clean(ctx, all)
 		freed.Done = err == nil
 		return err
 	})
@@ -68,36 +70,45 @@ func (c *Collector) free(ctx context.Context, all bool) (freed Freed, err error)
 }
 
 // clean removes what nothing needs. The caller is alone with the store.
-func (c *Collector) clean(ctx context.Context, all bool) (int64, error) {
+func (c *Collector) clean(ctx context.Context, all bool) (freed Freed, err error) {
 	if err := c.namesAreKnown(); err != nil {
-		return 0, err
+		return freed, err
+	}
+	free, err := c.Layout.ReadFree()
+	if err != nil {
+		return freed, err
 	}
 	whole := all || c.dueForWhole()
-	bytes, err := c.freeBlobs(ctx, whole, all)
-	if err != nil {
-		return bytes, err
+	gone := layout.Free{Blobs: free.Blobs, Layers: free.Layers, All: c.Inside}
+	if freed.Bytes, err = c.freeBlobs(ctx, free, whole, all); err != nil {
+		return freed, err
 	}
-	if c.Inside {
-		trees, err := c.freeTrees(ctx)
-		if bytes += trees; err != nil {
-			return bytes, err
-		}
+	var trees int64
+	if c.Inside && (whole || free.All) {
+		trees, err = c.freeTrees(ctx)
+	} else {
+		trees, freed.Trees, err = c.freeLayers(ctx, free.Layers)
+	}
+	if freed.Bytes += trees; err != nil {
+		return freed, err
+	}
+	if freed.Trees {
+		gone.Layers = nil
 	}
 	if whole {
 		if err := c.removeRubbish(); err != nil {
-			return bytes, err
+			return freed, err
+		}
+		if err := c.noteWhole(); err != nil {
+			return freed, err
 		}
 	}
-	return bytes, c.noteCleaned(whole)
+	return freed, c.Layout.DropFree(gone)
 }
 
 // freeBlobs removes the blobs that were set free, and with whole the old ones
 // that nothing refers to, with all the new ones too.
-func (c *Collector) freeBlobs(ctx context.Context, whole, all bool) (int64, error) {
-	free, err := c.Layout.ReadFree()
-	if err != nil {
-		return 0, err
-	}
+func (c *Collector) freeBlobs(ctx context.Context, free layout.Free, whole, all bool) (int64, error) {
 	if whole {
 		age := unreferencedAge
 		if all {
@@ -112,22 +123,13 @@ func (c *Collector) freeBlobs(ctx context.Context, whole, all bool) (int64, erro
 	return c.Layout.DeleteBlobs(ctx, free.Blobs)
 }
 
-// noteCleaned notes what clean has done. Outside the namespace the list of what
-// is free stays, with no blobs, and asks a command inside to look through the trees.
-func (c *Collector) noteCleaned(whole bool) error {
-	if whole {
-		if err := os.WriteFile(filepath.Join(c.Locks, cleanedFile), nil, 0o600); err != nil {
-			return err
-		}
-	}
-	if c.Inside {
-		return ignoreAbsent(os.Remove(filepath.Join(c.Locks, freedFile)))
-	}
-	free, err := c.Layout.ReadFree()
-	if err != nil {
+// noteWhole notes that the whole store was looked through. Outside the namespace
+// that leaves the trees to a command inside.
+func (c *Collector) noteWhole() error {
+	if err := os.WriteFile(filepath.Join(c.Locks, cleanedFile), nil, 0o600); err != nil || c.Inside {
 		return err
 	}
-	return c.Layout.DropFree(layout.Free{Blobs: free.Blobs})
+	return c.Layout.NoteFree(layout.Free{All: true})
 }
 
 // freeBeside is free while others use the store. It removes what was noted as
@@ -170,15 +172,17 @@ func (c *Collector) forgetFree(ctx context.Context) (freed Freed, trees []tree, 
 	if err != nil {
 		return freed, nil, err
 	}
-	gone := layout.Free{Blobs: unused(free.Blobs, h.uses)}
+	gone := layout.Free{Blobs: unused(free.Blobs, h.uses, blobItself)}
 	if freed.Bytes, err = c.Layout.DeleteBlobs(ctx, gone.Blobs); err != nil {
 		return freed, nil, err
 	}
-	if c.Inside {
-		gone.Layers = unused(free.Layers, h.uses)
-		if trees, err = c.forgetLayers(gone.Layers, h); err != nil {
-			return freed, nil, err
-		}
+	layers := unused(free.Layers, h.uses, layerChain)
+	ok, trees, err = c.forgetLayers(layers, h)
+	if err != nil {
+		return freed, nil, err
+	}
+	if freed.Trees = !ok; ok {
+		gone.Layers = layers
 	}
 	freed.Done = len(gone.Blobs) == len(free.Blobs) && len(gone.Layers) == len(free.Layers)
 	if len(gone.Blobs)+len(gone.Layers) == 0 {
@@ -187,65 +191,11 @@ func (c *Collector) forgetFree(ctx context.Context) (freed Freed, trees []tree, 
 	return freed, trees, c.Layout.DropFree(gone)
 }
 
-// unused gives those of digests that nobody has leased.
-func unused(digests []digest.Digest, uses map[digest.Digest]bool) []digest.Digest {
-	return slices.DeleteFunc(slices.Clone(digests), func(d digest.Digest) bool { return uses[d] })
+// unused gives those of list whose digests nobody has leased.
+func unused[T any](list []T, uses map[digest.Digest]bool, name func(T) digest.Digest) []T {
+	return slices.DeleteFunc(slices.Clone(list), func(one T) bool { return uses[name(one)] })
 }
 
-// forgetLayers removes the records of layers, and of what these stand on, that
-// nobody needs, and gives the trees that go with them.
-func (c *Collector) forgetLayers(layers []snapshot.Key, h held) ([]tree, error) {
-	records, err := c.follow(layers)
-	if err != nil || len(records) == 0 {
-		return nil, err
-	}
-	live, err := c.liveRecords()
-	if err != nil {
-		return nil, err
-	}
-	kept, err := c.follow(h.roots(records))
-	if err != nil {
-		return nil, err
-	}
-	dead := map[snapshot.Key]*snapshot.Record{}
-	for key, rec := range records {
-		switch {
-		case live[key] != nil:
-		case kept[key] != nil:
-			live[key] = rec
-		default:
-			dead[key] = rec
-		}
-	}
-	for key := range dead {
-		if err := c.Records.Remove(key); err != nil {
-			return nil, err
-		}
-	}
-	return c.treesOf(dead, live, h.trees), nil
-}
+func blobItself(d digest.Digest) digest.Digest { return d }
 
-// removeTrees removes trees that no record names any more, and gives the bytes
-// that they took: those that the cache has measured as it has, and the others
-// where it is asked for.
-func (c *Collector) removeTrees(ctx context.Context, trees []tree) (int64, error) {
-	var bytes int64
-	known := c.Cache.Sizes()
-	for _, t := range trees {
-		if err := ctx.Err(); err != nil {
-			return bytes, err
-		}
-		size, measured := known[t.root+"/"+t.id]
-		if !measured && c.Weigh {
-			var err error
-			if size, err = diskUsage(snapshot.TreePath(c.Snapshots, t.root, t.id)); err != nil {
-				return bytes, err
-			}
-		}
-		if err := snapshot.RemoveTree(c.Snapshots, t.root, t.id); err != nil {
-			return bytes, err
-		}
-		bytes += size
-	}
-	return bytes, nil
-}
+func layerChain(l layout.FreeLayer) snapshot.Key { return l.ChainID }

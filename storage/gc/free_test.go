@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -84,12 +85,51 @@ func TestTreesAreRememberedBetweenOutsideAndInside(t *testing.T) {
 	at := b.treePath(t, made.step)
 	must(t, os.Remove(b.Cache.StepPath(keyOf("key one"))))
 	b.Inside = false
-	b.remove(t, "one")
+	if freed := b.remove(t, "one"); !freed.Trees {
+		t.Errorf("%+v, though a tree is left", freed)
+	}
 	b.beside(t)
 	b.Inside = true
 	must(t, b.Tidy(context.Background()))
 	if found := b.there(made, at); len(found) > 0 {
 		t.Errorf("still there: %v", found)
+	}
+}
+
+// Records are files of the user's own, and what a step keeps alive stays: no
+// command inside the namespace is needed.
+func TestOutsideTheNamespaceRecordsGoWhereNoTreeDoes(t *testing.T) {
+	b := newBench(t)
+	made := b.build(t, "one")
+	at := b.treePath(t, made.step)
+	must(t, b.Tidy(context.Background())) // the look at everything of this day
+	b.Inside = false
+	if freed := b.remove(t, "one"); freed.Trees || !freed.Done {
+		t.Errorf("%+v", freed)
+	}
+	if _, err := b.Records.Get(made.chain); !errors.Is(err, snapshot.ErrNotFound) {
+		t.Errorf("the record of the chain ID is still there: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(b.Locks, freedFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the next command is asked for something: %v", err)
+	}
+	if _, err := os.Lstat(at); err != nil {
+		t.Errorf("the step has lost its tree: %v", err)
+	}
+	want(t, "check", b.check(t))
+}
+
+// An image that has come meanwhile has the layer again.
+func TestALayerThatWasFreeStaysForAnImageThatCameSince(t *testing.T) {
+	b := newBench(t)
+	made := b.build(t, "one")
+	at := b.treePath(t, made.step)
+	must(t, os.Remove(b.Cache.StepPath(keyOf("key one"))))
+	must(t, b.Layout.Commit(context.Background(), []string{"kept"}, made.manifest, nil))
+	must(t, b.Layout.NoteFree(layout.Free{Layers: []layout.FreeLayer{{ChainID: made.chain, Blob: made.layer.Digest}}}))
+	must(t, b.Tidy(context.Background()))
+	if found := b.there(made, at); len(found) != 6 {
+		t.Errorf("of blobs, records and tree there is %v", found)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/fault"
@@ -199,8 +200,12 @@ func (c *Collector) rubbish() ([]string, error) {
 }
 
 func (c *Collector) temporaries() ([]string, error) {
+	cached, err := list(c.Cache.Dir(), func(string) bool { return true }) // the caches of other rooms as well
+	if err != nil {
+		return nil, err
+	}
 	var paths []string
-	for _, dir := range append(c.Cache.Dirs(), c.blobDir(), c.Layout.Dir(), c.Records.Dir()) {
+	for _, dir := range append(cached, c.Cache.Dir(), c.blobDir(), c.Layout.Dir(), c.Records.Dir(), c.Locks) {
 		found, err := list(dir, func(name string) bool { return strings.HasPrefix(name, atomicfile.Prefix) })
 		if err != nil {
 			return nil, err
@@ -211,9 +216,12 @@ func (c *Collector) temporaries() ([]string, error) {
 }
 
 // list gives the paths of those names in dir that suit: none where there is no
-// dir.
+// such directory.
 func list(dir string, suits func(name string) bool) ([]string, error) {
 	names, err := os.ReadDir(dir)
+	if errors.Is(err, unix.ENOTDIR) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, ignoreAbsent(err)
 	}

@@ -198,7 +198,7 @@ func TestBlobThatNothingLeadsToIsLeftToItsWriter(t *testing.T) {
 	want(t, "check", b.check(t), "(leftover)")
 	_, err = b.Repair(context.Background(), nil)
 	must(t, err)
-	_, err = b.FreeUnreferenced(context.Background(), layout.Free{})
+	_, err = b.FreeUnreferenced(context.Background(), layout.Free{All: true})
 	must(t, err)
 	if !b.Layout.HasBlob(d.Digest, -1) {
 		t.Error("a young blob was removed")
@@ -206,7 +206,7 @@ func TestBlobThatNothingLeadsToIsLeftToItsWriter(t *testing.T) {
 	yesterday := time.Now().Add(-unreferencedAge - time.Minute)
 	must(t, os.Chtimes(b.Layout.BlobPath(d.Digest), yesterday, yesterday))
 	must(t, os.Chtimes(filepath.Join(b.Locks, cleanedFile), yesterday, yesterday))
-	_, err = b.FreeUnreferenced(context.Background(), layout.Free{})
+	_, err = b.FreeUnreferenced(context.Background(), layout.Free{All: true})
 	must(t, err)
 	if b.Layout.HasBlob(d.Digest, -1) {
 		t.Error("a day later it is still there")
@@ -222,7 +222,7 @@ func TestPackedLayerOfAKnownStepStaysWithoutAnImage(t *testing.T) {
 	for _, d := range []digest.Digest{made.layer.Digest, made.id} {
 		must(t, os.Chtimes(b.Layout.BlobPath(d), old, old))
 	}
-	_, err = b.FreeUnreferenced(context.Background(), layout.Free{})
+	_, err = b.FreeUnreferenced(context.Background(), layout.Free{All: true})
 	must(t, err)
 	if !b.Layout.HasBlob(made.layer.Digest, -1) || b.Layout.HasBlob(made.id, -1) {
 		t.Errorf("layer is there: %v; config is there: %v",
@@ -314,10 +314,13 @@ func TestOnceADayWhatNobodyNeedsGoes(t *testing.T) {
 			old := time.Now().Add(-90 * unreferencedAge)
 			blob, err := b.Layout.PutBlob(ctx, strings.NewReader("nobody's"))
 			must(t, err)
+			must(t, os.MkdirAll(filepath.Join(b.dir, "cache/registries"), 0o700))
 			rubbish := []string{
 				b.Layout.BlobPath(blob.Digest),
 				filepath.Join(b.blobDir(), ".tmp-dead-1"), filepath.Join(b.Records.Dir(), ".tmp-x"),
-				filepath.Join(b.dir, "cache/files/.tmp-x"), filepath.Join(b.dir, "cache/logs", keyOf("failed").Encoded()+".log"),
+				filepath.Join(b.dir, "cache/files/.tmp-x"), filepath.Join(b.dir, "cache/registries/.tmp-x"),
+				filepath.Join(b.dir, "cache/.tmp-sizes-x"), filepath.Join(b.Locks, ".tmp-freed-x"),
+				filepath.Join(b.dir, "cache/logs", keyOf("failed").Encoded()+".log"),
 				filepath.Join(b.Locks, "steps", keyOf("x").Encoded()),
 				filepath.Join(b.dir, "cache/builds", keyOf("not repeated").Encoded()), filepath.Join(b.dir, "cache/total"),
 			}
@@ -414,7 +417,7 @@ func TestWhatIsNoDigestStopsNoCleanUp(t *testing.T) {
 	must(t, os.WriteFile(stray, nil, 0o600))
 	dead := keyOf("nobody's")
 	must(t, b.Records.AddPacking(dead, snapshot.Packing{}))
-	got, err := b.FreeUnreferenced(context.Background(), layout.Free{})
+	got, err := b.FreeUnreferenced(context.Background(), layout.Free{All: true})
 	if err != nil || !got.Done {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -441,7 +444,7 @@ func TestStepsThatNoBuildCanComeToGo(t *testing.T) {
 	step("first", "an image's id", "result 1", false)
 	second := step("second", "result 1", "result 2", true)
 	third := step("third", "result 2", "result 3", true)
-	if got, err := b.FreeUnreferenced(context.Background(), layout.Free{}); err != nil || !got.Done {
+	if got, err := b.FreeUnreferenced(context.Background(), layout.Free{All: true}); err != nil || !got.Done {
 		t.Fatal(got, err)
 	}
 	if _, err := b.Cache.Step(third.Key); err != nil || !b.trees.HasTree(third.Result) {
@@ -449,7 +452,7 @@ func TestStepsThatNoBuildCanComeToGo(t *testing.T) {
 	}
 
 	again := step("first", "an image's id", "result 1 anew", false)
-	if _, err := b.FreeUnreferenced(context.Background(), layout.Free{}); err != nil {
+	if _, err := b.FreeUnreferenced(context.Background(), layout.Free{All: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []*cache.Step{second, third} {

@@ -30,22 +30,66 @@ func (c *Collector) freeTrees(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	keys, err := c.Records.Keys()
-	if err != nil {
+	if err := c.forgetDead(live); err != nil {
 		return 0, err
-	}
-	for _, key := range keys {
-		if live[key] == nil && key.Validate() == nil {
-			if err := c.Records.Remove(key); err != nil {
-				return 0, err
-			}
-		}
 	}
 	dead, err := c.deadTrees(live)
 	if err != nil {
 		return 0, err
 	}
 	return c.removeTrees(ctx, dead)
+}
+
+// forgetDead removes all records but the live ones.
+func (c *Collector) forgetDead(live map[snapshot.Key]*snapshot.Record) error {
+	keys, err := c.Records.Keys()
+	if err != nil {
+		return err
+	}
+	gone := map[snapshot.Key]*snapshot.Record{}
+	for _, key := range keys {
+		if live[key] != nil || key.Validate() != nil {
+			continue
+		}
+		if gone[key], err = c.Records.Get(key); err != nil {
+			gone[key] = &snapshot.Record{} // unreadable: it leads nowhere
+		}
+	}
+	return c.forgetRecords(gone)
+}
+
+// forgetRecords removes records, each before those that it leads to: who is killed
+// meanwhile leaves none that leads nowhere.
+func (c *Collector) forgetRecords(gone map[snapshot.Key]*snapshot.Record) error {
+	for _, key := range leadingFirst(gone) {
+		if err := c.Records.Remove(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leadingFirst gives the keys of records, each before those of the records below and
+// behind its own.
+func leadingFirst(records map[snapshot.Key]*snapshot.Record) []snapshot.Key {
+	order := make([]snapshot.Key, 0, len(records))
+	seen := map[snapshot.Key]bool{}
+	var visit func(key snapshot.Key)
+	visit = func(key snapshot.Key) {
+		rec := records[key]
+		if rec == nil || seen[key] {
+			return
+		}
+		seen[key] = true
+		visit(rec.Parent)
+		visit(rec.Alias)
+		order = append(order, key)
+	}
+	for key := range records {
+		visit(key)
+	}
+	slices.Reverse(order)
+	return order
 }
 
 // liveRecords gives the records that images and steps (failed ones too) lead to,
@@ -93,10 +137,16 @@ func packedBlobs(records map[snapshot.Key]*snapshot.Record) map[digest.Digest]v1
 
 // roots gives the keys that are alive by themselves.
 func (c *Collector) roots() ([]snapshot.Key, error) {
-	keys, err := c.imageRoots()
+	images, err := c.imageRoots()
 	if err != nil {
 		return nil, err
 	}
+	steps, err := c.stepRoots()
+	return append(images, steps...), err
+}
+
+// stepRoots gives the keys that steps and failed ones keep alive.
+func (c *Collector) stepRoots() (keys []snapshot.Key, err error) {
 	steps, _, err := c.steps()
 	if err != nil {
 		return nil, err

@@ -263,7 +263,7 @@ func (d *dropping) forget(ctx context.Context, all bool) error {
 	// a kill goes on. On a full disk it is noted once the records have made room;
 	// after a kill before that, the blobs go when they are a day old.
 	blobs := d.blobsOf(d.steps())
-	noted := d.c.Layout.NoteFree(layout.Free{Blobs: blobs})
+	noted := d.c.Layout.NoteFree(layout.Free{Blobs: blobs, All: true})
 	if noted != nil && !errors.Is(noted, unix.ENOSPC) {
 		return noted
 	}
@@ -279,7 +279,7 @@ func (d *dropping) forget(ctx context.Context, all bool) error {
 		return err
 	}
 	if noted != nil {
-		if err := d.c.Layout.NoteFree(layout.Free{Blobs: blobs}); err != nil {
+		if err := d.c.Layout.NoteFree(layout.Free{Blobs: blobs, All: true}); err != nil {
 			return err
 		}
 	}

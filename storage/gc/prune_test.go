@@ -136,7 +136,7 @@ func TestABoundKeepsItself(t *testing.T) {
 		t.Error(got)
 	}
 	// Images that are removed leave the cache more than builds have added.
-	_, err = b.FreeUnreferenced(context.Background(), layout.Free{})
+	_, err = b.FreeUnreferenced(context.Background(), layout.Free{All: true})
 	must(t, err)
 	if _, err := b.Cache.Total(); !errors.Is(err, cache.ErrNotFound) {
 		t.Error(err)

@@ -3,12 +3,15 @@ package gc
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -63,6 +66,9 @@ func (c *Collector) Usage() ([]*Entry, int64, error) {
 	return u.entries, u.total(nil), err
 }
 
+// blobs are bytes of blobs.
+type blobs map[digest.Digest]int64
+
 // usage is the cache, measured.
 type usage struct {
 	c       *Collector
@@ -71,7 +77,9 @@ type usage struct {
 	above   map[cache.Key][]*Entry // steps by the result that they follow
 	images  map[cache.Key]bool     // records that images lead to
 	own     map[cache.Key]int64    // bytes of a step's record and log
-	bytes   map[cache.Key]int64    // of the records that only steps lead to
+	bytes   map[cache.Key]int64    // of a record's trees
+	blobs   map[cache.Key]blobs    // of a record
+	imaged  blobs                  // those of them that images have
 	records map[cache.Key]*snapshot.Record
 	sizes   map[string]int64 // to be remembered
 }
@@ -79,7 +87,7 @@ type usage struct {
 func (c *Collector) measure() (*usage, error) {
 	u := &usage{
 		c: c, above: map[cache.Key][]*Entry{}, images: map[cache.Key]bool{},
-		own: map[cache.Key]int64{}, bytes: map[cache.Key]int64{}, sizes: map[string]int64{},
+		own: map[cache.Key]int64{}, bytes: map[cache.Key]int64{}, blobs: map[cache.Key]blobs{}, sizes: map[string]int64{},
 	}
 	roots, err := c.imageRoots()
 	if err != nil {
@@ -129,13 +137,47 @@ func (u *usage) measureRecords() error {
 			u.sizes[name] = bytes
 			u.bytes[key] += bytes
 		}
+	}
+	return u.measureBlobs()
+}
+
+// measureBlobs measures the blobs of all live records, and finds out which of them
+// images have: pulled again, say, after an image that was built had gone.
+func (u *usage) measureBlobs() error {
+	all := packedBlobs(u.records)
+	u.imaged = make(blobs, len(all))
+	for d := range all {
+		if st, err := os.Lstat(u.c.Layout.BlobPath(d)); err == nil {
+			u.imaged[d] = st.Size()
+		}
+	}
+	for key, rec := range u.records {
 		for _, p := range rec.Packings {
-			if st, err := os.Lstat(u.c.Layout.BlobPath(p.Blob.Digest)); err == nil {
-				u.bytes[key] += st.Size()
+			if size, there := u.imaged[p.Blob.Digest]; there {
+				if u.blobs[key] == nil {
+					u.blobs[key] = blobs{}
+				}
+				u.blobs[key][p.Blob.Digest] = size
 			}
 		}
 	}
-	return nil
+	only, err := u.c.Layout.Unreferenced(slices.Collect(maps.Keys(u.imaged)))
+	for _, d := range only {
+		delete(u.imaged, d)
+	}
+	return err
+}
+
+// bytesOf gives what is free when a record goes, but for what other records need
+// too; of one that an image leads to, what the image has of it as well.
+func (u *usage) bytesOf(key cache.Key) int64 {
+	sum := u.bytes[key]
+	for d, size := range u.blobs[key] {
+		if _, imaged := u.imaged[d]; !imaged || u.images[key] {
+			sum += size
+		}
+	}
+	return sum
 }
 
 func (u *usage) addSteps() error {
@@ -151,7 +193,7 @@ func (u *usage) addSteps() error {
 		u.own[step.Key] = u.c.Cache.Size(step)
 		e := &Entry{
 			Key: step.Key, Step: step, Used: u.c.Cache.LastUsed(step.Key), Shared: u.images[step.Result],
-			Bytes: u.bytes[step.Result] + u.own[step.Key],
+			Bytes: u.bytesOf(step.Result) + u.own[step.Key],
 		}
 		u.entries = append(u.entries, e)
 		if step.Follows {
@@ -176,7 +218,7 @@ func (u *usage) addFailures() error {
 		return err
 	}
 	for _, f := range failures {
-		u.entries = append(u.entries, &Entry{Key: f.Key, Failure: f, Used: f.Failed, Bytes: u.bytes[f.Key]})
+		u.entries = append(u.entries, &Entry{Key: f.Key, Failure: f, Used: f.Failed, Bytes: u.bytesOf(f.Key)})
 	}
 	return nil
 }
@@ -196,8 +238,8 @@ func (u *usage) addBases() {
 		}
 	}
 	for key := range u.records {
-		if !results[key] && !u.images[key] && u.bytes[key] > 0 {
-			u.entries = append(u.entries, &Entry{Key: key, Used: used[key], Bytes: u.bytes[key]})
+		if bytes := u.bytesOf(key); !results[key] && !u.images[key] && bytes > 0 {
+			u.entries = append(u.entries, &Entry{Key: key, Used: used[key], Bytes: bytes})
 		}
 	}
 }
@@ -233,9 +275,11 @@ func (u *usage) sort() {
 type set map[*Entry]bool
 
 // total gives the bytes that only the cache holds once the entries in gone went:
-// a base's go with the last step that stands on it.
+// a base's go with the last step that stands on it, a blob's with the last that
+// was packed into it.
 func (u *usage) total(gone set) int64 {
 	needed := map[cache.Key]bool{}
+	packed := blobs{}
 	var bytes int64
 	for _, e := range u.entries {
 		if gone[e] {
@@ -252,10 +296,17 @@ func (u *usage) total(gone set) int64 {
 			bytes += u.own[e.Key]
 		}
 		for _, tree := range e.trees() {
+			maps.Copy(packed, u.blobs[tree])
 			for key := tree; key != "" && !needed[key] && !u.images[key]; key = u.below(key) {
 				needed[key] = true
 				bytes += u.bytes[key]
+				maps.Copy(packed, u.blobs[key])
 			}
+		}
+	}
+	for d, size := range packed {
+		if _, imaged := u.imaged[d]; !imaged {
+			bytes += size
 		}
 	}
 	return bytes

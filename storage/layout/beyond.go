@@ -56,6 +56,10 @@ func Unwritten(id digest.Digest, created time.Time, size int64, config *ImageCon
 	return Image{ID: id, Created: created, Size: size, config: config}
 }
 
+// ErrStep is behind the error of Remove about a step of the build cache, whose image
+// isn't index.json's to remove.
+var ErrStep = errors.New("conflict")
+
 // notRemoved is the error of Remove for ref: it says so where an image has that id
 // which isn't index.json's to remove.
 func (l *Layout) notRemoved(ref string, err error) error {
@@ -66,7 +70,7 @@ func (l *Layout) notRemoved(ref string, err error) error {
 		return err
 	}
 	return &fault.Error{
-		Err:    fmt.Errorf("conflict: unable to delete %s (cannot be forced) - image has dependent child images", ref),
+		Err:    fmt.Errorf("%w: unable to delete %s (cannot be forced) - image has dependent child images", ErrStep, ref),
 		Remedy: "it is a step of the build cache, and goes with it: builder cache prune",
 		Code:   1,
 	}

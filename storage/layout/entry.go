@@ -221,9 +221,16 @@ func shortOf(d digest.Digest) string {
 	return d.Encoded()[:ofLen]
 }
 
-// rename gives e a canonical name, or takes its name.
+// rename gives e a canonical name.
 func (e *entry) rename(name string) {
 	e.name, e.refName, e.dirty = name, Familiar(name), true
+}
+
+// loseName takes e's name, and with it the digests by which that name's repository
+// knows the image.
+func (e *entry) loseName() {
+	e.rename("")
+	e.repoDigests = ""
 }
 
 func (e *entry) descriptor() v1.Descriptor {

@@ -137,6 +137,7 @@ func (ix *index) name(name string, image entry) {
 	ix.changed = true
 	if e := ix.first(func(e *entry) bool { return e.nameless() && e.sameImage(image) }); e != nil {
 		e.rename(name)
+		e.repoDigests = image.repoDigests
 		return
 	}
 	image.rename(name)
@@ -150,11 +151,11 @@ func (ix *index) unname(e *entry) {
 	ix.changed = true
 	if errors.Is(e.broken, ErrAbsent) {
 		name := e.name
+		ix.dropped = append(ix.dropped, e.digest)
 		ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool { return e.name == name })
 		return
 	}
-	e.rename("")
-	e.repoDigests = ""
+	e.loseName()
 	ix.dropNameless(*e)
 }
 
@@ -172,7 +173,11 @@ func (ix *index) dropNameless(image entry) {
 	at := -1
 	ix.entries = slices.DeleteFunc(ix.entries, func(e entry) bool {
 		at++
-		return e.id == image.id && e.nameless() && at != keep
+		if e.id != image.id || !e.nameless() || at == keep {
+			return false
+		}
+		ix.dropped = append(ix.dropped, e.digest)
+		return true
 	})
 }
 

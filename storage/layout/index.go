@@ -39,6 +39,9 @@ type index struct {
 	members []member // in their order; manifests has no text
 	entries []entry
 	changed bool
+	// dropped are the digests of descriptors that went because their image has
+	// others.
+	dropped []digest.Digest
 }
 
 type member struct{ key, text string }
@@ -125,9 +128,13 @@ func (l *Layout) change(ctx context.Context, fn func(*index) error) error {
 		return err
 	}
 	if !ix.changed {
+		l.last.Store(ix)
 		return nil
 	}
 	l.removeLeftovers()
+	if err := l.noteDropped(ix); err != nil {
+		return err
+	}
 	if err := atomicfile.Stream(l.indexPath(), 0o644, ix.write); err != nil {
 		return err
 	}
@@ -224,7 +231,7 @@ func (ix *index) dropSecondNames() {
 			continue
 		}
 		if earlier, taken := last[name]; taken {
-			ix.entries[earlier].rename("")
+			ix.entries[earlier].loseName()
 		}
 		last[name] = i
 	}

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -8,9 +9,9 @@ import (
 	"github.com/opencontainers/image-spec/identity"
 )
 
-// goneLayers gives the chain IDs of those layers of an image, the top one first,
-// that no image in ix has any more. An image that can't be read has none.
-func (l *Layout) goneLayers(ix *index, gone entry) []digest.Digest {
+// goneLayers gives those layers of an image, the top one first, that no image in
+// ix has any more. An image that can't be read has none.
+func (l *Layout) goneLayers(ix *index, gone entry) []FreeLayer {
 	image := gone.image()
 	m, err := l.readManifest(image.Manifest.Digest)
 	if err != nil {
@@ -25,9 +26,59 @@ func (l *Layout) goneLayers(ix *index, gone entry) []digest.Digest {
 		blobs[i] = shortBlob(layer.Digest)
 	}
 	shared := l.sharedLayers(ix, blobs, diffIDs)
-	layers := identity.ChainIDs(slices.Clone(diffIDs))[shared:]
-	slices.Reverse(layers)
+	var layers []FreeLayer
+	for i, id := range slices.Backward(identity.ChainIDs(slices.Clone(diffIDs))) {
+		if i >= shared {
+			layers = append(layers, FreeLayer{ChainID: id, Blob: m.Layers[i].Digest})
+		}
+	}
 	return layers
+}
+
+// UsedLayers gives the chain IDs of those layers that an image has, with the same
+// blob.
+func (l *Layout) UsedLayers(layers []FreeLayer) ([]digest.Digest, error) {
+	if len(layers) == 0 {
+		return nil, nil
+	}
+	ix, err := l.read()
+	if err != nil {
+		return nil, err
+	}
+	l.adoptAll(ix)
+	var used []digest.Digest
+	open := slices.Clone(layers)
+	for i := range ix.entries {
+		e := &ix.entries[i]
+		if len(open) == 0 {
+			break
+		}
+		if !slices.ContainsFunc(open, e.mayHave) {
+			continue
+		}
+		diffIDs, err := l.diffIDs(e.id)
+		if errors.Is(err, ErrAbsent) || errors.Is(err, ErrInvalid) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		chain := identity.ChainIDs(diffIDs)
+		open = slices.DeleteFunc(open, func(layer FreeLayer) bool {
+			if !slices.Contains(chain, layer.ChainID) {
+				return false
+			}
+			used = append(used, layer.ChainID)
+			return true
+		})
+	}
+	l.last.Store(ix)
+	return used, nil
+}
+
+// mayHave tells whether e may be an image with a layer.
+func (e *entry) mayHave(layer FreeLayer) bool {
+	return e.broken == nil && e.hasBlob(shortBlob(layer.Blob))
 }
 
 // sharedLayers counts the layers, from the base up, that another image has too.

@@ -70,8 +70,7 @@ func (ix *index) keepNameless(id digest.Digest) {
 	var image entry
 	for i := range ix.entries {
 		if e := &ix.entries[i]; e.id == id && e.name != "" {
-			e.rename("")
-			e.repoDigests = ""
+			e.loseName()
 			image = *e
 		}
 	}

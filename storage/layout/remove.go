@@ -35,9 +35,9 @@ type Removed struct {
 	Untagged []string
 	// ID is the image's where it went with its last name, else "".
 	ID digest.Digest
-	// Layers are the chain IDs of those of its layers that no image has any
-	// more, the top one first. Two images share a layer if they share its blob.
-	Layers []digest.Digest
+	// Layers are those of its layers that no image has any more, the top one
+	// first. Two images share a layer if they share its blob.
+	Layers []FreeLayer
 	// Blobs are those that nothing in index.json leads to any more. They are
 	// still there: the caller decides which of them others use, and hands the
 	// rest to DeleteBlobs.

@@ -112,7 +112,7 @@ func TestRemoveFollowsDocker(t *testing.T) {
 				got = append(got, done.ID.Encoded()[:12])
 			}
 			for _, layer := range done.Layers {
-				got = append(got, layer.Encoded()[:12])
+				got = append(got, layer.ChainID.Encoded()[:12])
 			}
 			if want := fill.Replace(tt.want); strings.Join(got, " ") != want {
 				t.Errorf("removed %q, want %q", got, want)
@@ -157,6 +157,41 @@ func TestADigestStaysWithTheTagsOfItsRepository(t *testing.T) {
 	}
 }
 
+// The digests by which a repository knows an image come and go with its names there.
+func TestANamelessImageHasNoDigestsAndGetsThoseOfItsNewName(t *testing.T) {
+	ctx := context.Background()
+	l := newLayout(t)
+	manifest, id := putImage(t, l, "one")
+	digested := "a@" + manifest.Digest.String()
+	must(t, l.CommitPulled(ctx, "a:1", manifest, nil))
+	must(t, l.Untag(ctx, "a:1"))
+	must(t, l.CommitPulled(ctx, "a:1", manifest, nil))
+	done, err := l.Remove(ctx, "a:1", layout.RemoveOptions{})
+	must(t, err)
+	if want := []string{"a:1", digested}; !slices.Equal(done.Untagged, want) {
+		t.Errorf("pulled again: untagged %q, want %q", done.Untagged, want)
+	}
+
+	// Another tool takes the name; then the image gets one in another repository.
+	must(t, l.CommitPulled(ctx, "a:1", manifest, nil))
+	other, _ := putImage(t, l, "other")
+	addDescriptor(t, l, descriptor(other.MediaType, other.Digest, other.Size, "a:1"))
+	must(t, l.Tag(ctx, id.String(), "b"))
+	if done, err = l.Remove(ctx, "b", layout.RemoveOptions{}); err != nil || !slices.Equal(done.Untagged, []string{"b:latest"}) {
+		t.Errorf("taken over: untagged %q (%v)", done.Untagged, err)
+	}
+}
+
+// addDescriptor adds one to index.json, as other tools do.
+func addDescriptor(t *testing.T, l *layout.Layout, text string) {
+	t.Helper()
+	path := filepath.Join(l.Dir(), v1.ImageIndexFile)
+	data, err := os.ReadFile(path)
+	must(t, err)
+	end := strings.LastIndex(string(data), "]")
+	must(t, os.WriteFile(path, []byte(string(data[:end])+","+text+string(data[end:])), 0o600))
+}
+
 func TestLayersOfOthersStay(t *testing.T) {
 	ctx := context.Background()
 	l := newLayout(t)
@@ -170,13 +205,13 @@ func TestLayersOfOthersStay(t *testing.T) {
 	chain := identity.ChainIDs(slices.Clone(config.RootFS.DiffIDs))
 	done, err := l.Remove(ctx, "app", layout.RemoveOptions{})
 	must(t, err)
-	if want := []digest.Digest{chain[3], chain[2]}; !slices.Equal(done.Layers, want) {
+	if want := []digest.Digest{chain[3], chain[2]}; !slices.Equal(chainIDs(done.Layers), want) {
 		t.Errorf("layers %v, want %v", done.Layers, want)
 	}
 	// The blobs stay, for another image has them in another order.
 	done, err = l.Remove(ctx, "base", layout.RemoveOptions{})
 	must(t, err)
-	if want := []digest.Digest{chain[1], chain[0]}; !slices.Equal(done.Layers, want) || len(done.Blobs) != 2 {
+	if want := []digest.Digest{chain[1], chain[0]}; !slices.Equal(chainIDs(done.Layers), want) || len(done.Blobs) != 2 {
 		t.Errorf("layers %v, want %v; blobs %v", done.Layers, want, done.Blobs)
 	}
 }
@@ -329,5 +364,44 @@ func TestAManifestThatCannotBeReadKeepsWhatItMayNeed(t *testing.T) {
 	must(t, os.Chmod(path, 0o644))
 	if _, err := l.Manifest(img); err != nil {
 		t.Errorf("Manifest: %v", err)
+	}
+}
+
+func chainIDs(layers []layout.FreeLayer) (ids []digest.Digest) {
+	for _, layer := range layers {
+		ids = append(ids, layer.ChainID)
+	}
+	return ids
+}
+
+// An image can come again in another form, with the same id: packed anew. What only
+// the form before led to is set free.
+func TestWhatAnImageIsNotAnyMoreIsSetFree(t *testing.T) {
+	ctx := context.Background()
+	l := newLayout(t)
+	l = l.WithFreed(filepath.Join(l.Dir(), "freed"))
+	before, id := putImage(t, l, "content")
+	must(t, l.Commit(ctx, []string{"app", "kept"}, before, nil))
+	m, err := l.Manifest(layout.Image{ID: id, Manifest: before})
+	must(t, err)
+	config, err := l.Config(layout.Image{ID: id, Manifest: before})
+	must(t, err)
+	other, err := l.PutBlob(ctx, strings.NewReader("the same, as another packer has it"))
+	must(t, err)
+	other.MediaType = v1.MediaTypeImageLayerZstd
+	now, _, err := layout.WriteImage(ctx, l, config, []v1.Descriptor{other}, layout.FormatOCI, nil)
+	must(t, err)
+
+	must(t, l.Commit(ctx, []string{"app"}, now, nil))
+	if free, err := l.ReadFree(); err != nil || len(free.Blobs) > 0 {
+		t.Errorf("free while a name has it: %v (%v)", free, err)
+	}
+	must(t, l.Commit(ctx, []string{"kept"}, now, nil))
+	free, err := l.ReadFree()
+	must(t, err)
+	want := []digest.Digest{before.Digest, m.Layers[0].Digest}
+	slices.Sort(want)
+	if !slices.Equal(free.Blobs, want) {
+		t.Errorf("free: %v, want %v", free.Blobs, want)
 	}
 }

@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
+	"github.com/builder-oci/builder/cmd/builder/manual"
 )
 
 // eachCommand calls do for every command that users see, with its name as they
@@ -27,28 +30,28 @@ func eachCommand(commands []*cli.Command, parent string, do func(c *cli.Command,
 
 func TestEveryCommandHasItsPage(t *testing.T) {
 	app := newApp(io.Discard, io.Discard)
-	pages := writeManual(app, time.Unix(0, 0))
+	pages := manual.Write(app, time.Unix(0, 0))
 	eachCommand(app.Commands, "", func(c *cli.Command, name string) {
-		file := pageFile(append([]string{programName}, strings.Fields(name)...)...)
-		if page, second := pages.second[file]; second {
+		file := manual.File(append([]string{programName}, strings.Fields(name)...)...)
+		if page, second := pages.Second[file]; second {
 			file = page
 		}
-		text := pages.text[file]
+		text := pages.Text[file]
 		if text == "" {
 			t.Errorf("%s has no page", name)
 		}
 		for _, f := range c.Flags {
 			for _, flag := range f.Names() {
-				if !strings.Contains(text, strings.ReplaceAll(dashed(flag), "-", `\-`)) {
-					t.Errorf("%s lacks %s", file, dashed(flag))
+				if !strings.Contains(text, strings.ReplaceAll(flagdoc.Dashed(flag), "-", `\-`)) {
+					t.Errorf("%s lacks %s", file, flagdoc.Dashed(flag))
 				}
 			}
-			if doc, ok := f.(cli.DocGenerationFlag); ok && doc.GetUsage() == "" && categoryOf(f) == "" {
+			if doc, ok := f.(cli.DocGenerationFlag); ok && doc.GetUsage() == "" && flagdoc.CategoryOf(f) == "" {
 				t.Errorf("%s: nothing says what --%s is for: give it a Usage or a category", name, f.Names()[0])
 			}
 		}
-		if !strings.Contains(text, `.SH "EXAMPLES"`) && !subcommands(c) {
-			t.Errorf("%s has no example: give it one in manual()", file)
+		if !strings.Contains(text, `.SH "EXAMPLES"`) && len(c.Subcommands) == 0 {
+			t.Errorf("%s has no example: give it one in manual.Texts", file)
 		}
 	})
 }
@@ -57,16 +60,16 @@ func TestManualIsOfCommandsThatExist(t *testing.T) {
 	app := newApp(io.Discard, io.Discard)
 	names := []string{programName}
 	eachCommand(app.Commands, "", func(_ *cli.Command, name string) { names = append(names, name) })
-	for name, text := range manual() {
+	for name, text := range manual.Texts() {
 		if !slices.Contains(names, name) {
-			t.Errorf("manual() has a text for %q, which is no command", name)
+			t.Errorf("manual.Texts has one for %q, which is no command", name)
 		}
-		for _, e := range text.examples {
-			for line := range strings.SplitSeq(strings.ReplaceAll(e.text, "&&", "|"), "|") {
+		for _, e := range text.Examples {
+			for line := range strings.SplitSeq(strings.ReplaceAll(e.Text, "&&", "|"), "|") {
 				line, _, _ = strings.Cut(line, " > ")
 				if words := strings.Fields(line); len(words) > 0 && words[0] == programName {
 					if _, err := canonical(app, words); err != nil {
-						t.Errorf("%s: the example %q: %v", name, e.text, err)
+						t.Errorf("%s: the example %q: %v", name, e.Text, err)
 					}
 				}
 			}
@@ -80,7 +83,7 @@ func TestManualIsTheSameForTheSameSources(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := writeManual(newApp(io.Discard, io.Discard), date).text[pageFile(programName, "pull")]
+	text := manual.Write(newApp(io.Discard, io.Discard), date).Text[manual.File(programName, "pull")]
 	if head, _, _ := strings.Cut(text, "\n"); !strings.HasPrefix(head, `.TH "BUILDER-PULL" 1 "1970-01-02" `) {
 		t.Errorf("the page begins %s", head)
 	}
@@ -88,7 +91,7 @@ func TestManualIsTheSameForTheSameSources(t *testing.T) {
 
 func TestPagesAreWellFormed(t *testing.T) {
 	dir := t.TempDir()
-	if err := writeManual(newApp(io.Discard, io.Discard), time.Unix(0, 0)).save(dir); err != nil {
+	if err := manual.Write(newApp(io.Discard, io.Discard), time.Unix(0, 0)).Save(dir); err != nil {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))

@@ -1,4 +1,4 @@
-package main
+package manual
 
 import (
 	"slices"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 	"github.com/builder-oci/builder/cmd/builder/roff"
 )
 
@@ -42,9 +43,9 @@ func synopsis(path []string, args string, options bool) string {
 // compatibility heads the list of each category of flags that are known for
 // another tool's sake.
 var compatibility = []struct{ category, text string }{
-	{flagsGranted, "Always done, and taken for docker's or buildah's sake: "},
-	{flagsIgnored, "Taken, and without effect: "},
-	{flagsRefused, "Known, and refused with the reason: "},
+	{flagdoc.Granted, "Always done, and taken for docker's or buildah's sake: "},
+	{flagdoc.Ignored, "Taken, and without effect: "},
+	{flagdoc.Refused, "Known, and refused with the reason: "},
 }
 
 // optionSections describes flags, also those that --help has no room for. What
@@ -53,11 +54,11 @@ func optionSections(p *roff.Page, flags []cli.Flag) {
 	var described []cli.Flag
 	byCategory := map[string][]string{}
 	for _, f := range flags {
-		if category := categoryOf(f); category == "" {
+		if category := flagdoc.CategoryOf(f); category == "" {
 			described = append(described, f)
 		} else {
 			for _, name := range f.Names() {
-				byCategory[category] = append(byCategory[category], dashed(name))
+				byCategory[category] = append(byCategory[category], flagdoc.Dashed(name))
 			}
 		}
 	}
@@ -77,25 +78,16 @@ func optionSections(p *roff.Page, flags []cli.Flag) {
 	}
 }
 
-// categoryOf is empty for a flag that is builder's own.
-func categoryOf(f cli.Flag) string {
-	c, ok := f.(cli.CategorizableFlag)
-	if !ok {
-		return ""
-	}
-	return c.GetCategory()
-}
-
 // optionHead is "-t, --tag NAME" with fonts.
 func optionHead(f cli.Flag) string {
 	var value string
 	if doc, ok := f.(cli.DocGenerationFlag); ok {
-		value, _ = placeholder(doc.GetUsage())
+		value, _ = flagdoc.Placeholder(doc.GetUsage())
 	}
 	names := slices.Clone(f.Names())
 	slices.SortStableFunc(names, func(a, b string) int { return min(len(a), 2) - min(len(b), 2) })
 	for i, name := range names {
-		names[i] = roff.Bold(dashed(name))
+		names[i] = roff.Bold(flagdoc.Dashed(name))
 	}
 	head := strings.Join(names, ", ")
 	if value != "" {
@@ -172,24 +164,24 @@ func environmentItem(p *roff.Page, f cli.Flag) {
 		return
 	}
 	for _, name := range doc.GetEnvVars() {
-		p.Item(roff.Bold(name), "As "+dashed(f.Names()[0])+".")
+		p.Item(roff.Bold(name), "As "+flagdoc.Dashed(f.Names()[0])+".")
 	}
 }
 
-func writeItems(p *roff.Page, items []item) {
+func writeItems(p *roff.Page, items []Item) {
 	for _, i := range items {
-		p.Item(roff.Bold(i.head), i.text)
+		p.Item(roff.Bold(i.Head), i.Text)
 	}
 }
 
-func writeExamples(p *roff.Page, text manualText) {
-	if len(text.examples) == 0 {
+func writeExamples(p *roff.Page, text Text) {
+	if len(text.Examples) == 0 {
 		return
 	}
 	p.Section("examples")
-	for _, e := range text.examples {
-		p.Paragraph(e.head + ":")
-		p.Example([]string{"$ " + e.text})
+	for _, e := range text.Examples {
+		p.Paragraph(e.Head + ":")
+		p.Example([]string{"$ " + e.Text})
 	}
 }
 

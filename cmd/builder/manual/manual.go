@@ -1,7 +1,13 @@
-package main
+// Package manual makes the manual's pages of the commands' definitions, and of the
+// texts and examples that those have no room for.
+package manual
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -11,29 +17,55 @@ import (
 	"github.com/builder-oci/builder/cmd/builder/roff"
 )
 
-// manualSection is the part of a system's manual for commands.
-const manualSection = 1
+// program is the command's name, as the texts have it.
+const program = "builder"
 
-// manualWriter makes the manual's pages of the commands' definitions.
-type manualWriter struct {
-	app  *cli.App
-	date time.Time
-	manualPages
+// section is the part of a system's manual for commands.
+const section = 1
+
+// Pages are the manual's.
+type Pages struct {
+	Text   map[string]string // sources, by the names of their files
+	Second map[string]string // names of files, and the files that they stand for
 }
 
-// manualPages are the pages, by the names of their files.
-type manualPages struct {
-	text   map[string]string // sources
-	second map[string]string // names of pages that other names stand for
-}
-
-func writeManual(app *cli.App, date time.Time) manualPages {
-	w := &manualWriter{app, date, manualPages{map[string]string{}, map[string]string{}}}
+// Write makes the manual of a program. Its pages bear the date.
+func Write(app *cli.App, date time.Time) Pages {
+	w := &writer{app, date, Pages{map[string]string{}, map[string]string{}}}
 	w.program()
 	for _, c := range app.Commands {
-		w.command(c, []string{programName})
+		w.command(c, []string{program})
 	}
-	return w.manualPages
+	return w.Pages
+}
+
+// Save writes the pages into a directory. Second names are symbolic links.
+func (p Pages) Save(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, text := range p.Text {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	for name, page := range p.Second {
+		link := filepath.Join(dir, name)
+		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.Symlink(page, link); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writer makes the pages of the commands' definitions.
+type writer struct {
+	app  *cli.App
+	date time.Time
+	Pages
 }
 
 // pageName is "builder-image-ls".
@@ -41,29 +73,30 @@ func pageName(path []string) string { return strings.Join(path, "-") }
 
 // crossReference is "builder-image-ls(1)".
 func crossReference(path ...string) string {
-	return fmt.Sprintf("%s(%d)", pageName(path), manualSection)
+	return fmt.Sprintf("%s(%d)", pageName(path), section)
 }
 
-func pageFile(path ...string) string { return fmt.Sprintf("%s.%d", pageName(path), manualSection) }
+// File is the name of a command's page: "builder-image-ls.1".
+func File(path ...string) string { return fmt.Sprintf("%s.%d", pageName(path), section) }
 
-func (w *manualWriter) begin(path []string) *roff.Page {
-	return roff.New(pageName(path), manualSection, w.date, programName+" "+w.app.Version, "User Commands")
+func (w *writer) begin(path []string) *roff.Page {
+	return roff.New(pageName(path), section, w.date, program+" "+w.app.Version, "User Commands")
 }
 
 // program writes builder(1).
-func (w *manualWriter) program() {
-	path := []string{programName}
-	text := manual()[programName]
+func (w *writer) program() {
+	path := []string{program}
+	text := Texts()[program]
 	p := w.begin(path)
 	p.Name(path, w.app.Usage)
 	p.Section("synopsis")
 	p.Marked(synopsis(path, "COMMAND [ARGUMENT...]", true))
 	p.Section("description")
-	p.Text(text.more)
+	p.Text(text.More)
 	p.Section("commands")
 	for _, c := range w.app.Commands {
 		if !c.Hidden {
-			p.Item(roff.Mark(crossReference(programName, c.Name)), c.Usage)
+			p.Item(roff.Mark(crossReference(program, c.Name)), c.Usage)
 		}
 	}
 	optionSections(p, slices.Concat(w.app.Flags, []cli.Flag{cli.HelpFlag, cli.VersionFlag}))
@@ -79,23 +112,23 @@ func (w *manualWriter) program() {
 	writeItems(p, slices.Concat(storeFiles, machineFiles, loginFiles, registryFiles))
 	p.Section("see also")
 	p.Paragraph(strings.Join(otherPages, ", "))
-	w.text[pageFile(path...)] = p.String()
+	w.Text[File(path...)] = p.String()
 }
 
 // command writes the page of a command, and those of the commands beneath it.
 // Where it is another command's second name, as image ls is, its page is that
 // command's; and that tells all names.
-func (w *manualWriter) command(c *cli.Command, parents []string) {
+func (w *writer) command(c *cli.Command, parents []string) {
 	if c.Hidden {
 		return
 	}
 	path := append(slices.Clone(parents), c.Name)
-	if first := w.firstName(c, parents); first != nil {
-		w.second[pageFile(path...)] = pageFile(programName, first.Name)
+	if first := FirstName(w.app, c, parents); first != nil {
+		w.Second[File(path...)] = File(program, first.Name)
 		return
 	}
 	for _, alias := range c.Aliases {
-		w.second[pageFile(append(slices.Clone(parents), alias)...)] = pageFile(path...)
+		w.Second[File(append(slices.Clone(parents), alias)...)] = File(path...)
 	}
 	w.page(c, path)
 	for _, sub := range c.Subcommands {
@@ -103,12 +136,13 @@ func (w *manualWriter) command(c *cli.Command, parents []string) {
 	}
 }
 
-// firstName gives the command of the first level that is c under another name.
-func (w *manualWriter) firstName(c *cli.Command, parents []string) *cli.Command {
+// FirstName gives the command of the first level that c, which stands beneath
+// parents, is another name of: images for image ls.
+func FirstName(app *cli.App, c *cli.Command, parents []string) *cli.Command {
 	if len(parents) < 2 {
 		return nil
 	}
-	for _, first := range w.app.Commands {
+	for _, first := range app.Commands {
 		if slices.ContainsFunc(c.Names(), first.HasName) && slices.Equal(flagNames(c), flagNames(first)) {
 			return first
 		}
@@ -118,15 +152,15 @@ func (w *manualWriter) firstName(c *cli.Command, parents []string) *cli.Command 
 
 // secondNames gives the paths by which a command of the first level is called
 // too.
-func (w *manualWriter) secondNames(c *cli.Command, path []string) [][]string {
+func (w *writer) secondNames(c *cli.Command, path []string) [][]string {
 	var names [][]string
 	if len(path) != 2 {
 		return nil
 	}
 	for _, group := range w.app.Commands {
 		for _, sub := range group.Subcommands {
-			parents := []string{programName, group.Name}
-			if w.firstName(sub, parents) == c {
+			parents := []string{program, group.Name}
+			if FirstName(w.app, sub, parents) == c {
 				names = append(names, append(parents, sub.Name))
 			}
 		}
@@ -142,8 +176,8 @@ func flagNames(c *cli.Command) []string {
 	return names
 }
 
-func (w *manualWriter) page(c *cli.Command, path []string) {
-	text := manual()[strings.Join(path[1:], " ")]
+func (w *writer) page(c *cli.Command, path []string) {
+	text := Texts()[strings.Join(path[1:], " ")]
 	p := w.begin(path)
 	paths := [][]string{path}
 	for _, alias := range c.Aliases {
@@ -159,12 +193,12 @@ func (w *manualWriter) page(c *cli.Command, path []string) {
 	writeSynopsis(p, c, paths)
 	p.Section("description")
 	p.Paragraph(c.Usage + ".")
-	for _, more := range []string{c.Description, text.more} {
+	for _, more := range []string{c.Description, text.More} {
 		if more != "" {
 			p.Text(more)
 		}
 	}
-	p.Paragraph("The options of " + crossReference(programName) + " may stand before the command or behind it.")
+	p.Paragraph("The options of " + crossReference(program) + " may stand before the command or behind it.")
 	if subcommands(c) {
 		p.Section("commands")
 		for _, sub := range c.Subcommands {
@@ -182,7 +216,7 @@ func (w *manualWriter) page(c *cli.Command, path []string) {
 	writeItems(p, filesOf(c))
 	p.Section("see also")
 	p.Paragraph(w.related(c, path))
-	w.text[pageFile(path...)] = p.String()
+	w.Text[File(path...)] = p.String()
 }
 
 func subcommands(c *cli.Command) bool {
@@ -190,8 +224,8 @@ func subcommands(c *cli.Command) bool {
 }
 
 // related names the pages above, beneath and beside a command's.
-func (w *manualWriter) related(c *cli.Command, path []string) string {
-	pages := []string{crossReference(programName)}
+func (w *writer) related(c *cli.Command, path []string) string {
+	pages := []string{crossReference(program)}
 	beside := w.app.Commands
 	for i := 2; i < len(path); i++ {
 		pages = append(pages, crossReference(path[:i]...))
