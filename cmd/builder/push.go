@@ -88,6 +88,9 @@ func push(c *cli.Context) error {
 	}
 	return withStore(c, func(store *storage.Store) error {
 		img, err := imageToPush(c, store, ref)
+		if err == nil && c.NArg() == 1 && isUnnamed(c, img, ref) {
+			err = fault.New("say where it is to go: builder push "+ref+" NAME[:TAG]", "An image does not exist locally with the tag: %s", ref)
+		}
 		if err != nil {
 			return err
 		}
@@ -109,6 +112,16 @@ func perhapsName(ref string) reference.Named {
 		return mustParse("scratch:no")
 	}
 	return named
+}
+
+// isUnnamed tells whether an image was found by something else than a name, which so
+// doesn't say where to push it.
+func isUnnamed(c *cli.Context, img layout.Image, ref string) bool {
+	if isElsewhere(ref) || strings.Contains(ref, "@") || c.String("platform") != "" {
+		return false
+	}
+	full, err := layout.ParseName(ref)
+	return err != nil || full != img.Name
 }
 
 // imageToPush finds an image, for a platform where one is asked for.

@@ -133,7 +133,7 @@ func (l *Layout) PutBlob(ctx context.Context, r io.Reader) (v1.Descriptor, error
 	}
 	digester := digest.SHA256.Digester()
 	buffer := make([]byte, copyBuffer)
-	if _, err := io.CopyBuffer(io.MultiWriter(w, digester.Hash()), &contextReader{ctx, r}, buffer); err != nil {
+	if _, err := io.CopyBuffer(io.MultiWriter(w, digester.Hash()), ReaderWithContext(ctx, r), buffer); err != nil {
 		return v1.Descriptor{}, errors.Join(err, w.Cancel())
 	}
 	d := v1.Descriptor{Digest: digester.Digest(), Size: w.Size()}
@@ -259,7 +259,10 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// contextReader ends reading when its context does.
+// ReaderWithContext gives r with reads that fail once the context has ended. One
+// that waits goes on waiting.
+func ReaderWithContext(ctx context.Context, r io.Reader) io.Reader { return &contextReader{ctx, r} }
+
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -286,6 +287,57 @@ func TestADamagedBlobIsNotSaved(t *testing.T) {
 	if err := transport.Save(ctx, nil, io.Discard, "cpio", o); err == nil {
 		t.Error("an unknown format is taken")
 	}
+}
+
+// Who is told to end doesn't read a large entry to its end first.
+func TestReadingEndsWithTheContext(t *testing.T) {
+	for what, read := range map[string]func(context.Context, io.Reader, transport.Options) error{
+		"load": func(ctx context.Context, r io.Reader, o transport.Options) error {
+			_, err := transport.Load(ctx, r, o)
+			return err
+		},
+		"import": func(ctx context.Context, r io.Reader, o transport.Options) error {
+			_, err := transport.Import(ctx, r, transport.ImportOptions{Options: o})
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			endless := endlessTar{cancel: cancel}
+			if err := read(ctx, &endless, newOptions(t)); !errors.Is(err, context.Canceled) {
+				t.Errorf("%v after %d bytes", err, endless.read)
+			}
+			if endless.read > 100<<20 {
+				t.Errorf("%d bytes were read", endless.read)
+			}
+		})
+	}
+}
+
+// endlessTar is a tar whose one entry is 4 GiB of zeros. It cancels after some
+// of them.
+type endlessTar struct {
+	cancel func()
+	read   int
+}
+
+func (e *endlessTar) Read(p []byte) (int, error) {
+	clear(p)
+	if e.read == 0 {
+		var head bytes.Buffer
+		if err := tar.NewWriter(&head).WriteHeader(&tar.Header{Name: "large", Mode: 0o600, Size: 4 << 30, Format: tar.FormatGNU}); err != nil {
+			return 0, err
+		}
+		p = p[:copy(p, head.Bytes())]
+	}
+	if e.read += len(p); e.read > 10<<20 {
+		e.cancel()
+	}
+	if e.read > 1<<30 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return len(p), nil
 }
 
 func TestImport(t *testing.T) {

@@ -301,7 +301,8 @@ func TestTagsThatCantBeHad(t *testing.T) {
 	r, o := hostileRegistry(t), newOptions(t)
 	r.Push("app:v1", hostile.Files("content"))
 	r.On("/app/tags/list", -1, hostile.Page(http.StatusOK))
-	for repository, want := range map[string]string{"app": "isn't a registry", "missing": "doesn't have it"} {
+	r.On("/endless/tags/list", -1, hostile.EndlessTags)
+	for repository, want := range map[string]string{"app": "isn't a registry", "missing": "doesn't have it", "endless": "has no end"} {
 		_, err := transport.Tags(ctx, r.Address()+"/"+repository, o)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "latest") || fault.Remedy(err) == "" {
 			t.Errorf("%s: %v; remedy %q", repository, err, fault.Remedy(err))

@@ -136,7 +136,7 @@ func packTar(ctx context.Context, w io.Writer, r io.Reader) (digest.Digest, int6
 	}
 	defer plain.Close()
 	whole := digest.SHA256.Digester()
-	counted := &countingReader{r: plain}
+	counted := &countingReader{r: layout.ReaderWithContext(ctx, plain)}
 	if isPacked {
 		err = checkedCopy(ctx, whole.Hash(), counted)
 		return whole.Digest(), counted.n, err

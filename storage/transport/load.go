@@ -62,7 +62,7 @@ func load(ctx context.Context, r io.Reader, o Options, choose func(format string
 		files: map[string]v1.Descriptor{}, links: map[string]link{}, meta: map[string][]byte{},
 	}
 	defer func() { err = errors.Join(err, a.noteUnneeded()) }()
-	if err := a.read(plain); err != nil {
+	if err := a.read(layout.ReaderWithContext(ctx, plain)); err != nil {
 		return nil, err
 	}
 	images, err := a.images()

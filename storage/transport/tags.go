@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/metrics"
 	"strings"
 	"time"
 
@@ -18,6 +19,12 @@ import (
 // tagsPatience is how long a registry may take to list the tags of a repository:
 // it may do that page by page.
 const tagsPatience = 2 * time.Minute
+
+// mostTagsMemory is what the list may take of memory: the library reads all of it,
+// however much comes. errTagsTooMany is the error of one that takes more.
+const mostTagsMemory = 256 << 20
+
+var errTagsTooMany = errors.New("its list of tags has no end")
 
 // Tags gives the tags that a repository has in its registry, or in the first
 // mirror that answers.
@@ -43,6 +50,8 @@ func Tags(ctx context.Context, repository string, o Options) ([]string, error) {
 func (o Options) tags(ctx context.Context, r *remote) ([]string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, tagsPatience, fmt.Errorf("%w for %s", errSilent, tagsPatience))
 	defer cancel()
+	ctx, enough := withMemory(ctx, mostTagsMemory, errTagsTooMany)
+	defer enough()
 	sources, err := r.sources()
 	if err != nil {
 		return nil, err
@@ -59,7 +68,38 @@ func (o Options) tags(ctx context.Context, r *remote) ([]string, error) {
 		}
 		errs = append([]error{silence(ctx, err)}, errs...) // the registry's own goes first
 	}
+	if errors.Is(context.Cause(ctx), errTagsTooMany) {
+		return nil, fault.New("pull tags by their names", "%s: the registry %s: %w", r.name, r.domain, errTagsTooMany)
+	}
 	return nil, errors.Join(errs...)
+}
+
+// withMemory gives a context that ends, for the cause why, when this process has
+// come to use so many bytes more than now. The caller calls stop.
+func withMemory(ctx context.Context, bytes uint64, why error) (_ context.Context, stop func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	used := func() uint64 {
+		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		metrics.Read(sample)
+		return sample[0].Value.Uint64()
+	}
+	most, done := used()+bytes, make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(progressPause):
+				if used() > most {
+					end(why)
+				}
+			}
+		}
+	}()
+	return ctx, func() {
+		end(nil)
+		<-done
+	}
 }
 
 // sources gives the places to look for an image, mirrors first, as the library

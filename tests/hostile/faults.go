@@ -2,9 +2,11 @@ package hostile
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -79,6 +81,14 @@ func Endless(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		if _, err := w.Write(zeros); err != nil {
 			return
 		}
+	}
+}
+
+// EndlessTags answers with a list of tags for as long as somebody reads.
+func EndlessTags(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	_, err := io.WriteString(w, `{"name":"app","tags":["v1"`)
+	for more := strings.Repeat(`,"v2"`, 1<<14); err == nil; {
+		_, err = io.WriteString(w, more)
 	}
 }
 
