@@ -12,7 +12,6 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/platform"
-	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/transport"
