@@ -10,7 +10,7 @@ func TestQuestionsCanBeInterrupted(t *testing.T) {
 	for _, command := range []string{"system reset", "cache prune", "image prune", "system prune"} {
 		t.Run(command, func(t *testing.T) {
 			s, _ := newContext(t, "")
-			term := newTerminal(t, s.command("builder", strings.Fields(command)...), 80, 24)
+			term := newTerminal(t, s.command("builder", strings.Fields(command)...), 200, 24)
 			term.shows("[y/N]")
 			term.types("\x03")
 			if code := term.ends(); code != 130 {
