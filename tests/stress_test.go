@@ -196,7 +196,7 @@ func (w *worker) buildOwn(image string) {
 		w.t.Errorf("run %s: %q, not %q", own, out, want)
 	}
 	w.do("tag", own, own+"-too")
-	w.do("push", "-q", own, fmt.Sprintf("%s/own:%d", w.registry, w.number))
+	w.do("push", "-q", own, fmt.Sprintf("%s/own-%d", w.registry, w.number))
 	w.do("rmi", own, own+"-too")
 }
 

@@ -185,8 +185,8 @@ func (u *usage) protectBelow() {
 	}
 }
 
-// dead gives the records that something led to before, and nothing any more, and
-// those that stay.
+// dead gives the records that something led to before, and nothing any more, with
+// those that lead to them; and those that stay.
 func (d *dropping) dead(kept map[snapshot.Key]*snapshot.Record) (dead, live map[snapshot.Key]*snapshot.Record, err error) {
 	if live, err = d.c.standingRecords(); err != nil {
 		return nil, nil, err
@@ -200,7 +200,36 @@ func (d *dropping) dead(kept map[snapshot.Key]*snapshot.Record) (dead, live map[
 			dead[key] = rec
 		}
 	}
-	return dead, live, nil
+	return dead, live, d.c.addLeading(dead, live)
+}
+
+// addLeading adds to dead records those that lead to them, as the chains of a removed
+// image do that nobody could remove yet. What others make stands on what they have
+// leased, which is live.
+func (c *Collector) addLeading(dead, live map[snapshot.Key]*snapshot.Record) error {
+	keys, err := c.Records.Keys()
+	if err != nil {
+		return err
+	}
+	others := map[snapshot.Key]*snapshot.Record{}
+	for _, key := range keys {
+		if live[key] != nil || dead[key] != nil || key.Validate() != nil {
+			continue
+		}
+		if rec, err := c.Records.Get(key); err == nil { // else it leads nowhere
+			others[key] = rec
+		}
+	}
+	for found := len(dead) > 0; found; {
+		found = false
+		for key, rec := range others {
+			if dead[rec.Parent] != nil || dead[rec.Alias] != nil {
+				dead[key], found = rec, true
+				delete(others, key)
+			}
+		}
+	}
+	return nil
 }
 
 // freeBlobs removes the blobs of dead records that nothing else has. Where a
