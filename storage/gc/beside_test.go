@@ -146,3 +146,26 @@ func TestBlobsWaitForWhoCountsOnThem(t *testing.T) {
 		t.Error("nobody came back for it")
 	}
 }
+
+// The chains of a removed image wait where somebody counts on blobs. A step that they
+// lead to may be pruned meanwhile.
+func TestNothingIsLeftThatLeadsToPrunedRecords(t *testing.T) {
+	b := newBench(t)
+	one := b.build(t, "one")
+	o := b.beside(t)
+	counting, err := lock.Shared(context.Background(), filepath.Join(b.Locks, blobsFile))
+	must(t, err)
+	b.remove(t, "one")
+	if _, err := b.Records.Get(one.chain); err != nil {
+		t.Fatalf("the chain didn't wait: %v", err)
+	}
+	_, err = b.Remove(context.Background(), []string{keyOf("key one").Encoded()})
+	must(t, err)
+	counting.Unlock()
+	o.end()
+	for _, problem := range b.check(t) {
+		if problem[0] != '(' {
+			t.Errorf("check finds damage: %s", problem)
+		}
+	}
+}
