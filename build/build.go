@@ -101,10 +101,10 @@ func Build(ctx context.Context, o Options, env Env, r Reporter) (result Result, 
 	if env.Snapshots == nil && len(o.Trees) > 0 {
 		return Result{}, ErrNamespace
 	}
-	// A build that only looks up writes too: chains and aliases that lead to what it
-	// has found.
-	if err := env.Store.BeginLeases(); err != nil {
-		return Result{}, err
+	if env.Snapshots != nil {
+		if err := env.Store.BeginLeases(); err != nil {
+			return Result{}, err
+		}
 	}
 	b, err := prepare(ctx, o, env, r)
 	if err != nil {
