@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -45,23 +46,26 @@ func (l *loggingIn) ask() error {
 	return l.askPassword()
 }
 
-// askPassword reads a line that the terminal doesn't show.
+// askPassword reads a line that the terminal doesn't show, from before it asks for
+// it: who is quick mustn't see the beginning.
 func (l *loggingIn) askPassword() error {
-	if err := l.say("Password: "); err != nil {
-		return err
-	}
 	fd := int(os.Stdin.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
+		return err
+	}
+	// Also where what reads the password won't come to it.
+	defer func() { _ = term.Restore(fd, before) }()
+	if err := hideTyping(fd); err != nil {
+		return err
+	}
+	if err := l.say("Password: "); err != nil {
 		return err
 	}
 	text, err := await(l.Context.Context, func() (string, error) {
 		text, err := term.ReadPassword(fd)
 		return string(text), err
 	})
-	if l.Err() != nil {
-		_ = term.Restore(fd, before) // what reads the password won't come to it
-	}
 	if err := l.say("\n"); err != nil {
 		return err
 	}
@@ -72,4 +76,14 @@ func (l *loggingIn) askPassword() error {
 		return fault.New("", "Password Required")
 	}
 	return nil
+}
+
+// hideTyping has a terminal not show what is typed.
+func hideTyping(fd int) error {
+	mode, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return os.NewSyscallError("tcgetattr", err)
+	}
+	mode.Lflag &^= unix.ECHO
+	return os.NewSyscallError("tcsetattr", unix.IoctlSetTermios(fd, unix.TCSETS, mode))
 }
