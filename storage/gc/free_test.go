@@ -140,6 +140,25 @@ func TestALayerThatWasFreeStaysForAnImageThatCameSince(t *testing.T) {
 	}
 }
 
+// What a step has made stays also where another freed layer turns out to be used.
+func TestWhatAStepMadeStaysBesideALayerThatIsUsedAgain(t *testing.T) {
+	ctx := context.Background()
+	b := newBench(t)
+	kept, gone := b.build(t, "kept"), b.build(t, "gone")
+	must(t, b.Tidy(ctx)) // the look at everything of this day
+	removed, err := b.Layout.Remove(ctx, "gone", layout.RemoveOptions{})
+	must(t, err)
+	removed.Layers = append(removed.Layers, layout.FreeLayer{ChainID: kept.chain, Blob: kept.layer.Digest})
+	_, err = b.FreeUnreferenced(ctx, layout.Free{Blobs: removed.Blobs, Layers: removed.Layers})
+	must(t, err)
+	for _, key := range []digest.Digest{gone.step, kept.step, kept.chain} {
+		if _, err := b.Records.Get(key); err != nil {
+			t.Error(err)
+		}
+	}
+	want(t, "check", b.check(t))
+}
+
 func TestASweepOfAllTakesFreshBlobsThatNobodyNeeds(t *testing.T) {
 	ctx := context.Background()
 	b := newBench(t)

@@ -114,8 +114,9 @@ func (c *Collector) standingRecords() (map[snapshot.Key]*snapshot.Record, error)
 }
 
 // follow gives the records of keys, with those below and behind them.
-func (c *Collector) follow(todo []snapshot.Key) (map[snapshot.Key]*snapshot.Record, error) {
+func (c *Collector) follow(keys []snapshot.Key) (map[snapshot.Key]*snapshot.Record, error) {
 	live := map[snapshot.Key]*snapshot.Record{}
+	todo := slices.Clone(keys) // whoever calls may need them again
 	for len(todo) > 0 {
 		key := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
