@@ -155,7 +155,8 @@ func (r dfContainer) Image() string {
 	if name := layout.Familiar(r.Config.Image); name != "" {
 		return strings.TrimSuffix(name, ":latest")
 	}
-	return strings.TrimPrefix(r.Config.ImageID, "sha256:")[:format.ShortLen]
+	id := strings.TrimPrefix(r.Config.ImageID, "sha256:") // "" in the configs of older versions
+	return id[:min(len(id), format.ShortLen)]
 }
 
 // Command is what runs in it, in quotes.
