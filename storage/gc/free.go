@@ -3,6 +3,7 @@ package gc
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -173,6 +174,9 @@ func (c *Collector) forgetFree(ctx context.Context) (freed Freed, trees []tree, 
 	if err != nil {
 		return freed, nil, err
 	}
+	if err := c.addPacked(h.uses); err != nil {
+		return freed, nil, err
+	}
 	gone := layout.Free{Blobs: unused(free.Blobs, h.uses, blobItself)}
 	if freed.Bytes, err = c.Layout.DeleteBlobs(ctx, gone.Blobs); err != nil {
 		return freed, nil, err
@@ -190,6 +194,19 @@ func (c *Collector) forgetFree(ctx context.Context) (freed Freed, trees []tree, 
 		return freed, trees, nil
 	}
 	return freed, trees, c.Layout.DropFree(gone)
+}
+
+// addPacked adds to what is used the blobs of the layers that are: who has leased a
+// step's result finds its blob there, and counts on that.
+func (c *Collector) addPacked(uses map[digest.Digest]bool) error {
+	records, err := c.follow(slices.Collect(maps.Keys(uses)))
+	if err != nil {
+		return err
+	}
+	for blob := range packedBlobs(records) {
+		uses[blob] = true
+	}
+	return nil
 }
 
 // unused gives those of list whose digests nobody has leased.

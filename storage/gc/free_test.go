@@ -140,6 +140,23 @@ func TestALayerThatWasFreeStaysForAnImageThatCameSince(t *testing.T) {
 	}
 }
 
+// Who has leased what a step made counts on its blob too.
+func TestTheBlobOfALeasedLayerWaits(t *testing.T) {
+	b := newBench(t)
+	made := b.build(t, "one")
+	o := b.beside(t)
+	o.lease(made.step)
+	if freed := b.remove(t, "one"); freed.Done || !b.Layout.HasBlob(made.layer.Digest, -1) {
+		t.Errorf("%+v, though another uses the layer", freed)
+	}
+	o.end()
+	must(t, b.Tidy(context.Background()))
+	if b.Layout.HasBlob(made.layer.Digest, -1) {
+		t.Error("nobody came back for it")
+	}
+	want(t, "check", b.check(t))
+}
+
 // What a step has made stays also where another freed layer turns out to be used.
 func TestWhatAStepMadeStaysBesideALayerThatIsUsedAgain(t *testing.T) {
 	ctx := context.Background()
