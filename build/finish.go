@@ -68,18 +68,8 @@ func (b *build) makeImage(ctx context.Context, st *stage.State) error {
 	b.mu.Lock()
 	b.dated = *img.config.Created
 	b.mu.Unlock()
-	if err := b.env.linkChains(ctx, st, packings, img); err != nil {
-		return err
-	}
-	l := b.env.Store.Layout()
-	manifest, id, err := layout.WriteImage(ctx, l, img.config, img.layers, b.o.Format, b.o.Annotations)
+	manifest, id, err := b.writeImage(ctx, st, packings, img)
 	if err != nil {
-		return err
-	}
-	if err := b.env.Store.Sync(ctx, img.trees); err != nil {
-		return err
-	}
-	if err := l.Commit(ctx, b.o.Tags, manifest, nil); err != nil {
 		return err
 	}
 	if err := b.addToManifest(ctx, manifest); err != nil {
@@ -97,6 +87,38 @@ func (b *build) makeImage(ctx context.Context, st *stage.State) error {
 	defer b.mu.Unlock()
 	b.result.ID, b.result.Manifest = id, manifest
 	return nil
+}
+
+// writeImage writes config and manifest, and names them. A build that only looks up
+// has leased nothing: it sees once more that all is there, and nobody prunes until the
+// names lead to it.
+func (b *build) writeImage(ctx context.Context, st *stage.State, packings []snapshot.Packing, img *image) (manifest v1.Descriptor, id digest.Digest, err error) {
+	write := func() error {
+		if err := b.env.linkChains(ctx, st, packings, img); err != nil {
+			return err
+		}
+		l := b.env.Store.Layout()
+		if manifest, id, err = layout.WriteImage(ctx, l, img.config, img.layers, b.o.Format, b.o.Annotations); err != nil {
+			return err
+		}
+		if err := b.env.Store.Sync(ctx, img.trees); err != nil {
+			return err
+		}
+		return l.Commit(ctx, b.o.Tags, manifest, nil)
+	}
+	if b.env.Snapshots != nil {
+		err = write()
+		return manifest, id, err
+	}
+	err = b.env.Store.Undisturbed(ctx, func() error {
+		for _, l := range st.Layers {
+			if _, known := b.packer.known(l); !known && !l.FromImage() {
+				return ErrNamespace
+			}
+		}
+		return write()
+	})
+	return manifest, id, err
 }
 
 // packings gives the blob of each of the state's layers, base first.

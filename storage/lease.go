@@ -57,5 +57,16 @@ func (s *Store) WithBlobs(ctx context.Context, fn func() error) error {
 	return fn()
 }
 
+// Undisturbed calls fn while nobody prunes: for who hasn't leased what he is about to
+// refer to. What that is has to be looked up in fn.
+func (s *Store) Undisturbed(ctx context.Context, fn func() error) error {
+	l, err := lock.Shared(ctx, s.Dir(leasesLock))
+	if err != nil {
+		return err
+	}
+	defer l.Unlock()
+	return fn()
+}
+
 // leaseBlob leases a blob that is about to be stored.
 func (s *Store) leaseBlob(d digest.Digest) error { return s.Lease(context.Background(), d) }
