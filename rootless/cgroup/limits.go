@@ -20,6 +20,8 @@ type Limits struct {
 	// CPUs and Mems are lists of processors and of memory nodes, such as "0-2,4".
 	CPUs string `json:"cpus,omitempty"`
 	Mems string `json:"mems,omitempty"`
+	// PIDs is the number of processes and threads.
+	PIDs int64 `json:"pids,omitempty"`
 	// Parent is the path of the cgroup that the program's is made in.
 	Parent string `json:"parent,omitempty"`
 }
@@ -56,6 +58,9 @@ func (l Limits) settings() (list []setting) {
 	}
 	if l.CPUShares > 0 {
 		add("cpu", "cpu.weight", strconv.FormatInt(weight(l.CPUShares), 10), false)
+	}
+	if l.PIDs > 0 {
+		add("pids", "pids.max", strconv.FormatInt(l.PIDs, 10), false)
 	}
 	if l.CPUs != "" {
 		add("cpuset", "cpuset.cpus", l.CPUs, false)

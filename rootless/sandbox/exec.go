@@ -73,7 +73,7 @@ func (p *Program) Exec(ctx context.Context, e Exec) (*Running, error) {
 
 // spec is the sandbox's, with what is different for e.
 func (e Exec) spec(s Spec) Spec {
-	s.Args, s.Env, s.SecretEnv, s.Cwd = e.Args, e.Env, nil, e.Cwd
+	s.Args, s.Env, s.SecretEnv, s.Cwd, s.Init = e.Args, e.Env, nil, e.Cwd, ""
 	s.UID, s.GID, s.Groups = e.UID, e.GID, e.Groups
 	s.Terminal, s.Size = e.Terminal, e.Size
 	s.Insecure = s.Insecure || e.Insecure
