@@ -3,27 +3,7 @@ package sandbox
 import (
 	"strings"
 	"testing"
-
-	"github.com/builder-oci/builder/internal/fault"
 )
-
-func TestDevicesAreReadAsDockerWritesThem(t *testing.T) {
-	for text, want := range map[string]Device{
-		"/dev/fuse":              {"/dev/fuse", "/dev/fuse"},
-		"/dev/fuse:rwm":          {"/dev/fuse", "/dev/fuse"},
-		"/dev/fuse:/dev/other":   {"/dev/fuse", "/dev/other"},
-		"/dev/fuse:/dev/./it:rw": {"/dev/fuse", "/dev/it"},
-	} {
-		if got, err := ParseDevice(text); err != nil || got != want {
-			t.Errorf("%s: %+v, %v; want %+v", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "fuse", "/dev/fuse:other", "/dev/fuse:/dev/other:", "/dev/fuse:/dev/other:x", "/dev/fuse:r", "/dev/fuse:/x:m"} {
-		if got, err := ParseDevice(text); err == nil || fault.Remedy(err) == "" {
-			t.Errorf("%s: %+v, %v", text, got, err)
-		}
-	}
-}
 
 func TestDevicesAreThoseOfTheHost(t *testing.T) {
 	forEachRuntime(t, func(t *testing.T, o *OCI) {

@@ -43,11 +43,25 @@ type Running struct {
 	err      error
 }
 
+// ErrEnded says that the sandbox's program has ended.
+var ErrEnded = errors.New("the program of the sandbox has ended")
+
 // Exec starts another program in the sandbox, which must have been started. The
-// error tells that it can't be run, as that of Run does. The end of ctx ends the
-// making, not the program.
+// error tells that it can't be run, as that of Run does, or is ErrEnded. The end of
+// ctx ends the making, not the program.
 func (p *Program) Exec(ctx context.Context, e Exec) (*Running, error) {
+	r, err := p.start(ctx, e)
+	if err != nil && p.hasEnded() {
+		return nil, ErrEnded
+	}
+	return r, err
+}
+
+func (p *Program) start(ctx context.Context, e Exec) (*Running, error) {
 	s := e.spec(p.spec)
+	if len(s.Args) == 0 {
+		return nil, errors.New("there is no command")
+	}
 	if err := p.oci.host.checkIDs(s); err != nil {
 		return nil, err
 	}
