@@ -152,6 +152,7 @@ func (s *Store) Snapshots(ctx context.Context, o snapshot.Options) (*snapshot.St
 		StepLocks: s.Dir(stepLocks),
 		Records:   s.records,
 		Journal:   session,
+		Session:   session.ID,
 	}, o)
 	if err != nil {
 		return nil, Explain(s.root, err)

@@ -91,6 +91,7 @@ const (
 	envPID        = privatePrefix + "_PID" // "1": pid 1 of a pid namespace
 	envStepDown   = privatePrefix + "_STEP_DOWN"
 	envDetached   = privatePrefix + "_DETACHED" // "1": outlives the outer process
+	envJoined     = privatePrefix + "_JOINED"   // "1": started by the inner process, see Joining
 )
 
 // Inside tells whether this process was started by Enter.
@@ -118,6 +119,18 @@ func detached() bool { return os.Getenv(envDetached) == "1" }
 // StepDown says, inside, in one line why there is no pid namespace; "" where
 // there is one.
 func StepDown() string { return os.Getenv(envStepDown) }
+
+// Joining gives the environment for a program of builder's that this process
+// starts inside: it is root here, too, and its Setup has nothing to do.
+func Joining() []string {
+	var env []string
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); name != envDetached && name != envPID {
+			env = append(env, variable)
+		}
+	}
+	return append(env, envJoined+"=1")
+}
 
 // Environ gives the environment without what is meant for this process alone:
 // a program of someone else's, which may start builder again, gets this one.

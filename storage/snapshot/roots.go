@@ -129,7 +129,7 @@ func TreeAt(place string) (root, id string, ok bool) {
 func RemoveTree(dir, root, id string) error {
 	home := filepath.Join(dir, root)
 	errs := []error{removeLinks(home, id)}
-	for _, path := range []string{id, filepath.Join(vfsDir, id), id + ownersFile, id + baseFile} {
+	for _, path := range []string{id, filepath.Join(vfsDir, id), id + ownersFile, id + baseFile, id + settledFile} {
 		errs = append(errs, os.RemoveAll(filepath.Join(home, path)))
 	}
 	return errors.Join(errs...)
