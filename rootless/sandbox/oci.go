@@ -31,6 +31,8 @@ type OCI struct {
 	host    host
 	memory  *memory
 	groups  *cgroup.Delegated
+
+	children children
 }
 
 // NewOCI makes a sandbox of a runtime. Compiled seccomp filters are kept in
@@ -80,7 +82,7 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 	if err != nil {
 		return Exit{}, fmt.Errorf("running %s: %w", o.runtime.Name, err)
 	}
-	exit := Exit{Code: code}
+	exit := exitOf(code)
 	if code != 0 {
 		exit.OOM, exit.OOMUnknown = mem.oomSince(before)
 	}
@@ -89,9 +91,6 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 		if code, err := o.complaint(s, b, code); err != nil {
 			return Exit{Code: code}, err
 		}
-	}
-	if code > 128 && code <= 128+64 {
-		exit.Signal = code - 128
 	}
 	return exit, nil
 }
