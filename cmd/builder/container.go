@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,22 +168,23 @@ func (o containerOptions) command(image layout.RunConfig) ([]string, error) {
 	return args, nil
 }
 
-// mergeEnv gives the variables of all lists; of several values the last counts.
+// mergeEnv gives the variables of all lists; of several values the last counts,
+// and a NAME alone takes the variable away.
 func mergeEnv(lists ...[]string) []string {
 	var env []string
 	place := map[string]int{}
-	for _, list := range lists {
-		for _, variable := range list {
-			name, _, _ := strings.Cut(variable, "=")
-			if i, set := place[name]; set {
-				env[i] = variable
-				continue
-			}
+	for _, variable := range slices.Concat(lists...) {
+		name, _, valued := strings.Cut(variable, "=")
+		i, set := place[name]
+		switch {
+		case set:
+			env[i] = variable
+		case valued:
 			place[name] = len(env)
 			env = append(env, variable)
 		}
 	}
-	return env
+	return slices.DeleteFunc(env, func(v string) bool { return !strings.Contains(v, "=") })
 }
 
 // maxAccounts is how much is read of an image's /etc/passwd and /etc/group.

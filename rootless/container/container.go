@@ -57,6 +57,7 @@ type Config struct {
 	OpenStdin   bool   `json:"open_stdin,omitempty"`
 	StdinOnce   bool   `json:"stdin_once,omitempty"` // the first attached client's end is its end
 	KeepID      bool   `json:"keep_id,omitempty"`    // the user has his own id inside
+	Init        bool   `json:"init,omitempty"`       // an init starts the program
 	Remove      bool   `json:"remove,omitempty"`     // leave nothing at the end
 
 	CreatedAt time.Time `json:"created_at"`
