@@ -182,6 +182,7 @@ const (
 	recordsDir    = "snapshots/records"
 	cacheDir      = "cache"
 	containersDir = "containers"
+	containerLock = "lock" // in a container's own directory
 	sessionsDir   = "sessions"
 	locksDir      = "locks"
 	storeLock     = "locks/store"

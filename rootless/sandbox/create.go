@@ -79,6 +79,8 @@ func (p *Program) make(ctx context.Context) error {
 	if err := files(cmd, p.spec); err != nil {
 		return err
 	}
+	o.children.making.RLock()
+	defer o.children.making.RUnlock()
 	code, err := runShort(ctx, cmd, b.group, func() { p.ipc = ipcOf(cmd.Process.Pid, o.pidNS) })
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)

@@ -85,7 +85,7 @@ func (p *program) open(pid int) int {
 	if err != nil {
 		return -1
 	}
-	if parent(pid) != p.runtime.Pid && !(p.pidNS && isOrphan(pid)) {
+	if parent(pid) != p.runtime.Pid && (!p.pidNS || !isOrphan(pid)) {
 		_ = unix.Close(fd)
 		return -1
 	}
@@ -112,13 +112,21 @@ func (p *program) seek() int {
 // our child then, and the only kind in a pid namespace of its own. (Where there
 // is none, killRest finds it.) One of another sandbox that runs beside this one
 // is to be killed just the same.
-func isOrphan(pid int) bool {
-	if parent(pid) != os.Getpid() {
+func isOrphan(pid int) bool { return parent(pid) == os.Getpid() && isNested(pid) }
+
+// isNested tells whether a process, be it a zombie, is in a pid namespace below
+// ours: it has a number in each.
+func isNested(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
 		return false
 	}
-	ours, err := os.Readlink("/proc/self/ns/pid")
-	theirs, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-	return err == nil && err2 == nil && ours != theirs
+	for line := range strings.Lines(string(status)) {
+		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			return len(strings.Fields(numbers)) > 1
+		}
+	}
+	return false
 }
 
 // watch passes signals on, and kills the program when ctx ends, until over is
@@ -248,7 +256,7 @@ func killRest(ipc string, runtime int) {
 				continue
 			}
 			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-			if pid != runtime {
+			if pid != runtime && pid != os.Getpid() { // a thread of ours may have been there, see runInside
 				found = unix.Kill(pid, unix.SIGKILL) == nil || found
 			}
 		}
