@@ -15,7 +15,7 @@ import (
 
 // attached joins the user's standard streams to those of a container's program.
 type attached struct {
-	terminal bool // the program has one, and the user as well
+	terminal bool     // the program has one, and the user as well
 	in       *os.File // what the user types is written here; nil where nothing is
 	streams  container.Streams
 	reading  sync.WaitGroup // of what the program prints
@@ -153,4 +153,3 @@ func (a *attached) resize(client *container.Client) {
 		_ = client.Resize(*size)
 	}
 }
-

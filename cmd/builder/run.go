@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,7 +12,6 @@ import (
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
-	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -66,7 +63,7 @@ func runImage(c *cli.Context) error {
 		_, err := fmt.Fprintln(c.App.Writer, id)
 		return err
 	}
-	return asExit(a.follow(c, client))
+	return containerExit(a.follow(c, client))
 }
 
 // bringImage sees to it that the image is there, and gives what a monitor is told
@@ -147,13 +144,19 @@ func (h *host) leasedImage(c *cli.Context, ref string) (img layout.Image, config
 	return img, config, tree, err
 }
 
-// asExit lets builder end as a container's program did.
-func asExit(exit container.Exit, err error) error {
+// containerExit lets builder end as a container's program did.
+func containerExit(exit container.Exit, err error) error {
+	if err == nil && exit.Error != "" {
+		err = &fault.Error{Err: errors.New(exit.Error), Code: exit.Code}
+	}
+	return asExit(sandbox.Exit{Code: exit.Code, OOM: exit.OOM}, err)
+}
+
+// asExit lets builder end as a program in a sandbox did.
+func asExit(exit sandbox.Exit, err error) error {
 	switch {
 	case err != nil:
 		return err
-	case exit.Error != "":
-		return &fault.Error{Err: errors.New(exit.Error), Code: exit.Code}
 	case exit.OOM != nil:
 		return outOfMemory(exit.Code, exit.OOM)
 	case exit.Code != 0:

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/rootless/container/log"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"golang.org/x/sys/unix"
@@ -91,11 +92,7 @@ type Restart struct {
 }
 
 // LogOptions say what is kept of the program's output.
-type LogOptions struct {
-	Driver  string `json:"driver,omitempty"`   // "json-file", also "", or "none"
-	MaxSize int64  `json:"max_size,omitempty"` // bytes of one file; 0 for no limit
-	MaxFile int    `json:"max_file,omitempty"` // files; 0 stands for 1
-}
+type LogOptions = log.Options
 
 // Status is how far a container has come.
 type Status string

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/container/log"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
@@ -44,11 +45,6 @@ type Parts struct {
 	// Started is called when the program runs: what was only needed for that can
 	// be let go.
 	Started func() error
-	// Removed is called when nothing is left of a container that was to leave
-	// nothing.
-	Removed func() error
-	// Log keeps what the program prints; nil keeps nothing.
-	Log func(dir string, o LogOptions) (LogWriter, error)
 }
 
 // Monitor holds one container, whose lock it has.
@@ -218,10 +214,9 @@ func (m *Monitor) life(ctx context.Context, first *First, started func()) (exit 
 
 // environment is what a container's programs run in, one after another.
 type environment struct {
-	m      *Monitor
-	spec   sandbox.Spec
-	net    *connection
-	logged LogWriter
+	m    *Monitor
+	spec sandbox.Spec
+	net  *connection
 }
 
 // prepare makes all that a program needs, the network beside the rest.
@@ -247,7 +242,7 @@ func (m *Monitor) prepare(ctx context.Context) (_ *environment, err error) {
 	if err != nil {
 		return e, err
 	}
-	if e.logged, err = m.openLog(); err != nil {
+	if m.streams.log, err = log.Open(m.dir, m.Config.Log); err != nil {
 		return e, err
 	}
 	if e.spec.ID == "" {
@@ -262,8 +257,8 @@ func (e *environment) close() (err error) {
 	if e.net != nil {
 		err = e.net.Close()
 	}
-	if e.logged != nil {
-		err = errors.Join(err, e.logged.Close())
+	if w := e.m.streams.log; w != nil {
+		err = errors.Join(err, w.Close())
 	}
 	return err
 }
@@ -281,21 +276,6 @@ func (m *Monitor) mountRun() error {
 		return &os.PathError{Op: "mount", Path: m.runDir(), Err: err}
 	}
 	return nil
-}
-
-// LogWriter keeps what a program prints.
-type LogWriter = logWriter
-
-func (m *Monitor) openLog() (LogWriter, error) {
-	if m.parts.Log == nil || m.Config.Log.Driver == "none" {
-		return nil, nil
-	}
-	w, err := m.parts.Log(m.dir, m.Config.Log)
-	if err != nil {
-		return nil, err
-	}
-	m.streams.log = w
-	return w, nil
 }
 
 // once runs the program once.
@@ -373,7 +353,7 @@ func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	defer func() { _ = m.lock.Close() }()
 	defer close(m.over)
 	if m.Config.Remove {
-		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), removeDir(m.dir), m.parts.Removed())
+		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), removeDir(m.dir))
 		m.end(exit, failed)
 		return err
 	}

@@ -8,13 +8,15 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/rootless/container/log"
 )
 
 // streams are what a container's program reads and prints, joined to its log and
 // to the clients that are attached.
 type streams struct {
 	config Config
-	log    logWriter
+	log    *log.Writer
 
 	mu       sync.Mutex
 	attached map[*attachment]bool
@@ -22,12 +24,6 @@ type streams struct {
 	terminal *os.File // the program's terminal, this side of it
 
 	pumping sync.WaitGroup
-}
-
-// logWriter keeps what the program prints.
-type logWriter interface {
-	Stream(name string) io.Writer
-	Close() error
 }
 
 // attachment is a client's ends of the streams, nil where it doesn't want one.
@@ -150,15 +146,12 @@ const bufferSize = 64 << 10
 func (s *streams) pump(name string, from *os.File) {
 	s.pumping.Go(func() {
 		defer func() { _ = from.Close() }()
-		var log io.Writer = io.Discard
-		if s.log != nil {
-			log = s.log.Stream(name)
-		}
+		kept := s.log.Stream(name)
 		buffer := make([]byte, bufferSize)
 		for {
 			n, err := from.Read(buffer)
 			if n > 0 {
-				_, _ = log.Write(buffer[:n])
+				_, _ = kept.Write(buffer[:n])
 				s.show(name, buffer[:n])
 			}
 			// A terminal whose other side is closed answers EIO.
