@@ -70,7 +70,7 @@ type Monitor struct {
 }
 
 // Create makes a container in the directory dir of all. Its name must be no
-// other's.
+// other's; without one it gets one.
 func Create(dir string, c Config) (*Monitor, error) {
 	if c.ID == "" {
 		return nil, errors.New("a container needs an id")
@@ -80,7 +80,7 @@ func Create(dir string, c Config) (*Monitor, error) {
 		return nil, err
 	}
 	defer func() { _ = names.Close() }()
-	if err := checkName(dir, c.Name); err != nil {
+	if c.Name, err = freeName(dir, c.Name); err != nil {
 		return nil, err
 	}
 	m := newMonitor(filepath.Join(dir, c.ID), c, State{Status: StatusCreated, Boot: bootID()})
