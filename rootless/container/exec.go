@@ -49,15 +49,8 @@ func (m *Monitor) serveExec(ctx context.Context, c *conn, request *message) erro
 		return err
 	}
 	request.close() // the program has its own
-	var terminal []*os.File
-	if t := running.Terminal(); t != nil {
-		terminal = []*os.File{t}
-	}
-	if err := c.send(kindDone, nil, terminal...); err != nil && !r.Detached {
+	if err := c.send(kindDone, nil); err != nil && !r.Detached {
 		_ = running.Kill()
-	}
-	if len(terminal) > 0 {
-		_ = terminal[0].Close() // the client has it
 	}
 	return m.tellEnd(c, running, r.Detached)
 }
