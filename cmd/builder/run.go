@@ -188,8 +188,8 @@ func asExit(exit sandbox.Exit, err error) error {
 
 // tellPorts tells which ports of the host were chosen where the user named none.
 func tellPorts(w io.Writer, asked, given []network.Port) {
-	for i, port := range given {
-		if asked[i].HostPort == 0 {
+	for _, port := range given {
+		if slices.ContainsFunc(asked, func(a network.Port) bool { return a.Open() && a.Container() == port.Container() }) {
 			_, _ = fmt.Fprintf(w, "%s: publishing %s\n", programName, port)
 		}
 	}
