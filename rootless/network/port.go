@@ -34,9 +34,6 @@ func (p Port) String() string {
 // Container gives the port inside, as docker names it: "80/tcp".
 func (p Port) Container() string { return fmt.Sprintf("%d/%s", p.ContainerPort, p.Proto) }
 
-// Open tells whether the host's port is still to be chosen.
-func (p Port) Open() bool { return p.HostPort == 0 || p.HostLast != 0 }
-
 // ParsePort reads docker's [ip:][host]:container[/proto]. host and container
 // may be ranges of the same length (8000-8002:80-82), or host alone one to
 // choose from (8000-8099:80). An IPv6 address stands in brackets, and a missing
