@@ -36,6 +36,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			importCommand(), saveCommand(), loadCommand(), exportCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
+			volumeCommand(),
 			manCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
