@@ -179,18 +179,6 @@ func (p *Program) PID() int { return p.first.Pid }
 // gives EIO when no process has the terminal open. It is closed by Close.
 func (p *Program) Terminal() *os.File { return p.terminal }
 
-// Start lets the program begin.
-func (p *Program) Start() error {
-	o, b := p.oci, p.bundle
-	code, err := runShort(context.Background(), o.command(b, "start", p.spec.ID), nil, nil)
-	if err == nil && code != 0 {
-		if _, err = o.complaint(p.spec, b, code); err == nil {
-			err = fmt.Errorf("%s start has failed with code %d", o.runtime.Name, code)
-		}
-	}
-	return err
-}
-
 // watch waits for the end of the program, and tells of it.
 func (p *Program) watch() {
 	defer close(p.ended)

@@ -98,7 +98,7 @@ func (p *program) seek() int {
 		return p.open(pid)
 	}
 	for _, pid := range processes() {
-		if p.pidNS && isOrphan(pid) {
+		if _, state := stat(pid); p.pidNS && state != zombie && isOrphan(pid) {
 			return p.open(pid)
 		}
 	}
@@ -237,17 +237,26 @@ func processes() (pids []int) {
 
 // parent gives a process's parent, 0 where it doesn't exist.
 func parent(pid int) int {
+	ppid, _ := stat(pid)
+	return ppid
+}
+
+// zombie is the state of a process that has ended and isn't waited for.
+const zombie = 'Z'
+
+// stat gives a process's parent and state, zeros where it doesn't exist.
+func stat(pid int) (parent int, state byte) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	// The second field is a name that may contain anything, in parentheses.
 	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 	if len(fields) < 2 {
-		return 0
+		return 0, 0
 	}
-	ppid, _ := strconv.Atoi(fields[1])
-	return ppid
+	parent, _ = strconv.Atoi(fields[1])
+	return parent, fields[0][0]
 }
 
 // endRest kills what the program left behind as soon as it has ended, where no
