@@ -154,6 +154,7 @@ func (s *Store) Snapshots(ctx context.Context, o snapshot.Options) (*snapshot.St
 		StepLocks: s.Dir(stepLocks),
 		Records:   s.records,
 		Journal:   session,
+		Session:   session.ID,
 	}, o)
 	if err != nil {
 		return nil, Explain(s.root, err)
@@ -183,6 +184,7 @@ const (
 	recordsDir    = "snapshots/records"
 	cacheDir      = "cache"
 	containersDir = "containers"
+	containerLock = "lock" // in a container's own directory
 	volumesDir    = "volumes"
 	sessionsDir   = "sessions"
 	locksDir      = "locks"

@@ -37,7 +37,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 			volumeCommand(),
-			manCommand(),
+			manCommand(), monitorCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,

@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -134,16 +133,6 @@ func TestRunRefusesWhatItCannotDo(t *testing.T) {
 		if _, err := readRun(strings.Fields(line)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: the error is %v, which doesn't tell %q", line, err, want)
 		}
-	}
-}
-
-func TestChosenPortsAreTold(t *testing.T) {
-	asked := []network.Port{{ContainerPort: 80, Proto: "tcp"}, {HostPort: 8080, ContainerPort: 81, Proto: "tcp"}}
-	given := []network.Port{{HostPort: 40123, ContainerPort: 80, Proto: "tcp"}, asked[1]}
-	var told strings.Builder
-	tellPorts(&told, asked, given)
-	if want := "builder: publishing 0.0.0.0:40123->80/tcp\n"; told.String() != want {
-		t.Errorf("told %q, not %q", told.String(), want)
 	}
 }
 

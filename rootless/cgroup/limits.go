@@ -20,6 +20,8 @@ type Limits struct {
 	// CPUs and Mems are lists of processors and of memory nodes, such as "0-2,4".
 	CPUs string `json:"cpus,omitempty"`
 	Mems string `json:"mems,omitempty"`
+	// Pids is how many processes and threads there may be.
+	Pids int64 `json:"pids,omitempty"`
 	// Parent is the path of the cgroup that the program's is made in.
 	Parent string `json:"parent,omitempty"`
 }
@@ -62,6 +64,9 @@ func (l Limits) settings() (list []setting) {
 	}
 	if l.Mems != "" {
 		add("cpuset", "cpuset.mems", l.Mems, false)
+	}
+	if l.Pids > 0 {
+		add("pids", "pids.max", strconv.FormatInt(l.Pids, 10), false)
 	}
 	return list
 }

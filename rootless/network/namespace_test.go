@@ -73,7 +73,7 @@ func TestPrivateNetworkReachesOutsideAndNotTheHostsLoopback(t *testing.T) {
 		outside := greeter(t, hostIP+":0", "outside")
 		outside6 := greeter(t, "["+outsideIP6+"]:0", "outside6")
 		loopback := greeter(t, "127.0.0.1:0", "loopback")
-		ns, err := create(t.Context(), t.TempDir(), DNS{}, nil, []helper{h})
+		ns, err := createBy(t.Context(), t.TempDir(), DNS{}, nil, []helper{h})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +186,7 @@ func TestNamesAreResolvedWhereverTheHostsResolverListens(t *testing.T) {
 				want := [4]byte{10, 1, 1, byte(i)}
 				answerDNS(t, tc.listen, want)
 				setResolvConf(t, "nameserver "+tc.server+"\nsearch example.org\noptions ndots:2\n")
-				ns, err := create(t.Context(), t.TempDir(), DNS{}, nil, []helper{h})
+				ns, err := createBy(t.Context(), t.TempDir(), DNS{}, nil, []helper{h})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -219,7 +219,7 @@ func TestPublishedPortsReachTheContainer(t *testing.T) {
 			// use, lose a UDP answer.
 			{HostIP: hostIP, ContainerPort: 82, Proto: "udp"},
 		}
-		ns, err := create(t.Context(), dir, DNS{}, ports, []helper{h})
+		ns, err := createBy(t.Context(), dir, DNS{}, ports, []helper{h})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -288,7 +288,7 @@ func TestPrivilegedPortIsToldWithRemedy(t *testing.T) {
 func TestCloseLeavesNothing(t *testing.T) {
 	forEachHelper(t, func(t *testing.T, h helper) {
 		dir := t.TempDir()
-		ns, err := create(t.Context(), dir, DNS{}, []Port{{HostIP: "127.0.0.1", ContainerPort: 80, Proto: "tcp"}}, []helper{h})
+		ns, err := createBy(t.Context(), dir, DNS{}, []Port{{HostIP: "127.0.0.1", ContainerPort: 80, Proto: "tcp"}}, []helper{h})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,7 +307,7 @@ func TestCancelledCreateLeavesNothing(t *testing.T) {
 		dir := t.TempDir()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := create(ctx, dir, DNS{}, nil, []helper{h}); !errors.Is(err, context.Canceled) {
+		if _, err := createBy(ctx, dir, DNS{}, nil, []helper{h}); !errors.Is(err, context.Canceled) {
 			t.Errorf("create: %v, want %v", err, context.Canceled)
 		}
 		leftovers(t, dir)
@@ -322,7 +322,7 @@ func TestHelperThatFailsIsQuoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := dir + "/run"
-	_, err := create(t.Context(), own, DNS{}, nil, []helper{pastaAt(broken), slirpAt(broken)})
+	_, err := createBy(t.Context(), own, DNS{}, nil, []helper{pastaAt(broken), slirpAt(broken)})
 	if !strings.Contains(fmt.Sprint(err), "it is out of order (exit status 3)") {
 		t.Errorf("create: %v", err)
 	}
@@ -363,7 +363,7 @@ func TestManyAtOnceGetReady(t *testing.T) {
 		var group errgroup.Group
 		for range 8 {
 			group.Go(func() error {
-				ns, err := create(t.Context(), dir, DNS{}, nil, []helper{h})
+				ns, err := createBy(t.Context(), dir, DNS{}, nil, []helper{h})
 				if err != nil {
 					return err
 				}
@@ -405,7 +405,7 @@ func TestHostWithoutRoutesStillGivesANamespace(t *testing.T) {
 	}
 	shell(t, "ip route del default; ip -6 route del default")
 	defer shell(t, "ip route add default via 192.0.2.1; ip -6 route add default via fd00:1::1")
-	ns, err := create(t.Context(), t.TempDir(), DNS{}, nil, []helper{pastaAt(path)})
+	ns, err := createBy(t.Context(), t.TempDir(), DNS{}, nil, []helper{pastaAt(path)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,7 +431,7 @@ const ownerMarker = "NETWORK_TEST_OWNER"
 // names, says so and waits to be killed.
 func own(dir string) int {
 	for _, h := range helpers("", false) {
-		if _, err := create(context.Background(), dir, DNS{}, nil, []helper{h}); err != nil {
+		if _, err := createBy(context.Background(), dir, DNS{}, nil, []helper{h}); err != nil {
 			fmt.Println(err)
 			return 1
 		}

@@ -31,6 +31,8 @@ type OCI struct {
 	host    host
 	memory  *memory
 	groups  *cgroup.Delegated
+
+	children children
 }
 
 // NewOCI makes a sandbox of a runtime. Compiled seccomp filters are kept in
@@ -80,7 +82,7 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 	if err != nil {
 		return Exit{}, fmt.Errorf("running %s: %w", o.runtime.Name, err)
 	}
-	exit := Exit{Code: code}
+	exit := exitOf(code)
 	if code != 0 {
 		exit.OOM, exit.OOMUnknown = mem.oomSince(before)
 	}
@@ -89,9 +91,6 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 		if code, err := o.complaint(s, b, code); err != nil {
 			return Exit{Code: code}, err
 		}
-	}
-	if code > 128 && code <= 128+64 {
-		exit.Signal = code - 128
 	}
 	return exit, nil
 }
@@ -131,7 +130,8 @@ func (o *OCI) prepare(l cgroup.Limits) (err error) {
 // leaves behind.
 type bundle struct {
 	dir   string
-	ready bool // the seccomp filter was passed ready-made
+	state string // the runtime's own directory
+	ready bool   // the seccomp filter was passed ready-made
 	// group holds the limits; nil where there are none.
 	group *cgroup.Group
 }
@@ -149,7 +149,8 @@ func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 	if s.ID == "" || strings.ContainsAny(s.ID, "/\x00") || len(s.Args) == 0 {
 		return nil, errors.New("a sandbox needs an id and a command")
 	}
-	b := &bundle{dir: filepath.Join(s.StateDir, s.ID)}
+	dir := filepath.Join(s.StateDir, s.ID)
+	b := &bundle{dir: dir, state: filepath.Join(dir, "state")}
 	if err := os.MkdirAll(s.StateDir, 0o700); err != nil {
 		return nil, err
 	}

@@ -37,11 +37,20 @@ type program struct {
 // newProgram is for the program that a runtime which was just started will
 // start.
 func newProgram(runtime *os.Process, pidFile string, pidNS bool) *program {
-	p := &program{runtime: runtime, pidFile: pidFile, pidNS: pidNS, told: make(chan struct{}), fd: -1}
-	if !pidNS {
-		p.ipc, _ = os.Readlink(fmt.Sprintf("/proc/%d/ns/ipc", runtime.Pid))
+	return &program{
+		runtime: runtime, pidFile: pidFile, pidNS: pidNS, ipc: ipcOf(runtime.Pid, pidNS),
+		told: make(chan struct{}), fd: -1,
 	}
-	return p
+}
+
+// ipcOf gives the ipc namespace of a runtime that has one of its own, "" where a
+// pid namespace makes that needless.
+func ipcOf(pid int, pidNS bool) string {
+	if pidNS {
+		return ""
+	}
+	ns, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/ipc", pid))
+	return ns
 }
 
 func (p *program) close() {
@@ -76,7 +85,7 @@ func (p *program) open(pid int) int {
 	if err != nil {
 		return -1
 	}
-	if parent(pid) != p.runtime.Pid && !p.isOrphan(pid) {
+	if parent(pid) != p.runtime.Pid && (!p.pidNS || !isOrphan(pid)) {
 		_ = unix.Close(fd)
 		return -1
 	}
@@ -92,7 +101,7 @@ func (p *program) seek() int {
 	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
 	for _, link := range links {
 		pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-		if p.isOrphan(pid) {
+		if p.pidNS && isOrphan(pid) {
 			return p.open(pid)
 		}
 	}
@@ -103,13 +112,21 @@ func (p *program) seek() int {
 // our child then, and the only kind in a pid namespace of its own. (Where there
 // is none, killRest finds it.) One of another sandbox that runs beside this one
 // is to be killed just the same.
-func (p *program) isOrphan(pid int) bool {
-	if !p.pidNS || parent(pid) != os.Getpid() {
+func isOrphan(pid int) bool { return parent(pid) == os.Getpid() && isNested(pid) }
+
+// isNested tells whether a process, be it a zombie, is in a pid namespace below
+// ours: it has a number in each.
+func isNested(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
 		return false
 	}
-	ours, err := os.Readlink("/proc/self/ns/pid")
-	theirs, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-	return err == nil && err2 == nil && ours != theirs
+	for line := range strings.Lines(string(status)) {
+		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			return len(strings.Fields(numbers)) > 1
+		}
+	}
+	return false
 }
 
 // watch passes signals on, and kills the program when ctx ends, until over is
@@ -194,8 +211,10 @@ func (p *program) pid() int {
 }
 
 // number gives the process id that the runtime has written down, or 0.
-func (p *program) number() int {
-	data, err := os.ReadFile(p.pidFile)
+func (p *program) number() int { return readPID(p.pidFile) }
+
+func readPID(file string) int {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return 0
 	}
@@ -223,21 +242,21 @@ func parent(pid int) int {
 func (p *program) endRest() {
 	<-p.told
 	p.wait()
-	p.killRest()
+	killRest(p.ipc, p.runtime.Pid)
 }
 
-// killRest kills every process in the program's ipc namespace but the runtime,
+// killRest kills every process in a sandbox's ipc namespace but the runtime,
 // until there is none.
-func (p *program) killRest() {
-	for found := p.ipc != ""; found; {
+func killRest(ipc string, runtime int) {
+	for found := ipc != ""; found; {
 		found = false
 		links, _ := filepath.Glob("/proc/[0-9]*/ns/ipc")
 		for _, link := range links {
-			if ns, err := os.Readlink(link); err != nil || ns != p.ipc {
+			if ns, err := os.Readlink(link); err != nil || ns != ipc {
 				continue
 			}
 			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-			if pid != p.runtime.Pid {
+			if pid != runtime && pid != os.Getpid() { // a thread of ours may have been there, see runInside
 				found = unix.Kill(pid, unix.SIGKILL) == nil || found
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -18,13 +19,14 @@ var runtimeEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 
 // command makes the runtime's command line.
 func (o *OCI) command(b *bundle, args ...string) *exec.Cmd {
-	global := []string{"--root", b.path("state"), "--log", b.path("log"), "--log-format", "json"}
+	global := []string{"--root", b.state, "--log", b.path("log"), "--log-format", "json"}
 	if o.runtime.Name == "crun" {
 		global = append(global, "--cgroup-manager", "disabled")
 	}
 	cmd := exec.Command(o.runtime.Path, append(global, args...)...)
 	cmd.Env = runtimeEnv
 	cmd.Dir = b.dir
+	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
 	return cmd
 }
 
@@ -32,8 +34,7 @@ func (o *OCI) command(b *bundle, args ...string) *exec.Cmd {
 // kills it when we die; this promise is bound to the thread that forks, which
 // therefore is kept until the end.
 func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
-	cmd := o.command(b, o.runArgs(s, b)...)
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
+	cmd := o.command(b, append(o.options("run", s, b), s.ID)...)
 	if !o.pidNS {
 		cmd.SysProcAttr.Unshareflags = unix.CLONE_NEWIPC
 	}
@@ -77,13 +78,14 @@ func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 	p.end()
 	close(over)
 	watching.Wait()
-	p.killRest()
+	killRest(p.ipc, p.runtime.Pid)
 	streams.wait()
 	return exitCode(cmd, err)
 }
 
-func (o *OCI) runArgs(s Spec, b *bundle) []string {
-	args := []string{"run", "--bundle", b.dir, "--pid-file", b.path("pid")}
+// options are those of the runtime's command that makes a program.
+func (o *OCI) options(command string, s Spec, b *bundle) []string {
+	args := []string{command, "--bundle", b.dir, "--pid-file", b.path("pid")}
 	if s.NoPivot {
 		args = append(args, "--no-pivot")
 	}
@@ -92,7 +94,7 @@ func (o *OCI) runArgs(s Spec, b *bundle) []string {
 		// what could use it is forbidden by the seccomp profile.
 		args = append(args, "--no-new-keyring")
 	}
-	return append(args, s.ID)
+	return args
 }
 
 func exitCode(cmd *exec.Cmd, err error) (int, error) {
@@ -100,8 +102,13 @@ func exitCode(cmd *exec.Cmd, err error) (int, error) {
 	if err != nil && !errors.As(err, &failed) {
 		return 0, err
 	}
-	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
+	return stateCode(cmd.ProcessState), nil
+}
+
+// stateCode is the exit code of a process that has ended, as a shell has it.
+func stateCode(state *os.ProcessState) int {
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal())
 	}
-	return cmd.ProcessState.ExitCode(), nil
+	return state.ExitCode()
 }

@@ -21,6 +21,9 @@ import (
 // orphans that the process inherits are reaped, but never a child of its own.
 // The error is a *fault.Error.
 func Setup() error {
+	if os.Getenv(envJoined) == "1" {
+		return nil
+	}
 	control, err := awaitIDs()
 	if err != nil {
 		return err
@@ -29,13 +32,15 @@ func Setup() error {
 		return err
 	}
 	pidNS := PIDNamespace()
-	if pidNS {
+	if pidNS && !detached() {
 		// The change of credentials has disarmed it.
 		if err := onAllThreads(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL)); err != nil {
 			return refused("arming the parent-death signal", err)
 		}
-	} else if err := becomeSubreaper(); err != nil {
-		return err
+	} else if !pidNS {
+		if err := becomeSubreaper(); err != nil {
+			return err
+		}
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return doctor.Namespace(&os.PathError{Op: "making mounts private", Path: "/", Err: err})
@@ -49,7 +54,11 @@ func Setup() error {
 	answer(control, "")
 	// A parent that died before the parent-death signal was armed is seen here
 	// too: its end of the socket is closed.
-	go endWithOuter(control, pidNS)
+	if detached() {
+		_ = unix.Close(control)
+	} else {
+		go endWithOuter(control, pidNS)
+	}
 	go reapOrphans()
 	return nil
 }
@@ -60,7 +69,7 @@ func awaitIDs() (control int, err error) {
 	if err != nil || kind != unix.SOCK_SEQPACKET {
 		return 0, fault.New("unset "+envInside, "%s is set, but builder didn't start this process", envInside)
 	}
-	unix.CloseOnExec(controlFD)
+	closeOnExec()
 	var released [1]byte
 	for {
 		n, err := unix.Read(controlFD, released[:])

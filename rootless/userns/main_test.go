@@ -174,7 +174,7 @@ func codeOf(err error) int {
 	if !ok {
 		return 0
 	}
-	return exitCode(exit.ProcessState)
+	return exitStatus(exit.ProcessState)
 }
 
 // eventually polls until cond holds.

@@ -27,6 +27,9 @@ type outer struct {
 	// it no pid namespace: a shell that it starts then has the terminal, job
 	// control and the process ids that it has outside.
 	job bool
+	// detached lets the inner process outlive this one.
+	detached bool
+	files    []*os.File // the inner process has them behind the control socket
 }
 
 // controlFD is the inner process's end of the control socket. The outer one
@@ -70,6 +73,18 @@ func (o *outer) run(ctx context.Context) (int, error) {
 		defer keepTerminal()()
 	}
 	return c.wait(ctx, signals, o.job)
+}
+
+// launch starts the inner process and lets go of it.
+func (o *outer) launch(ctx context.Context) (*Started, error) {
+	in, reason, err := o.start(ctx, true, "")
+	if errors.Is(err, errNoPIDNamespace) {
+		in, _, err = o.start(ctx, false, reason)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Started{in}, in.control.Close()
 }
 
 type started struct {
@@ -156,9 +171,16 @@ func (o *outer) fork(control *os.File, pidNS bool, stepDown string) (*os.Process
 		return nil, err
 	}
 	closeOnExec()
+	stdin := os.Stdin
+	if o.detached {
+		if stdin, err = os.Open(os.DevNull); err != nil {
+			return nil, err
+		}
+		defer func() { _ = stdin.Close() }()
+	}
 	attr := &os.ProcAttr{
 		Env:   env,
-		Files: []*os.File{0: os.Stdin, 1: os.Stdout, 2: os.Stderr, controlFD: control},
+		Files: append([]*os.File{0: stdin, 1: os.Stdout, 2: os.Stderr, controlFD: control}, o.files...),
 		Sys: &syscall.SysProcAttr{
 			Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
 			// An exec as an id that isn't mapped yet drops all capabilities
@@ -170,7 +192,9 @@ func (o *outer) fork(control *os.File, pidNS bool, stepDown string) (*os.Process
 	}
 	if pidNS {
 		attr.Sys.Cloneflags |= unix.CLONE_NEWPID
-		attr.Sys.Pdeathsig = unix.SIGKILL
+		if !o.detached {
+			attr.Sys.Pdeathsig = unix.SIGKILL
+		}
 	}
 	args := o.args
 	if args == nil {
@@ -188,6 +212,9 @@ func (o *outer) environment(pidNS bool, stepDown string) ([]string, error) {
 	env = append(env, envInside+"=1", envMapping+"="+string(mapping), envStepDown+"="+stepDown)
 	if pidNS {
 		env = append(env, envPID+"=1")
+	}
+	if o.detached {
+		env = append(env, envDetached+"=1")
 	}
 	// By these the libraries of containers/ know that they aren't root, and
 	// who the user is; the outermost namespace's word stands.
@@ -248,7 +275,7 @@ func (in inner) wait(ctx context.Context, signals <-chan os.Signal, job bool) (i
 			failed <- fault.New("", "waiting for the process in the user namespace: %w", err)
 			return
 		}
-		ended <- exitCode(state)
+		ended <- exitStatus(state)
 	}()
 	done := ctx.Done()
 	var late <-chan time.Time
@@ -272,8 +299,8 @@ func (in inner) wait(ctx context.Context, signals <-chan os.Signal, job bool) (i
 	}
 }
 
-// exitCode is the shell's: 128+n for a death by signal n.
-func exitCode(state *os.ProcessState) int {
+// exitStatus is the shell's: 128+n for a death by signal n.
+func exitStatus(state *os.ProcessState) int {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if ok && status.Signaled() {
 		return 128 + int(status.Signal())

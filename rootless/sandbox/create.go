@@ -1,0 +1,209 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/rootless/cgroup"
+)
+
+// Program is a program in a sandbox that outlives the call which made it. Its
+// first process is a child of this one, with no runtime between. The methods may
+// be called side by side, but for Close, which comes last.
+type Program struct {
+	oci    *OCI
+	spec   Spec
+	bundle *bundle
+	first  *os.Process
+	ipc    string // as in program
+
+	memory *memory
+	kills  int64 // of memory's processes, before this one's
+	ended  chan struct{}
+	exit   Exit
+	err    error
+}
+
+// Create makes a sandbox with a program that waits for [Program.Start]. The
+// streams of s are files or nil. The error tells that the program can't be run, as
+// that of Run does. The end of ctx ends the making, not the program.
+func (o *OCI) Create(ctx context.Context, s Spec) (*Program, error) {
+	o.once.Do(func() { o.unready = o.prepare(s.Limits) })
+	if o.unready != nil {
+		return nil, o.unready
+	}
+	if failed := foreign(s); failed != nil {
+		return nil, failed.fault(o.runtime, s)
+	}
+	p, err := o.create(ctx, s)
+	if errors.Is(err, errFilterRefused) {
+		o.filters.refuse()
+		return o.create(ctx, s)
+	}
+	return p, err
+}
+
+func (o *OCI) create(ctx context.Context, s Spec) (_ *Program, err error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := o.host.checkIDs(s); err != nil {
+		return nil, err
+	}
+	b, err := o.newBundle(s)
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{oci: o, spec: s, bundle: b, memory: o.memory.of(b.group), ended: make(chan struct{})}
+	p.kills = p.memory.oomKills()
+	if err := p.make(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	go p.watch()
+	return p, nil
+}
+
+// make has the runtime make the first process, and takes hold of that.
+func (p *Program) make(ctx context.Context) error {
+	o, b := p.oci, p.bundle
+	cmd := o.command(b, append(o.options("create", p.spec, b), p.spec.ID)...)
+	if !o.pidNS {
+		cmd.SysProcAttr.Unshareflags = unix.CLONE_NEWIPC
+	}
+	if err := files(cmd, p.spec); err != nil {
+		return err
+	}
+	o.children.making.RLock()
+	defer o.children.making.RUnlock()
+	code, err := runShort(ctx, cmd, b.group, func() { p.ipc = ipcOf(cmd.Process.Pid, o.pidNS) })
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if pid := readPID(b.path("pid")); pid > 0 && err == nil && code == 0 {
+		p.first, err = o.children.adopt(pid)
+	} else if err == nil {
+		_, err = o.complaint(p.spec, b, max(code, codeRuntime))
+	}
+	if err == nil && p.first == nil {
+		err = fmt.Errorf("%s create has failed with code %d", o.runtime.Name, code)
+	}
+	return err
+}
+
+// files connects the program's standard streams: the runtime has gone when they
+// are used, and this process may be busy.
+func files(cmd *exec.Cmd, s Spec) error {
+	in, isIn := s.Stdin.(*os.File)
+	out, isOut := s.Stdout.(*os.File)
+	errs, isErr := s.Stderr.(*os.File)
+	if s.Stdin != nil && !isIn || s.Stdout != nil && !isOut || s.Stderr != nil && !isErr {
+		return errors.New("the streams of a program that outlives its making must be files")
+	}
+	if in != nil {
+		cmd.Stdin = in
+	}
+	if out != nil {
+		cmd.Stdout = out
+	}
+	if errs != nil {
+		cmd.Stderr = errs
+	}
+	return nil
+}
+
+// runShort runs a runtime's command that only makes or starts something, and
+// gives its code. The kernel kills it when we die, a promise that is bound to the
+// thread that forks.
+func runShort(ctx context.Context, cmd *exec.Cmd, group *cgroup.Group, started func()) (int, error) {
+	if group != nil {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Dir().Fd())
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := cmd.Start(); err != nil {
+		if group != nil {
+			err = fmt.Errorf("into the cgroup %s: %w", group.Path(), err)
+		}
+		return 0, err
+	}
+	if started != nil {
+		started()
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	defer stop()
+	return exitCode(cmd, cmd.Wait())
+}
+
+// PID is the number of the program's first process, as this one sees it.
+func (p *Program) PID() int { return p.first.Pid }
+
+// Start lets the program begin.
+func (p *Program) Start() error {
+	o, b := p.oci, p.bundle
+	code, err := runShort(context.Background(), o.command(b, "start", p.spec.ID), nil, nil)
+	if err == nil && code != 0 {
+		if _, err = o.complaint(p.spec, b, code); err == nil {
+			err = fmt.Errorf("%s start has failed with code %d", o.runtime.Name, code)
+		}
+	}
+	return err
+}
+
+// watch waits for the end of the program, and tells of it.
+func (p *Program) watch() {
+	defer close(p.ended)
+	code, err := p.oci.children.wait(p.first)
+	killRest(p.ipc, 0)
+	p.exit, p.err = exitOf(code), err
+	if code != 0 {
+		p.exit.OOM, p.exit.OOMUnknown = p.memory.oomSince(p.kills)
+	}
+}
+
+// Wait returns when the program and all that it has started have ended, and tells
+// how. It may be called more than once.
+func (p *Program) Wait() (Exit, error) {
+	<-p.ended
+	return p.exit, p.err
+}
+
+// Signal sends a signal to the program's first process. It is no error that it
+// has ended.
+func (p *Program) Signal(sig unix.Signal) error { return send(p.first, sig) }
+
+// Close ends the program where it runs, and removes what the runtime and the
+// sandbox have on the disk.
+func (p *Program) Close() error {
+	if p.first != nil {
+		_ = send(p.first, unix.SIGKILL)
+		<-p.ended
+	} else {
+		killRest(p.ipc, 0)
+		p.oci.children.endOrphans(p.bundle.path("pid"), p.oci.pidNS)
+	}
+	p.forget()
+	p.bundle.remove()
+	return nil
+}
+
+// forget has the runtime remove what it knows of the program. Of crun's that is
+// all in the bundle.
+func (p *Program) forget() {
+	if p.oci.runtime.Name != "crun" {
+		_, _ = runShort(context.Background(), p.oci.command(p.bundle, "delete", "--force", p.spec.ID), nil, nil)
+	}
+}
+
+func exitOf(code int) Exit {
+	exit := Exit{Code: code}
+	if code > 128 && code <= 128+64 {
+		exit.Signal = code - 128
+	}
+	return exit
+}

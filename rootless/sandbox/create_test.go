@@ -1,0 +1,159 @@
+package sandbox
+
+import (
+	"bufio"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// pipe gives the two ends of one, which a program that outlives a call needs.
+func pipe(t testing.TB) (r *bufio.Reader, w *os.File) {
+	t.Helper()
+	reader, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = reader.Close(), w.Close() })
+	return bufio.NewReader(reader), w
+}
+
+// create makes a program of s, which is closed at the end of the test.
+func create(t testing.TB, o *OCI, s Spec) *Program {
+	t.Helper()
+	p, err := o.Create(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeAll(t, p) })
+	return p
+}
+
+// closeAll closes the program, and looks whether that leaves anything.
+func closeAll(t testing.TB, p *Program) {
+	t.Helper()
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	left, err := os.ReadDir(p.spec.StateDir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left in the state directory: %v (%v)", left, err)
+	}
+}
+
+// started makes a program and lets it begin.
+func started(t testing.TB, o *OCI, s Spec) *Program {
+	t.Helper()
+	p := create(t, o, s)
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestProgramBeginsWithStartAndTellsItsExit(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		r, w := pipe(t)
+		for script, want := range map[string]Exit{
+			"echo up; exit 3":                 {Code: 3},
+			"echo up; sleep 611 </dev/null &": {},
+			"echo up":                         {},
+		} {
+			s := shell(t, script)
+			s.Stdout = w
+			p := create(t, o, s)
+			if parent(p.PID()) != os.Getpid() {
+				t.Errorf("the program isn't our child")
+			}
+			if _, err := w.WriteString("before\n"); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Start(); err != nil {
+				t.Fatal(err)
+			}
+			exit, err := p.Wait()
+			exit.OOMUnknown = false // the machine's matter
+			if err != nil || exit != want {
+				t.Errorf("%s: %+v, %v; want %+v", script, exit, err, want)
+			}
+			for _, want := range []string{"before\n", "up\n"} {
+				if got, err := r.ReadString('\n'); got != want {
+					t.Errorf("output %q, %v; want %q", got, err, want)
+				}
+			}
+			if left := running(t, "sleep\x00611"); len(left) > 0 {
+				t.Errorf("processes are left: %s", left)
+			}
+		}
+	})
+}
+
+func TestNoRuntimeStaysBesideAProgram(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		s := shell(t, "sleep 612")
+		started(t, o, s)
+		if left := running(t, s.StateDir); len(left) > 0 {
+			t.Errorf("processes %s", left)
+		}
+	})
+}
+
+func TestCloseEndsAProgramThatRunsOrHasNotBegun(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		closeAll(t, create(t, o, shell(t, "sleep 613")))
+		r, w := pipe(t)
+		s := shell(t, `trap "" TERM; setsid sleep 613 & echo up; sleep 613`)
+		s.Stdout = w
+		p := started(t, o, s)
+		if _, err := r.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		closeAll(t, p)
+		if exit, err := p.Wait(); err != nil || exit.Code != 137 || exit.Signal != 9 {
+			t.Errorf("%+v, %v; want code 137", exit, err)
+		}
+		if left := running(t, "sleep\x00613"); len(left) > 0 {
+			t.Errorf("processes are left: %s", left)
+		}
+	})
+}
+
+func TestSignalsReachAProgram(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		r, w := pipe(t)
+		s := shell(t, `trap "exit 7" TERM; echo up; while :; do sleep 0.01; done`)
+		s.Stdout = w
+		p := started(t, o, s)
+		if _, err := r.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Signal(unix.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		if exit, err := p.Wait(); err != nil || exit.Code != 7 {
+			t.Errorf("%+v, %v; want code 7", exit, err)
+		}
+		if err := p.Signal(unix.SIGTERM); err != nil {
+			t.Errorf("after its end: %v", err)
+		}
+	})
+}
+
+func TestProgramThatCannotBeMadeIsTold(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		s := shell(t, "")
+		for command, want := range map[string]int{"nowhere": 127, "/etc": 126} {
+			s.Args = []string{command}
+			_, err := o.Create(t.Context(), s)
+			if err == nil || fault.Code(err) != want || fault.Remedy(err) == "" {
+				t.Errorf("%s: %v (code %d, remedy %q); want %d", command, err, fault.Code(err), fault.Remedy(err), want)
+			}
+			if left, _ := os.ReadDir(s.StateDir); len(left) > 0 {
+				t.Errorf("left in the state directory: %v", left)
+			}
+		}
+	})
+}
