@@ -36,8 +36,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			importCommand(), saveCommand(), loadCommand(), exportCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
-			manCommand(), monitorCommand(),
 			volumeCommand(),
+			manCommand(), monitorCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,

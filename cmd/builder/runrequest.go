@@ -40,7 +40,9 @@ func readRequest(c *cli.Context) (containerRequest, error) {
 			return r, err
 		}
 	}
-	return r, nil
+	var err error
+	r.Mounts, err = readMountFlags(c)
+	return r, err
 }
 
 // readProcess reads the entry point, the environment and the labels.

@@ -45,8 +45,8 @@ type Parts struct {
 	// Started is called when the program runs: what was only needed for that can
 	// be let go.
 	Started func() error
-	// Removing is called when the program of a container has ended that is to
-	// leave nothing: for what is to go with it.
+	// Removing is called before a container is removed at its end: what else goes
+	// with it is removed then. It may be nil.
 	Removing func() error
 }
 
@@ -147,12 +147,6 @@ func newMonitor(dir string, c Config, s State) *Monitor {
 		Config: c, dir: dir, state: s, stopping: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}),
 		streams: &streams{config: c, attached: map[*attachment]bool{}},
 	}
-}
-
-// SetMounts records what the container's mounts have become.
-func (m *Monitor) SetMounts(mounts []Mount) error {
-	m.Config.Mounts = mounts
-	return m.write(configFile, m.Config)
 }
 
 // Close lets go of a container whose program isn't run.
@@ -367,7 +361,7 @@ func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	defer func() { _ = m.lock.Close() }()
 	defer close(m.over)
 	if m.Config.Remove {
-		err := errors.Join(m.parts.Removing(), m.parts.Root.Discard(), m.unmountRun(), removeDir(m.dir))
+		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), m.removing(), removeDir(m.dir))
 		m.end(exit, failed)
 		return err
 	}
@@ -375,6 +369,13 @@ func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	m.end(exit, failed)
 	err := m.save()
 	return errors.Join(err, m.parts.Root.Release(), m.unmountRun())
+}
+
+func (m *Monitor) removing() error {
+	if m.parts.Removing == nil {
+		return nil
+	}
+	return m.parts.Removing()
 }
 
 func (m *Monitor) unmountRun() error {
