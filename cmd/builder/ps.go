@@ -120,8 +120,7 @@ state: {{- pad .State 1 0}}
 status: {{- pad .Status 1 0}}
 names: {{.Names}}
 labels: {{- pad .Labels 1 0}}
-ports: {{- pad .Ports 1 0}}
-`
+ports: {{- pad .Ports 1 0}}\n`
 )
 
 // parse reads what --format means beside the other flags. As in docker, a template
@@ -146,7 +145,7 @@ func (l *containerList) template() string {
 	case l.quiet:
 		return "{{.ID}}"
 	case l.format == "raw" && l.sized:
-		return psRaw + "size: {{.Size}}\n"
+		return psRaw + `size: {{.Size}}\n`
 	case l.format == "raw":
 		return psRaw
 	case l.sized && (l.format == "" || l.format == format.Table):

@@ -102,7 +102,8 @@ func family() []container.Found {
 			f.Config.Network = container.Network{Mode: network.ModeHost}
 			f.Config.Mounts = []container.Mount{
 				{Type: "volume", Name: "data", Source: "/store/volumes/data/_data", Destination: "/var/lib/data"},
-				{Type: "bind", Source: "/etc/ssl", Destination: "/ssl"}, {Type: "tmpfs", Destination: "/tmp"},
+				{Type: "bind", Source: "/etc/ssl", Destination: "/ssl"},
+				{Type: "tmpfs", Destination: "/tmp"},
 			}
 		}),
 		found("db-c", 3, container.StatusExited, func(f *container.Found) { f.State.ExitCode = 3 }),
