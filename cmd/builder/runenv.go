@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -43,6 +44,25 @@ func readEnvironment(files, given []string) ([]string, error) {
 		}
 	}
 	return env, nil
+}
+
+// mergeEnv gives the variables of all lists; of several values the last counts,
+// and a NAME alone takes the variable away.
+func mergeEnv(lists ...[]string) []string {
+	var env []string
+	place := map[string]int{}
+	for _, variable := range slices.Concat(lists...) {
+		name, _, valued := strings.Cut(variable, "=")
+		i, set := place[name]
+		switch {
+		case set:
+			env[i] = variable
+		case valued:
+			place[name] = len(env)
+			env = append(env, variable)
+		}
+	}
+	return slices.DeleteFunc(env, func(v string) bool { return !strings.Contains(v, "=") })
 }
 
 // readLabels gives labels from files and then from flags; one without a value has

@@ -2,6 +2,7 @@ package container
 
 import (
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -32,17 +33,21 @@ func flock(f *os.File) error {
 	}
 }
 
-// checkName tells whether a name is free.
-func checkName(dir, name string) error {
+// freeName is the name that was asked for, unless another container has it, or a
+// made-up one where none was.
+func freeName(dir, name string) (string, error) {
+	containers := List(dir)
 	if name == "" {
-		return nil
+		return anyName(func(name string) bool {
+			return slices.ContainsFunc(containers, func(f Found) bool { return f.Config.Name == name })
+		}), nil
 	}
-	for _, found := range List(dir) {
+	for _, found := range containers {
 		if found.Config.Name == name {
-			return fault.New("builder rm "+name+"    # removes it; or builder rename",
+			return "", fault.New("builder rm "+name+"    # removes it; or builder rename",
 				"Conflict. The container name %q is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.",
 				"/"+name, found.Config.ID)
 		}
 	}
-	return nil
+	return name, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -98,9 +97,7 @@ func (p *program) seek() int {
 	if pid := p.number(); pid > 0 {
 		return p.open(pid)
 	}
-	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
-	for _, link := range links {
-		pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
+	for _, pid := range processes() {
 		if p.pidNS && isOrphan(pid) {
 			return p.open(pid)
 		}
@@ -222,6 +219,22 @@ func readPID(file string) int {
 	return pid
 }
 
+// processes gives all that /proc shows, without order.
+func processes() (pids []int) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = dir.Close() }()
+	names, _ := dir.Readdirnames(-1) // what was read before an error still counts
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // parent gives a process's parent, 0 where it doesn't exist.
 func parent(pid int) int {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -250,12 +263,10 @@ func (p *program) endRest() {
 func killRest(ipc string, runtime int) {
 	for found := ipc != ""; found; {
 		found = false
-		links, _ := filepath.Glob("/proc/[0-9]*/ns/ipc")
-		for _, link := range links {
-			if ns, err := os.Readlink(link); err != nil || ns != ipc {
+		for _, pid := range processes() {
+			if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/ipc", pid)); err != nil || ns != ipc {
 				continue
 			}
-			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
 			if pid != runtime && pid != os.Getpid() { // a thread of ours may have been there, see runInside
 				found = unix.Kill(pid, unix.SIGKILL) == nil || found
 			}
