@@ -36,6 +36,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			importCommand(), saveCommand(), loadCommand(), exportCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
+			createCommand(), startCommand(), stopCommand(), killCommand(), restartCommand(), pauseCommand(), unpauseCommand(),
+			waitCommand(), renameCommand(), rmCommand(), attachCommand(),
 			manCommand(), monitorCommand(),
 			volumeCommand(),
 		},

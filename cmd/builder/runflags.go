@@ -10,7 +10,7 @@ import (
 func runFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "leave it running, and print its id"},
-		&cli.StringFlag{Name: "detach-keys", Hidden: true, Usage: "leave it running at these `KEYS`, such as ctrl-p,ctrl-q"},
+		detachKeysFlag(),
 		&cli.BoolFlag{Name: "sig-proxy", Hidden: true, Value: true, Usage: "pass signals on to the program"},
 	}, createFlags())
 }

@@ -88,14 +88,6 @@ func (r *containerRequest) readStreams(c *cli.Context) (err error) {
 	return err
 }
 
-// needTerminal tells that the program can't have the terminal that it was to have.
-func (r *containerRequest) needTerminal(in *os.File) error {
-	if !r.Terminal || !r.AttachedStdin || isTerminal(in) {
-		return nil
-	}
-	return &fault.Error{Err: errors.New("the input device is not a TTY"), Remedy: "leave out -t", Code: 1}
-}
-
 // readLife reads what the container is called, and how it begins and ends.
 func (r *containerRequest) readLife(c *cli.Context) (err error) {
 	if err := checkContainerName(r.Name); err != nil {

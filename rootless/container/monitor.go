@@ -151,8 +151,17 @@ func newMonitor(dir string, c Config, s State) *Monitor {
 
 // SetMounts records what the container's mounts have become.
 func (m *Monitor) SetMounts(mounts []Mount) error {
+	names, err := lockNames(filepath.Dir(m.dir))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = names.Close() }()
 	m.Config.Mounts = mounts
-	return writeJSON(filepath.Join(m.dir, configFile), m.Config)
+	// The container may have another name meanwhile.
+	return rewrite(m.dir, func(c *Config) error {
+		c.Mounts = mounts
+		return nil
+	})
 }
 
 // Close lets go of a container whose program isn't run.
