@@ -60,9 +60,10 @@ type Monitor struct {
 	stopOnce sync.Once
 	over     chan struct{} // closed when it has ended for good
 
-	rootfs string // where the container's file system is mounted
+	visits sync.RWMutex // held for reading by who is in the container's file system
 
 	mu      sync.Mutex
+	rootfs  string // where the container's file system is mounted
 	state   State
 	oom     *sandbox.OOM
 	program *sandbox.Program
@@ -237,7 +238,7 @@ func (m *Monitor) prepare(ctx context.Context) (_ *environment, err error) {
 	if err != nil {
 		return e, err
 	}
-	m.rootfs = rootfs
+	m.setMounted(rootfs)
 	mounts, err := m.parts.Ready(ctx, rootfs)
 	if err != nil {
 		return e, err
@@ -353,6 +354,7 @@ func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	defer func() { _ = m.lock.Close() }()
 	defer close(m.over)
 	if m.Config.Remove {
+		m.closeFiles()
 		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), removeDir(m.dir))
 		m.end(exit, failed)
 		return err
@@ -360,6 +362,7 @@ func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	// Who asks is told at once; what is mounted goes after that.
 	m.end(exit, failed)
 	err := m.save()
+	m.closeFiles()
 	return errors.Join(err, m.parts.Root.Release(), m.unmountRun())
 }
 
