@@ -170,7 +170,7 @@ func (w *watched) run(c *cli.Context, first *container.First) error {
 			return shown, err
 		},
 		Removing: func() error { return w.removeAnonymous(m.Config) },
-		Started: w.letGo,
+		Started:  w.letGo,
 	}
 	return m.Run(c.Context, parts, first)
 }
