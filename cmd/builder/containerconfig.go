@@ -159,7 +159,7 @@ func (r containerRequest) exposedPorts() map[string]struct{} {
 		ports[port] = struct{}{}
 	}
 	for _, port := range r.Ports {
-		ports[fmt.Sprintf("%d/%s", port.ContainerPort, port.Proto)] = struct{}{}
+		ports[port.Container()] = struct{}{}
 	}
 	return ports
 }
@@ -167,22 +167,9 @@ func (r containerRequest) exposedPorts() map[string]struct{} {
 // publishedPorts are those that were named and, where all are asked for, all
 // that are exposed, in their order.
 func (r containerRequest) publishedPorts(exposed map[string]struct{}) ([]network.Port, error) {
-	ports := r.Ports
 	if !r.PublishAll {
-		return ports, nil
+		return r.Ports, nil
 	}
-	for _, text := range slices.Sorted(maps.Keys(exposed)) {
-		more, err := network.ParsePort(text)
-		if err != nil {
-			return nil, err
-		}
-		for _, port := range more {
-			if !slices.ContainsFunc(ports, func(p network.Port) bool {
-				return p.ContainerPort == port.ContainerPort && p.Proto == port.Proto
-			}) {
-				ports = append(ports, port)
-			}
-		}
-	}
-	return ports, nil
+	more, err := network.Exposed(slices.Sorted(maps.Keys(exposed)), r.Ports)
+	return slices.Concat(r.Ports, more), err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage/layout"
@@ -102,6 +103,9 @@ func (w *watched) make(ctx context.Context, c *cli.Context, r containerRequest) 
 	cfg, err := r.config(img, config.Config, w.tree.Parent())
 	if err != nil {
 		return err
+	}
+	if lesser := network.StepDown(); lesser != nil && r.Network.Mode == "" {
+		tell(c.App.ErrWriter, lesser)
 	}
 	cfg.Layer = w.tree.Place()
 	if err := w.tree.Keep(cfg.ID); err != nil {

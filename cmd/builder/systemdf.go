@@ -55,6 +55,7 @@ type diskUsage struct {
 	images     []layout.Summary
 	containers []containerUsage
 	volumes    []volumeRow
+	names      *imageNames
 	now        time.Time
 }
 
@@ -86,7 +87,7 @@ func measureStore(store *storage.Store) (*diskUsage, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.images = layout.Summarize(images)
+	d.images, d.names = layout.Summarize(images), nameImages(store.Layout(), images)
 	d.volumes, err = measureVolumes(store)
 	return d, err
 }
