@@ -31,11 +31,13 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Version:  version,
 		Flags:    globalFlags(),
 		Commands: []*cli.Command{
-			budCommand(), runCommand(), unshareCommand(), cacheCommand(), logsCommand(), debugCommand(),
+			budCommand(), runCommand(), psCommand(), unshareCommand(), cacheCommand(), logsCommand(), debugCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(), exportCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
+			containerCommand(),
+			volumeCommand(),
 			manCommand(), monitorCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own

@@ -12,6 +12,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage/layout"
@@ -103,12 +104,20 @@ func (w *watched) make(ctx context.Context, c *cli.Context, r containerRequest) 
 	if err != nil {
 		return err
 	}
+	if lesser := network.StepDown(); lesser != nil && r.Network.Mode == "" {
+		tell(c.App.ErrWriter, lesser)
+	}
 	cfg.Layer = w.tree.Place()
 	if err := w.tree.Keep(cfg.ID); err != nil {
 		return err
 	}
-	w.monitor, err = container.Create(containersDir(w.host.store), cfg)
-	return err
+	if cfg.Mounts, _, err = w.readyMounts(ctx, cfg, config.Config.Volumes, ""); err != nil {
+		return err
+	}
+	if w.monitor, err = container.Create(containersDir(w.host.store), cfg); err != nil {
+		return errors.Join(err, w.removeAnonymous(cfg))
+	}
+	return nil
 }
 
 // open takes up a container that was made before, and unpacks its image once more
@@ -158,9 +167,14 @@ func (w *watched) run(c *cli.Context, first *container.First) error {
 	parts := container.Parts{
 		Root: w.tree, Runtime: h.programs, RunDir: h.store.RunDir(),
 		Ready: func(ctx context.Context, rootfs string) ([]sandbox.Mount, error) {
-			return nil, makeWorkdir(rootfs, m.Config.Spec.Cwd)
+			if err := makeWorkdir(rootfs, m.Config.Spec.Cwd); err != nil {
+				return nil, err
+			}
+			_, shown, err := w.readyMounts(ctx, m.Config, nil, rootfs)
+			return shown, err
 		},
-		Started: w.letGo,
+		Removing: func() error { return w.removeAnonymous(m.Config) },
+		Started:  w.letGo,
 	}
 	return m.Run(c.Context, parts, first)
 }

@@ -69,11 +69,6 @@ func connectionFlags() []cli.Flag {
 	}, sandboxFlags())
 }
 
-// mountFlags show a container what lies elsewhere.
-func mountFlags() []cli.Flag {
-	return later("volume", "v", "mount", "tmpfs", "volumes-from")
-}
-
 // confinementFlags give a container more, or less, than it has by itself.
 func confinementFlags() []cli.Flag {
 	return []cli.Flag{

@@ -29,6 +29,10 @@ func readRequest(c *cli.Context) (containerRequest, error) {
 	if r.Image == "" {
 		return r, usageError(c.Command.HelpName, "%s needs an image", c.Command.HelpName)
 	}
+	var err error
+	if r.Mounts, err = readMountFlags(c); err != nil {
+		return r, err
+	}
 	for _, read := range []func(*cli.Context) error{
 		r.readProcess, r.readStreams, r.readLife, r.readLog, r.readNetwork, r.readConfinement, r.readLimits,
 	} {
@@ -36,7 +40,9 @@ func readRequest(c *cli.Context) (containerRequest, error) {
 			return r, err
 		}
 	}
-	return r, nil
+	var err error
+	r.Mounts, err = readMountFlags(c)
+	return r, err
 }
 
 // readProcess reads the entry point, the environment and the labels.

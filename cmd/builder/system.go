@@ -106,7 +106,7 @@ func repair(c *cli.Context) error {
 		return err
 	}
 	done, err := h.store.Collector(true).Repair(c.Context, h.snapshots)
-	err = errors.Join(err, container.Sweep(containersDir(h.store)))
+	err = errors.Join(err, sweepContainers(c.Context, h.store))
 	for _, r := range done {
 		err = errors.Join(err, printRepaired(c.App.Writer, r))
 	}

@@ -54,6 +54,7 @@ type diskUsage struct {
 	*gc.DiskUsage
 	images     []layout.Summary
 	containers []containerUsage
+	names      *imageNames
 	now        time.Time
 }
 
@@ -82,7 +83,7 @@ func measureStore(store *storage.Store) (*diskUsage, error) {
 		return nil, err
 	}
 	images, err := store.Layout().List()
-	d.images = layout.Summarize(images)
+	d.images, d.names = layout.Summarize(images), nameImages(store.Layout(), images)
 	return d, err
 }
 

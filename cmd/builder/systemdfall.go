@@ -5,13 +5,9 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/docker/go-units"
-
 	"github.com/builder-oci/builder/cmd/builder/format"
-	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/storage/gc"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -90,8 +86,10 @@ func (d *diskUsage) all(whole bool) dfAll {
 		row.digest = none
 		all.Images = append(all.Images, dfImage{row, d.Images[image.ID], d.users(image.ID)})
 	}
+	shown := &containerList{whole: whole, now: d.now}
 	for _, u := range d.containers {
-		all.Containers = append(all.Containers, dfContainer{u, whole, d.now})
+		row := containerRow{Found: u.Found, list: shown, image: d.names.of(u.Config), written: u.bytes}
+		all.Containers = append(all.Containers, dfContainer{row})
 	}
 	for _, e := range d.Cache {
 		all.BuildCache = append(all.BuildCache, dfCache{e, d.now})
@@ -135,64 +133,13 @@ func (r dfImage) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// dfContainer is a container.
-type dfContainer struct {
-	containerUsage
-	whole bool
-	now   time.Time
-}
-
-// ID is the container's.
-func (r dfContainer) ID() string {
-	if r.whole {
-		return r.Config.ID
-	}
-	return r.Config.ID[:min(len(r.Config.ID), format.ShortLen)]
-}
-
-// Image is the name, or else the id, of what it was made from.
-func (r dfContainer) Image() string {
-	if name := layout.Familiar(r.Config.Image); name != "" {
-		return strings.TrimSuffix(name, ":latest")
-	}
-	id := strings.TrimPrefix(r.Config.ImageID, "sha256:") // "" in the configs of older versions
-	return id[:min(len(id), format.ShortLen)]
-}
-
-// Command is what runs in it, in quotes.
-func (r dfContainer) Command() string {
-	const shown = 20
-	text := strings.Join(r.Config.Spec.Args, " ")
-	if !r.whole && len([]rune(text)) > shown {
-		text = string([]rune(text)[:shown-1]) + "…"
-	}
-	return strconv.Quote(text)
-}
-
-// LocalVolumes is how many it has.
-func (dfContainer) LocalVolumes() string { return "0" }
+// dfContainer is a container as ps shows it, with what it alone takes.
+type dfContainer struct{ containerRow }
 
 // Size is what it has changed.
-func (r dfContainer) Size() string { return format.LongSize(r.bytes) }
+func (r dfContainer) Size() string { return format.LongSize(r.written) }
 
-// RunningFor is since when there is the container.
-func (r dfContainer) RunningFor() string { return format.Ago(r.Config.CreatedAt, r.now) }
-
-// Status is how it fares.
-func (r dfContainer) Status() string {
-	switch r.State.Status {
-	case container.StatusRunning:
-		return "Up " + units.HumanDuration(r.now.Sub(r.State.StartedAt))
-	case container.StatusExited:
-		return fmt.Sprintf("Exited (%d) %s", r.State.ExitCode, format.Ago(r.State.FinishedAt, r.now))
-	}
-	return "Created"
-}
-
-// Names is what it is called.
-func (r dfContainer) Names() string { return r.Config.Name }
-
-// MarshalJSON gives all fields.
+// MarshalJSON gives docker's fields.
 func (r dfContainer) MarshalJSON() ([]byte, error) {
 	return format.MarshalFields(struct{ Command, ID, Image, LocalVolumes, Names, RunningFor, Size, Status string }{
 		r.Command(), r.ID(), r.Image(), r.LocalVolumes(), r.Names(), r.RunningFor(), r.Size(), r.Status(),

@@ -85,7 +85,7 @@ func pruneSystem(ctx context.Context, store *storage.Store, all bool, set filter
 		return nil, err
 	}
 	p := &pruning{}
-	if err := pruneContainers(store, p, before, set); err != nil {
+	if err := pruneContainers(ctx, store, p, before, set); err != nil {
 		return nil, err
 	}
 	images, err := pruneImages(ctx, store, all, set)
@@ -104,9 +104,9 @@ func pruneSystem(ctx context.Context, store *storage.Store, all bool, set filter
 }
 
 // pruneContainers removes containers that have stopped, with their layers.
-func pruneContainers(store *storage.Store, p *pruning, before time.Time, set filter.Set) error {
+func pruneContainers(ctx context.Context, store *storage.Store, p *pruning, before time.Time, set filter.Set) error {
 	dir := containersDir(store)
-	if err := container.Sweep(dir); err != nil {
+	if err := sweepContainers(ctx, store); err != nil {
 		return err
 	}
 	var ids []string

@@ -123,7 +123,7 @@ func (f fixture) watch(t *testing.T, m *Monitor, s *Streams) *Client {
 		ended <- m.Run(context.WithoutCancel(t.Context()), Parts{
 			Root: plainRoot(f.rootfs), Runtime: f.runtime, RunDir: t.TempDir(),
 			Ready:   func(context.Context, string) ([]sandbox.Mount, error) { return nil, nil },
-			Started: func() error { return nil },
+			Started: func() error { return nil }, Removing: func() error { return nil },
 		}, first)
 	}()
 	t.Cleanup(func() {

@@ -49,7 +49,12 @@ func (m *Monitor) serveExec(ctx context.Context, c *conn, request *message) erro
 		return err
 	}
 	request.close() // the program has its own
-	if err := c.send(kindDone, nil); err != nil && !r.Detached {
+	var terminal []*os.File
+	if t := running.Terminal(); t != nil {
+		terminal = []*os.File{t}
+		defer func() { _ = t.Close() }() // the client has it
+	}
+	if err := c.send(kindDone, nil, terminal...); err != nil && !r.Detached {
 		_ = running.Kill()
 	}
 	return m.tellEnd(c, running, r.Detached)

@@ -45,6 +45,9 @@ type Parts struct {
 	// Started is called when the program runs: what was only needed for that can
 	// be let go.
 	Started func() error
+	// Removing is called before a container is removed at its end: what else goes
+	// with it is removed then. It may be nil.
+	Removing func() error
 }
 
 // Monitor holds one container, whose lock it has.
@@ -88,10 +91,10 @@ func Create(dir string, c Config) (*Monitor, error) {
 		if err := os.Mkdir(filepath.Join(aside, runDir), 0o700); err != nil {
 			return err
 		}
-		if err := writeJSON(filepath.Join(aside, configFile), c); err != nil {
+		if err := writeJSON(filepath.Join(aside, configFile), c, !c.Remove); err != nil {
 			return err
 		}
-		return writeJSON(filepath.Join(aside, stateFile), m.state)
+		return writeJSON(filepath.Join(aside, stateFile), m.state, !c.Remove)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making container %s: %w", short(c.ID), err)
@@ -170,29 +173,32 @@ func (m *Monitor) Run(ctx context.Context, parts Parts, first *First) error {
 	}
 	defer server.close()
 	runs := false
-	exit, err := m.life(ctx, first, func() {
+	e := &environment{m: m, spec: m.Config.Spec}
+	exit, err := m.life(ctx, e, first, func() {
 		if !runs {
 			runs = true
 			first.started(m, server)
 		}
 	})
+	err = errors.Join(err, m.streams.close())
+	if len(m.Config.Ports) > 0 {
+		// Whoever is told of the end may want them.
+		err = errors.Join(err, e.close())
+	}
 	finished := m.finish(exit, err)
 	if !runs {
 		first.Tell(err)
-		return finished
 	}
-	return finished
+	return errors.Join(finished, e.close())
 }
 
 // life is the whole of it between creation and end.
-func (m *Monitor) life(ctx context.Context, first *First, started func()) (exit sandbox.Exit, err error) {
+func (m *Monitor) life(ctx context.Context, e *environment, first *First, started func()) (exit sandbox.Exit, err error) {
 	starting, cancel := first.While(ctx)
 	defer cancel()
-	e, err := m.prepare(starting)
-	if err != nil {
-		return exit, err
+	if err := e.prepare(starting); err != nil {
+		return sandbox.Exit{Code: fault.Code(err)}, err
 	}
-	defer func() { err = errors.Join(err, e.close()) }()
 	defer context.AfterFunc(ctx, func() { m.stop("", nil) })()
 	for delay := time.Duration(0); ; {
 		begun := time.Now()
@@ -220,47 +226,40 @@ type environment struct {
 }
 
 // prepare makes all that a program needs, the network beside the rest.
-func (m *Monitor) prepare(ctx context.Context) (_ *environment, err error) {
-	e := &environment{m: m, spec: m.Config.Spec}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, e.close())
-		}
-	}()
+func (e *environment) prepare(ctx context.Context) (err error) {
+	m := e.m
 	if err := m.mountRun(); err != nil {
-		return e, err
+		return err
 	}
 	if e.net, err = connect(ctx, m.parts.RunDir, &m.Config); err != nil {
-		return e, err
+		return err
 	}
-	rootfs, err := m.parts.Root.Mount(ctx)
-	if err != nil {
-		return e, err
+	if m.rootfs, err = m.parts.Root.Mount(ctx); err != nil {
+		return err
 	}
-	m.rootfs = rootfs
-	mounts, err := m.parts.Ready(ctx, rootfs)
+	mounts, err := m.parts.Ready(ctx, m.rootfs)
 	if err != nil {
-		return e, err
+		return err
 	}
 	if m.streams.log, err = log.Open(m.dir, m.Config.Log); err != nil {
-		return e, err
+		return err
 	}
 	if e.spec.ID == "" {
 		e.spec.ID = m.Config.ID
 	}
-	e.spec.RootFS, e.spec.Mounts = rootfs, append(e.spec.Mounts, mounts...)
+	e.spec.RootFS, e.spec.Mounts = m.rootfs, append(e.spec.Mounts, mounts...)
 	e.spec.StateDir, e.spec.Terminal = m.runDir(), m.Config.Terminal
-	return e, nil
+	return nil
 }
 
-func (e *environment) close() (err error) {
-	if e.net != nil {
-		err = e.net.Close()
+// close ends the network, once.
+func (e *environment) close() error {
+	net := e.net
+	e.net = nil
+	if net == nil {
+		return nil
 	}
-	if w := e.m.streams.log; w != nil {
-		err = errors.Join(err, w.Close())
-	}
-	return err
+	return net.Close()
 }
 
 func (m *Monitor) runDir() string { return filepath.Join(m.dir, runDir) }
@@ -278,6 +277,9 @@ func (m *Monitor) mountRun() error {
 	return nil
 }
 
+// settled is when a container counts as one that stays.
+const settled = 500 * time.Millisecond
+
 // once runs the program once.
 func (m *Monitor) once(ctx context.Context, e *environment, started func()) (exit sandbox.Exit, err error) {
 	p, err := m.start(ctx, e)
@@ -292,7 +294,8 @@ func (m *Monitor) once(ctx context.Context, e *environment, started func()) (exi
 	if err := m.parts.Started(); err != nil {
 		return exit, err
 	}
-	giveBack()
+	later := time.AfterFunc(settled, giveBack)
+	defer later.Stop()
 	exit, err = p.Wait()
 	m.mu.Lock()
 	m.program = nil
@@ -346,14 +349,19 @@ func (m *Monitor) running(p *sandbox.Program, e *environment) error {
 	return m.save()
 }
 
-func (m *Monitor) save() error { return writeJSON(filepath.Join(m.dir, stateFile), m.state) }
+// save records the state. What leaves nothing needn't be on the disk.
+func (m *Monitor) save() error { return m.write(stateFile, m.state) }
+
+func (m *Monitor) write(name string, v any) error {
+	return writeJSON(filepath.Join(m.dir, name), v, !m.Config.Remove)
+}
 
 // finish records the end, or removes the container where that is wanted.
 func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	defer func() { _ = m.lock.Close() }()
 	defer close(m.over)
 	if m.Config.Remove {
-		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), removeDir(m.dir))
+		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), m.removing(), removeDir(m.dir))
 		m.end(exit, failed)
 		return err
 	}
@@ -361,6 +369,13 @@ func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	m.end(exit, failed)
 	err := m.save()
 	return errors.Join(err, m.parts.Root.Release(), m.unmountRun())
+}
+
+func (m *Monitor) removing() error {
+	if m.parts.Removing == nil {
+		return nil
+	}
+	return m.parts.Removing()
 }
 
 func (m *Monitor) unmountRun() error {

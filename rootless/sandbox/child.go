@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -82,12 +79,13 @@ func (c *children) orphans(pidFile string, pidNS bool) (pids []int) {
 	if pid := readPID(pidFile); pid > 0 {
 		return []int{pid}
 	}
-	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
+	if !pidNS {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, link := range links {
-		pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-		if pidNS && !c.held[pid] && isOrphan(pid) {
+	for _, pid := range processes() {
+		if !c.held[pid] && isOrphan(pid) {
 			pids = append(pids, pid)
 		}
 	}

@@ -25,6 +25,9 @@ type Exec struct {
 	// Insecure gives it all capabilities of the user namespace. Its seccomp filter
 	// is the sandbox's all the same.
 	Insecure bool
+	// Terminal gives it a terminal of its own, which is of Size.
+	Terminal bool
+	Size     Winsize
 
 	// Stdin is empty where it is nil; Stdout and Stderr are then dropped.
 	Stdin, Stdout, Stderr *os.File
@@ -33,30 +36,38 @@ type Exec struct {
 // Running is a program that [Program.Exec] has started. Its methods may be called
 // side by side.
 type Running struct {
-	process *os.Process
-	ended   chan struct{}
-	exit    Exit
-	err     error
+	process  *os.Process
+	terminal *os.File
+	ended    chan struct{}
+	exit     Exit
+	err      error
 }
 
 // Exec starts another program in the sandbox, which must have been started. The
 // error tells that it can't be run, as that of Run does. The end of ctx ends the
 // making, not the program.
 func (p *Program) Exec(ctx context.Context, e Exec) (*Running, error) {
-	if err := p.oci.host.checkIDs(e.spec(p.spec)); err != nil {
+	s := e.spec(p.spec)
+	if err := p.oci.host.checkIDs(s); err != nil {
 		return nil, err
+	}
+	if failed := foreign(p.seen(s)); failed != nil {
+		return nil, failed.fault(p.oci.runtime, s)
 	}
 	dir, err := os.MkdirTemp(p.bundle.dir, "exec-")
 	if err != nil {
 		return nil, err
 	}
 	b := &bundle{dir: dir, state: p.bundle.state}
-	r, err := p.exec(ctx, e.spec(p.spec), b)
+	r, err := p.exec(ctx, s, b)
 	if err != nil {
 		p.oci.children.endOrphans(b.path("pid"), p.oci.pidNS)
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	go r.watch(p, e.spec(p.spec), b)
+	go r.watch(p.oci, b)
+	if failed := diagnose(p.seen(s)); failed != nil && p.failsToBegin(r.process.Pid, r.ended) && r.exit.Code == codeRuntime {
+		return nil, failed.fault(p.oci.runtime, s)
+	}
 	return r, nil
 }
 
@@ -64,6 +75,7 @@ func (p *Program) Exec(ctx context.Context, e Exec) (*Running, error) {
 func (e Exec) spec(s Spec) Spec {
 	s.Args, s.Env, s.SecretEnv, s.Cwd = e.Args, e.Env, nil, e.Cwd
 	s.UID, s.GID, s.Groups = e.UID, e.GID, e.Groups
+	s.Terminal, s.Size = e.Terminal, e.Size
 	s.Insecure = s.Insecure || e.Insecure
 	s.Stdin, s.Stdout, s.Stderr = e.Stdin, e.Stdout, e.Stderr
 	return s
@@ -76,7 +88,12 @@ func (p *Program) exec(ctx context.Context, s Spec, b *bundle) (*Running, error)
 	if err := o.writeProcess(s, b.path("process.json")); err != nil {
 		return nil, err
 	}
-	cmd := o.command(b, "exec", "--detach", "--process", b.path("process.json"), "--pid-file", b.path("pid"), p.spec.ID)
+	options, err := b.forTerminal(s, []string{"exec", "--detach", "--process", b.path("process.json"), "--pid-file", b.path("pid")})
+	if err != nil {
+		return nil, err
+	}
+	defer b.console.close()
+	cmd := o.command(b, append(options, p.spec.ID)...)
 	if err := files(cmd, s); err != nil {
 		return nil, err
 	}
@@ -89,14 +106,8 @@ func (p *Program) exec(ctx context.Context, s Spec, b *bundle) (*Running, error)
 	if err != nil {
 		return nil, err
 	}
-	if pid := readPID(b.path("pid")); pid > 0 && code == 0 {
-		process, err := o.children.adopt(pid)
-		return &Running{process: process, ended: make(chan struct{})}, err
-	}
-	if _, err := o.complaint(s, b, max(code, codeRuntime)); err != nil {
-		return nil, err
-	}
-	return nil, fmt.Errorf("%s exec has failed with code %d", o.runtime.Name, code)
+	process, terminal, err := o.made(s, b, code)
+	return &Running{process: process, terminal: terminal, ended: make(chan struct{})}, err
 }
 
 // runInside runs a runtime's command in the program's ipc namespace, where that
@@ -144,15 +155,16 @@ func (o *OCI) writeProcess(s Spec, path string) error {
 	return os.WriteFile(path, data, 0o600)
 }
 
-func (r *Running) watch(p *Program, s Spec, b *bundle) {
+func (r *Running) watch(o *OCI, b *bundle) {
 	defer close(r.ended)
-	code, err := p.oci.children.wait(r.process)
+	code, err := o.children.wait(r.process)
 	r.exit, r.err = exitOf(code), err
-	if err == nil && code != 0 {
-		_, r.err = p.oci.complaint(s, b, code)
-	}
 	_ = os.RemoveAll(b.dir)
 }
+
+// Terminal is the master of the program's terminal, nil where it has none. Reading
+// gives EIO when no process has the terminal open. The caller closes it.
+func (r *Running) Terminal() *os.File { return r.terminal }
 
 // Wait returns when the program has ended, and tells how. It may be called more
 // than once.

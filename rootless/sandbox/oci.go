@@ -129,9 +129,10 @@ func (o *OCI) prepare(l cgroup.Limits) (err error) {
 // bundle is the directory that a runtime is given, with all that one run
 // leaves behind.
 type bundle struct {
-	dir   string
-	state string // the runtime's own directory
-	ready bool   // the seccomp filter was passed ready-made
+	dir     string
+	state   string   // the runtime's own directory
+	ready   bool     // the seccomp filter was passed ready-made
+	console *console // where the runtime is to hand over a terminal
 	// group holds the limits; nil where there are none.
 	group *cgroup.Group
 }

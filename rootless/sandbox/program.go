@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -98,10 +97,8 @@ func (p *program) seek() int {
 	if pid := p.number(); pid > 0 {
 		return p.open(pid)
 	}
-	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
-	for _, link := range links {
-		pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-		if p.pidNS && isOrphan(pid) {
+	for _, pid := range processes() {
+		if _, state := stat(pid); p.pidNS && state != zombie && isOrphan(pid) {
 			return p.open(pid)
 		}
 	}
@@ -222,19 +219,44 @@ func readPID(file string) int {
 	return pid
 }
 
+// processes gives all that /proc shows, without order.
+func processes() (pids []int) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = dir.Close() }()
+	names, _ := dir.Readdirnames(-1) // what was read before an error still counts
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // parent gives a process's parent, 0 where it doesn't exist.
 func parent(pid int) int {
+	ppid, _ := stat(pid)
+	return ppid
+}
+
+// zombie is the state of a process that has ended and isn't waited for.
+const zombie = 'Z'
+
+// stat gives a process's parent and state, zeros where it doesn't exist.
+func stat(pid int) (parent int, state byte) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	// The second field is a name that may contain anything, in parentheses.
 	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 	if len(fields) < 2 {
-		return 0
+		return 0, 0
 	}
-	ppid, _ := strconv.Atoi(fields[1])
-	return ppid
+	parent, _ = strconv.Atoi(fields[1])
+	return parent, fields[0][0]
 }
 
 // endRest kills what the program left behind as soon as it has ended, where no
@@ -250,12 +272,10 @@ func (p *program) endRest() {
 func killRest(ipc string, runtime int) {
 	for found := ipc != ""; found; {
 		found = false
-		links, _ := filepath.Glob("/proc/[0-9]*/ns/ipc")
-		for _, link := range links {
-			if ns, err := os.Readlink(link); err != nil || ns != ipc {
+		for _, pid := range processes() {
+			if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/ipc", pid)); err != nil || ns != ipc {
 				continue
 			}
-			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
 			if pid != runtime && pid != os.Getpid() { // a thread of ours may have been there, see runInside
 				found = unix.Kill(pid, unix.SIGKILL) == nil || found
 			}

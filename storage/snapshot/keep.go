@@ -77,7 +77,7 @@ func (a *Active) Release() error {
 func (a *Active) discardKept() error {
 	var err error
 	if a.mounted {
-		err = errors.Join(a.store.driver.unmount(a.id), a.store.driver.wait(a.id))
+		err = a.store.driver.drop(a.id)
 		a.mounted = false
 	}
 	return errors.Join(err, a.parent.Close(), a.store.RemoveKept(a.owner))

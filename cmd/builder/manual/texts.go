@@ -88,7 +88,23 @@ When a RUN fails, builder-debug(1) opens a shell in it as the command left it.`,
 		"cache rm":    {Examples: []Item{{"Have a step executed again", "builder cache rm 1f2e3d4c5b6a"}}},
 		"cache prune": {Examples: []Item{{"What nothing has used for ten days", "builder cache prune -f --filter until=240h"}, {"All but 5 GB", "builder cache prune -f --keep-storage 5GB"}}},
 		"cache why":   {Examples: []Item{{"Why the last build wasn't cached", "builder cache why"}}},
-		"logs":        {Examples: []Item{{"The whole output of a step", "builder logs 1f2e3d4c5b6a"}}},
+		"logs": {
+			More: "What a container printed on its standard error goes to that of this command. " +
+				"A name or an id is a container's before it is a step's. Times are spans before now (42m), times of a day or zone (2026-01-31T08:30:00Z), or seconds since 1970.",
+			Examples: []Item{
+				{"The last ten lines, and what comes", "builder logs -n 10 -f webserver"},
+				{"What was printed in the last hour, and when", "builder logs -t --since 1h webserver"},
+				{"The whole output of a step", "builder logs 1f2e3d4c5b6a"},
+			},
+		},
+		"ps": {
+			More: "The container that was made last comes first.",
+			Examples: []Item{
+				{"All that there are", "builder ps -a"},
+				{"Which have failed", "builder ps -a -f exited=1 -f exited=127"},
+				{"Columns of your own", `builder ps --format 'table {{.Names}}\t{{.Status}}\t{{.Ports}}'`},
+			},
+		},
 		"debug": {Examples: []Item{
 			{"A shell in the RUN that failed last", "builder debug"},
 			{"One command in it, before its own ran", "builder debug --before -- ls -l /src"},
