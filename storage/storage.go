@@ -62,6 +62,7 @@ type Store struct {
 	session *Session
 	leases  *lease.Book
 	trees   []*snapshot.Store
+	volumes *lock.Lock // shared, from HoldVolumes on
 }
 
 // Open opens the store, and makes it where there is none yet. Errors that the
@@ -109,6 +110,7 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.session.close())
 		s.session = nil
 	}
+	s.volumes.Unlock()
 	s.blobs.Unlock()
 	s.use.Unlock()
 	return err
@@ -182,11 +184,14 @@ const (
 	recordsDir    = "snapshots/records"
 	cacheDir      = "cache"
 	containersDir = "containers"
+	containerLock = "lock" // in a container's own directory
+	volumesDir    = "volumes"
 	sessionsDir   = "sessions"
 	locksDir      = "locks"
 	storeLock     = "locks/store"
 	blobsLock     = "locks/blobs"
 	leasesLock    = "locks/leases"
+	volumesLock   = "locks/volumes"
 	indexLock     = "locks/index"
 	recordsLock   = "locks/records"
 	stepLocks     = "locks/steps"
@@ -333,7 +338,7 @@ func refuseForeign(root string) error {
 	}
 	for _, name := range names {
 		switch n := name.Name(); n {
-		case imagesDir, snapshotsDir, cacheDir, containersDir, sessionsDir, locksDir, readmeFile, versionFile, lostAndFound:
+		case imagesDir, snapshotsDir, cacheDir, containersDir, volumesDir, sessionsDir, locksDir, readmeFile, versionFile, lostAndFound:
 		default:
 			if !strings.HasPrefix(n, atomicfile.Prefix) {
 				return fault.New("choose an empty or new directory with --root",

@@ -37,6 +37,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 			manCommand(), monitorCommand(),
+			volumeCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,

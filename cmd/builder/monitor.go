@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage/layout"
@@ -103,6 +105,9 @@ func (w *watched) make(ctx context.Context, c *cli.Context, r containerRequest) 
 	if err != nil {
 		return err
 	}
+	if lesser := network.StepDown(); lesser != nil && r.Network.Mode == "" {
+		tell(c.App.ErrWriter, lesser)
+	}
 	cfg.Layer = w.tree.Place()
 	if err := w.tree.Keep(cfg.ID); err != nil {
 		return err
@@ -155,14 +160,37 @@ func (h *host) unpackAgain(ctx context.Context, c container.Config) error {
 // run runs the program till its end.
 func (w *watched) run(c *cli.Context, first *container.First) error {
 	m, h := w.monitor, w.host
+	volumes, containers := h.store.Volumes(), containersDir(h.store)
 	parts := container.Parts{
 		Root: w.tree, Runtime: h.programs, RunDir: h.store.RunDir(),
-		Ready: func(ctx context.Context, rootfs string) ([]sandbox.Mount, error) {
-			return nil, makeWorkdir(rootfs, m.Config.Spec.Cwd)
-		},
-		Started: w.letGo,
+		Ready: w.ready, Started: w.letGo,
+		Removing: func() error { return removeAnonymous(context.WithoutCancel(c.Context), volumes, containers, m.Config) },
 	}
 	return m.Run(c.Context, parts, first)
+}
+
+// ready makes what the container sees beside its root, which is mounted.
+func (w *watched) ready(ctx context.Context, rootfs string) ([]sandbox.Mount, error) {
+	m := w.monitor
+	var settings layout.RunConfig
+	if err := json.Unmarshal(m.Config.Settings, &settings); err != nil {
+		return nil, err
+	}
+	tree, err := w.tree.View()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tree.Close() }()
+	ready, shown, err := w.host.readyMounts(ctx, m.Config.Mounts, mountPlace{
+		volumes: settings.Volumes, uid: m.Config.Spec.UID, gid: m.Config.Spec.GID, rootfs: rootfs, tree: tree,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := m.SetMounts(ready); err != nil {
+		return nil, err
+	}
+	return shown, makeWorkdir(rootfs, m.Config.Spec.Cwd)
 }
 
 // letGo frees the store and the client's standard streams. What a monitor has to

@@ -20,7 +20,7 @@ func runFlags() []cli.Flag {
 // createFlags are those of create: what a container is made with.
 func createFlags() []cli.Flag {
 	return slices.Concat(processFlags(), lifeFlags(), connectionFlags(), mountFlags(), confinementFlags(),
-		limitFlags("the container", true), containerLimitFlags(), imageFlags(), containerNamespaceFlags(), containerRefusedFlags())
+		limitFlags("the container", true), containerLimitFlags(), imageFlags(), containerChoiceFlags(), containerRefusedFlags())
 }
 
 // processFlags say which program runs, and as what.
@@ -76,13 +76,6 @@ func connectionFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "expose", Hidden: true, Usage: "expose `PORT`[-PORT][/udp] beside the image's"},
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "`NAME` that it has for itself"},
 	}, sandboxFlags())
-}
-
-// mountFlags show a container what lies elsewhere.
-func mountFlags() []cli.Flag {
-	return slices.Concat(later("volume", "v", "mount", "tmpfs", "volumes-from"), []cli.Flag{
-		&cli.StringFlag{Name: "volume-driver", Hidden: true, Usage: "`NAME` of who keeps volumes: local"},
-	})
 }
 
 // confinementFlags give a container more, or less, than it has by itself.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -15,11 +14,7 @@ import (
 // readPorts reads which ports are published, and which are exposed.
 func (r *containerRequest) readPorts(c *cli.Context) error {
 	for _, text := range c.StringSlice("publish") {
-		short, err := shortPort(text)
-		if err != nil {
-			return err
-		}
-		ports, err := network.ParsePort(short)
+		ports, err := network.ParsePort(text)
 		if err != nil {
 			return err
 		}
@@ -31,30 +26,10 @@ func (r *containerRequest) readPorts(c *cli.Context) error {
 			return fault.New("write --expose PORT[-PORT][/udp]; -p publishes ports", "invalid range format for --expose: %s", text)
 		}
 		for _, p := range ports {
-			r.Expose = append(r.Expose, exposed(p))
+			r.Expose = append(r.Expose, p.Container())
 		}
 	}
 	return r.checkPublishing(r.Network.Mode)
-}
-
-// shortPort turns docker's published=8080,target=80,protocol=tcp into the form
-// 8080:80/tcp.
-func shortPort(text string) (string, error) {
-	if !strings.Contains(text, "=") {
-		return text, nil
-	}
-	values := map[string]string{"protocol": "tcp"}
-	for field := range strings.SplitSeq(text, ",") {
-		name, value, ok := strings.Cut(field, "=")
-		if !ok || !slices.Contains([]string{"published", "target", "protocol", "mode"}, name) {
-			return "", fault.New("write -p published=8080,target=80, or -p 8080:80", "invalid publish opts format (should be name=value but got '%s')", field)
-		}
-		values[name] = value
-	}
-	if values["published"] == "" {
-		return values["target"] + "/" + values["protocol"], nil
-	}
-	return values["published"] + ":" + values["target"] + "/" + values["protocol"], nil
 }
 
 // checkPublishing tells that ports can't be published in a network of that mode,
@@ -66,9 +41,6 @@ func (r *containerRequest) checkPublishing(mode network.Mode) error {
 	return fault.New("leave out -p, or use --network private", "ports can't be published with --network %s", mode)
 }
 
-// exposed is a port as image configs name it.
-func exposed(p network.Port) string { return fmt.Sprintf("%d/%s", p.ContainerPort, p.Proto) }
-
 // exposedPorts are those that the user exposes or publishes, as PORT/PROTOCOL.
 func (r containerRequest) exposedPorts() map[string]struct{} {
 	ports := map[string]struct{}{}
@@ -76,7 +48,7 @@ func (r containerRequest) exposedPorts() map[string]struct{} {
 		ports[port] = struct{}{}
 	}
 	for _, p := range r.Ports {
-		ports[exposed(p)] = struct{}{}
+		ports[p.Container()] = struct{}{}
 	}
 	return ports
 }
@@ -84,24 +56,9 @@ func (r containerRequest) exposedPorts() map[string]struct{} {
 // publishedPorts are those that were named and, where all are asked for, all that
 // are exposed.
 func (r containerRequest) publishedPorts(all map[string]struct{}) ([]network.Port, error) {
-	ports := slices.Clone(r.Ports)
 	if !r.PublishAll {
-		return ports, nil
+		return r.Ports, nil
 	}
-	named := map[string]bool{}
-	for _, p := range ports {
-		named[exposed(p)] = true
-	}
-	for _, text := range slices.Sorted(maps.Keys(all)) {
-		more, err := network.ParsePort(text)
-		if err != nil {
-			return nil, fmt.Errorf("-P: %w", err)
-		}
-		for _, p := range more {
-			if !named[exposed(p)] {
-				ports = append(ports, p)
-			}
-		}
-	}
-	return ports, nil
+	more, err := network.Exposed(slices.Sorted(maps.Keys(all)), r.Ports)
+	return slices.Concat(r.Ports, more), err
 }

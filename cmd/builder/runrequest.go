@@ -34,7 +34,7 @@ func readRequest(c *cli.Context) (containerRequest, error) {
 		}
 	}
 	for _, read := range []func(*cli.Context) error{
-		r.readPull, r.readProcess, r.readStreams, r.readLife, r.readNetwork, r.readPorts, r.readConfinement, r.readLimits,
+		r.readPull, r.readProcess, r.readStreams, r.readLife, r.readNetwork, r.readPorts, r.readMounts, r.readConfinement, r.readLimits,
 	} {
 		if err := read(c); err != nil {
 			return r, err
@@ -130,6 +130,12 @@ func (r *containerRequest) readNetwork(c *cli.Context) error {
 	return nil
 }
 
+// readMounts reads what the container is shown beside its image.
+func (r *containerRequest) readMounts(c *cli.Context) (err error) {
+	r.Mounts, err = readMountFlags(c)
+	return err
+}
+
 // readConfinement reads what the container may do beyond, or less than, others.
 func (r *containerRequest) readConfinement(c *cli.Context) (err error) {
 	r.CapAdd, r.CapDrop = words(c.StringSlice("cap-add")), words(c.StringSlice("cap-drop"))
@@ -145,9 +151,6 @@ func (r *containerRequest) readConfinement(c *cli.Context) (err error) {
 			return err
 		}
 		r.Devices = append(r.Devices, d)
-	}
-	if driver := c.String("volume-driver"); driver != "" && driver != "local" {
-		return fault.New("leave it out", "--volume-driver %s: builder keeps volumes itself, which docker calls local", driver)
 	}
 	switch mode := c.String("userns"); mode {
 	case "", "host", "private", "auto": // podman's host is what every container has here

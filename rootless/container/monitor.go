@@ -45,6 +45,9 @@ type Parts struct {
 	// Started is called when the program runs: what was only needed for that can
 	// be let go.
 	Started func() error
+	// Removing is called when the program of a container has ended that is to
+	// leave nothing: for what is to go with it.
+	Removing func() error
 }
 
 // Monitor holds one container, whose lock it has.
@@ -144,6 +147,12 @@ func newMonitor(dir string, c Config, s State) *Monitor {
 		Config: c, dir: dir, state: s, stopping: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}),
 		streams: &streams{config: c, attached: map[*attachment]bool{}},
 	}
+}
+
+// SetMounts records what the container's mounts have become.
+func (m *Monitor) SetMounts(mounts []Mount) error {
+	m.Config.Mounts = mounts
+	return writeJSON(filepath.Join(m.dir, configFile), m.Config)
 }
 
 // Close lets go of a container whose program isn't run.
@@ -353,7 +362,7 @@ func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	defer func() { _ = m.lock.Close() }()
 	defer close(m.over)
 	if m.Config.Remove {
-		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), removeDir(m.dir))
+		err := errors.Join(m.parts.Removing(), m.parts.Root.Discard(), m.unmountRun(), removeDir(m.dir))
 		m.end(exit, failed)
 		return err
 	}

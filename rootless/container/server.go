@@ -165,6 +165,8 @@ func (m *Monitor) answer(ctx context.Context, c *conn, request *message) error {
 	switch request.Kind {
 	case kindAttach:
 		return m.serveAttach(c, request)
+	case kindExec:
+		return m.serveExec(ctx, c, request)
 	case kindInside:
 		return m.serveInside(ctx, c, request)
 	case kindSignal:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -85,7 +84,7 @@ func (p *program) open(pid int) int {
 	if err != nil {
 		return -1
 	}
-	if parent(pid) != p.runtime.Pid && !(p.pidNS && isOrphan(pid)) {
+	if parent(pid) != p.runtime.Pid && (!p.pidNS || !isOrphan(pid)) {
 		_ = unix.Close(fd)
 		return -1
 	}
@@ -98,9 +97,7 @@ func (p *program) seek() int {
 	if pid := p.number(); pid > 0 {
 		return p.open(pid)
 	}
-	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
-	for _, link := range links {
-		pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
+	for _, pid := range processes() {
 		if p.pidNS && isOrphan(pid) {
 			return p.open(pid)
 		}
@@ -112,13 +109,21 @@ func (p *program) seek() int {
 // our child then, and the only kind in a pid namespace of its own. (Where there
 // is none, killRest finds it.) One of another sandbox that runs beside this one
 // is to be killed just the same.
-func isOrphan(pid int) bool {
-	if parent(pid) != os.Getpid() {
+func isOrphan(pid int) bool { return parent(pid) == os.Getpid() && isNested(pid) }
+
+// isNested tells whether a process, be it a zombie, is in a pid namespace below
+// ours: it has a number in each.
+func isNested(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
 		return false
 	}
-	ours, err := os.Readlink("/proc/self/ns/pid")
-	theirs, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-	return err == nil && err2 == nil && ours != theirs
+	for line := range strings.Lines(string(status)) {
+		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			return len(strings.Fields(numbers)) > 1
+		}
+	}
+	return false
 }
 
 // watch passes signals on, and kills the program when ctx ends, until over is
@@ -214,6 +219,22 @@ func readPID(file string) int {
 	return pid
 }
 
+// processes gives all that /proc shows, without order.
+func processes() (pids []int) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = dir.Close() }()
+	names, _ := dir.Readdirnames(-1) // what was read before an error still counts
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // parent gives a process's parent, 0 where it doesn't exist.
 func parent(pid int) int {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -242,13 +263,11 @@ func (p *program) endRest() {
 func killRest(ipc string, runtime int) {
 	for found := ipc != ""; found; {
 		found = false
-		links, _ := filepath.Glob("/proc/[0-9]*/ns/ipc")
-		for _, link := range links {
-			if ns, err := os.Readlink(link); err != nil || ns != ipc {
+		for _, pid := range processes() {
+			if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/ipc", pid)); err != nil || ns != ipc {
 				continue
 			}
-			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-			if pid != runtime {
+			if pid != runtime && pid != os.Getpid() { // a thread of ours may have been there, see runInside
 				found = unix.Kill(pid, unix.SIGKILL) == nil || found
 			}
 		}

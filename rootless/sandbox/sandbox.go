@@ -93,9 +93,11 @@ type Spec struct {
 	Stdin  io.Reader `json:"-"`
 	Stdout io.Writer `json:"-"`
 	Stderr io.Writer `json:"-"`
-	// Terminal gives the program a terminal of its own, joined to that of the
-	// caller: Stdin is then the file of one, Stdout and Stderr are files.
-	Terminal bool `json:"-"`
+	// Terminal gives the program a terminal of its own. Run joins that to the
+	// caller's: Stdin is then the file of one, Stdout and Stderr are files. Create
+	// makes it of Size, and gives it by Program.Terminal.
+	Terminal bool    `json:"-"`
+	Size     Winsize `json:"-"`
 	// Signals that arrive here are passed on to the program.
 	Signals <-chan os.Signal `json:"-"`
 

@@ -97,6 +97,12 @@ func Whole(dir, root, id string) error {
 	if _, err := Stack(dir, root, id); err != nil {
 		return err
 	}
+	return WholeBeside(dir, root, id)
+}
+
+// WholeBeside is an error where something lacks that lies beside a tree under its
+// name.
+func WholeBeside(dir, root, id string) error {
 	home := filepath.Join(dir, root)
 	if _, err := readOwners(home, id); err != nil {
 		return err

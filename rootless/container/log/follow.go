@@ -29,10 +29,13 @@ func (r *reader) follow(ctx context.Context) error {
 	for look := true; ; {
 		// In this order: what was written before the end is read after it.
 		ended := look && (r.options.Ended == nil || r.options.Ended()) || w.isOver()
-		if err := r.readNew(ctx); err != nil || ended {
+		err := r.readNew(ctx)
+		if err == nil && r.options.Idle != nil {
+			err = r.options.Idle()
+		}
+		if err != nil || ended {
 			return err
 		}
-		var err error
 		if look, err = w.wait(ctx); err != nil {
 			return err
 		}

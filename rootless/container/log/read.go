@@ -19,9 +19,11 @@ const All = -1
 
 // ReadOptions say what of a log is read.
 type ReadOptions struct {
-	// Follow waits for what comes, until Ended tells that nothing more will.
+	// Follow waits for what comes, until Ended tells that nothing more will. Idle,
+	// where it isn't nil, is called when there is nothing more for the moment.
 	Follow bool
 	Ended  func() bool
+	Idle   func() error
 	// Tail is how many of the entries that are there are looked at, the last
 	// ones; All where it is negative.
 	Tail int
