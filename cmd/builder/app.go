@@ -37,6 +37,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 			containerCommand(),
+			createCommand(), startCommand(), stopCommand(), killCommand(), restartCommand(), pauseCommand(), unpauseCommand(),
+			waitCommand(), renameCommand(), rmCommand(), attachCommand(),
 			volumeCommand(),
 			manCommand(), monitorCommand(),
 		},

@@ -40,9 +40,7 @@ func readRequest(c *cli.Context) (containerRequest, error) {
 			return r, err
 		}
 	}
-	var err error
-	r.Mounts, err = readMountFlags(c)
-	return r, err
+	return r, nil
 }
 
 // readPull reads when the registry is asked for the image.

@@ -65,7 +65,6 @@ func TestRunRefusesWhatCannotBe(t *testing.T) {
 		"--ipc host img":                        "--ipc host: a container has an ipc namespace of its own",
 		"--pid container:x img":                 "--pid container:x: a container has a pid namespace of its own",
 		"--cgroupns private img":                "--cgroupns private: a container has the machine's cgroup namespace",
-		"--volume-driver nfs img":               "--volume-driver nfs",
 		"--cap-add NONSENSE img":                "NONSENSE",
 		"--security-opt nonsense img":           "--security-opt nonsense",
 		"--device /nowhere img":                 "--device /nowhere",

@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/builder-oci/builder/internal/fault"
 )
 
 // Client is a connection to a container's monitor, for one request.
@@ -39,6 +37,10 @@ func Dial(dir, id string) (*Client, error) {
 	}
 	return &Client{&conn{UnixConn: c}}, nil
 }
+
+// ErrEnded says that a monitor has ended before it answered: the container's state
+// tells what has become of that.
+var ErrEnded = errors.New("the container's monitor has ended")
 
 // ErrNotRunning says that a container has no program.
 var ErrNotRunning = errors.New("the container is not running")
@@ -75,7 +77,7 @@ func (m *message) failure() error {
 // nothing.
 func (c *Client) lost(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
-		return fault.New("", "the container's monitor has ended")
+		return ErrEnded
 	}
 	return err
 }
