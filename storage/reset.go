@@ -35,6 +35,9 @@ func Reset(ctx context.Context, root string) error {
 			"the store %s is in use", root)
 	}
 	defer l.Unlock()
+	if err := refuseLiving(root); err != nil {
+		return err
+	}
 	// From here on it is no store any more, whenever this is cut short; and
 	// without its records a tree that is only partly gone is nobody's tree.
 	for _, name := range []string{versionFile, recordsDir, cacheDir, imagesDir} {
@@ -43,6 +46,28 @@ func Reset(ctx context.Context, root string) error {
 		}
 	}
 	return removeRest(ctx, root)
+}
+
+// refuseLiving is an error where a container has a living monitor. Those don't hold
+// the store. None can be made or started while the caller is alone with it.
+func refuseLiving(root string) error {
+	dir := filepath.Join(root, containersDir)
+	names, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, name := range names {
+		free, err := lock.Free(filepath.Join(dir, name.Name(), containerLock))
+		if err != nil {
+			return Explain(root, err)
+		}
+		if !free {
+			id := name.Name()
+			return fault.New("stop it first: builder stop "+id[:min(len(id), 12)],
+				"a container of the store %s is running", root)
+		}
+	}
+	return nil
 }
 
 // removeRest removes all but the README and the locks, then these, and the

@@ -31,7 +31,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	acts := map[string]func(root string) error{"die": actDie, "fill": actFill}
+	acts := map[string]func(root string) error{"die": actDie, "fill": actFill, "keep": actKeep}
 	act, ok := acts[os.Getenv(actEnv)]
 	if !ok {
 		os.Exit(m.Run())

@@ -29,6 +29,11 @@ func (s *Store) Sweep(ctx context.Context, inside bool) error {
 	if err := s.sweepSessions(ctx, inside); err != nil {
 		s.warn(err)
 	}
+	if inside {
+		if err := s.sweepKept(ctx); err != nil {
+			s.warn(err)
+		}
+	}
 	err := s.Collector(inside).Tidy(ctx)
 	if errors.Is(err, gc.ErrNotHeld) {
 		return err
@@ -88,8 +93,12 @@ func (s *Store) removeLeftovers(id, dir string, inside bool) (bool, error) {
 	if len(trees) > 0 && !inside {
 		return false, nil
 	}
+	kept, err := s.keptTrees(trees)
+	if err != nil {
+		return false, err
+	}
 	for _, t := range trees {
-		if s.recorded(t) {
+		if kept[t.tree] || s.recorded(t) {
 			continue
 		}
 		if err := snapshot.RemoveTree(s.Dir(snapshotsDir), t.tree.root, t.tree.id); err != nil {

@@ -1,15 +1,19 @@
 // Package container keeps containers: a program in a sandbox, watched by a
-// monitor that records how it fares.
+// monitor that serves whoever wants to look at it, and records how it fares.
 //
-// The monitor is the process that calls [Run]; it is process 1 of the user,
-// mount and pid namespaces that the container lives in, so that the container
-// can't outlive it. Each container has a directory of its own:
+// The monitor is the process that calls [Monitor.Run]; it is process 1 of the
+// user, mount and pid namespaces that the container lives in, so that the
+// container can't outlive it. Each container has a directory of its own:
 //
-//	<id>/config.json  what was asked for; written once
+//	<id>/config.json  what was asked for; replaced when it gets another name
 //	<id>/state.json   how far it has come; replaced at each change
 //	<id>/lock         locked by the living monitor
+//	<id>/sock         the monitor's socket, see Dial
+//	<id>/run/         the monitor's private tmpfs: the runtime's own files
+//	<id>/log          what the program printed
 //
 // It is made under another name, and has its own when it is whole and locked.
+// Of a container's file system this package knows a [Root] alone.
 package container
 
 import (
@@ -17,12 +21,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/rootless/container/log"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"golang.org/x/sys/unix"
@@ -30,44 +34,96 @@ import (
 
 // Config is what a container was made with.
 type Config struct {
-	ID        string         `json:"id"` // 64 hexadecimal digits, see NewID
-	Name      string         `json:"name,omitempty"`
-	Image     string         `json:"image,omitempty"`
-	ImageID   string         `json:"image_id,omitempty"`
-	Layer     string         `json:"layer,omitempty"` // what it changes, as the storage calls it
-	Spec      sandbox.Spec   `json:"spec"`
-	Ports     []network.Port `json:"ports,omitempty"`
-	Remove    bool           `json:"remove,omitempty"` // leave nothing at the end
-	CreatedAt time.Time      `json:"created_at"`
+	ID      string `json:"id"` // 64 hexadecimal digits, see NewID
+	Name    string `json:"name,omitempty"`
+	Image   string `json:"image,omitempty"` // as the user named it
+	ImageID string `json:"image_id,omitempty"`
+	// Layer is what the container changes, as the storage calls it.
+	Layer string `json:"layer,omitempty"`
+	// Settings is the image's config with what was asked for in its place, as
+	// the storage writes it.
+	Settings json.RawMessage `json:"settings,omitempty"`
+
+	Spec    sandbox.Spec      `json:"spec"`
+	Network Network           `json:"network,omitzero"`
+	Ports   []network.Port    `json:"ports,omitempty"` // as asked for; State has those that were given
+	Mounts  []Mount           `json:"mounts,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	Restart Restart           `json:"restart,omitzero"`
+	Log     LogOptions        `json:"log,omitzero"`
+
+	StopSignal  string `json:"stop_signal,omitempty"`  // "" stands for SIGTERM
+	StopTimeout *int   `json:"stop_timeout,omitempty"` // seconds, -1 for ever; nil stands for 10
+	Terminal    bool   `json:"terminal,omitempty"`
+	OpenStdin   bool   `json:"open_stdin,omitempty"`
+	StdinOnce   bool   `json:"stdin_once,omitempty"` // the first attached client's end is its end
+	KeepID      bool   `json:"keep_id,omitempty"`    // the user has his own id inside
+	Init        bool   `json:"init,omitempty"`       // an init starts the program
+	Remove      bool   `json:"remove,omitempty"`     // leave nothing at the end
+
+	CreatedAt time.Time `json:"created_at"`
 }
+
+// Network is what a container was to be connected to.
+type Network struct {
+	Mode   network.Mode `json:"mode,omitempty"`
+	Helper string       `json:"helper,omitempty"` // that carries a private network
+	// Container is the id of the one whose network this one shares.
+	Container string      `json:"container,omitempty"`
+	DNS       network.DNS `json:"dns,omitzero"`
+	AddHosts  []string    `json:"add_hosts,omitempty"` // "NAME:ADDRESS"
+}
+
+// Policy says when a container whose program has ended is started again.
+type Policy string
+
+// The policies.
+const (
+	RestartNo            Policy = "no"
+	RestartAlways        Policy = "always"
+	RestartUnlessStopped Policy = "unless-stopped"
+	RestartOnFailure     Policy = "on-failure"
+)
+
+// Restart is a policy with its limit.
+type Restart struct {
+	Policy  Policy `json:"policy,omitempty"`
+	Retries int    `json:"retries,omitempty"` // of RestartOnFailure; 0 for no limit
+}
+
+// LogOptions say what is kept of the program's output.
+type LogOptions = log.Options
 
 // Status is how far a container has come.
 type Status string
 
-// The statuses, in their order.
+// The statuses. A container is dead whose monitor was killed.
 const (
-	StatusCreated Status = "created"
-	StatusRunning Status = "running"
-	StatusExited  Status = "exited"
+	StatusCreated    Status = "created"
+	StatusRunning    Status = "running"
+	StatusPaused     Status = "paused"
+	StatusRestarting Status = "restarting"
+	StatusExited     Status = "exited"
+	StatusDead       Status = "dead"
 )
 
 // State is how a container fares.
 type State struct {
-	Status     Status    `json:"status"`
-	StartedAt  time.Time `json:"started_at,omitzero"`
-	FinishedAt time.Time `json:"finished_at,omitzero"`
-	ExitCode   int       `json:"exit_code"`
-	OOMKilled  bool      `json:"oom_killed,omitempty"`
-	Error      string    `json:"error,omitempty"` // why the program couldn't be run
+	Status     Status         `json:"status"`
+	StartedAt  time.Time      `json:"started_at,omitzero"`
+	FinishedAt time.Time      `json:"finished_at,omitzero"`
+	ExitCode   int            `json:"exit_code"`
+	OOMKilled  bool           `json:"oom_killed,omitempty"`
+	Error      string         `json:"error,omitempty"` // why the program couldn't be run
+	Ports      []network.Port `json:"ports,omitempty"` // with the host's ports that were given
+	IP         string         `json:"ip,omitempty"`    // in a private network
+	Restarts   int            `json:"restarts,omitempty"`
+	Boot       string         `json:"boot,omitempty"` // the machine's boot that this is of
 }
 
-// Streams are the container's standard streams; nil ones are empty or dropped.
-type Streams struct {
-	In       io.Reader
-	Out, Err io.Writer
-	// Signals are passed on to the program; see Catch. Where it is nil, Run
-	// takes this process's for its time.
-	Signals <-chan os.Signal
+// Lives tells whether there is a program, or is going to be one again.
+func (s State) Lives() bool {
+	return s.Status == StatusRunning || s.Status == StatusPaused || s.Status == StatusRestarting
 }
 
 // NewID makes an identifier that no other container has.
@@ -78,7 +134,7 @@ func NewID() string {
 }
 
 // Load reads what is known of a container in the directory dir of all
-// containers. A container whose monitor was killed counts as exited.
+// containers. One that has no monitor though it should is dead.
 func Load(dir, id string) (Config, State, error) {
 	var c Config
 	var s State
@@ -89,10 +145,10 @@ func Load(dir, id string) (Config, State, error) {
 	if err := readJSON(filepath.Join(own, stateFile), &s); err != nil {
 		return c, s, err
 	}
-	if s.Status != StatusExited {
+	if s.Lives() {
 		if lock, err := lockDir(own); err == nil {
 			_ = lock.Close()
-			s.Status, s.ExitCode, s.Error = StatusExited, 128+int(unix.SIGKILL), "the monitor was killed"
+			s.Status, s.ExitCode, s.Error = StatusDead, 128+int(unix.SIGKILL), "the monitor was killed"
 		}
 	}
 	return c, s, nil
@@ -102,6 +158,8 @@ const (
 	configFile = "config.json"
 	stateFile  = "state.json"
 	lockFile   = "lock"
+	socketFile = "sock"
+	runDir     = "run"
 )
 
 func readJSON(path string, v any) error {
@@ -115,10 +173,14 @@ func readJSON(path string, v any) error {
 	return nil
 }
 
-func writeJSON(path string, v any) error {
+func writeJSON(path string, v any, synced bool) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(path, append(data, '\n'), 0o600)
+	write := atomicfile.WriteUnsynced
+	if synced {
+		write = atomicfile.Write
+	}
+	return write(path, append(data, '\n'), 0o600)
 }

@@ -26,7 +26,7 @@ func List(dir string) []Found {
 		if strings.HasPrefix(name.Name(), atomicfile.Prefix) {
 			continue
 		}
-		if c, s, err := Load(dir, name.Name()); err == nil && (!c.Remove || s.Status != StatusExited) {
+		if c, s, err := Load(dir, name.Name()); err == nil && (!c.Remove || s.Status != StatusExited && s.Status != StatusDead) {
 			list = append(list, Found{c, s})
 		}
 	}

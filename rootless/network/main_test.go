@@ -113,6 +113,15 @@ func forEachHelper(t *testing.T, test func(t *testing.T, h helper)) {
 	}
 }
 
+// createBy is Create with the given helpers.
+func createBy(ctx context.Context, dir string, dns DNS, ports []Port, helpers []helper) (*Namespace, error) {
+	pending, err := begin(ctx, dir, dns, ports, helpers)
+	if err != nil {
+		return nil, err
+	}
+	return pending.Ready(ctx)
+}
+
 // within runs f in a network namespace.
 func within(path string, f func() error) error {
 	result := make(chan error)

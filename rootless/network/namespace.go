@@ -3,15 +3,13 @@ package network
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
+	"sync"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/rootless/doctor"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,7 +23,8 @@ type Namespace struct {
 	Resolv []byte
 	// IP is the address of its interface.
 	IP string
-	// Ports are the published ports, with the host ports that were chosen.
+	// Ports are the published ports, each with one address and the host's port
+	// that was chosen.
 	Ports []Port
 	// Helper names the program that carries the traffic. It is empty where
 	// the host itself has no network: then there is a loopback interface only.
@@ -34,17 +33,22 @@ type Namespace struct {
 	file  *os.File // holds the lock that tells the living from the dead
 	carry *process
 	fresh bool // made for one sandbox alone
+
+	claims  []claim    // until they are
+	forward *forwarder // passed on
+
+	once   sync.Once // for Close
+	closed error
 }
 
-// Create makes a private network namespace with ports published. dir is a
-// private run-time directory; helper names the program that is to carry the
-// traffic, "" for the best.
+// Create makes a private network namespace, as [Begin] does, and waits until
+// its helper is ready.
 func Create(ctx context.Context, dir, helper string, dns DNS, ports []Port) (*Namespace, error) {
-	usable := helpers(helper, len(ports) > 0)
-	if len(usable) == 0 {
-		return nil, errNoHelper(helper)
+	pending, err := Begin(ctx, dir, helper, dns, ports)
+	if err != nil {
+		return nil, err
 	}
-	return create(ctx, dir, dns, ports, usable)
+	return pending.Ready(ctx)
 }
 
 // Network gives what a sandbox needs to know of the namespace.
@@ -63,65 +67,38 @@ func (n *Namespace) Lost() error {
 		"%s, which carries the private network, has ended: %w", n.Helper, n.carry.failure())
 }
 
+// Stop begins to end the helper and doesn't wait for it, as Close does: while
+// the kernel takes its devices away, other things can be cleared up.
+func (n *Namespace) Stop() {
+	if n.carry != nil {
+		n.carry.kill()
+	}
+}
+
 // Close ends the helper and lets go of the namespace, which vanishes when its
-// last process has ended.
+// last process has ended. It may be called again.
 func (n *Namespace) Close() error {
+	n.once.Do(func() { n.closed = n.close() })
+	return n.closed
+}
+
+func (n *Namespace) close() error {
 	var errs []error
+	n.Stop()
+	closeClaims(n.claims)
+	if n.forward != nil {
+		n.forward.close()
+	}
 	if n.carry != nil {
 		n.carry.stop()
 	}
 	if n.Path != "" {
 		errs = append(errs, release(n.Path))
 	}
-	return errors.Join(append(errs, n.file.Close())...)
-}
-
-func create(ctx context.Context, dir string, dns DNS, ports []Port, helpers []helper) (_ *Namespace, err error) {
-	if ports, err = claim(ports); err != nil {
-		return nil, err
+	if n.file != nil {
+		errs = append(errs, n.file.Close())
 	}
-	n := &Namespace{IP: guestIP, Ports: ports}
-	if n.file, err = newFile(dir); err != nil {
-		return nil, fmt.Errorf("making a network namespace: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = n.Close()
-		}
-	}()
-	if err = bindNew(n.file.Name()); err != nil {
-		return nil, fmt.Errorf("making a network namespace: %w", err)
-	}
-	n.Path = n.file.Name()
-	return n, n.start(ctx, helpers, dns)
-}
-
-// start tries the helpers in turn. A host that has no route to anywhere isn't
-// an error: a build that needs no network goes on there.
-func (n *Namespace) start(ctx context.Context, helpers []helper, dns DNS) error {
-	host := hostResolvConf()
-	var errs []error
-	for _, h := range helpers {
-		reached := reach{ipv6: h.ipv6()}
-		n.Resolv = dns.resolvConf(host, reached)
-		p, err := h.attach(ctx, attachment{netns: n.Path, forward: reached.forwarder(host), ports: n.Ports})
-		if err == nil {
-			n.carry, n.Helper = p, h.name
-			return nil
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", h.name, err))
-	}
-	if err := errors.Join(errs...); len(n.Ports) > 0 || !strings.Contains(err.Error(), "routable interface") {
-		remedy := "use --network host, or look into the helper's message"
-		if strings.Contains(err.Error(), "ermission denied") {
-			remedy = "sudo journalctl -k | grep apparmor    # tells whether a profile forbids it\n" + doctor.Install(slirp4netns) + "    # has none; or use --network host"
-		}
-		return fault.New(remedy, "a private network can't be set up: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // prefix begins the names of the files that namespaces are bound to.

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +72,7 @@ func TestPrivateNetworkReachesOutsideAndNotTheHostsLoopback(t *testing.T) {
 		outside := greeter(t, hostIP+":0", "outside")
 		outside6 := greeter(t, "["+outsideIP6+"]:0", "outside6")
 		loopback := greeter(t, "127.0.0.1:0", "loopback")
-		ns, err := create(t.Context(), t.TempDir(), DNS{}, nil, []helper{h})
+		ns, err := createBy(t.Context(), t.TempDir(), DNS{}, nil, []helper{h})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +185,7 @@ func TestNamesAreResolvedWhereverTheHostsResolverListens(t *testing.T) {
 				want := [4]byte{10, 1, 1, byte(i)}
 				answerDNS(t, tc.listen, want)
 				setResolvConf(t, "nameserver "+tc.server+"\nsearch example.org\noptions ndots:2\n")
-				ns, err := create(t.Context(), t.TempDir(), DNS{}, nil, []helper{h})
+				ns, err := createBy(t.Context(), t.TempDir(), DNS{}, nil, []helper{h})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -209,86 +208,10 @@ func TestNamesAreResolvedWhereverTheHostsResolverListens(t *testing.T) {
 	}
 }
 
-func TestPublishedPortsReachTheContainer(t *testing.T) {
-	forEachHelper(t, func(t *testing.T, h helper) {
-		dir := t.TempDir()
-		ports := []Port{
-			{HostIP: "127.0.0.1", ContainerPort: 80, Proto: "tcp"},
-			{ContainerPort: 81, Proto: "tcp"},
-			// Not on the loopback, where both helpers, in versions that are in
-			// use, lose a UDP answer.
-			{HostIP: hostIP, ContainerPort: 82, Proto: "udp"},
-		}
-		ns, err := create(t.Context(), dir, DNS{}, ports, []helper{h})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = ns.Close() }()
-		err = within(ns.Path, func() error {
-			for _, port := range []string{"80", "81"} {
-				l, err := net.Listen("tcp", "0.0.0.0:"+port)
-				if err != nil {
-					return err
-				}
-				serve(t, l, "port "+port)
-			}
-			answerDNS(t, "0.0.0.0:82", [4]byte{8, 2, 8, 2})
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, want := range []string{"port 80", "port 81"} {
-			if word, err := greet(fmt.Sprintf("127.0.0.1:%d", ns.Ports[i].HostPort)); word != want {
-				t.Errorf("%s says %q (%v), want %q", ns.Ports[i], word, err, want)
-			}
-		}
-		word, err := greet(fmt.Sprintf("%s:%d", hostIP, ns.Ports[1].HostPort))
-		if word != "port 81" && (h.name != pasta || !isOldPasta(h.path)) {
-			t.Errorf("%s from another address says %q (%v)", ns.Ports[1], word, err)
-		}
-		if _, err := greet(fmt.Sprintf("%s:%d", hostIP, ns.Ports[0].HostPort)); err == nil {
-			t.Error("a port published on the loopback answers elsewhere")
-		}
-		if _, err := dialUDP(ns.Ports[2]); err != nil {
-			t.Errorf("%s: %v", ns.Ports[2], err)
-		}
-	})
-}
-
-func dialUDP(p Port) (n int, err error) {
-	conn, err := net.Dial("udp", net.JoinHostPort(p.HostIP, strconv.Itoa(int(p.HostPort))))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(dialTimeout))
-	if _, err := conn.Write([]byte("............")); err != nil {
-		return 0, err
-	}
-	return conn.Read(make([]byte, 64))
-}
-
-func TestPortInUseIsToldWithRemedy(t *testing.T) {
-	needHost(t)
-	port := greeter(t, "127.0.0.1:0", "first")
-	_, err := Create(t.Context(), t.TempDir(), "", DNS{}, []Port{{HostIP: "127.0.0.1", HostPort: uint16(port), ContainerPort: 80, Proto: "tcp"}})
-	if !strings.Contains(fmt.Sprint(err), "in use") || fault.Remedy(err) == "" {
-		t.Errorf("error %v with remedy %q", err, fault.Remedy(err))
-	}
-}
-
-func TestPrivilegedPortIsToldWithRemedy(t *testing.T) {
-	err := portError(Port{HostPort: 80, ContainerPort: 80, Proto: "tcp"}, &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", unix.EACCES)})
-	if !strings.Contains(fault.Remedy(err), "ip_unprivileged_port_start=80") {
-		t.Errorf("error %v with remedy %q", err, fault.Remedy(err))
-	}
-}
-
 func TestCloseLeavesNothing(t *testing.T) {
 	forEachHelper(t, func(t *testing.T, h helper) {
 		dir := t.TempDir()
-		ns, err := create(t.Context(), dir, DNS{}, []Port{{HostIP: "127.0.0.1", ContainerPort: 80, Proto: "tcp"}}, []helper{h})
+		ns, err := createBy(t.Context(), dir, DNS{}, []Port{{HostIP: "127.0.0.1", ContainerPort: 80, Proto: "tcp"}}, []helper{h})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,7 +230,7 @@ func TestCancelledCreateLeavesNothing(t *testing.T) {
 		dir := t.TempDir()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := create(ctx, dir, DNS{}, nil, []helper{h}); !errors.Is(err, context.Canceled) {
+		if _, err := createBy(ctx, dir, DNS{}, nil, []helper{h}); !errors.Is(err, context.Canceled) {
 			t.Errorf("create: %v, want %v", err, context.Canceled)
 		}
 		leftovers(t, dir)
@@ -322,7 +245,7 @@ func TestHelperThatFailsIsQuoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := dir + "/run"
-	_, err := create(t.Context(), own, DNS{}, nil, []helper{pastaAt(broken), slirpAt(broken)})
+	_, err := createBy(t.Context(), own, DNS{}, nil, []helper{pastaAt(broken), slirpAt(broken)})
 	if !strings.Contains(fmt.Sprint(err), "it is out of order (exit status 3)") {
 		t.Errorf("create: %v", err)
 	}
@@ -363,7 +286,7 @@ func TestManyAtOnceGetReady(t *testing.T) {
 		var group errgroup.Group
 		for range 8 {
 			group.Go(func() error {
-				ns, err := create(t.Context(), dir, DNS{}, nil, []helper{h})
+				ns, err := createBy(t.Context(), dir, DNS{}, nil, []helper{h})
 				if err != nil {
 					return err
 				}
@@ -405,7 +328,7 @@ func TestHostWithoutRoutesStillGivesANamespace(t *testing.T) {
 	}
 	shell(t, "ip route del default; ip -6 route del default")
 	defer shell(t, "ip route add default via 192.0.2.1; ip -6 route add default via fd00:1::1")
-	ns, err := create(t.Context(), t.TempDir(), DNS{}, nil, []helper{pastaAt(path)})
+	ns, err := createBy(t.Context(), t.TempDir(), DNS{}, nil, []helper{pastaAt(path)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -430,8 +353,8 @@ const ownerMarker = "NETWORK_TEST_OWNER"
 // own makes a namespace for every helper in the directory that the marker
 // names, says so and waits to be killed.
 func own(dir string) int {
-	for _, h := range helpers("", false) {
-		if _, err := create(context.Background(), dir, DNS{}, nil, []helper{h}); err != nil {
+	for _, h := range helpers("", quick) {
+		if _, err := createBy(context.Background(), dir, DNS{}, nil, []helper{h}); err != nil {
 			fmt.Println(err)
 			return 1
 		}

@@ -113,9 +113,13 @@ func (p *process) stop() {
 	if !p.running() {
 		return
 	}
-	_ = p.cmd.Process.Kill() // it keeps nothing that a milder signal could save
+	p.kill()
 	<-p.ended
 }
+
+// kill begins to end the helper, which keeps nothing that a milder signal could
+// save. It fails only where it has ended.
+func (p *process) kill() { _ = p.cmd.Process.Kill() }
 
 // failure makes an error of the helper's last words.
 func (p *process) failure() error {

@@ -21,6 +21,12 @@ import (
 // orphans that the process inherits are reaped, but never a child of its own.
 // The error is a *fault.Error.
 func Setup() error {
+	if os.Getenv(envRelay) != "" {
+		return relay()
+	}
+	if os.Getenv(envJoined) == "1" {
+		return makeFilesAsCaller()
+	}
 	control, err := awaitIDs()
 	if err != nil {
 		return err
@@ -28,14 +34,19 @@ func Setup() error {
 	if err := becomeRoot(); err != nil {
 		return err
 	}
+	if err := makeFilesAsCaller(); err != nil {
+		return err
+	}
 	pidNS := PIDNamespace()
-	if pidNS {
+	if pidNS && !detached() {
 		// The change of credentials has disarmed it.
 		if err := onAllThreads(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL)); err != nil {
 			return refused("arming the parent-death signal", err)
 		}
-	} else if err := becomeSubreaper(); err != nil {
-		return err
+	} else if !pidNS {
+		if err := becomeSubreaper(); err != nil {
+			return err
+		}
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return doctor.Namespace(&os.PathError{Op: "making mounts private", Path: "/", Err: err})
@@ -49,7 +60,11 @@ func Setup() error {
 	answer(control, "")
 	// A parent that died before the parent-death signal was armed is seen here
 	// too: its end of the socket is closed.
-	go endWithOuter(control, pidNS)
+	if detached() {
+		_ = unix.Close(control)
+	} else {
+		go endWithOuter(control, pidNS)
+	}
 	go reapOrphans()
 	return nil
 }
@@ -60,7 +75,7 @@ func awaitIDs() (control int, err error) {
 	if err != nil || kind != unix.SOCK_SEQPACKET {
 		return 0, fault.New("unset "+envInside, "%s is set, but builder didn't start this process", envInside)
 	}
-	unix.CloseOnExec(controlFD)
+	closeOnExec()
 	var released [1]byte
 	for {
 		n, err := unix.Read(controlFD, released[:])
@@ -102,17 +117,43 @@ func becomeRoot() error {
 	return dropInheritable()
 }
 
+// makeFilesAsCaller has files that this process makes belong to the caller, where
+// he isn't root inside: he reads them from outside. Programs that it starts are
+// root in every respect again, as an exec makes them.
+func makeFilesAsCaller() error {
+	m, err := Current()
+	if err != nil || m.UID == 0 && m.GID == 0 {
+		return err
+	}
+	const doing = "making files as the caller"
+	if err := onAllThreads(unix.SYS_SETFSGID, uintptr(m.GID), 0); err != nil {
+		return refused(doing, err)
+	}
+	if err := onAllThreads(unix.SYS_SETFSUID, uintptr(m.UID), 0); err != nil {
+		return refused(doing, err)
+	}
+	// The kernel has taken capabilities over files away.
+	return setCapabilities(func(set *unix.CapUserData) { set.Effective = set.Permitted })
+}
+
 // dropInheritable empties the inheritable set of every thread, and with it the
 // ambient one, which the kernel keeps within it.
 func dropInheritable() error {
+	return setCapabilities(func(set *unix.CapUserData) { set.Inheritable = 0 })
+}
+
+// setCapabilities changes the capabilities of every thread, from what this one
+// has.
+func setCapabilities(change func(*unix.CapUserData)) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		return refused("reading capabilities", err)
 	}
-	data[0].Inheritable, data[1].Inheritable = 0, 0
+	change(&data[0])
+	change(&data[1])
 	if err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0]))); err != nil {
-		return refused("dropping inheritable capabilities", err)
+		return refused("setting capabilities", err)
 	}
 	return nil
 }

@@ -32,10 +32,18 @@ import (
 
 // Options change what Enter starts.
 type Options struct {
-	Single bool     // map a single id, though there may be ranges
-	Args   []string // the inner process's argv; nil stands for this one's
-	Env    []string // added to the environment
+	Single bool       // map a single id, though there may be ranges
+	KeepID bool       // let the caller have his own ids inside
+	Args   []string   // the inner process's argv; nil stands for this one's
+	Env    []string   // added to the environment
+	Join   int        // a process in whose user namespace the inner one is to be; 0 for a new one
+	Files  []*os.File // of Start: the inner process has them from FirstFile on
+	// Stdin and Stdout are, for Enter, the inner process's; nil stands for this one's.
+	Stdin, Stdout *os.File
 }
+
+// FirstFile is the descriptor of the first of Options.Files in the inner process.
+const FirstFile = 4
 
 // Enter runs this program again as root of a user namespace and gives its exit
 // code, 128+n where signal n killed it. It returns when the inner process has
@@ -46,12 +54,47 @@ type Options struct {
 // terminal. The end of ctx without any of these is passed on as TERM. All file
 // descriptors from 3 on become close-on-exec.
 func Enter(ctx context.Context, opts Options) (exitCode int, err error) {
-	mapping, err := detect(opts.Single)
+	mapping, err := opts.mapping()
 	if err != nil {
 		return 0, err
 	}
-	o := outer{mapping: mapping, args: opts.Args, env: opts.Env}
+	o := outer{
+		mapping: mapping, join: opts.Join, args: opts.Args, env: opts.Env,
+		stdin: opts.Stdin, stdout: opts.Stdout,
+	}
 	return o.run(ctx)
+}
+
+func (o Options) mapping() (Mapping, error) {
+	if o.Join != 0 {
+		return mappingOf(o.Join)
+	}
+	return detect(o)
+}
+
+// Started is an inner process that outlives the outer one.
+type Started struct{ inner inner }
+
+// Start is Enter for a process that outlives this one: it has a session and,
+// where it can, a pid namespace of its own, and signals aren't passed on. Its
+// standard input is empty, the other two are this process's, until it takes
+// others.
+func Start(ctx context.Context, opts Options) (*Started, error) {
+	mapping, err := opts.mapping()
+	if err != nil {
+		return nil, err
+	}
+	o := outer{mapping: mapping, join: opts.Join, args: opts.Args, env: opts.Env, files: opts.Files, detached: true}
+	return o.launch(ctx)
+}
+
+// Wait gives the exit code when the process has ended, as Enter does.
+func (s *Started) Wait() (exitCode int, err error) {
+	state, err := s.inner.process.Wait()
+	if err != nil {
+		return 0, err
+	}
+	return exitStatus(state), nil
 }
 
 // What the outer process tells the inner one in its environment.
@@ -61,6 +104,9 @@ const (
 	envMapping    = privatePrefix + "_MAP" // a Mapping as JSON
 	envPID        = privatePrefix + "_PID" // "1": pid 1 of a pid namespace
 	envStepDown   = privatePrefix + "_STEP_DOWN"
+	envDetached   = privatePrefix + "_DETACHED" // "1": outlives the outer process
+	envJoined     = privatePrefix + "_JOINED"   // "1": started by the inner process, see Joining
+	envRelay      = privatePrefix + "_RELAY"    // how many files the relay is to pass on
 )
 
 // Inside tells whether this process was started by Enter.
@@ -82,9 +128,24 @@ func Current() (Mapping, error) {
 // of its own that /proc shows.
 func PIDNamespace() bool { return Inside() && os.Getenv(envPID) == "1" }
 
+// detached tells, inside, whether this process was started by Start.
+func detached() bool { return os.Getenv(envDetached) == "1" }
+
 // StepDown says, inside, in one line why there is no pid namespace; "" where
 // there is one.
 func StepDown() string { return os.Getenv(envStepDown) }
+
+// Joining gives the environment for a program of builder's that this process
+// starts inside: it is root here, too, and its Setup has nothing to do.
+func Joining() []string {
+	var env []string
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); name != envDetached && name != envPID {
+			env = append(env, variable)
+		}
+	}
+	return append(env, envJoined+"=1")
+}
 
 // Environ gives the environment without what is meant for this process alone:
 // a program of someone else's, which may start builder again, gets this one.

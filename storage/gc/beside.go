@@ -83,10 +83,14 @@ func (c *Collector) forgetBeside(ctx context.Context, pick func(*usage) ([]*Entr
 	if err := d.freeBlobs(ctx, dead, live, h.uses); err != nil {
 		return nil, nil, err
 	}
+	trees, err := c.treesOf(dead, live, h.trees)
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := c.forgetRecords(dead); err != nil {
 		return nil, nil, err
 	}
-	return d, c.treesOf(dead, live, h.trees), c.Cache.PutTotal(d.left)
+	return d, trees, c.Cache.PutTotal(d.left)
 }
 
 // held is what commands beside this one use.
@@ -269,8 +273,11 @@ func (c *Collector) tryBlobs(ctx context.Context) (release func() error, ok bool
 }
 
 // treesOf gives the trees of dead records on which nothing stands.
-func (c *Collector) treesOf(dead, live map[snapshot.Key]*snapshot.Record, made map[tree]bool) []tree {
+func (c *Collector) treesOf(dead, live map[snapshot.Key]*snapshot.Record, made map[tree]bool) ([]tree, error) {
 	stay := made
+	if err := c.addKept(stay); err != nil {
+		return nil, err
+	}
 	for _, rec := range live {
 		for root, ref := range rec.Trees {
 			c.addStack(stay, tree{root, ref.ID})
@@ -284,5 +291,5 @@ func (c *Collector) treesOf(dead, live map[snapshot.Key]*snapshot.Record, made m
 			}
 		}
 	}
-	return trees
+	return trees, nil
 }

@@ -19,13 +19,14 @@ type Kind string
 
 // The kinds of problems.
 const (
-	KindIndex    Kind = "index"    // index.json is unreadable: no image can be found
-	KindBlob     Kind = "blob"     // missing or damaged
-	KindRecord   Kind = "record"   // of a snapshot: unreadable, or leads nowhere
-	KindTree     Kind = "tree"     // a record names it, but it isn't whole
-	KindStep     Kind = "step"     // of the cache: unreadable, or leads nowhere
-	KindFailure  Kind = "failure"  // a failed step that is kept: unreadable, or leads nowhere
-	KindLeftover Kind = "leftover" // of a killed command, or set free
+	KindIndex     Kind = "index"     // index.json is unreadable: no image can be found
+	KindBlob      Kind = "blob"      // missing or damaged
+	KindRecord    Kind = "record"    // of a snapshot: unreadable, or leads nowhere
+	KindTree      Kind = "tree"      // a record names it, but it isn't whole
+	KindStep      Kind = "step"      // of the cache: unreadable, or leads nowhere
+	KindFailure   Kind = "failure"   // a failed step that is kept: unreadable, or leads nowhere
+	KindContainer Kind = "container" // its tree is missing, or nothing is known of it
+	KindLeftover  Kind = "leftover"  // of a killed command, or set free
 )
 
 // Problem is something in the store that isn't as it should be.
@@ -42,6 +43,7 @@ type Problem struct {
 	images []layout.Image // that need the blob
 	key    digest.Digest  // of a record or step
 	tree   tree
+	owner  string // of a container's tree
 }
 
 func (p Problem) String() string { return fmt.Sprintf("%s: %s", p.Path, p.What) }
@@ -63,7 +65,7 @@ func (c *Collector) Check(ctx context.Context) (problems []Problem, complete boo
 
 func (c *Collector) check(ctx context.Context, alone bool) ([]Problem, error) {
 	var problems []Problem
-	checks := []func(context.Context) ([]Problem, error){c.checkBlobs, c.checkRecords, c.checkSteps, c.checkFailures}
+	checks := []func(context.Context) ([]Problem, error){c.checkBlobs, c.checkRecords, c.checkSteps, c.checkFailures, c.checkKept}
 	if alone {
 		checks = append(checks, c.checkLeftovers)
 	}
@@ -238,6 +240,9 @@ func (c *Collector) checkLeftovers(ctx context.Context) ([]Problem, error) {
 	records, err := c.allRecords()
 	if err != nil {
 		return nil, err
+	}
+	if _, err := c.keptTrees(); err != nil {
+		return problems, nil //nolint:nilerr // a problem of its own, with which no tree is nobody's
 	}
 	dead, err := c.deadTrees(records)
 	if err != nil {

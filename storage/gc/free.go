@@ -80,15 +80,19 @@ func (c *Collector) clean(ctx context.Context, all bool) (freed Freed, err error
 		return freed, err
 	}
 	whole := all || c.dueForWhole()
-	gone := layout.Free{Blobs: free.Blobs, Layers: free.Layers, All: c.Inside}
-	if freed.Bytes, err = c.freeBlobs(ctx, free, whole, all); err != nil {
+	gone, err := c.splitFree(free)
+	if err != nil {
+		return freed, err
+	}
+	gone.All = c.Inside
+	if freed.Bytes, err = c.freeBlobs(ctx, gone, whole, all); err != nil {
 		return freed, err
 	}
 	var trees int64
 	if c.Inside && (whole || free.All) {
 		trees, err = c.freeTrees(ctx)
 	} else {
-		trees, freed.Trees, err = c.freeLayers(ctx, free.Layers)
+		trees, freed.Trees, err = c.freeLayers(ctx, gone.Layers)
 	}
 	if freed.Bytes += trees; err != nil {
 		return freed, err
@@ -177,11 +181,15 @@ func (c *Collector) forgetFree(ctx context.Context) (freed Freed, trees []tree, 
 	if err := c.addPacked(h.uses); err != nil {
 		return freed, nil, err
 	}
-	gone := layout.Free{Blobs: unused(free.Blobs, h.uses, blobItself)}
+	unheld, err := c.splitFree(free)
+	if err != nil {
+		return freed, nil, err
+	}
+	gone := layout.Free{Blobs: unused(unheld.Blobs, h.uses, blobItself)}
 	if freed.Bytes, err = c.Layout.DeleteBlobs(ctx, gone.Blobs); err != nil {
 		return freed, nil, err
 	}
-	layers := unused(free.Layers, h.uses, layerChain)
+	layers := unused(unheld.Layers, h.uses, layerChain)
 	ok, trees, err = c.forgetLayers(layers, h)
 	if err != nil {
 		return freed, nil, err

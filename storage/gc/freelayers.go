@@ -46,8 +46,9 @@ func (c *Collector) forgetLayers(layers []layout.FreeLayer, h held) (done bool, 
 			dead[key] = rec
 		}
 	}
-	if trees = c.treesOf(dead, live, h.trees); len(trees) > 0 && !c.Inside {
-		return false, nil, nil
+	trees, err = c.treesOf(dead, live, h.trees)
+	if err != nil || len(trees) > 0 && !c.Inside {
+		return false, nil, err
 	}
 	done = true
 	for key, rec := range dead {
@@ -81,7 +82,7 @@ func (c *Collector) withAliases(layers []layout.FreeLayer) (map[snapshot.Key]*sn
 }
 
 // liveBeside gives the records that stay where those of freed layers may go: all
-// others, and those that they, steps, other commands and images lead to. At ten
+// others, and those that they, steps, containers, other commands and images lead to. At ten
 // thousand images that is much less to read than liveRecords does.
 func (c *Collector) liveBeside(freed map[snapshot.Key]*snapshot.Record, layers []layout.FreeLayer, h held) (map[snapshot.Key]*snapshot.Record, error) {
 	keys, err := c.Records.Keys()
@@ -92,8 +93,12 @@ func (c *Collector) liveBeside(freed map[snapshot.Key]*snapshot.Record, layers [
 	if err != nil {
 		return nil, err
 	}
+	kept, err := c.keptRoots()
+	if err != nil {
+		return nil, err
+	}
 	roots := slices.DeleteFunc(keys, func(key snapshot.Key) bool { return freed[key] != nil })
-	roots = slices.Concat(roots, steps, h.roots(freed))
+	roots = slices.Concat(roots, steps, kept, h.roots(freed))
 	live, err := c.follow(roots)
 	if err != nil {
 		return nil, err

@@ -3,9 +3,9 @@
 // the second, Reset for the whole store.
 //
 // What is alive: the blobs that index.json leads to; the trees and records of
-// its images, of the cached steps and of the failed ones that are kept, with those
-// that they stand on, and the blobs that these were packed into, unless they were
-// freed with an image; and whatever another command is about to make something
+// its images, of the cached steps, of the failed ones that are kept and of containers,
+// with those that they stand on, and the blobs that these were packed into, unless they
+// were freed with an image and no container stands on them; and whatever another command is about to make something
 // of. The last can't be told from rubbish, so that rubbish is removed only under
 // the exclusive store lock, which nobody waits for.
 // Pruning is finer, and so is freeing what a removal has set free: that was known
@@ -204,7 +204,7 @@ func (c *Collector) temporaries() ([]string, error) {
 		return nil, err
 	}
 	var paths []string
-	for _, dir := range append(cached, c.Cache.Dir(), c.blobDir(), c.Layout.Dir(), c.Records.Dir(), c.Locks) {
+	for _, dir := range append(cached, c.Cache.Dir(), c.blobDir(), c.Layout.Dir(), c.Records.Dir(), snapshot.KeptDir(c.Snapshots), c.Locks) {
 		found, err := list(dir, func(name string) bool { return strings.HasPrefix(name, atomicfile.Prefix) })
 		if err != nil {
 			return nil, err

@@ -188,8 +188,12 @@ func rootsOf(step *cache.Step) []snapshot.Key {
 // configsAtOnce is how many images a goroutine looks into.
 const configsAtOnce = 256
 
-// imageRoots gives the chain IDs of all images.
+// imageRoots gives the chain IDs of all images, and what containers stand on.
 func (c *Collector) imageRoots() ([]snapshot.Key, error) {
+	kept, err := c.keptRoots()
+	if err != nil {
+		return nil, err
+	}
 	images, err := c.Layout.List()
 	if err != nil {
 		return nil, err
@@ -207,7 +211,7 @@ func (c *Collector) imageRoots() ([]snapshot.Key, error) {
 		})
 	}
 	err = group.Wait()
-	return slices.Concat(keys...), err
+	return append(slices.Concat(keys...), kept...), err
 }
 
 func (c *Collector) rootsOfImages(images []layout.Image) ([]snapshot.Key, error) {
@@ -311,7 +315,8 @@ func chainIDs(diffIDs []digest.Digest) []digest.Digest {
 	return chain
 }
 
-// deadTrees gives the trees that the records neither name nor stand on.
+// deadTrees gives the trees that the records neither name nor stand on, and that are
+// no container's.
 func (c *Collector) deadTrees(records map[snapshot.Key]*snapshot.Record) ([]tree, error) {
 	live := map[tree]bool{}
 	for _, rec := range records {
@@ -324,6 +329,9 @@ func (c *Collector) deadTrees(records map[snapshot.Key]*snapshot.Record) ([]tree
 				live[tree{root, id}] = true
 			}
 		}
+	}
+	if err := c.addKept(live); err != nil {
+		return nil, err
 	}
 	roots, err := snapshot.Roots(c.Snapshots)
 	if err != nil {

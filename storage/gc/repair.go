@@ -90,6 +90,8 @@ func (c *Collector) mend(ctx context.Context, p Problem, trees *snapshot.Store) 
 		return "forgotten: it is made again when it is needed", os.Remove(p.Path)
 	case KindFailure:
 		return "forgotten", c.Cache.RemoveFailure(p.key)
+	case KindContainer:
+		return c.mendKept(p)
 	case KindLeftover:
 		return c.mendLeftover(p)
 	}

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
 // Active is a tree in the making, above a committed one. One worker at a time
-// uses it, and ends it by Commit or Discard.
+// uses it, and ends it by Commit or Discard; a kept one by Release or Discard.
 type Active struct {
 	store    *Store
 	id       string
@@ -21,6 +23,8 @@ type Active struct {
 	owners   layer.Owners
 	mounted  bool
 	finished bool
+	kept     bool   // the tree stays, and is the owner's
+	owner    string // of a kept tree
 }
 
 // maxDepth is how many directories an overlay mount stacks: the kernel's limit,
@@ -110,7 +114,13 @@ func (a *Active) Mount(ctx context.Context) (string, error) {
 	if err := a.saveOwners(); err != nil {
 		return "", err
 	}
-	path, err := a.store.driver.mount(a.id)
+	if a.kept {
+		if err := ignoreAbsent(os.Remove(filepath.Join(a.store.home, a.id+settledFile))); err != nil {
+			return "", err
+		}
+	}
+	// What an instruction syncs need not be synced: its tree counts in this boot.
+	path, err := a.store.driver.mount(a.id, !a.kept)
 	if err != nil {
 		return "", fmt.Errorf("mount tree: %w", err)
 	}
@@ -156,7 +166,7 @@ func (a *Active) Changes(ctx context.Context) (layer.Source, error) {
 	if err := a.saveOwners(); err != nil {
 		return nil, err
 	}
-	return a.store.changes(a.id, a.parent)
+	return a.store.changes(a.id, a.parent, ChangeOptions{})
 }
 
 // CheckNames finds names that no layer can hold, before the tree is recorded: a
@@ -170,8 +180,8 @@ func (a *Active) CheckNames(ctx context.Context) error {
 // counts: what was made of this one's Changes can't be read any more, but
 // Store.Changes gives the same of the other.
 func (a *Active) Commit(key Key) error {
-	if a.finished || a.mounted {
-		return errors.New("commit of a tree that is mounted or finished")
+	if a.finished || a.mounted || a.kept {
+		return errors.New("commit of a tree that is mounted, kept or finished")
 	}
 	if err := a.saveOwners(); err != nil {
 		return err
@@ -190,13 +200,17 @@ func (a *Active) Commit(key Key) error {
 	return err
 }
 
-// Discard removes the tree, unmounting it first where it is mounted. After
-// Commit it does nothing.
+// Discard removes the tree, unmounting it first where it is mounted; of a kept one
+// the marker too, also when the store is closed. After Commit or Release it does
+// nothing.
 func (a *Active) Discard() error {
 	if a.finished {
 		return nil
 	}
 	a.finished = true
+	if a.kept {
+		return a.discardKept()
+	}
 	// Cleaning up goes on where the caller's context has ended.
 	err := a.Unmount(context.Background())
 	return errors.Join(err, a.parent.Close(), a.store.remove(a.id))

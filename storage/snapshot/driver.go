@@ -26,11 +26,20 @@ type driver interface {
 	idOf(top string) string
 	// stack gives the directories that make up a tree, the top one first.
 	stack(id string) ([]string, error)
-	mount(id string) (string, error)
+	// mount gives a tree's path. What is written to a volatile mount needn't be
+	// synced by anybody.
+	mount(id string, volatile bool) (string, error)
+	// sync has everything that was written to a mounted tree in its top.
+	sync(id string) error
+	// relay lays a tree, of which nothing is mounted, on another parent with the
+	// same content.
+	relay(id, parent string) error
 	// unmount ends mount: everything is in the tree's top then. The mount itself
 	// may take its time to vanish; wait waits for that, and remove needs it.
 	unmount(id string) error
 	wait(id string) error
+	// drop takes the mount of a tree away that is going to be removed.
+	drop(id string) error
 	close() error
 	changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error)
 }
@@ -167,13 +176,19 @@ func (d *vfsDriver) stack(id string) ([]string, error) {
 	return []string{d.top(id)}, err
 }
 
-func (d *vfsDriver) mount(id string) (string, error) {
+func (d *vfsDriver) sync(string) error { return nil }
+
+func (d *vfsDriver) relay(string, string) error { return nil }
+
+func (d *vfsDriver) mount(id string, _ bool) (string, error) {
 	return d.storage.Get(id, graphdriver.MountOpts{})
 }
 
 func (d *vfsDriver) unmount(id string) error { return d.storage.Put(id) }
 
 func (d *vfsDriver) wait(string) error { return nil }
+
+func (d *vfsDriver) drop(id string) error { return d.unmount(id) }
 
 func (d *vfsDriver) close() error { return nil }
 

@@ -13,13 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mount asks for a volatile mount: what the instruction syncs need not be
-// synced, as the tree counts in this boot only.
-func (d *overlayDriver) mount(id string) (string, error) {
+func (d *overlayDriver) mount(id string, volatile bool) (string, error) {
 	if err := d.wait(id); err != nil {
 		return "", err
 	}
-	o := graphdriver.MountOpts{Volatile: true, DisableShifting: true}
+	o := graphdriver.MountOpts{Volatile: volatile, DisableShifting: true}
 	path, err := d.storage.Get(id, o)
 	if errors.Is(err, unix.EBUSY) && d.leaving.settle() {
 		// Where the kernel has overlay's index on, it refuses a lower directory
@@ -69,6 +67,21 @@ var syncfsWaitsForFuse = sync.OnceValue(func() bool {
 	n, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
 	return n == 2 && err == nil && (major > 6 || major == 6 && minor >= 16)
 })
+
+// sync leaves the kernel's own overlay alone: what is written there is in the
+// files of the upper directory at once.
+func (d *overlayDriver) sync(id string) error {
+	if !d.fuse {
+		return nil
+	}
+	return syncFilesystem(filepath.Join(d.home, id, "merged"))
+}
+
+// drop doesn't ask the program that serves the mount, and waits for nothing.
+func (d *overlayDriver) drop(id string) error {
+	path := filepath.Join(d.home, id, "merged")
+	return os.NewSyscallError("umount "+path, unix.Unmount(path, unix.MNT_DETACH))
+}
 
 // wait waits for a mount that is being unmounted.
 func (d *overlayDriver) wait(id string) error { return d.leaving.wait(id) }

@@ -97,6 +97,12 @@ func Whole(dir, root, id string) error {
 	if _, err := Stack(dir, root, id); err != nil {
 		return err
 	}
+	return WholeBeside(dir, root, id)
+}
+
+// WholeBeside is an error where something lacks that lies beside a tree under its
+// name.
+func WholeBeside(dir, root, id string) error {
 	home := filepath.Join(dir, root)
 	if _, err := readOwners(home, id); err != nil {
 		return err
@@ -129,7 +135,7 @@ func TreeAt(place string) (root, id string, ok bool) {
 func RemoveTree(dir, root, id string) error {
 	home := filepath.Join(dir, root)
 	errs := []error{removeLinks(home, id)}
-	for _, path := range []string{id, filepath.Join(vfsDir, id), id + ownersFile, id + baseFile} {
+	for _, path := range []string{id, filepath.Join(vfsDir, id), id + ownersFile, id + baseFile, id + settledFile} {
 		errs = append(errs, os.RemoveAll(filepath.Join(home, path)))
 	}
 	return errors.Join(errs...)

@@ -65,6 +65,8 @@ type Place struct {
 	StepLocks string
 	Records   *Records
 	Journal   Journal
+	// Session names the command that uses the store, for the markers of kept trees.
+	Session string
 }
 
 // Journal hears of trees before they are made, so that those of a killed
@@ -87,6 +89,7 @@ type Store struct {
 	records   *Records
 	journal   Journal
 	stepLocks string
+	session   string
 	// mountProgram and mapping are as in Options.
 	mountProgram, mapping string
 
@@ -114,6 +117,7 @@ func Open(ctx context.Context, p Place, o Options) (*Store, error) {
 		records:      p.Records,
 		journal:      p.Journal,
 		stepLocks:    p.StepLocks,
+		session:      p.Session,
 		mountProgram: o.MountProgram, mapping: o.MappingKey,
 		stacks: map[string][]string{},
 	}
@@ -273,6 +277,8 @@ func (s *Store) remove(id string) error {
 const (
 	ownersFile = ".owners" // single-id mode: owners of what can't bear attributes
 	baseFile   = ".base"   // vfs: inodes and times of what was copied
+	// fuse-overlayfs: the boot in which a kept tree was last unmounted in order
+	settledFile = ".settled"
 )
 
 func (s *Store) owners(id string) (layer.Owners, error) { return readOwners(s.home, id) }

@@ -1,0 +1,244 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/owner"
+	"github.com/builder-oci/builder/rootless/sandbox"
+)
+
+// server answers a monitor's clients. One connection is one request, and what
+// belongs to it.
+type server struct {
+	m        *Monitor
+	listener *net.UnixListener
+	serving  sync.WaitGroup
+	cancel   context.CancelFunc
+	mu       sync.Mutex
+	conns    map[*conn]bool
+}
+
+// listen makes the socket. A name of the kernel's stands for the directory: a
+// socket's path mustn't be longer than 107 bytes.
+func (m *Monitor) listen() (*server, error) {
+	dir, err := os.Open(m.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }()
+	if err := os.Remove(filepath.Join(m.dir, socketFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", socketAddr(dir))
+	if err != nil {
+		return nil, fmt.Errorf("making the monitor's socket: %w", err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err := os.Chmod(filepath.Join(m.dir, socketFile), 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &server{m: m, listener: l, cancel: cancel, conns: map[*conn]bool{}}
+	s.serving.Go(func() { s.accept(ctx) })
+	return s, nil
+}
+
+func socketAddr(dir *os.File) *net.UnixAddr {
+	return &net.UnixAddr{Net: "unix", Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), socketFile)}
+}
+
+// farewell is how long clients have to hear of the end.
+const farewell = 2 * time.Second
+
+// close takes no more clients, lets those who wait for the end have it, and ends
+// all else.
+func (s *server) close() {
+	_ = s.listener.Close()
+	_ = os.Remove(filepath.Join(s.m.dir, socketFile))
+	s.cancel()
+	served := make(chan struct{})
+	go func() {
+		s.serving.Wait()
+		close(served)
+	}()
+	select {
+	case <-served:
+	case <-time.After(farewell):
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_ = c.Close()
+	}
+}
+
+// take serves one connection beside the others.
+func (s *server) take(ctx context.Context, c *conn, serve func(ctx context.Context, c *conn)) {
+	s.mu.Lock()
+	s.conns[c] = true
+	s.mu.Unlock()
+	s.serving.Go(func() {
+		serve(ctx, c)
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+		_ = c.Close()
+	})
+}
+
+func (s *server) accept(ctx context.Context) {
+	for {
+		c, err := s.listener.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // too many open files: others have to end first
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+			}
+			continue
+		}
+		s.take(ctx, &conn{UnixConn: c}, s.m.serve)
+	}
+}
+
+// serve answers one client. Only the user may ask, who is root in here or, where
+// he keeps his ids, makes this process's files.
+func (m *Monitor) serve(ctx context.Context, c *conn) {
+	own, _ := owner.IDs()
+	if uid, err := peer(c.UnixConn); err != nil || uid != own {
+		return
+	}
+	request, err := c.receive()
+	if err != nil {
+		_ = c.send(kindError, tellError(fmt.Errorf("the monitor of container %s doesn't understand: %w", short(m.Config.ID), err)))
+		return
+	}
+	defer request.close()
+	if err := m.answer(ctx, c, request); err != nil {
+		_ = c.send(kindError, tellError(err))
+	}
+}
+
+// peer gives the user at the other end.
+func peer(c *net.UnixConn) (uid int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, credErr); err != nil {
+		return 0, err
+	}
+	return int(cred.Uid), nil
+}
+
+// What clients ask, and what monitors answer.
+const (
+	kindAttach = "attach"
+	kindExec   = "exec"
+	kindInside = "inside"
+	kindSync   = "sync"
+	kindSignal = "signal"
+	kindResize = "resize"
+	kindStop   = "stop"
+	kindPause  = "pause"
+	kindResume = "resume"
+	kindWait   = "wait"
+
+	kindDone  = "done"  // what was asked for is done, or begun
+	kindExit  = "exit"  // a program has ended
+	kindError = "error" // why it can't be
+)
+
+func (m *Monitor) answer(ctx context.Context, c *conn, request *message) error {
+	switch request.Kind {
+	case kindAttach:
+		return m.serveAttach(c, request)
+	case kindExec:
+		return m.serveExec(ctx, c, request)
+	case kindInside:
+		return m.serveInside(ctx, c, request)
+	case kindSync:
+		return m.done(c, m.sync())
+	case kindSignal:
+		var s signalRequest
+		if err := request.decode(&s); err != nil {
+			return err
+		}
+		return m.done(c, m.signal(unix.Signal(s.Signal)))
+	case kindStop:
+		var s stopRequest
+		if err := request.decode(&s); err != nil {
+			return err
+		}
+		m.stop(s.Signal, s.Timeout)
+		<-m.over
+		return c.send(kindDone, nil)
+	case kindPause:
+		return m.done(c, m.pause())
+	case kindResume:
+		return m.done(c, m.resume())
+	case kindWait:
+		<-m.over
+		return c.send(kindExit, m.exit())
+	}
+	return fault.New("restart the container, so that its monitor is of this version", "its monitor doesn't know the request %q", request.Kind)
+}
+
+func (m *Monitor) done(c *conn, err error) error {
+	if err != nil {
+		return err
+	}
+	return c.send(kindDone, nil)
+}
+
+type signalRequest struct{ Signal int }
+
+type stopRequest struct {
+	Signal  string `json:",omitempty"` // "" for the container's own
+	Timeout *int   `json:",omitempty"` // seconds, nil for the container's own
+}
+
+// Exit is how a container's program has ended.
+type Exit struct {
+	Code      int
+	OOMKilled bool         `json:",omitempty"`
+	Error     string       `json:",omitempty"`
+	OOM       *sandbox.OOM `json:",omitempty"`
+}
+
+func (m *Monitor) exit() Exit {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Exit{Code: m.state.ExitCode, Error: m.state.Error, OOM: m.oom}
+}
+
+// errNotRunning says that there is no program to do this to.
+func (m *Monitor) errNotRunning() error {
+	return fmt.Errorf("container %s is not running", m.Config.ID)
+}
+
+// current gives the program that runs.
+func (m *Monitor) current() (p *sandbox.Program, ended <-chan struct{}, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.program == nil {
+		return nil, nil, m.errNotRunning()
+	}
+	return m.program, m.ended, nil
+}

@@ -1,0 +1,230 @@
+package container
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/rootless/container/log"
+)
+
+// streams are what a container's program reads and prints, joined to its log and
+// to the clients that are attached.
+type streams struct {
+	config Config
+	log    *log.Writer
+
+	mu       sync.Mutex
+	attached map[*attachment]bool
+	input    *os.File // what the program reads; nil where that is nothing
+	terminal *os.File // the program's terminal, this side of it
+
+	pumping sync.WaitGroup
+}
+
+// attachment is a client's ends of the streams, nil where it doesn't want one.
+type attachment struct{ in, out, err *os.File }
+
+func (a *attachment) close() {
+	for _, f := range []*os.File{a.in, a.out, a.err} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+// programEnds are the files that a program gets as its standard streams.
+type programEnds struct{ in, out, err *os.File }
+
+func (e programEnds) close() {
+	for _, f := range []*os.File{e.in, e.out, e.err} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+// open makes the pipes of a program without a terminal.
+func (s *streams) open() (ends programEnds, err error) {
+	defer func() {
+		if err != nil {
+			ends.close()
+		}
+	}()
+	if s.config.OpenStdin {
+		in, write, err := os.Pipe()
+		if err != nil {
+			return ends, err
+		}
+		ends.in = in
+		s.setInput(write, nil)
+	}
+	out, theirs, err := os.Pipe()
+	if err != nil {
+		return ends, err
+	}
+	ends.out = theirs
+	s.pump("stdout", out)
+	failed, theirs, err := os.Pipe()
+	if err != nil {
+		return ends, err
+	}
+	ends.err = theirs
+	s.pump("stderr", failed)
+	return ends, nil
+}
+
+// connect joins a program's terminal.
+func (s *streams) connect(terminal *os.File) {
+	s.setInput(terminal, terminal)
+	s.pump("stdout", terminal)
+}
+
+func (s *streams) setInput(input, terminal *os.File) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.input, s.terminal = input, terminal
+	for a := range s.attached {
+		s.read(a)
+	}
+}
+
+// attach joins a client, until detach.
+func (s *streams) attach(a *attachment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attached[a] = true
+	s.read(a)
+}
+
+func (s *streams) detach(a *attachment) {
+	if a == nil {
+		return
+	}
+	s.mu.Lock()
+	delete(s.attached, a)
+	s.mu.Unlock()
+	a.close()
+}
+
+// read passes on what a client types, where there is somebody to read it. s.mu is
+// held.
+func (s *streams) read(a *attachment) {
+	if a.in == nil || s.input == nil {
+		return
+	}
+	in, to := a.in, s.input
+	a.in = nil
+	go func() {
+		_, err := io.Copy(to, in)
+		_ = in.Close()
+		// The end of what comes by a pipe is passed on, that of a terminal's
+		// client isn't.
+		if err == nil && s.config.StdinOnce && !s.config.Terminal {
+			s.endInput()
+		}
+	}()
+}
+
+func (s *streams) endInput() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.input != nil {
+		_ = s.input.Close()
+		s.input = nil
+	}
+}
+
+// bufferSize is a pipe's.
+const bufferSize = 64 << 10
+
+// pump passes on what the program prints, until nobody can print any more.
+func (s *streams) pump(name string, from *os.File) {
+	s.pumping.Go(func() {
+		defer func() { _ = from.Close() }()
+		kept := s.log.Stream(name)
+		buffer := make([]byte, bufferSize)
+		for {
+			n, err := from.Read(buffer)
+			if n > 0 {
+				_, _ = kept.Write(buffer[:n])
+				s.show(name, buffer[:n])
+			}
+			// A terminal whose other side is closed answers EIO.
+			if err != nil && !errors.Is(err, syscall.EINTR) {
+				return
+			}
+		}
+	})
+}
+
+// show writes to the clients. One that doesn't read makes the program wait, as a
+// terminal does that is stopped; one that has gone is left to its connection.
+func (s *streams) show(name string, data []byte) {
+	s.mu.Lock()
+	var to []*os.File
+	for a := range s.attached {
+		f := a.out
+		if name == "stderr" {
+			f = a.err
+		}
+		if f != nil {
+			to = append(to, f)
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range to {
+		_, _ = f.Write(data)
+	}
+}
+
+// wait returns when all that was printed is passed on.
+func (s *streams) wait() {
+	s.pumping.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.input != nil && s.input != s.terminal {
+		_ = s.input.Close()
+	}
+	s.input, s.terminal = nil, nil
+}
+
+// close ends the log.
+func (s *streams) close() error {
+	if s.log == nil {
+		return nil
+	}
+	return s.log.Close()
+}
+
+// resize gives the terminal another size.
+func (s *streams) resize(size unix.Winsize) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.terminal == nil || size.Row == 0 || size.Col == 0 {
+		return
+	}
+	raw, err := s.terminal.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { _ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &size) })
+}
+
+// pollable makes a passed pipe one whose reading and writing end when it is
+// closed.
+func pollable(f *os.File) *os.File {
+	if f == nil {
+		return nil
+	}
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil || unix.SetNonblock(fd, true) != nil {
+		return f
+	}
+	_ = f.Close()
+	return os.NewFile(uintptr(fd), f.Name())
+}

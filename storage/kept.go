@@ -1,0 +1,88 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/storage/lock"
+	"github.com/builder-oci/builder/storage/snapshot"
+)
+
+// KeptParent tells what a container's tree stands on, and in which driver root it
+// is, or snapshot.ErrNotFound. It needs no user namespace.
+func (s *Store) KeptParent(container string) (parent snapshot.Key, root string, err error) {
+	return snapshot.KeptParent(s.Dir(snapshotsDir), container)
+}
+
+// KeptChanges gives what a container has changed, outside of the user namespace:
+// see snapshot.PlainChanges.
+func (s *Store) KeptChanges(container string, single bool, o snapshot.ChangeOptions) (layer.Source, error) {
+	return snapshot.PlainChanges(s.Dir(snapshotsDir), container, single, o)
+}
+
+// sweepKept removes the trees of containers that are gone, or that were never made:
+// a container has its directory before the session ends which made its tree.
+func (s *Store) sweepKept(ctx context.Context) error {
+	dir := s.Dir(snapshotsDir)
+	owners, err := snapshot.KeptOwners(dir)
+	errs := []error{err, snapshot.FinishKept(dir)}
+	for _, owner := range owners {
+		if ctx.Err() != nil {
+			break
+		}
+		if s.hasContainer(owner) {
+			continue
+		}
+		if gone, err := s.ownerIsGone(owner); err != nil || !gone {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, snapshot.RemoveKept(dir, owner))
+	}
+	return errors.Join(errs...)
+}
+
+// ownerIsGone tells whether the owner of a kept tree won't come any more. The
+// session is asked first: when that has ended, the owner is there or not.
+func (s *Store) ownerIsGone(owner string) (bool, error) {
+	k, err := snapshot.ReadKept(s.Dir(snapshotsDir), owner)
+	if errors.Is(err, snapshot.ErrNotFound) {
+		return false, nil // somebody else was quicker
+	}
+	if err != nil {
+		return false, err
+	}
+	if k.Session == s.sessionID {
+		return false, nil
+	}
+	if safeName(k.Session) {
+		ended, err := lock.Free(filepath.Join(s.Dir(sessionsDir), k.Session))
+		if err != nil || !ended {
+			return false, err
+		}
+	}
+	return !s.hasContainer(owner), nil
+}
+
+func (s *Store) hasContainer(id string) bool {
+	_, err := os.Lstat(filepath.Join(s.Dir(containersDir), id))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// keptTrees gives those of trees that are kept: whether they stay is for sweepKept
+// to see.
+func (s *Store) keptTrees(trees []journalled) (map[treeName]bool, error) {
+	kept := map[treeName]bool{}
+	if len(trees) == 0 {
+		return kept, nil
+	}
+	list, err := snapshot.KeptTrees(s.Dir(snapshotsDir))
+	for _, k := range list {
+		kept[treeName{k.Root, k.ID}] = true
+	}
+	return kept, err
+}
