@@ -12,7 +12,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
@@ -88,8 +87,6 @@ type Spec struct {
 	// initramfs doesn't have.
 	NoPivot bool    `json:"no_pivot,omitempty"`
 	Mounts  []Mount `json:"mounts,omitempty"`
-	// Devices are some of the host's, beside those that every program has.
-	Devices []Device `json:"devices,omitempty"`
 	// Init is the file of a program that is started in place of the command, which
 	// it starts, passes signals to and reaps for; empty for none.
 	Init string `json:"init,omitempty"`
@@ -148,34 +145,10 @@ func MountPoints(s Spec) []MountPoint {
 	for _, m := range s.Mounts {
 		points = append(points, MountPoint{m.Destination, m.isDir()})
 	}
-	for _, m := range s.extraMounts() {
-		if !strings.HasPrefix(m.Destination, "/dev/") { // which is new in each sandbox
-			points = append(points, MountPoint{m.Destination, m.isDir()})
-		}
+	if s.Init != "" {
+		points = append(points, MountPoint{InitPath, false})
 	}
 	return points
-}
-
-// InitPath is where Init is seen.
-const InitPath = "/sbin/docker-init"
-
-// extraMounts are those of Devices and Init.
-func (s Spec) extraMounts() (mounts []Mount) {
-	for _, d := range s.Devices {
-		mounts = append(mounts, d.mount())
-	}
-	if s.Init != "" {
-		mounts = append(mounts, Mount{Type: "bind", Source: s.Init, Destination: InitPath, Options: []string{"bind", "ro", "nosuid", "nodev"}})
-	}
-	return mounts
-}
-
-// command is what the runtime executes.
-func (s Spec) command() []string {
-	if s.Init == "" {
-		return s.Args
-	}
-	return append([]string{InitPath, "--"}, s.Args...)
 }
 
 // isDir tells whether the mount goes on a directory.

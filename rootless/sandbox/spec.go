@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/builder-oci/builder/rootless/network"
@@ -49,11 +48,6 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 	g.SetHostname(s.Hostname)
 	if err := o.setNamespaces(&g, s); err != nil {
 		return nil, err
-	}
-	for _, d := range s.Devices {
-		if err := d.check(); err != nil {
-			return nil, err
-		}
 	}
 	o.setMounts(&g, s, bundle)
 	masked, readOnly := s.hidden()
@@ -168,8 +162,11 @@ func (o *OCI) setMounts(g *generate.Generator, s Spec, bundle string) {
 	for _, device := range s.devices() {
 		add("bind", device, device, "bind", "nosuid", "noexec")
 	}
-	for _, m := range slices.Concat(s.Mounts, s.extraMounts()) {
+	for _, m := range s.Mounts {
 		g.AddMount(rspec.Mount{Type: m.Type, Source: m.Source, Destination: m.Destination, Options: m.Options})
+	}
+	if s.Init != "" {
+		add("bind", s.Init, InitPath, "bind", "ro", "nosuid", "nodev")
 	}
 }
 
