@@ -33,10 +33,12 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			budCommand(), runCommand(), psCommand(), unshareCommand(), cacheCommand(), logsCommand(), debugCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
-			importCommand(), saveCommand(), loadCommand(), exportCommand(),
+			importCommand(), saveCommand(), loadCommand(), exportCommand(), diffCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 			containerCommand(),
+			createCommand(), startCommand(), stopCommand(), killCommand(), restartCommand(), pauseCommand(), unpauseCommand(),
+			waitCommand(), renameCommand(), rmCommand(), attachCommand(),
 			volumeCommand(),
 			manCommand(), monitorCommand(),
 		},

@@ -17,10 +17,10 @@ import (
 // image.
 func mountFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "show `[VOLUME:|DIR:]PATH[:OPTIONS]`, such as data:/srv:ro"},
-		&cli.StringSliceFlag{Name: "mount", Usage: "show `KEY=VALUE,...`: type=bind,src=/data,dst=/srv,ro; also volume, tmpfs"},
+		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "show `[SOURCE:]PATH[:ro]`, such as data:/srv or /dir:/srv"},
+		&cli.StringSliceFlag{Name: "mount", Usage: "show by `KEY=VALUE,...`, such as type=bind,src=/data,dst=/srv,ro"},
 		&cli.StringSliceFlag{Name: "tmpfs", Usage: "have `PATH[:OPTIONS]` in memory, such as /run:size=64m"},
-		&cli.StringSliceFlag{Name: "volumes-from", Usage: "show what `CONTAINER`[:ro] is shown"},
+		&cli.StringSliceFlag{Name: "volumes-from", Hidden: true, Usage: "show what `CONTAINER`[:ro] is shown"},
 		&cli.StringFlag{Name: "volume-driver", Hidden: true, Usage: "`NAME` of who keeps volumes: local"},
 	}
 }

@@ -32,7 +32,7 @@ func systemCommand() *cli.Command {
 			},
 			{
 				Name:  "reset",
-				Usage: "Remove the store with all its images and containers",
+				Usage: "Remove the store with all its images, containers and volumes",
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "don't ask"},
 				},
@@ -155,7 +155,7 @@ func reset(c *cli.Context) error {
 		return err
 	}
 	if !c.Bool("force") {
-		if err := confirm(c, fmt.Sprintf("remove the store %s with all its images and containers", root)); err != nil {
+		if err := confirm(c, fmt.Sprintf("remove the store %s with all its images, containers and volumes", root)); err != nil {
 			return err
 		}
 	}

@@ -16,11 +16,11 @@ import (
 const (
 	dfImageTable     = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}"
 	dfContainerTable = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}"
+	dfVolumeTable    = "table {{.Name}}\t{{.Links}}\t{{.Size}}"
 	dfCacheTable     = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}"
 )
 
 var (
-	dfVolumeHeadings    = [][]string{{"VOLUME NAME", "LINKS", "SIZE"}}
 	dfContainerHeadings = map[string]string{
 		"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "LocalVolumes": "LOCAL VOLUMES", "Size": "SIZE",
 		"RunningFor": "CREATED", "Status": "STATUS", "Names": "NAMES",
@@ -37,7 +37,7 @@ type dfAll struct {
 	BuildCache []dfCache
 	Containers []dfContainer
 	Images     []dfImage
-	Volumes    []struct{}
+	Volumes    []volumeRow
 }
 
 // printAll prints each image, container and entry of the cache.
@@ -57,10 +57,7 @@ func (d *diskUsage) printAll(w io.Writer, text string) error {
 	if err := section(w, "\nContainers space usage:", dfContainerTable, dfContainerHeadings, all.Containers); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprint(w, "\nLocal Volumes space usage:\n\n"); err != nil {
-		return err
-	}
-	if err := format.Rows(w, dfVolumeHeadings); err != nil {
+	if err := section(w, "\nLocal Volumes space usage:", dfVolumeTable, volumeHeadings, all.Volumes); err != nil {
 		return err
 	}
 	return section(w, "\nBuild cache usage: "+format.LongSize(d.CacheBytes), dfCacheTable, dfCacheHeadings, all.BuildCache)
@@ -78,7 +75,7 @@ func section[T any](w io.Writer, title, table string, headings map[string]string
 }
 
 func (d *diskUsage) all(whole bool) dfAll {
-	all := dfAll{Images: []dfImage{}, Containers: []dfContainer{}, Volumes: []struct{}{}, BuildCache: []dfCache{}}
+	all := dfAll{Images: []dfImage{}, Containers: []dfContainer{}, Volumes: d.volumes, BuildCache: []dfCache{}}
 	list := &imageList{whole: whole, now: d.now}
 	for i := range d.images {
 		image := &d.images[i]

@@ -50,7 +50,7 @@ func systemPrune(c *cli.Context) error {
 		return enterWithout(c)
 	}
 	return pruneInside(c, func(store *storage.Store) (*pruning, error) {
-		return pruneSystem(c.Context, store, c.Bool("all"), set)
+		return pruneSystem(c.Context, store, c.Bool("all"), c.Bool("volumes"), set)
 	})
 }
 
@@ -77,9 +77,9 @@ func systemPruneWarning(all, volumes bool, set filter.Set) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// pruneSystem removes what nothing uses, the users before what they used. It
-// works inside the user namespace.
-func pruneSystem(ctx context.Context, store *storage.Store, all bool, set filter.Set) (*pruning, error) {
+// pruneSystem removes what nothing uses, the users before what they used; of volumes
+// only those that nobody has named. It works inside the user namespace.
+func pruneSystem(ctx context.Context, store *storage.Store, all, volumes bool, set filter.Set) (*pruning, error) {
 	before, err := set.Until(time.Now())
 	if err != nil {
 		return nil, err
@@ -87,6 +87,11 @@ func pruneSystem(ctx context.Context, store *storage.Store, all bool, set filter
 	p := &pruning{}
 	if err := pruneContainers(ctx, store, p, before, set); err != nil {
 		return nil, err
+	}
+	if volumes {
+		if err := pruneVolumes(ctx, store, p, false, set); err != nil {
+			return nil, err
+		}
 	}
 	images, err := pruneImages(ctx, store, all, set)
 	if err != nil {

@@ -63,9 +63,10 @@ type Monitor struct {
 	stopOnce sync.Once
 	over     chan struct{} // closed when it has ended for good
 
-	rootfs string // where the container's file system is mounted
+	visits sync.RWMutex // held for reading by who is in the container's file system
 
 	mu      sync.Mutex
+	rootfs  string // where the container's file system is mounted
 	state   State
 	oom     *sandbox.OOM
 	program *sandbox.Program
@@ -234,10 +235,12 @@ func (e *environment) prepare(ctx context.Context) (err error) {
 	if e.net, err = connect(ctx, m.parts.RunDir, &m.Config); err != nil {
 		return err
 	}
-	if m.rootfs, err = m.parts.Root.Mount(ctx); err != nil {
+	rootfs, err := m.parts.Root.Mount(ctx)
+	if err != nil {
 		return err
 	}
-	mounts, err := m.parts.Ready(ctx, m.rootfs)
+	m.setMounted(rootfs)
+	mounts, err := m.parts.Ready(ctx, rootfs)
 	if err != nil {
 		return err
 	}
@@ -247,7 +250,7 @@ func (e *environment) prepare(ctx context.Context) (err error) {
 	if e.spec.ID == "" {
 		e.spec.ID = m.Config.ID
 	}
-	e.spec.RootFS, e.spec.Mounts = m.rootfs, append(e.spec.Mounts, mounts...)
+	e.spec.RootFS, e.spec.Mounts = rootfs, append(e.spec.Mounts, mounts...)
 	e.spec.StateDir, e.spec.Terminal = m.runDir(), m.Config.Terminal
 	return nil
 }
@@ -361,6 +364,7 @@ func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	defer func() { _ = m.lock.Close() }()
 	defer close(m.over)
 	if m.Config.Remove {
+		m.closeFiles()
 		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), m.removing(), removeDir(m.dir))
 		m.end(exit, failed)
 		return err
@@ -368,6 +372,7 @@ func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	// Who asks is told at once; what is mounted goes after that.
 	m.end(exit, failed)
 	err := m.save()
+	m.closeFiles()
 	return errors.Join(err, m.parts.Root.Release(), m.unmountRun())
 }
 

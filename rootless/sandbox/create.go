@@ -24,6 +24,7 @@ type Program struct {
 	ipc    string // as in program
 
 	terminal *os.File
+	paused   paused
 	memory   *memory
 	kills    int64 // of memory's processes, before this one's
 	ended    chan struct{}

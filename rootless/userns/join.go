@@ -2,6 +2,7 @@ package userns
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -83,12 +84,12 @@ func (o *outer) forkJoined(ours, control *os.File, pidNS bool, stepDown string) 
 		return nil, err
 	}
 	cmd.Env = append(cmd.Env, envRelay+"="+strconv.Itoa(len(files)))
-	stdin, closeStdin, err := o.stdin()
+	stdin, closeStdin, err := o.input()
 	if err != nil {
 		return nil, err
 	}
 	defer closeStdin()
-	cmd.Stdin, cmd.Stdout = stdin, os.Stdout
+	cmd.Stdin, cmd.Stdout = stdin, cmp.Or(o.stdout, os.Stdout)
 	return o.runRelay(cmd, ours)
 }
 

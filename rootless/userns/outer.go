@@ -1,6 +1,7 @@
 package userns
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,8 @@ type outer struct {
 	// detached lets the inner process outlive this one.
 	detached bool
 	files    []*os.File // the inner process has them behind the control socket
+	// stdin and stdout are the inner process's; nil stands for this one's.
+	stdin, stdout *os.File
 }
 
 // controlFD is the inner process's end of the control socket. The outer one
@@ -180,14 +183,14 @@ func (o *outer) fork(ours, control *os.File, pidNS bool, stepDown string) (*os.P
 		return nil, err
 	}
 	closeOnExec()
-	stdin, closeStdin, err := o.stdin()
+	stdin, closeStdin, err := o.input()
 	if err != nil {
 		return nil, err
 	}
 	defer closeStdin()
 	attr := &os.ProcAttr{
 		Env:   env,
-		Files: append([]*os.File{0: stdin, 1: os.Stdout, 2: os.Stderr, controlFD: control}, o.files...),
+		Files: append([]*os.File{0: stdin, 1: cmp.Or(o.stdout, os.Stdout), 2: os.Stderr, controlFD: control}, o.files...),
 		Sys: &syscall.SysProcAttr{
 			Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
 			// An exec as an id that isn't mapped yet drops all capabilities
@@ -210,10 +213,10 @@ func (o *outer) fork(ours, control *os.File, pidNS bool, stepDown string) (*os.P
 	return os.StartProcess("/proc/self/exe", args, attr)
 }
 
-// stdin is the inner process's standard input.
-func (o *outer) stdin() (f *os.File, done func(), err error) {
+// input is the inner process's standard input.
+func (o *outer) input() (f *os.File, done func(), err error) {
 	if !o.detached {
-		return os.Stdin, func() {}, nil
+		return cmp.Or(o.stdin, os.Stdin), func() {}, nil
 	}
 	f, err = os.Open(os.DevNull)
 	return f, func() { _ = f.Close() }, err

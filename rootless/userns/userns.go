@@ -38,6 +38,8 @@ type Options struct {
 	Env    []string   // added to the environment
 	Join   int        // a process in whose user namespace the inner one is to be; 0 for a new one
 	Files  []*os.File // of Start: the inner process has them from FirstFile on
+	// Stdin and Stdout are, for Enter, the inner process's; nil stands for this one's.
+	Stdin, Stdout *os.File
 }
 
 // FirstFile is the descriptor of the first of Options.Files in the inner process.
@@ -56,7 +58,10 @@ func Enter(ctx context.Context, opts Options) (exitCode int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	o := outer{mapping: mapping, join: opts.Join, args: opts.Args, env: opts.Env}
+	o := outer{
+		mapping: mapping, join: opts.Join, args: opts.Args, env: opts.Env,
+		stdin: opts.Stdin, stdout: opts.Stdout,
+	}
 	return o.run(ctx)
 }
 

@@ -203,20 +203,6 @@ func (s *Store) KeptTree(owner string) (*layer.Tree, error) {
 	return s.viewOf(dirs)
 }
 
-// KeptChanges gives what an owner's kept tree changes of the one below, as it is
-// now. Who wants all that a program has written, while the tree is mounted, calls
-// Sync where it is. Errors are those of Reopen.
-func (s *Store) KeptChanges(owner string) (layer.Source, error) {
-	k, below, err := s.kept(owner)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.lend(below); err != nil {
-		return nil, err
-	}
-	return s.changes(k.ID, below)
-}
-
 // settled reports whether a kept tree was unmounted in order, in this boot.
 func (s *Store) settled(id string) bool {
 	boot, err := os.ReadFile(filepath.Join(s.home, id+settledFile))
