@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -8,42 +11,59 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 
 	"github.com/builder-oci/builder/rootless/container"
 )
 
-// attached joins the user's standard streams to those of a container's program.
-type attached struct {
-	terminal bool     // the program has one, and the user as well
-	in       *os.File // what the user types is written here; nil where nothing is
-	streams  container.Streams
-	reading  sync.WaitGroup // of what the program prints
+// wishes say to which of a program's streams the user is to be attached.
+type wishes struct {
+	in, out, err bool
+	terminal     bool   // the program has one
+	detachKeys   []byte // leave it running, where it has a terminal
+	proxy        bool   // signals are for the program
 }
 
-func newAttached(r containerRequest) (*attached, error) {
-	a := &attached{terminal: r.Terminal && isTerminal(os.Stdin)}
-	if r.Detached {
-		return a, nil
+func (r containerRequest) wishes() wishes {
+	return wishes{
+		in: r.AttachedStdin, out: r.AttachedStdout, err: r.AttachedStderr,
+		terminal: r.Terminal, detachKeys: r.DetachKeys, proxy: r.SigProxy,
 	}
-	var err error
-	if r.AttachedStdin {
-		if a.streams.In, a.in, err = os.Pipe(); err != nil {
-			return nil, err
+}
+
+// attached joins the user's standard streams to those of a program. The zero value
+// is for nobody.
+type attached struct {
+	wishes
+	typed   *os.File // what the user types is written here; nil where nothing is
+	streams container.Streams
+	reading sync.WaitGroup // of what the program prints
+	left    chan struct{}  // closed when the user has typed the keys for that
+}
+
+func newAttached(w wishes) (a *attached, err error) {
+	a = &attached{wishes: w, left: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if w.in {
+		if a.streams.In, a.typed, err = os.Pipe(); err != nil {
+			return a, err
 		}
 	}
-	if r.AttachedStdout {
+	if w.out {
 		if a.streams.Out, err = a.print(os.Stdout); err != nil {
-			return nil, err
+			return a, err
 		}
 	}
-	if r.AttachedStderr && !r.Terminal {
+	if w.err && !w.terminal {
 		if a.streams.Err, err = a.print(os.Stderr); err != nil {
-			return nil, err
+			return a, err
 		}
 	}
-	if size, err := unix.IoctlGetWinsize(int(os.Stdin.Fd()), unix.TIOCGWINSZ); err == nil && a.terminal {
-		a.streams.Size = *size
+	if w.terminal {
+		a.streams.Size = userSize()
 	}
 	return a, nil
 }
@@ -63,46 +83,116 @@ func (a *attached) print(to *os.File) (theirs *os.File, err error) {
 	return theirs, nil
 }
 
-// begin has a new monitor make and start what is asked for, and waits until the
-// program runs.
-func (a *attached) begin(client *container.Client, request monitorRequest) (id string, err error) {
-	s := &a.streams
-	if s.In == nil && s.Out == nil && s.Err == nil {
-		s = nil
+// given gives the streams that are to be passed, nil where there are none.
+func (a *attached) given() *container.Streams {
+	if a.streams.In == nil && a.streams.Out == nil && a.streams.Err == nil {
+		return nil
 	}
-	err = client.Begin(request, s)
-	for _, f := range []*os.File{a.streams.In, a.streams.Out, a.streams.Err} {
-		if f != nil {
-			_ = f.Close()
+	return &a.streams
+}
+
+// passed closes our copies of what was passed, so that it ends with the program.
+func (a *attached) passed() {
+	for _, f := range []**os.File{&a.streams.In, &a.streams.Out, &a.streams.Err} {
+		if *f != nil {
+			_ = (*f).Close()
+			*f = nil
 		}
 	}
+}
+
+// close lets go of streams that were joined to nothing.
+func (a *attached) close() error {
+	a.passed()
+	if a.typed != nil {
+		return a.typed.Close()
+	}
+	return nil
+}
+
+// begun has a new monitor make and start what is asked for, and waits until the
+// program runs, or else until what it printed before it failed is shown.
+func (a *attached) begun(client *container.Client, request monitorRequest) (id string, err error) {
+	err = client.Begin(request, a.given())
+	a.passed()
 	if err != nil {
 		return "", err
 	}
-	if id, err = client.Made(); err != nil {
-		return "", err
+	if id, err = client.Made(); err != nil || !request.Start {
+		return id, err
 	}
 	return id, client.Running()
 }
 
+// beginUnlessStopped is begun; a signal that comes meanwhile ends all of it.
+func (a *attached) beginUnlessStopped(ctx context.Context, client *container.Client, request monitorRequest) (id string, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
+	id, err = a.begun(client, request)
+	if !stop() {
+		return "", context.Cause(ctx)
+	}
+	return id, err
+}
+
+// errLeft says that the user has left the program running.
+var errLeft = errors.New("read escape sequence")
+
 // follow passes on what the user types, resizes and signals, until the program's
-// end.
-func (a *attached) follow(_ *cli.Context, client *container.Client) (container.Exit, error) {
-	if a.terminal {
-		if state, err := term.MakeRaw(int(os.Stdin.Fd())); err == nil {
-			defer func() { _ = term.Restore(int(os.Stdin.Fd()), state) }()
-		}
+// end, or until the user leaves it.
+func (a *attached) follow(ctx context.Context, client *container.Client) (container.Exit, error) {
+	restore, err := a.makeRaw()
+	if err != nil {
+		return container.Exit{}, err
 	}
-	if a.in != nil {
-		go func() {
-			_, _ = io.Copy(a.in, os.Stdin)
-			_ = a.in.Close()
-		}()
+	defer restore()
+	defer a.watch(client)()
+	if a.typed != nil {
+		go a.pass()
 	}
-	defer a.proxy(client)()
-	exit, err := client.End()
-	a.reading.Wait()
-	return exit, err
+	type end struct {
+		exit container.Exit
+		err  error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		exit, err := client.End()
+		a.reading.Wait()
+		ended <- end{exit, err}
+	}()
+	var stopped <-chan struct{}
+	if !a.proxy {
+		stopped = ctx.Done()
+	}
+	select {
+	case e := <-ended:
+		return e.exit, e.err
+	case <-a.left:
+		return container.Exit{}, errLeft
+	case <-stopped:
+		return container.Exit{}, context.Cause(ctx)
+	}
+}
+
+// followUnlessLeft is follow to the exit code that docker's run has: to leave a
+// program running is no error.
+func (a *attached) followUnlessLeft(c *cli.Context, client *container.Client) error {
+	exit, err := a.follow(c.Context, client)
+	if errors.Is(err, errLeft) {
+		_, err := fmt.Fprintln(c.App.ErrWriter, errLeft)
+		return err
+	}
+	return containerExit(exit, err)
+}
+
+// pass passes on what the user types. Where that is a terminal's, keys may leave
+// the program.
+func (a *attached) pass() {
+	in := io.Reader(os.Stdin)
+	if a.terminal && len(a.detachKeys) > 0 {
+		in = &leaving{from: in, keys: a.detachKeys, leave: sync.OnceFunc(func() { close(a.left) })}
+	}
+	_, _ = io.Copy(a.typed, in)
+	_ = a.typed.Close()
 }
 
 // insistence is how many requests to end a program may ignore before it is
@@ -111,45 +201,63 @@ const insistence = 3
 
 // proxied are the signals that a program gets in place of this process.
 var proxied = []os.Signal{
-	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGWINCH,
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
 }
 
-func (a *attached) proxy(client *container.Client) (stop func()) {
+// watch passes signals and sizes on until stop is called. Another handler has them
+// end this process; it isn't asked while they are proxied.
+func (a *attached) watch(client *container.Client) (stop func()) {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, proxied...)
+	signal.Notify(signals, unix.SIGWINCH, unix.SIGCONT)
+	if a.proxy {
+		signal.Notify(signals, proxied...)
+	}
 	done := make(chan struct{})
-	go func() {
+	var watching sync.WaitGroup
+	watching.Go(func() {
 		asked := 0
 		for {
 			select {
 			case <-done:
 				return
 			case s := <-signals:
-				number := s.(unix.Signal)
-				switch {
-				case number == unix.SIGWINCH:
-					a.resize(client)
-					continue
-				case number == unix.SIGINT || number == unix.SIGTERM:
-					if asked++; asked >= insistence {
-						number = unix.SIGKILL
-					}
-				}
-				_ = client.Say(number)
+				asked = a.handle(client, s.(unix.Signal), asked)
 			}
 		}
-	}()
+	})
 	return func() {
 		signal.Stop(signals)
 		close(done)
+		watching.Wait()
 	}
 }
 
-func (a *attached) resize(client *container.Client) {
-	if !a.terminal {
-		return
+// handle does what a signal asks for, and counts those that ask to end.
+func (a *attached) handle(client *container.Client, s unix.Signal, asked int) int {
+	switch s {
+	case unix.SIGWINCH:
+		a.resize(client)
+		return asked
+	case unix.SIGCONT:
+		// Whoever has stopped us has made the terminal what the shell wants.
+		_, _ = a.makeRaw()
+		a.resize(client)
+		if !a.proxy {
+			return asked
+		}
+	case unix.SIGINT, unix.SIGTERM:
+		if asked++; asked >= insistence {
+			s = unix.SIGKILL
+		}
 	}
-	if size, err := unix.IoctlGetWinsize(int(os.Stdin.Fd()), unix.TIOCGWINSZ); err == nil {
-		_ = client.Resize(*size)
+	_ = client.Say(s)
+	return asked
+}
+
+func (a *attached) resize(client *container.Client) {
+	if a.terminal {
+		if size := userSize(); size.Row > 0 {
+			_ = client.Resize(size)
+		}
 	}
 }

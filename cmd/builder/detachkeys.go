@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,4 +86,66 @@ func dockerDetachKeys() string {
 		return ""
 	}
 	return config.DetachKeys
+}
+
+// leaving passes on what it reads, until the keys come one after the other. Keys
+// that may be the beginning are held back until more is known.
+type leaving struct {
+	from  io.Reader
+	keys  []byte
+	leave func()
+
+	held    int    // so many keys have come
+	waiting []byte // to be passed on
+}
+
+// Read is io.Reader's. After the keys the input is at its end.
+func (l *leaving) Read(p []byte) (int, error) {
+	for len(l.waiting) == 0 {
+		if l.held == len(l.keys) {
+			return 0, io.EOF
+		}
+		buffer := make([]byte, max(len(p), 1))
+		n, err := l.from.Read(buffer)
+		l.waiting = l.sift(buffer[:n])
+		if l.held == len(l.keys) {
+			l.leave()
+			continue
+		}
+		if err != nil {
+			l.waiting = append(l.waiting, l.keys[:l.held]...)
+			l.held = 0
+			if len(l.waiting) == 0 {
+				return 0, err
+			}
+		}
+	}
+	n := copy(p, l.waiting)
+	l.waiting = l.waiting[n:]
+	return n, nil
+}
+
+// sift gives what is to be passed on of some input: what was held back as well,
+// where that has turned out to be no more than a beginning.
+func (l *leaving) sift(typed []byte) []byte {
+	var through []byte
+	for _, key := range typed {
+		if key == l.keys[l.held] {
+			if l.held++; l.held == len(l.keys) {
+				return through
+			}
+			continue
+		}
+		through = append(through, l.keys[:l.held]...)
+		l.held = 0
+		if key == l.keys[0] {
+			l.held = 1
+			if len(l.keys) == 1 {
+				return through
+			}
+			continue
+		}
+		through = append(through, key)
+	}
+	return through
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -35,11 +34,13 @@ func runCommand() *cli.Command {
 // or by itself.
 func runImage(c *cli.Context) error {
 	r, err := readRequest(c)
-	if err == nil {
-		err = r.needTerminal(os.Stdin)
-	}
 	if err != nil {
 		return err
+	}
+	if r.Terminal && r.AttachedStdin {
+		if err := needTerminal(os.Stdin); err != nil {
+			return err
+		}
 	}
 	env, err := bringImage(c, r)
 	if err != nil {
@@ -50,23 +51,22 @@ func runImage(c *cli.Context) error {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	a, err := newAttached(r)
+	a, err := newAttached(r.wishes())
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(c.Context, func() { _ = client.Close() })
-	id, err := a.begin(client, monitorRequest{New: &r, Start: true})
-	if !stop() {
-		return context.Cause(c.Context)
-	}
+	id, err := a.beginUnlessStopped(c.Context, client, monitorRequest{New: &r, Start: true})
 	if err != nil {
 		return err
 	}
-	if r.Detached {
+	if !r.AttachedStdout && !r.AttachedStderr {
 		_, err := fmt.Fprintln(c.App.Writer, id)
+		if err == nil && r.AttachedStdin {
+			a.pass()
+		}
 		return err
 	}
-	return containerExit(a.follow(c, client))
+	return a.followUnlessLeft(c, client)
 }
 
 // bringImage sees to it that the image is there, and gives what a monitor is told

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -101,17 +100,6 @@ func (r *containerRequest) readStreams(c *cli.Context) (err error) {
 	}
 	r.DetachKeys, err = readDetachKeys(c)
 	return err
-}
-
-// needTerminal tells that the program can't have the terminal that it is to have.
-func (r *containerRequest) needTerminal(in *os.File) error {
-	if !r.Terminal || !r.AttachedStdin || isTerminal(in) {
-		return nil
-	}
-	return &fault.Error{
-		Err:    errors.New("the input device is not a TTY"),
-		Remedy: "leave out -t, and the program reads what is piped to it", Code: 1,
-	}
 }
 
 // readNetwork reads which network it is, and what the container is called there.

@@ -65,7 +65,6 @@ func TestRunRefusesWhatCannotBe(t *testing.T) {
 		"--ipc host img":                        "--ipc host: a container has an ipc namespace of its own",
 		"--pid container:x img":                 "--pid container:x: a container has a pid namespace of its own",
 		"--cgroupns private img":                "--cgroupns private: a container has the machine's cgroup namespace",
-		"--volume-driver nfs img":               "--volume-driver nfs",
 		"--cap-add NONSENSE img":                "NONSENSE",
 		"--security-opt nonsense img":           "--security-opt nonsense",
 		"--device /nowhere img":                 "--device /nowhere",
@@ -181,24 +180,6 @@ func TestDetachKeysAreThoseOfDockersConfiguration(t *testing.T) {
 	}
 	if r, err := requested("--detach-keys", "x", "img"); err != nil || string(r.DetachKeys) != "x" {
 		t.Errorf("with a flag: %q, %v", r.DetachKeys, err)
-	}
-}
-
-func TestATerminalNeedsOneOnTheOtherSide(t *testing.T) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = null.Close() }()
-	for line, refused := range map[string]bool{"-it img": true, "-t img": false, "-i img": false, "-dit img": false, "-t -a stdin img": true} {
-		r, err := requested(strings.Fields(line)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = r.needTerminal(null)
-		if refused != (err != nil) || refused && (err.Error() != "the input device is not a TTY" || fault.Code(err) != 1) {
-			t.Errorf("%s: %v", line, err)
-		}
 	}
 }
 

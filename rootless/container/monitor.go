@@ -45,8 +45,8 @@ type Parts struct {
 	// Started is called when the program runs: what was only needed for that can
 	// be let go.
 	Started func() error
-	// Removing is called when the program of a container has ended that is to
-	// leave nothing: for what is to go with it.
+	// Removing is called before a container is removed at its end: what else goes
+	// with it is removed then. It may be nil.
 	Removing func() error
 }
 
@@ -63,9 +63,10 @@ type Monitor struct {
 	stopOnce sync.Once
 	over     chan struct{} // closed when it has ended for good
 
-	rootfs string // where the container's file system is mounted
+	visits sync.RWMutex // held for reading by who is in the container's file system
 
 	mu      sync.Mutex
+	rootfs  string // where the container's file system is mounted
 	state   State
 	oom     *sandbox.OOM
 	program *sandbox.Program
@@ -91,10 +92,10 @@ func Create(dir string, c Config) (*Monitor, error) {
 		if err := os.Mkdir(filepath.Join(aside, runDir), 0o700); err != nil {
 			return err
 		}
-		if err := writeJSON(filepath.Join(aside, configFile), c); err != nil {
+		if err := writeJSON(filepath.Join(aside, configFile), c, !c.Remove); err != nil {
 			return err
 		}
-		return writeJSON(filepath.Join(aside, stateFile), m.state)
+		return writeJSON(filepath.Join(aside, stateFile), m.state, !c.Remove)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making container %s: %w", short(c.ID), err)
@@ -149,12 +150,6 @@ func newMonitor(dir string, c Config, s State) *Monitor {
 	}
 }
 
-// SetMounts records what the container's mounts have become.
-func (m *Monitor) SetMounts(mounts []Mount) error {
-	m.Config.Mounts = mounts
-	return writeJSON(filepath.Join(m.dir, configFile), m.Config)
-}
-
 // Close lets go of a container whose program isn't run.
 func (m *Monitor) Close() error { return m.lock.Close() }
 
@@ -179,29 +174,32 @@ func (m *Monitor) Run(ctx context.Context, parts Parts, first *First) error {
 	}
 	defer server.close()
 	runs := false
-	exit, err := m.life(ctx, first, func() {
+	e := &environment{m: m, spec: m.Config.Spec}
+	exit, err := m.life(ctx, e, first, func() {
 		if !runs {
 			runs = true
 			first.started(m, server)
 		}
 	})
+	err = errors.Join(err, m.streams.close())
+	if len(m.Config.Ports) > 0 {
+		// Whoever is told of the end may want them.
+		err = errors.Join(err, e.close())
+	}
 	finished := m.finish(exit, err)
 	if !runs {
 		first.Tell(err)
-		return finished
 	}
-	return finished
+	return errors.Join(finished, e.close())
 }
 
 // life is the whole of it between creation and end.
-func (m *Monitor) life(ctx context.Context, first *First, started func()) (exit sandbox.Exit, err error) {
+func (m *Monitor) life(ctx context.Context, e *environment, first *First, started func()) (exit sandbox.Exit, err error) {
 	starting, cancel := first.While(ctx)
 	defer cancel()
-	e, err := m.prepare(starting)
-	if err != nil {
-		return exit, err
+	if err := e.prepare(starting); err != nil {
+		return sandbox.Exit{Code: fault.Code(err)}, err
 	}
-	defer func() { err = errors.Join(err, e.close()) }()
 	defer context.AfterFunc(ctx, func() { m.stop("", nil) })()
 	for delay := time.Duration(0); ; {
 		begun := time.Now()
@@ -229,47 +227,42 @@ type environment struct {
 }
 
 // prepare makes all that a program needs, the network beside the rest.
-func (m *Monitor) prepare(ctx context.Context) (_ *environment, err error) {
-	e := &environment{m: m, spec: m.Config.Spec}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, e.close())
-		}
-	}()
+func (e *environment) prepare(ctx context.Context) (err error) {
+	m := e.m
 	if err := m.mountRun(); err != nil {
-		return e, err
+		return err
 	}
 	if e.net, err = connect(ctx, m.parts.RunDir, &m.Config); err != nil {
-		return e, err
+		return err
 	}
 	rootfs, err := m.parts.Root.Mount(ctx)
 	if err != nil {
-		return e, err
+		return err
 	}
-	m.rootfs = rootfs
+	m.setMounted(rootfs)
 	mounts, err := m.parts.Ready(ctx, rootfs)
 	if err != nil {
-		return e, err
+		return err
 	}
 	if m.streams.log, err = log.Open(m.dir, m.Config.Log); err != nil {
-		return e, err
+		return err
 	}
 	if e.spec.ID == "" {
 		e.spec.ID = m.Config.ID
 	}
 	e.spec.RootFS, e.spec.Mounts = rootfs, append(e.spec.Mounts, mounts...)
 	e.spec.StateDir, e.spec.Terminal = m.runDir(), m.Config.Terminal
-	return e, nil
+	return nil
 }
 
-func (e *environment) close() (err error) {
-	if e.net != nil {
-		err = e.net.Close()
+// close ends the network, once.
+func (e *environment) close() error {
+	net := e.net
+	e.net = nil
+	if net == nil {
+		return nil
 	}
-	if w := e.m.streams.log; w != nil {
-		err = errors.Join(err, w.Close())
-	}
-	return err
+	return net.Close()
 }
 
 func (m *Monitor) runDir() string { return filepath.Join(m.dir, runDir) }
@@ -287,6 +280,9 @@ func (m *Monitor) mountRun() error {
 	return nil
 }
 
+// settled is when a container counts as one that stays.
+const settled = 500 * time.Millisecond
+
 // once runs the program once.
 func (m *Monitor) once(ctx context.Context, e *environment, started func()) (exit sandbox.Exit, err error) {
 	p, err := m.start(ctx, e)
@@ -301,7 +297,8 @@ func (m *Monitor) once(ctx context.Context, e *environment, started func()) (exi
 	if err := m.parts.Started(); err != nil {
 		return exit, err
 	}
-	giveBack()
+	later := time.AfterFunc(settled, giveBack)
+	defer later.Stop()
 	exit, err = p.Wait()
 	m.mu.Lock()
 	m.program = nil
@@ -355,21 +352,35 @@ func (m *Monitor) running(p *sandbox.Program, e *environment) error {
 	return m.save()
 }
 
-func (m *Monitor) save() error { return writeJSON(filepath.Join(m.dir, stateFile), m.state) }
+// save records the state. What leaves nothing needn't be on the disk.
+func (m *Monitor) save() error { return m.write(stateFile, m.state) }
+
+func (m *Monitor) write(name string, v any) error {
+	return writeJSON(filepath.Join(m.dir, name), v, !m.Config.Remove)
+}
 
 // finish records the end, or removes the container where that is wanted.
 func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	defer func() { _ = m.lock.Close() }()
 	defer close(m.over)
 	if m.Config.Remove {
-		err := errors.Join(m.parts.Removing(), m.parts.Root.Discard(), m.unmountRun(), removeDir(m.dir))
+		m.closeFiles()
+		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), m.removing(), removeDir(m.dir))
 		m.end(exit, failed)
 		return err
 	}
 	// Who asks is told at once; what is mounted goes after that.
 	m.end(exit, failed)
 	err := m.save()
+	m.closeFiles()
 	return errors.Join(err, m.parts.Root.Release(), m.unmountRun())
+}
+
+func (m *Monitor) removing() error {
+	if m.parts.Removing == nil {
+		return nil
+	}
+	return m.parts.Removing()
 }
 
 func (m *Monitor) unmountRun() error {

@@ -2,6 +2,7 @@ package container
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,36 @@ func flock(f *os.File) error {
 			return err
 		}
 	}
+}
+
+// Rename gives the container id, in the directory dir of all, another name.
+func Rename(dir, id, name string) error {
+	names, err := lockNames(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = names.Close() }()
+	return rewrite(filepath.Join(dir, id), func(c *Config) error {
+		if c.Name == name {
+			return fault.New("", "Renaming a container with the same name as its current name")
+		}
+		c.Name, err = freeName(dir, name)
+		return err
+	})
+}
+
+// rewrite changes the config in a container's own directory, while the names are
+// locked.
+func rewrite(own string, change func(*Config) error) error {
+	var c Config
+	path := filepath.Join(own, configFile)
+	if err := readJSON(path, &c); err != nil {
+		return err
+	}
+	if err := change(&c); err != nil {
+		return err
+	}
+	return writeJSON(path, c, !c.Remove)
 }
 
 // freeName is the name that was asked for, unless another container has it, or a

@@ -149,6 +149,7 @@ const (
 	kindAttach = "attach"
 	kindExec   = "exec"
 	kindInside = "inside"
+	kindSync   = "sync"
 	kindSignal = "signal"
 	kindResize = "resize"
 	kindStop   = "stop"
@@ -169,6 +170,8 @@ func (m *Monitor) answer(ctx context.Context, c *conn, request *message) error {
 		return m.serveExec(ctx, c, request)
 	case kindInside:
 		return m.serveInside(ctx, c, request)
+	case kindSync:
+		return m.done(c, m.sync())
 	case kindSignal:
 		var s signalRequest
 		if err := request.decode(&s); err != nil {

@@ -1,6 +1,7 @@
 package userns
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,6 +31,8 @@ type outer struct {
 	// detached lets the inner process outlive this one.
 	detached bool
 	files    []*os.File // the inner process has them behind the control socket
+	// stdin and stdout are the inner process's; nil stands for this one's.
+	stdin, stdout *os.File
 }
 
 // controlFD is the inner process's end of the control socket. The outer one
@@ -171,7 +174,7 @@ func (o *outer) fork(control *os.File, pidNS bool, stepDown string) (*os.Process
 		return nil, err
 	}
 	closeOnExec()
-	stdin := os.Stdin
+	stdin, stdout := cmp.Or(o.stdin, os.Stdin), cmp.Or(o.stdout, os.Stdout)
 	if o.detached {
 		if stdin, err = os.Open(os.DevNull); err != nil {
 			return nil, err
@@ -180,7 +183,7 @@ func (o *outer) fork(control *os.File, pidNS bool, stepDown string) (*os.Process
 	}
 	attr := &os.ProcAttr{
 		Env:   env,
-		Files: append([]*os.File{0: stdin, 1: os.Stdout, 2: os.Stderr, controlFD: control}, o.files...),
+		Files: append([]*os.File{0: stdin, 1: stdout, 2: os.Stderr, controlFD: control}, o.files...),
 		Sys: &syscall.SysProcAttr{
 			Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
 			// An exec as an id that isn't mapped yet drops all capabilities

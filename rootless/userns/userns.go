@@ -36,6 +36,8 @@ type Options struct {
 	Args   []string   // the inner process's argv; nil stands for this one's
 	Env    []string   // added to the environment
 	Files  []*os.File // of Start: the inner process has them from FirstFile on
+	// Stdin and Stdout are, for Enter, the inner process's; nil stands for this one's.
+	Stdin, Stdout *os.File
 }
 
 // FirstFile is the descriptor of the first of Options.Files in the inner process.
@@ -54,7 +56,7 @@ func Enter(ctx context.Context, opts Options) (exitCode int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	o := outer{mapping: mapping, args: opts.Args, env: opts.Env}
+	o := outer{mapping: mapping, args: opts.Args, env: opts.Env, stdin: opts.Stdin, stdout: opts.Stdout}
 	return o.run(ctx)
 }
 
