@@ -30,9 +30,10 @@ func (m *Monitor) serveInside(ctx context.Context, c *conn, request *message) er
 	if err := request.decode(&r); err != nil {
 		return err
 	}
-	if _, _, err := m.current(); err != nil {
+	if err := m.enter(); err != nil {
 		return err
 	}
+	defer m.inside.Done()
 	if r.Pause && m.pause() == nil {
 		defer func() { _ = m.resume() }()
 	}
@@ -84,4 +85,15 @@ func (m *Monitor) serveInside(ctx context.Context, c *conn, request *message) er
 		code = 128 + int(status.Signal())
 	}
 	return c.send(kindExit, Exit{Code: code})
+}
+
+// enter has the container's file system stay mounted until inside is done.
+func (m *Monitor) enter() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.program == nil && m.state.Status != StatusRestarting {
+		return m.errNotRunning()
+	}
+	m.inside.Add(1)
+	return nil
 }
