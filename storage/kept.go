@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/lock"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -15,6 +16,12 @@ import (
 // is, or snapshot.ErrNotFound. It needs no user namespace.
 func (s *Store) KeptParent(container string) (parent snapshot.Key, root string, err error) {
 	return snapshot.KeptParent(s.Dir(snapshotsDir), container)
+}
+
+// KeptChanges gives what a container has changed, outside of the user namespace:
+// see snapshot.PlainChanges.
+func (s *Store) KeptChanges(container string, single bool, o snapshot.ChangeOptions) (layer.Source, error) {
+	return snapshot.PlainChanges(s.Dir(snapshotsDir), container, single, o)
 }
 
 // sweepKept removes the trees of containers that are gone, or that were never made:

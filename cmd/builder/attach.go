@@ -30,7 +30,7 @@ func attach(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	keys, err := readDetachKeys(c.String("detach-keys"))
+	keys, err := readDetachKeys(c)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -41,7 +42,7 @@ func (r containerRequest) config(img layout.Image, image layout.RunConfig, tree 
 		KeepID: r.KeepID, Init: r.Init, Remove: r.Remove, CreatedAt: time.Now().UTC(),
 	}
 	c.Network.Mode = cmp.Or(c.Network.Mode, network.Default())
-	if err := r.checkPublishing(c.Network.Mode); err != nil {
+	if err := errors.Join(r.checkPublishing(c.Network.Mode), r.checkSysctls(c.Network.Mode)); err != nil {
 		return container.Config{}, err
 	}
 	if c.Ports, err = r.publishedPorts(settings.ExposedPorts); err != nil {
@@ -57,14 +58,14 @@ func (r containerRequest) settings(image layout.RunConfig) (layout.RunConfig, er
 	s.OnBuild, s.ArgsEscaped = nil, false
 	s.Entrypoint, s.Cmd = r.command(image)
 	s.User = cmp.Or(r.User, image.User)
-	if r.KeepID && s.User == "" {
+	if r.KeepID && r.User == "" { // podman's keep-id minds no USER of the image's
 		s.User = fmt.Sprintf("%d:%d", r.CallerUID, r.CallerGID)
 	}
 	s.Env = mergeEnv([]string{"PATH=" + stage.DefaultPath}, image.Env, r.Env)
 	s.Labels = union(image.Labels, r.Labels)
 	s.WorkingDir = cmp.Or(r.Workdir, image.WorkingDir)
 	s.ExposedPorts = union(image.ExposedPorts, r.exposedPorts())
-	s.Volumes = maps.Clone(image.Volumes)
+	s.Volumes = union(image.Volumes, r.anonymousVolumes())
 	s.StopSignal = cmp.Or(r.StopSignal, image.StopSignal)
 	if r.NoHealthcheck {
 		s.Healthcheck = &layout.Healthcheck{Test: []string{"NONE"}}
@@ -82,6 +83,17 @@ func (r containerRequest) settings(image layout.RunConfig) (layout.RunConfig, er
 			"no command specified: the image %s has none of its own", r.Image)
 	}
 	return s, nil
+}
+
+// anonymousVolumes are the places of those.
+func (r containerRequest) anonymousVolumes() map[string]struct{} {
+	places := map[string]struct{}{}
+	for _, m := range r.Mounts {
+		if m.Anonymous {
+			places[m.Destination] = struct{}{}
+		}
+	}
+	return places
 }
 
 // union is a copy of both, with b's where they differ; nil where they are empty.
@@ -119,7 +131,7 @@ func (r containerRequest) spec(c container.Config, settings layout.RunConfig, tr
 		UID: account.uid, GID: account.gid, Groups: account.groups,
 		Network: c.Network.Mode, Hostname: cmp.Or(r.Hostname, ownHostname(c)),
 		CapAdd: r.CapAdd, CapDrop: r.CapDrop, Insecure: r.Privileged, Security: r.Security, ReadOnly: r.ReadOnly,
-		Ulimits: r.Ulimits, Limits: r.Limits, ShmSize: r.ShmSize,
+		Ulimits: r.Ulimits, Limits: r.Limits, ShmSize: r.ShmSize, Sysctls: r.Sysctls, OOMScoreAdj: r.OOMScoreAdj,
 	}
 	defaults := []string{"PATH=" + stage.DefaultPath, "HOSTNAME=" + s.Hostname}
 	if r.Terminal {
@@ -150,26 +162,4 @@ func ownHostname(c container.Config) string {
 // unset are the variables that there aren't to be, as mergeEnv takes them.
 func (r containerRequest) unset() []string {
 	return slices.DeleteFunc(slices.Clone(r.Env), func(v string) bool { return strings.Contains(v, "=") })
-}
-
-// exposedPorts are those that the user exposes or publishes, as PORT/PROTOCOL.
-func (r containerRequest) exposedPorts() map[string]struct{} {
-	ports := map[string]struct{}{}
-	for _, port := range r.Expose {
-		ports[port] = struct{}{}
-	}
-	for _, port := range r.Ports {
-		ports[port.Container()] = struct{}{}
-	}
-	return ports
-}
-
-// publishedPorts are those that were named and, where all are asked for, all
-// that are exposed, in their order.
-func (r containerRequest) publishedPorts(exposed map[string]struct{}) ([]network.Port, error) {
-	if !r.PublishAll {
-		return r.Ports, nil
-	}
-	more, err := network.Exposed(slices.Sorted(maps.Keys(exposed)), r.Ports)
-	return slices.Concat(r.Ports, more), err
 }

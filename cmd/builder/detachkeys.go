@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -9,33 +12,50 @@ import (
 	"github.com/builder-oci/builder/internal/fault"
 )
 
-// detachKeys leave a container running, unless the user has chosen others: ctrl-p,
+// usualDetachKeys leave a container running where nothing else was said: ctrl-p,
 // ctrl-q.
-var detachKeys = []byte{'p' & 0x1f, 'q' & 0x1f}
+var usualDetachKeys = []byte{'p' & 0x1f, 'q' & 0x1f}
 
-// readDetachKeys reads keys parted by commas, each a character or ctrl-KEY, and
-// gives what a terminal sends for them.
-func readDetachKeys(text string) ([]byte, error) {
-	if text == "" {
-		return detachKeys, nil
+func detachKeysFlag() cli.Flag {
+	return &cli.StringFlag{Name: "detach-keys", Hidden: true, Usage: "leave it running at these `KEYS`, such as ctrl-p,ctrl-q"}
+}
+
+// readDetachKeys gives what a terminal sends for the keys that the user leaves a
+// container by: those of the flag, else those in docker's configuration.
+func readDetachKeys(c *cli.Context) ([]byte, error) {
+	if text := c.String("detach-keys"); text != "" {
+		return parseDetachKeys(text)
 	}
-	var keys []byte
+	if keys, err := parseDetachKeys(dockerDetachKeys()); err == nil && len(keys) > 0 {
+		return keys, nil
+	}
+	return usualDetachKeys, nil
+}
+
+// parseDetachKeys reads keys parted by commas, each a character, ctrl-KEY or DEL.
+func parseDetachKeys(text string) (keys []byte, err error) {
+	if text == "" {
+		return nil, nil
+	}
 	for key := range strings.SplitSeq(text, ",") {
 		code, ok := keyCode(key)
 		if !ok {
 			return nil, fault.New("write keys parted by commas, such as ctrl-p,ctrl-q or ctrl-@,x",
-				"invalid detach keys (%s): unknown character: '%s'", text, key)
+				"invalid detach keys (%s) provided: unknown character: '%s'", text, key)
 		}
 		keys = append(keys, code)
 	}
 	return keys, nil
 }
 
-// keyCode is the byte for a printable character, or for ctrl- and one of a to z,
-// @, [, \, ], ^ and _.
+// keyCode is the byte for a character, or for ctrl- and one of a to z, @, [, \, ],
+// ^ and _.
 func keyCode(key string) (byte, bool) {
 	if len(key) == 1 {
-		return key[0], ' ' <= key[0] && key[0] < 0x7f
+		return key[0], true
+	}
+	if key == "DEL" {
+		return 0x7f, true
 	}
 	control, is := strings.CutPrefix(strings.ToLower(key), "ctrl-")
 	if !is || len(control) != 1 {
@@ -48,8 +68,24 @@ func keyCode(key string) (byte, bool) {
 	return 0, false
 }
 
-func detachKeysFlag() cli.Flag {
-	return &cli.StringFlag{Name: "detach-keys", Hidden: true, Usage: "leave it running at these `KEYS`, such as ctrl-p,ctrl-q"}
+// dockerDetachKeys are those that the user has chosen for docker.
+func dockerDetachKeys() string {
+	dir := os.Getenv("DOCKER_CONFIG")
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		dir = filepath.Join(home, ".docker")
+	}
+	var config struct {
+		DetachKeys string `json:"detachKeys"`
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil || json.Unmarshal(data, &config) != nil {
+		return ""
+	}
+	return config.DetachKeys
 }
 
 // leaving passes on what it reads, until the keys come one after the other. Keys

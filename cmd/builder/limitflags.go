@@ -9,12 +9,12 @@ import (
 )
 
 // limitFlags are docker's limits of memory and processors, of each RUN by itself or
-// of a container.
-func limitFlags(of string) []cli.Flag {
+// of a container. Those that are wanted most may be shown.
+func limitFlags(of string, shown bool) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Hidden: true, Usage: "memory of " + of + ", a `SIZE` such as 2g"},
+		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Hidden: !shown, Usage: "memory of " + of + ", a `SIZE` such as 2g"},
 		&cli.StringFlag{Name: "memory-swap", Hidden: true, Usage: "memory and swap together, a `SIZE`, or -1"},
-		&cli.Float64Flag{Name: "cpus", Hidden: true, Usage: "processors of " + of + ", a `NUMBER` such as 1.5"},
+		&cli.Float64Flag{Name: "cpus", Hidden: !shown, Usage: "processors of " + of + ", a `NUMBER` such as 1.5"},
 		&cli.Int64Flag{Name: "cpu-quota", Hidden: true, Usage: "time of processors in each period, `MICROSECONDS`"},
 		&cli.Int64Flag{Name: "cpu-period", Hidden: true, Usage: "that period, `MICROSECONDS`"},
 		&cli.Int64Flag{Name: "cpu-shares", Aliases: []string{"c"}, Hidden: true, Usage: "`WEIGHT` of " + of + " where processors are wanted, usually 1024"},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -89,7 +88,7 @@ func openWatched(c *cli.Context, first *container.First, request monitorRequest)
 
 // make makes a container over the tree of its image.
 func (w *watched) make(ctx context.Context, c *cli.Context, r containerRequest) (err error) {
-	img, config, tree, err := w.host.leasedImage(c, r.Image)
+	img, config, tree, err := w.host.leasedImage(c, r)
 	if err != nil {
 		return err
 	}
@@ -112,8 +111,13 @@ func (w *watched) make(ctx context.Context, c *cli.Context, r containerRequest) 
 	if err := w.tree.Keep(cfg.ID); err != nil {
 		return err
 	}
-	w.monitor, err = container.Create(containersDir(w.host.store), cfg)
-	return err
+	if cfg.Mounts, _, err = w.readyMounts(ctx, cfg, config.Config.Volumes, ""); err != nil {
+		return err
+	}
+	if w.monitor, err = container.Create(containersDir(w.host.store), cfg); err != nil {
+		return errors.Join(err, w.removeAnonymous(cfg))
+	}
+	return nil
 }
 
 // open takes up a container that was made before, and unpacks its image once more
@@ -160,37 +164,19 @@ func (h *host) unpackAgain(ctx context.Context, c container.Config) error {
 // run runs the program till its end.
 func (w *watched) run(c *cli.Context, first *container.First) error {
 	m, h := w.monitor, w.host
-	volumes, containers := h.store.Volumes(), containersDir(h.store)
 	parts := container.Parts{
 		Root: w.tree, Runtime: h.programs, RunDir: h.store.RunDir(),
-		Ready: w.ready, Started: w.letGo,
-		Removing: func() error { return removeAnonymous(context.WithoutCancel(c.Context), volumes, containers, m.Config) },
+		Ready: func(ctx context.Context, rootfs string) ([]sandbox.Mount, error) {
+			if err := makeWorkdir(rootfs, m.Config.Spec.Cwd); err != nil {
+				return nil, err
+			}
+			_, shown, err := w.readyMounts(ctx, m.Config, nil, rootfs)
+			return shown, err
+		},
+		Removing: func() error { return w.removeAnonymous(m.Config) },
+		Started:  w.letGo,
 	}
 	return m.Run(c.Context, parts, first)
-}
-
-// ready makes what the container sees beside its root, which is mounted.
-func (w *watched) ready(ctx context.Context, rootfs string) ([]sandbox.Mount, error) {
-	m := w.monitor
-	var settings layout.RunConfig
-	if err := json.Unmarshal(m.Config.Settings, &settings); err != nil {
-		return nil, err
-	}
-	tree, err := w.tree.View()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = tree.Close() }()
-	ready, shown, err := w.host.readyMounts(ctx, m.Config.Mounts, mountPlace{
-		volumes: settings.Volumes, uid: m.Config.Spec.UID, gid: m.Config.Spec.GID, rootfs: rootfs, tree: tree,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := m.SetMounts(ready); err != nil {
-		return nil, err
-	}
-	return shown, makeWorkdir(rootfs, m.Config.Spec.Cwd)
 }
 
 // letGo frees the store and the client's standard streams. What a monitor has to

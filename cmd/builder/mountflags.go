@@ -10,17 +10,17 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
-	"github.com/builder-oci/builder/rootless/userns"
+	"github.com/builder-oci/builder/storage/volume"
 )
 
 // mountFlags are docker's of run and create about what a container sees beside its
 // image.
 func mountFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "show `[VOLUME:|DIR:]PATH[:OPTIONS]`, such as data:/srv:ro"},
-		&cli.StringSliceFlag{Name: "mount", Usage: "show `KEY=VALUE,...`: type=bind,src=/data,dst=/srv,ro; also volume, tmpfs"},
+		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "show `[SOURCE:]PATH[:ro]`, such as data:/srv or /dir:/srv"},
+		&cli.StringSliceFlag{Name: "mount", Usage: "show by `KEY=VALUE,...`, such as type=bind,src=/data,dst=/srv,ro"},
 		&cli.StringSliceFlag{Name: "tmpfs", Usage: "have `PATH[:OPTIONS]` in memory, such as /run:size=64m"},
-		&cli.StringSliceFlag{Name: "volumes-from", Usage: "show what `CONTAINER`[:ro] is shown"},
+		&cli.StringSliceFlag{Name: "volumes-from", Hidden: true, Usage: "show what `CONTAINER`[:ro] is shown"},
 	}
 }
 
@@ -28,6 +28,9 @@ func mountFlags() []cli.Flag {
 // needed for that. What goes before what is docker's order: -v and --mount name a
 // place once, and win over --volumes-from; that wins over -v with a place alone.
 func readMountFlags(c *cli.Context) ([]container.Mount, error) {
+	if driver := c.String("volume-driver"); driver != "" && driver != volume.Driver {
+		return nil, noDriver(driver)
+	}
 	var set mountSet
 	var unnamed []container.Mount
 	for _, flag := range []struct {
@@ -53,9 +56,7 @@ func readMountFlags(c *cli.Context) ([]container.Mount, error) {
 	for _, m := range append(inherited, unnamed...) {
 		_ = set.add(m) // what is named there already wins
 	}
-	if !userns.Inside() {
-		noticeOwners(c.App.ErrWriter, set.mounts)
-	}
+	noticeOwners(c.App.ErrWriter, set.mounts)
 	return set.mounts, nil
 }
 

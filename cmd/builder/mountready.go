@@ -22,8 +22,8 @@ import (
 type mountPlace struct {
 	volumes  map[string]struct{} // what its image declares by VOLUME
 	uid, gid uint32              // whom its program runs as
-	rootfs   string              // its tree, mounted
-	tree     *layer.Tree         // and as it lies on the disk
+	rootfs   string              // where its tree is mounted; "" while it isn't
+	tree     *layer.Tree         // and how it lies on the disk
 }
 
 // readyMounts makes everything ready that a container is to see beside its image:
@@ -62,6 +62,19 @@ func (h *host) readyMounts(ctx context.Context, mounts []container.Mount, at mou
 
 // depth tells how far a clean path is from the root.
 func depth(path string) int { return strings.Count(path, "/") }
+
+// readyMounts is readyMounts of the container that is watched. rootfs is where its tree
+// is mounted, "" before it is: then there are no mount points.
+func (w *watched) readyMounts(ctx context.Context, config container.Config, volumes map[string]struct{}, rootfs string) (ready []container.Mount, shown []sandbox.Mount, err error) {
+	tree, err := w.tree.View()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, tree.Close()) }()
+	return w.host.readyMounts(ctx, config.Mounts, mountPlace{
+		volumes: volumes, uid: config.Spec.UID, gid: config.Spec.GID, rootfs: rootfs, tree: tree,
+	})
+}
 
 // readyMount is a mount with its place, in which there is no link.
 type readyMount struct {
@@ -169,6 +182,9 @@ func (r *mountReadier) ready(ctx context.Context, m *readyMount) error {
 		if err := chownAll(ctx, m.Source, r.at.uid, r.at.gid); err != nil {
 			return err
 		}
+	}
+	if r.at.rootfs == "" {
+		return nil
 	}
 	return r.makePoint(m.place, dir)
 }

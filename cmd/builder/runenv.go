@@ -6,40 +6,45 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/builder-oci/builder/internal/fault"
 )
 
-// readEnvironment gives variables from files and then from flags: NAME=VALUE, or
-// NAME alone where it is to be unset, because we haven't it either.
-func readEnvironment(files, given []string) ([]string, error) {
-	var env []string
-	add := func(word, where string) error {
+// readEnvironment gives variables from files and then from flags, as NAME=VALUE. A
+// NAME alone takes our value. Where there is none, a file's is left out, and a
+// flag's stays as it is: it is to be unset.
+func readEnvironment(files, given []string) (env []string, err error) {
+	add := func(word string, unset bool) error {
 		name, _, valued := strings.Cut(word, "=")
 		switch {
 		case name == "":
-			return fault.New("write NAME=VALUE, or NAME alone for the value that it has here", "%sinvalid environment variable: %s", where, word)
-		case !valued:
-			if value, set := os.LookupEnv(word); set {
-				word += "=" + value
-			}
+			return fault.New("write NAME=VALUE, or NAME alone for the value that it has here", "invalid environment variable: %s", word)
+		case !utf8.ValidString(word):
+			return notText("the variable " + name)
 		}
-		env = append(env, word)
+		value, set := os.LookupEnv(name)
+		if !valued && set {
+			word += "=" + value
+		}
+		if valued || set || unset {
+			env = append(env, word)
+		}
 		return nil
 	}
 	for _, file := range files {
-		lines, err := readPairs(file)
+		lines, err := readPairs("env", file)
 		if err != nil {
 			return nil, err
 		}
 		for _, line := range lines {
-			if err := add(line, file+": "); err != nil {
+			if err := add(line, false); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, word := range given {
-		if err := add(word, ""); err != nil {
+		if err := add(word, true); err != nil {
 			return nil, err
 		}
 	}
@@ -71,7 +76,7 @@ func readLabels(files, given []string) (map[string]string, error) {
 	labels := map[string]string{}
 	var lines []string
 	for _, file := range files {
-		more, err := readPairs(file)
+		more, err := readPairs("label", file)
 		if err != nil {
 			return nil, err
 		}
@@ -79,34 +84,54 @@ func readLabels(files, given []string) (map[string]string, error) {
 	}
 	for _, line := range append(lines, given...) {
 		name, value, _ := strings.Cut(line, "=")
-		if strings.TrimSpace(name) == "" {
+		name = strings.TrimLeft(name, " \t")
+		switch {
+		case name == "":
 			return nil, fault.New("write NAME=VALUE", "invalid label '%s': empty name", line)
+		case strings.ContainsAny(name, " \t"):
+			return nil, fault.New("write NAME=VALUE", "label '%s' contains whitespaces", name)
+		case !utf8.ValidString(line):
+			return nil, notText("the label " + name)
 		}
 		labels[name] = value
 	}
 	return labels, nil
 }
 
-// readPairs gives the lines of a file, which is read once: it may be a pipe. Empty
-// ones and those that begin with # are left out.
-func readPairs(file string) ([]string, error) {
+// readPairs gives the lines of an env or label file, which is read once: it may be
+// a pipe. Empty ones and those that begin with # are left out.
+func readPairs(kind, file string) ([]string, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	var pairs []string
 	number := 0
+	wrong := func(format string, args ...any) error {
+		return fault.New("write NAME=VALUE without spaces around the name, or # before a comment",
+			"invalid %s file (%s): line %d: %w", kind, file, number, fmt.Errorf(format, args...))
+	}
 	for line := range strings.Lines(strings.TrimPrefix(string(data), "\ufeff")) {
 		number++
 		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 		line = strings.TrimLeftFunc(line, unicode.IsSpace)
-		if line == "" || line[0] == '#' {
+		name, _, _ := strings.Cut(line, "=")
+		switch {
+		case line == "" || line[0] == '#':
 			continue
-		}
-		if name, _, _ := strings.Cut(line, "="); strings.ContainsFunc(name, unicode.IsSpace) {
-			return nil, fault.At(fmt.Sprintf("%s:%d", file, number), fmt.Errorf("variable '%s' contains whitespaces", name))
+		case !utf8.ValidString(line):
+			return nil, wrong("invalid utf8 bytes")
+		case name == "":
+			return nil, wrong("no variable name on line '%s'", line)
+		case strings.ContainsFunc(name, unicode.IsSpace):
+			return nil, wrong("variable '%s' contains whitespaces", name)
 		}
 		pairs = append(pairs, line)
 	}
 	return pairs, nil
+}
+
+// notText tells of bytes that a container's config, which is JSON, can't hold.
+func notText(what string) error {
+	return fault.New("give the container a file that holds them", "%s has bytes that are not UTF-8", what)
 }

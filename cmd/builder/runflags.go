@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 )
 
 // runFlags are those of run: create's, and what is about being attached.
@@ -18,7 +20,7 @@ func runFlags() []cli.Flag {
 // createFlags are those of create: what a container is made with.
 func createFlags() []cli.Flag {
 	return slices.Concat(processFlags(), lifeFlags(), connectionFlags(), mountFlags(), confinementFlags(),
-		limitFlags("the container"), containerLimitFlags(), registryFlags(), contentTrust(), unkeptFlags())
+		limitFlags("the container", true), containerLimitFlags(), imageFlags(), containerChoiceFlags(), containerRefusedFlags())
 }
 
 // processFlags say which program runs, and as what.
@@ -33,37 +35,44 @@ func processFlags() []cli.Flag {
 		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
 		&cli.StringSliceFlag{Name: "group-add", Hidden: true, Usage: "run in the `GROUP` as well"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "take `COMMAND` in place of the image's"},
-		&cli.BoolFlag{Name: "init", Hidden: true, Usage: "start it by an init that reaps processes"},
+		&cli.BoolFlag{Name: "init", Hidden: true, Usage: "start it by an init, which reaps processes and passes signals on"},
 	}
 }
 
 // lifeFlags say what a container is called, and how it begins and ends.
 func lifeFlags() []cli.Flag {
-	policy := pullMissing
 	return []cli.Flag{
 		&cli.StringFlag{Name: "name", Usage: "call the container `NAME`"},
-		&cli.BoolFlag{Name: "rm", Usage: "remove it when it ends"},
-		&cli.StringFlag{Name: "restart", Usage: "`POLICY`: no, always, unless-stopped, on-failure[:TIMES]"},
-		&cli.StringFlag{Name: "stop-signal", Hidden: true, Usage: "`SIGNAL` that ends it, in place of SIGTERM"},
-		&cli.IntFlag{Name: "stop-timeout", Hidden: true, Usage: "`SECONDS` after which it is killed, -1 for never"},
+		&cli.BoolFlag{Name: "rm", Usage: "remove it when it ends, and its anonymous volumes"},
+		&cli.StringFlag{Name: "restart", Usage: "start it again: `POLICY` always, unless-stopped, on-failure[:TIMES]"},
+		&cli.StringFlag{Name: "stop-signal", Hidden: true, Usage: "`SIGNAL` that asks it to end, in place of SIGTERM"},
+		&cli.IntFlag{Name: "stop-timeout", Hidden: true, Usage: "`SECONDS` after which it is killed then, -1 for never"},
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "add a label `NAME[=VALUE]`"},
 		&cli.StringSliceFlag{Name: "label-file", Hidden: true, Usage: "add what stands in `FILE`, one NAME=VALUE a line"},
 		&cli.StringFlag{Name: "cidfile", Hidden: true, Usage: "write its id to `FILE`"},
-		&cli.GenericFlag{Name: "pull", Value: &policy, Usage: "ask the registry: `WHEN` is always, missing or never"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Hidden: true, Usage: "say nothing of the pull"},
-		&cli.StringFlag{Name: "platform", Usage: "the image for `OS/ARCH[/VARIANT]`, such as linux/arm64"},
 		&cli.StringFlag{Name: "log-driver", Hidden: true, Usage: "keep the output by `NAME`: json-file or none"},
 		&cli.StringSliceFlag{Name: "log-opt", Hidden: true, Usage: "`OPTION` of that: max-size=SIZE, max-file=NUMBER"},
+		&cli.BoolFlag{Name: "no-healthcheck", Hidden: true, Usage: "keep no health check of the image's; builder runs none anyway"},
+	}
+}
+
+// imageFlags say which image it is, and how it is fetched.
+func imageFlags() []cli.Flag {
+	return slices.Concat([]cli.Flag{
+		&cli.StringFlag{Name: "pull", Usage: "ask the registry for the image: `WHEN` is always, missing or never"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Hidden: true, Usage: "say nothing of the pull"},
+		&cli.StringFlag{Name: "platform", Hidden: true, Usage: "the image for `OS/ARCH[/VARIANT]`, such as linux/arm64"},
+	}, registryFlags(), contentTrust(), []cli.Flag{
 		// docker's -h is the host's name, and so the library's -h can't be had.
 		&cli.BoolFlag{Name: "help", Usage: "show this"},
-	}
+	})
 }
 
 // connectionFlags are about the network.
 func connectionFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		&cli.StringSliceFlag{Name: "publish", Aliases: []string{"p"}, Usage: "publish `[[IP:]HOSTPORT:]PORT`[/udp] on this host"},
-		&cli.BoolFlag{Name: "publish-all", Aliases: []string{"P"}, Usage: "publish all ports that the image exposes"},
+		&cli.BoolFlag{Name: "publish-all", Aliases: []string{"P"}, Usage: "publish all ports that are exposed"},
 		&cli.StringSliceFlag{Name: "expose", Hidden: true, Usage: "expose `PORT`[-PORT][/udp] beside the image's"},
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "`NAME` that it has for itself"},
 	}, sandboxFlags())
@@ -78,20 +87,18 @@ func confinementFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "cap-drop", Hidden: true, Usage: "take the capability `NAME`, or all"},
 		&cli.StringSliceFlag{Name: "security-opt", Hidden: true, Usage: "confine by `OPTION`, such as seccomp=FILE"},
 		&cli.StringSliceFlag{Name: "device", Hidden: true, Usage: "give it the device `HOST[:PATH]`"},
-		&cli.StringFlag{Name: "userns", Hidden: true, Usage: "`MODE`: keep-id gives it the user's own id"},
+		&cli.StringFlag{Name: "userns", Hidden: true, Usage: "`MODE`: keep-id gives the user his own id inside"},
+		&cli.StringSliceFlag{Name: "sysctl", Hidden: true, Usage: "set the kernel's parameter `NAME=VALUE` for it"},
 	}
 }
 
 // containerLimitFlags are limits that a build has not.
 func containerLimitFlags() []cli.Flag {
 	return []cli.Flag{
+		&cli.StringFlag{Name: "memory-reservation", Hidden: true, Usage: "memory that it keeps where others want it, a `SIZE`"},
 		&cli.Int64Flag{Name: "pids-limit", Hidden: true, Usage: "at most `NUMBER` processes, -1 for no limit"},
+		&cli.Int64Flag{Name: "blkio-weight", Hidden: true, Usage: "`WEIGHT` where disks are wanted, from 10 to 1000"},
+		&cli.IntFlag{Name: "oom-score-adj", Hidden: true, Usage: "be killed the sooner when memory lacks, the higher the `NUMBER`"},
+		&cli.StringFlag{Name: "kernel-memory", Hidden: true, Category: flagdoc.Ignored},
 	}
-}
-
-// unkeptFlags are docker's that builder doesn't know.
-func unkeptFlags() []cli.Flag {
-	return slices.Concat(
-		laterBools("no-healthcheck", "oom-kill-disable"),
-		later("ipc", "pid", "uts", "cgroupns", "network-alias", "link", "ip", "mac-address", "gpus", "sysctl", "health-cmd"))
 }

@@ -88,7 +88,7 @@ func (n named) startAttached(ref string) error {
 	if err := checkStart(state); err != nil {
 		return err
 	}
-	keys, err := readDetachKeys(n.String("detach-keys"))
+	keys, err := readDetachKeys(n.Context)
 	if err != nil {
 		return err
 	}

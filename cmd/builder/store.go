@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/build"
-	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -129,7 +128,7 @@ func openHost(c *cli.Context) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(h.store.Sweep(c.Context, true), container.Sweep(containersDir(h.store))); err != nil {
+	if err := errors.Join(h.store.Sweep(c.Context, true), sweepContainers(c.Context, h.store)); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	name, filters := c.String(flagRuntime), filepath.Join(h.store.Dir("cache"), "seccomp")

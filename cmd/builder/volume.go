@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -38,7 +39,10 @@ func volumeCreateCommand() *cli.Command {
 			&cli.StringFlag{Name: "driver", Aliases: []string{"d"}, Value: volume.Driver, Usage: "keep it by `DRIVER`: local"},
 			&cli.StringSliceFlag{Name: "label", Usage: "note `KEY[=VALUE]` with it"},
 			&cli.StringFlag{Name: "name", Hidden: true, Usage: "call it `NAME`"},
-			&cli.StringSliceFlag{Name: "opt", Aliases: []string{"o"}, Hidden: true, Usage: "an `OPTION` of the driver, of which there is none"},
+			&cli.StringSliceFlag{
+				Name: "opt", Aliases: []string{"o"}, Hidden: true, Category: flagdoc.Refused,
+				Action: func(*cli.Context, []string) error { return noDriverOptions("--opt") },
+			},
 		},
 		Action: coded(volumeCreate),
 	}
@@ -56,9 +60,6 @@ func volumeCreate(c *cli.Context) error {
 	}
 	if driver := c.String("driver"); driver != volume.Driver && driver != "" {
 		return noDriver(driver)
-	}
-	if len(c.StringSlice("opt")) > 0 {
-		return noDriverOptions("--opt")
 	}
 	labels, err := volumeLabels(c.StringSlice("label"))
 	if err != nil {

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/volume"
 )
 
@@ -20,6 +22,28 @@ func removeAnonymous(ctx context.Context, volumes *volume.Store, containers stri
 		}
 	}
 	return removeEach(ctx, volumes, names, volumeUsers(containers, config.ID))
+}
+
+// removeAnonymous is removeAnonymous of the container that is watched, however far it
+// has come.
+func (w *watched) removeAnonymous(config container.Config) error {
+	store := w.host.store
+	store.ReleaseVolumes()
+	return removeAnonymous(context.Background(), store.Volumes(), containersDir(store), config)
+}
+
+// sweepContainers removes what killed monitors have left of containers that were to
+// be removed, or were being made. It works inside the user namespace.
+func sweepContainers(ctx context.Context, store *storage.Store) error {
+	dir := containersDir(store)
+	dead, err := container.Dead(dir)
+	errs := []error{err}
+	for _, own := range dead {
+		// What can be read of it, before it goes.
+		config, _, _ := container.Load(dir, filepath.Base(own))
+		errs = append(errs, removeAnonymous(ctx, store.Volumes(), dir, config))
+	}
+	return errors.Join(append(errs, container.Sweep(dir))...)
 }
 
 // removeVolumes removes volumes that no container has.

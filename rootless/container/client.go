@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -157,14 +158,20 @@ func newAttachRequest(in, out, err *os.File, size unix.Winsize) (attachRequest, 
 }
 
 // Inside runs a command of builder's own where the container's file system is
-// mounted, with this process's streams, and gives its exit code.
-func (c *Client) Inside(r InsideRequest) (int, error) {
-	if err := c.ask(kindInside, r, os.Stdin, os.Stdout, os.Stderr); err != nil {
+// mounted, with these streams, and gives its exit code. At the end of ctx it gets
+// the signal that sig then gives.
+func (c *Client) Inside(ctx context.Context, r InsideRequest, in, out, err *os.File, sig func() unix.Signal) (int, error) {
+	if err := c.ask(kindInside, r, in, out, err); err != nil {
 		return 0, err
 	}
-	exit, err := c.End()
-	return exit.Code, err
+	defer context.AfterFunc(ctx, func() { _ = c.Say(sig()) })()
+	exit, failed := c.End()
+	return exit.Code, failed
 }
+
+// Sync sees to it that what programs have written can be read below the
+// container's file system.
+func (c *Client) Sync() error { return c.ask(kindSync, nil) }
 
 // NewMonitor gives a client, and the other end of its connection, which a new
 // monitor takes up by FirstClient.

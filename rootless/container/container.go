@@ -173,10 +173,14 @@ func readJSON(path string, v any) error {
 	return nil
 }
 
-func writeJSON(path string, v any) error {
+func writeJSON(path string, v any, synced bool) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(path, append(data, '\n'), 0o600)
+	write := atomicfile.WriteUnsynced
+	if synced {
+		write = atomicfile.Write
+	}
+	return write(path, append(data, '\n'), 0o600)
 }

@@ -33,15 +33,22 @@ func (m *Monitor) tellEnd() {
 // finish records the end, or removes the container where that is wanted.
 func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
 	if m.Config.Remove {
-		m.inside.Wait()
-		err := errors.Join(m.parts.Removing(), m.parts.Root.Discard(), m.unmountRun(), removeDir(m.dir))
-		m.end(exit, failed, func() error { return nil })
+		m.closeFiles()
+		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), m.removing(), removeDir(m.dir))
+		_ = m.end(exit, failed, func() error { return nil })
 		return err
 	}
 	// Who asks is told at once; what is mounted goes after that.
 	err := m.end(exit, failed, m.save)
-	m.inside.Wait()
+	m.closeFiles()
 	return errors.Join(err, m.parts.Root.Release(), m.unmountRun())
+}
+
+func (m *Monitor) removing() error {
+	if m.parts.Removing == nil {
+		return nil
+	}
+	return m.parts.Removing()
 }
 
 func (m *Monitor) unmountRun() error {

@@ -18,12 +18,12 @@ import (
 var errStopped = errors.New("the container was stopped before its program ran")
 
 // life is the whole of it between creation and end.
-func (m *Monitor) life(ctx context.Context, first *First, begun func() error) (exit sandbox.Exit, err error) {
-	e, err := m.begin(ctx, first)
+func (m *Monitor) life(ctx context.Context, e *environment, first *First, begun func() error) (exit sandbox.Exit, err error) {
+	cancel, err := e.begin(ctx, first)
+	defer cancel()
 	if err != nil {
 		return sandbox.Exit{Code: fault.Code(err)}, err
 	}
-	defer func() { err = errors.Join(err, e.close()) }()
 	defer context.AfterFunc(ctx, func() { m.stop("", nil) })()
 	for delay := time.Duration(0); ; {
 		since := time.Now()
@@ -49,24 +49,27 @@ func (m *Monitor) life(ctx context.Context, first *First, begun func() error) (e
 	}
 }
 
-// begin prepares, as long as the first client is there and nobody stops it.
-func (m *Monitor) begin(ctx context.Context, first *First) (*environment, error) {
-	ctx, cancel := first.While(ctx)
-	defer cancel()
+// begin prepares, as long as the first client is there and nobody stops it. What
+// is prepared may use ctx until cancel is called.
+func (e *environment) begin(ctx context.Context, first *First) (cancel func(), err error) {
+	ctx, leave := first.While(ctx)
 	starting, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
+	prepared := make(chan struct{})
+	defer close(prepared)
 	go func() {
 		select {
-		case <-m.stopping:
+		case <-e.m.stopping:
 			stop(errStopped)
-		case <-starting.Done():
+		case <-prepared:
 		}
 	}()
-	e, err := m.prepare(starting)
-	if err != nil && context.Cause(starting) != nil {
+	if err = e.prepare(starting); err != nil && context.Cause(starting) != nil {
 		err = context.Cause(starting)
 	}
-	return e, err
+	return func() {
+		stop(nil)
+		leave()
+	}, err
 }
 
 // environment is what a container's programs run in, one after another.
@@ -77,47 +80,42 @@ type environment struct {
 }
 
 // prepare makes all that a program needs, the network beside the rest.
-func (m *Monitor) prepare(ctx context.Context) (_ *environment, err error) {
-	e := &environment{m: m, spec: m.Config.Spec}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, e.close())
-		}
-	}()
+func (e *environment) prepare(ctx context.Context) (err error) {
+	m := e.m
 	if err := m.mountRun(); err != nil {
-		return e, err
+		return err
 	}
 	if e.net, err = connect(ctx, m.parts.RunDir, &m.Config); err != nil {
-		return e, err
+		return err
 	}
 	rootfs, err := m.parts.Root.Mount(ctx)
 	if err != nil {
-		return e, err
+		return err
 	}
-	m.rootfs = rootfs
+	m.setMounted(rootfs)
 	mounts, err := m.parts.Ready(ctx, rootfs)
 	if err != nil {
-		return e, err
+		return err
 	}
 	if m.streams.log, err = log.Open(m.dir, m.Config.Log); err != nil {
-		return e, err
+		return err
 	}
 	if e.spec.ID == "" {
 		e.spec.ID = m.Config.ID
 	}
 	e.spec.RootFS, e.spec.Mounts = rootfs, append(e.spec.Mounts, mounts...)
 	e.spec.StateDir, e.spec.Terminal = m.runDir(), m.Config.Terminal
-	return e, nil
+	return nil
 }
 
-func (e *environment) close() (err error) {
-	if e.net != nil {
-		err = e.net.Close()
+// close ends the network, once.
+func (e *environment) close() error {
+	net := e.net
+	e.net = nil
+	if net == nil {
+		return nil
 	}
-	if w := e.m.streams.log; w != nil {
-		err = errors.Join(err, w.Close())
-	}
-	return err
+	return net.Close()
 }
 
 func (m *Monitor) runDir() string { return filepath.Join(m.dir, runDir) }
@@ -134,6 +132,9 @@ func (m *Monitor) mountRun() error {
 	}
 	return nil
 }
+
+// settled is when a container counts as one that stays.
+const settled = 500 * time.Millisecond
 
 // once runs the program once.
 func (m *Monitor) once(ctx context.Context, e *environment, begun func() error) (exit sandbox.Exit, err error) {
@@ -155,7 +156,8 @@ func (m *Monitor) once(ctx context.Context, e *environment, begun func() error) 
 	if err := begun(); err != nil {
 		return exit, err
 	}
-	giveBack()
+	later := time.AfterFunc(settled, giveBack)
+	defer later.Stop()
 	exit, err = p.Wait()
 	m.ran()
 	m.using.Wait() // nobody attaches any more
@@ -221,4 +223,9 @@ func (m *Monitor) running(p *sandbox.Program, e *environment) error {
 	return m.save()
 }
 
-func (m *Monitor) save() error { return writeJSON(filepath.Join(m.dir, stateFile), m.state) }
+// save records the state. What leaves nothing needn't be on the disk.
+func (m *Monitor) save() error { return m.write(stateFile, m.state) }
+
+func (m *Monitor) write(name string, v any) error {
+	return writeJSON(filepath.Join(m.dir, name), v, !m.Config.Remove)
+}

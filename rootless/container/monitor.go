@@ -42,8 +42,8 @@ type Parts struct {
 	// Started is called when the program runs: what was only needed for that can
 	// be let go.
 	Started func() error
-	// Removing is called when the program of a container has ended that is to
-	// leave nothing: for what is to go with it.
+	// Removing is called before a container is removed at its end: what else goes
+	// with it is removed then. It may be nil.
 	Removing func() error
 }
 
@@ -60,13 +60,13 @@ type Monitor struct {
 	stopOnce sync.Once
 	over     chan struct{} // closed when it has ended for good, and that is recorded
 
-	rootfs string // where the container's file system is mounted
+	visits sync.RWMutex // held for reading by who is in the container's file system
 
-	renew  chan struct{}  // has one where the program is to be started again at its end
-	using  sync.WaitGroup // of the program
-	inside sync.WaitGroup // of the mounted file system
+	renew chan struct{}  // has one where the program is to be started again at its end
+	using sync.WaitGroup // of the program
 
 	mu      sync.Mutex
+	rootfs  string // where the container's file system is mounted
 	state   State
 	oom     *sandbox.OOM
 	program *sandbox.Program
@@ -94,10 +94,10 @@ func Create(dir string, c Config) (*Monitor, error) {
 		if err := os.Mkdir(filepath.Join(aside, runDir), 0o700); err != nil {
 			return err
 		}
-		if err := writeJSON(filepath.Join(aside, configFile), c); err != nil {
+		if err := writeJSON(filepath.Join(aside, configFile), c, !c.Remove); err != nil {
 			return err
 		}
-		return writeJSON(filepath.Join(aside, stateFile), m.state)
+		return writeJSON(filepath.Join(aside, stateFile), m.state, !c.Remove)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making container %s: %w", short(c.ID), err)
@@ -153,21 +153,6 @@ func newMonitor(dir string, c Config, s State) *Monitor {
 	}
 }
 
-// SetMounts records what the container's mounts have become.
-func (m *Monitor) SetMounts(mounts []Mount) error {
-	names, err := lockNames(filepath.Dir(m.dir))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = names.Close() }()
-	m.Config.Mounts = mounts
-	// The container may have another name meanwhile.
-	return rewrite(m.dir, func(c *Config) error {
-		c.Mounts = mounts
-		return nil
-	})
-}
-
 // Close lets go of a container whose program isn't run.
 func (m *Monitor) Close() error { return m.lock.Close() }
 
@@ -194,11 +179,17 @@ func (m *Monitor) Run(ctx context.Context, parts Parts, first *First) error {
 		return errors.Join(err, m.finish(sandbox.Exit{Code: fault.Code(err)}, err))
 	}
 	runs := false
-	exit, err := m.life(ctx, first, func() error {
+	e := &environment{m: m, spec: m.Config.Spec}
+	exit, err := m.life(ctx, e, first, func() error {
 		runs = true
 		first.started(m, server)
 		return m.parts.Started()
 	})
+	err = errors.Join(err, m.streams.close())
+	if len(m.Config.Ports) > 0 {
+		// Whoever is told of the end may want them.
+		err = errors.Join(err, e.close())
+	}
 	finished := m.finish(exit, err)
 	if !runs {
 		m.streams.detach(first.attached)
@@ -207,6 +198,7 @@ func (m *Monitor) Run(ctx context.Context, parts Parts, first *First) error {
 	// The next monitor has a socket of its own as soon as it has the lock.
 	server.hide()
 	_ = m.lock.Close()
+	finished = errors.Join(finished, e.close())
 	server.close()
 	return finished
 }

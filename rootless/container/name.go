@@ -61,7 +61,7 @@ func rewrite(own string, change func(*Config) error) error {
 	if err := change(&c); err != nil {
 		return err
 	}
-	return writeJSON(path, c)
+	return writeJSON(path, c, !c.Remove)
 }
 
 // freeName is the name that was asked for, unless another container has it, or a

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/owner"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
@@ -122,10 +123,12 @@ func (s *server) accept(ctx context.Context) {
 	}
 }
 
-// serve answers one client. Only the user may ask, who is root in here.
+// serve answers one client. Only the user may ask, who is root in here or, where
+// he keeps his ids, makes this process's files.
 func (s *server) serve(ctx context.Context, c *conn) {
 	m := s.m
-	if uid, err := peer(c.UnixConn); err != nil || uid != os.Getuid() {
+	own, _ := owner.IDs()
+	if uid, err := peer(c.UnixConn); err != nil || uid != own {
 		return
 	}
 	request, err := c.receive()
@@ -160,6 +163,7 @@ const (
 	kindAttach  = "attach"
 	kindExec    = "exec"
 	kindInside  = "inside"
+	kindSync    = "sync"
 	kindSignal  = "signal"
 	kindResize  = "resize"
 	kindStop    = "stop"
@@ -181,6 +185,8 @@ func (m *Monitor) answer(ctx context.Context, c *conn, request *message) error {
 		return m.serveExec(ctx, c, request)
 	case kindInside:
 		return m.serveInside(ctx, c, request)
+	case kindSync:
+		return m.done(c, m.sync())
 	case kindSignal:
 		var s signalRequest
 		if err := request.decode(&s); err != nil {

@@ -230,6 +230,15 @@ func (s *streams) wait() {
 	s.input, s.terminal = nil, nil
 }
 
+// close ends the log.
+func (s *streams) close() error {
+	if s.log == nil {
+		return nil
+	}
+	return s.log.Close()
+}
+
+// resize gives the terminal another size.
 // resize gives the terminal another size, and the next program's.
 func (s *streams) resize(size unix.Winsize) {
 	s.mu.Lock()

@@ -24,6 +24,7 @@ type Program struct {
 	ipc    string // as in program
 
 	terminal *os.File
+	paused   paused
 	memory   *memory
 	kills    int64 // of memory's processes, before this one's
 	ended    chan struct{}
@@ -178,18 +179,6 @@ func (p *Program) PID() int { return p.first.Pid }
 // Terminal is the master of the program's terminal, nil where it has none. Reading
 // gives EIO when no process has the terminal open. It is closed by Close.
 func (p *Program) Terminal() *os.File { return p.terminal }
-
-// Start lets the program begin.
-func (p *Program) Start() error {
-	o, b := p.oci, p.bundle
-	code, err := runShort(context.Background(), o.command(b, "start", p.spec.ID), nil, nil)
-	if err == nil && code != 0 {
-		if _, err = o.complaint(p.spec, b, code); err == nil {
-			err = fmt.Errorf("%s start has failed with code %d", o.runtime.Name, code)
-		}
-	}
-	return err
-}
 
 // watch waits for the end of the program, and tells of it.
 func (p *Program) watch() {

@@ -47,20 +47,27 @@ type Running struct {
 // error tells that it can't be run, as that of Run does. The end of ctx ends the
 // making, not the program.
 func (p *Program) Exec(ctx context.Context, e Exec) (*Running, error) {
-	if err := p.oci.host.checkIDs(e.spec(p.spec)); err != nil {
+	s := e.spec(p.spec)
+	if err := p.oci.host.checkIDs(s); err != nil {
 		return nil, err
+	}
+	if failed := foreign(p.seen(s)); failed != nil {
+		return nil, failed.fault(p.oci.runtime, s)
 	}
 	dir, err := os.MkdirTemp(p.bundle.dir, "exec-")
 	if err != nil {
 		return nil, err
 	}
 	b := &bundle{dir: dir, state: p.bundle.state}
-	r, err := p.exec(ctx, e.spec(p.spec), b)
+	r, err := p.exec(ctx, s, b)
 	if err != nil {
 		p.oci.children.endOrphans(b.path("pid"), p.oci.pidNS)
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	go r.watch(p, e.spec(p.spec), b)
+	go r.watch(p.oci, b)
+	if failed := diagnose(p.seen(s)); failed != nil && p.failsToBegin(r.process.Pid, r.ended) && r.exit.Code == codeRuntime {
+		return nil, failed.fault(p.oci.runtime, s)
+	}
 	return r, nil
 }
 
@@ -148,13 +155,10 @@ func (o *OCI) writeProcess(s Spec, path string) error {
 	return os.WriteFile(path, data, 0o600)
 }
 
-func (r *Running) watch(p *Program, s Spec, b *bundle) {
+func (r *Running) watch(o *OCI, b *bundle) {
 	defer close(r.ended)
-	code, err := p.oci.children.wait(r.process)
+	code, err := o.children.wait(r.process)
 	r.exit, r.err = exitOf(code), err
-	if err == nil && code != 0 {
-		_, r.err = p.oci.complaint(s, b, code)
-	}
 	_ = os.RemoveAll(b.dir)
 }
 

@@ -98,7 +98,7 @@ func (p *program) seek() int {
 		return p.open(pid)
 	}
 	for _, pid := range processes() {
-		if p.pidNS && isOrphan(pid) {
+		if now, err := lookUp(pid); err == nil && p.pidNS && now.state != zombie && isOrphan(pid) {
 			return p.open(pid)
 		}
 	}
@@ -110,21 +110,6 @@ func (p *program) seek() int {
 // is none, killRest finds it.) One of another sandbox that runs beside this one
 // is to be killed just the same.
 func isOrphan(pid int) bool { return parent(pid) == os.Getpid() && isNested(pid) }
-
-// isNested tells whether a process, be it a zombie, is in a pid namespace below
-// ours: it has a number in each.
-func isNested(pid int) bool {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(status)) {
-		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			return len(strings.Fields(numbers)) > 1
-		}
-	}
-	return false
-}
 
 // watch passes signals on, and kills the program when ctx ends, until over is
 // closed. Signals go to the program directly: a runtime has moments in which
@@ -217,37 +202,6 @@ func readPID(file string) int {
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
 	return pid
-}
-
-// processes gives all that /proc shows, without order.
-func processes() (pids []int) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = dir.Close() }()
-	names, _ := dir.Readdirnames(-1) // what was read before an error still counts
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-// parent gives a process's parent, 0 where it doesn't exist.
-func parent(pid int) int {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	// The second field is a name that may contain anything, in parentheses.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	if len(fields) < 2 {
-		return 0
-	}
-	ppid, _ := strconv.Atoi(fields[1])
-	return ppid
 }
 
 // endRest kills what the program left behind as soon as it has ended, where no

@@ -85,10 +85,18 @@ func wholeLines(f *os.File) (int64, error) {
 
 // Stream gives what takes the output of one of the program's streams, Stdout or
 // Stderr. A Write never fails, nor does it wait for room: what a full disk has no
-// room for is lost, and the log says so when there is room again.
+// room for is lost, and the log says so when there is room again. Asked for once
+// more, as for a program that is started again, it begins a new line.
 func (w *Writer) Stream(name string) io.Writer {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, s := range w.streams {
+		if s.name == name {
+			s.end(time.Now().UTC())
+			w.flush()
+			return s
+		}
+	}
 	s := &stream{writer: w, name: name}
 	w.streams = append(w.streams, s)
 	return s
@@ -104,9 +112,7 @@ func (w *Writer) Close() error {
 	}
 	now := time.Now().UTC()
 	for _, s := range w.streams {
-		if len(s.partial) > 0 {
-			w.add(s.partial, s.name, now)
-		}
+		s.end(now)
 	}
 	w.flush()
 	w.closed = true
@@ -159,6 +165,14 @@ func (s *stream) take(piece []byte, ends bool, now time.Time) {
 		whole := wholeRunes(s.partial)
 		s.writer.add(s.partial[:whole], s.name, now)
 		s.partial = append(s.partial[:0], s.partial[whole:]...)
+	}
+}
+
+// end gives up waiting for a line's end.
+func (s *stream) end(now time.Time) {
+	if len(s.partial) > 0 {
+		s.writer.add(s.partial, s.name, now)
+		s.partial = s.partial[:0]
 	}
 }
 
