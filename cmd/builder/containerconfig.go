@@ -65,7 +65,7 @@ func (r containerRequest) settings(image layout.RunConfig) (layout.RunConfig, er
 	s.Labels = union(image.Labels, r.Labels)
 	s.WorkingDir = cmp.Or(r.Workdir, image.WorkingDir)
 	s.ExposedPorts = union(image.ExposedPorts, r.exposedPorts())
-	s.Volumes = maps.Clone(image.Volumes)
+	s.Volumes = union(image.Volumes, r.anonymousVolumes())
 	s.StopSignal = cmp.Or(r.StopSignal, image.StopSignal)
 	if r.NoHealthcheck {
 		s.Healthcheck = &layout.Healthcheck{Test: []string{"NONE"}}
@@ -83,6 +83,17 @@ func (r containerRequest) settings(image layout.RunConfig) (layout.RunConfig, er
 			"no command specified: the image %s has none of its own", r.Image)
 	}
 	return s, nil
+}
+
+// anonymousVolumes are the places of those.
+func (r containerRequest) anonymousVolumes() map[string]struct{} {
+	places := map[string]struct{}{}
+	for _, m := range r.Mounts {
+		if m.Anonymous {
+			places[m.Destination] = struct{}{}
+		}
+	}
+	return places
 }
 
 // union is a copy of both, with b's where they differ; nil where they are empty.

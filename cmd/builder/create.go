@@ -24,7 +24,7 @@ func createContainer(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	env, err := bringImage(c, r.Image)
+	env, err := bringImage(c, r)
 	if err != nil {
 		return err
 	}

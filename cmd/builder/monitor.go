@@ -88,7 +88,7 @@ func openWatched(c *cli.Context, first *container.First, request monitorRequest)
 
 // make makes a container over the tree of its image.
 func (w *watched) make(ctx context.Context, c *cli.Context, r containerRequest) (err error) {
-	img, config, tree, err := w.host.leasedImage(c, r.Image)
+	img, config, tree, err := w.host.leasedImage(c, r)
 	if err != nil {
 		return err
 	}

@@ -34,15 +34,13 @@ func runCommand() *cli.Command {
 // or by itself.
 func runImage(c *cli.Context) error {
 	r, err := readRequest(c)
+	if err == nil {
+		err = r.needTerminal(os.Stdin)
+	}
 	if err != nil {
 		return err
 	}
-	if r.Terminal && r.AttachedStdin {
-		if err := needTerminal(os.Stdin); err != nil {
-			return err
-		}
-	}
-	env, err := bringImage(c, r.Image)
+	env, err := bringImage(c, r)
 	if err != nil {
 		return err
 	}
@@ -71,12 +69,12 @@ func runImage(c *cli.Context) error {
 
 // bringImage sees to it that the image is there, and gives what a monitor is told
 // of it and the store.
-func bringImage(c *cli.Context, ref string) (env []string, err error) {
+func bringImage(c *cli.Context, r containerRequest) (env []string, err error) {
 	store, err := openStore(c)
 	if err != nil {
 		return nil, err
 	}
-	img, err := presentImage(c, store, ref)
+	img, err := r.presentImage(c, store)
 	env = storeEnv(store)
 	switch {
 	case err == nil:
@@ -111,32 +109,15 @@ func startMonitor(c *cli.Context, env []string) (*container.Client, error) {
 // containersDir is where containers have their directories.
 func containersDir(store *storage.Store) string { return store.Dir("containers") }
 
-// presentImage finds an image, or pulls it, telling so where it doesn't mix
-// with the program's output.
-func presentImage(c *cli.Context, store *storage.Store, ref string) (layout.Image, error) {
-	img, err := imageAnywhere(c, store, ref, false)
-	if err == nil || !errors.Is(err, layout.ErrUnknown) || isElsewhere(ref) {
-		return img, err
-	}
-	name, nameErr := layout.ParseName(ref)
-	if nameErr != nil {
-		return img, nameErr
-	}
-	if _, err := fmt.Fprintf(c.App.ErrWriter, "Unable to find image '%s' locally\n", layout.Familiar(name)); err != nil {
-		return img, err
-	}
-	return pullImage(c.Context, c, store, name, "", (&plainDisplay{out: c.App.ErrWriter, notes: c.App.ErrWriter}).transfer)
-}
-
 // leasedImage finds or pulls an image, sees that its tree is there, and keeps that
 // while the container lives: what removals and prunings set free beside it
 // shouldn't wait for its end.
-func (h *host) leasedImage(c *cli.Context, ref string) (img layout.Image, config *layout.ImageConfig, tree snapshot.Key, err error) {
+func (h *host) leasedImage(c *cli.Context, r containerRequest) (img layout.Image, config *layout.ImageConfig, tree snapshot.Key, err error) {
 	if err := h.store.BeginLeases(); err != nil {
 		return img, nil, "", err
 	}
 	err = h.store.WithBlobs(c.Context, func() error {
-		if img, err = broughtImage(c, h.store, ref); err != nil {
+		if img, err = broughtImage(c, h.store, r); err != nil {
 			return err
 		}
 		if config, tree, err = h.unpack(c.Context, img); err != nil {

@@ -20,7 +20,7 @@ func runFlags() []cli.Flag {
 // createFlags are those of create: what a container is made with.
 func createFlags() []cli.Flag {
 	return slices.Concat(processFlags(), lifeFlags(), connectionFlags(), mountFlags(), confinementFlags(),
-		limitFlags("the container", true), containerLimitFlags(), imageFlags(), containerNamespaceFlags(), containerRefusedFlags())
+		limitFlags("the container", true), containerLimitFlags(), imageFlags(), containerChoiceFlags(), containerRefusedFlags())
 }
 
 // processFlags say which program runs, and as what.

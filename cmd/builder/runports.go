@@ -14,11 +14,7 @@ import (
 // readPorts reads which ports are published, and which are exposed.
 func (r *containerRequest) readPorts(c *cli.Context) error {
 	for _, text := range c.StringSlice("publish") {
-		short, err := shortPort(text)
-		if err != nil {
-			return err
-		}
-		ports, err := network.ParsePort(short)
+		ports, err := network.ParsePort(text)
 		if err != nil {
 			return err
 		}
@@ -34,26 +30,6 @@ func (r *containerRequest) readPorts(c *cli.Context) error {
 		}
 	}
 	return r.checkPublishing(r.Network.Mode)
-}
-
-// shortPort turns docker's published=8080,target=80,protocol=tcp into the form
-// 8080:80/tcp.
-func shortPort(text string) (string, error) {
-	if !strings.Contains(text, "=") {
-		return text, nil
-	}
-	values := map[string]string{"protocol": "tcp"}
-	for field := range strings.SplitSeq(text, ",") {
-		name, value, ok := strings.Cut(field, "=")
-		if !ok || !slices.Contains([]string{"published", "target", "protocol", "mode"}, name) {
-			return "", fault.New("write -p published=8080,target=80, or -p 8080:80", "invalid publish opts format (should be name=value but got '%s')", field)
-		}
-		values[name] = value
-	}
-	if values["published"] == "" {
-		return values["target"] + "/" + values["protocol"], nil
-	}
-	return values["published"] + ":" + values["target"] + "/" + values["protocol"], nil
 }
 
 // checkPublishing tells that ports can't be published in a network of that mode,

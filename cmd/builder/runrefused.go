@@ -114,9 +114,9 @@ func (r refusal) of(name string) error {
 	return fault.New(r.remedy, "%s: %s", flagdoc.Dashed(name), r.why)
 }
 
-// containerNamespaces are docker's choices of namespaces, which a container
-// hasn't. Asking for what it has is granted.
-var containerNamespaces = []struct {
+// containerChoices are choices of docker's, of namespaces above all, that there are
+// none of. Asking for what a container has is granted.
+var containerChoices = []struct {
 	name, has string
 	granted   []string
 }{
@@ -124,12 +124,13 @@ var containerNamespaces = []struct {
 	{"pid", "a pid namespace of its own", []string{"private"}},
 	{"uts", "a uts namespace of its own", []string{"private"}},
 	{"cgroupns", "the machine's cgroup namespace, and none of its files", []string{"host"}},
+	{"volume-driver", "volumes that builder keeps itself", []string{"local"}},
 }
 
-// containerNamespaceFlags take those choices.
-func containerNamespaceFlags() []cli.Flag {
+// containerChoiceFlags take them.
+func containerChoiceFlags() []cli.Flag {
 	var flags []cli.Flag
-	for _, ns := range containerNamespaces {
+	for _, ns := range containerChoices {
 		flags = append(flags, &cli.StringFlag{
 			Name: ns.name, Hidden: true, Usage: "`MODE`: " + ns.granted[0] + ", as a container has " + ns.has,
 			Action: func(_ *cli.Context, mode string) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -34,7 +33,7 @@ func readRequest(c *cli.Context) (containerRequest, error) {
 		}
 	}
 	for _, read := range []func(*cli.Context) error{
-		r.readPull, r.readProcess, r.readStreams, r.readLife, r.readNetwork, r.readPorts, r.readConfinement, r.readLimits,
+		r.readPull, r.readProcess, r.readStreams, r.readLife, r.readNetwork, r.readPorts, r.readMounts, r.readConfinement, r.readLimits,
 	} {
 		if err := read(c); err != nil {
 			return r, err
@@ -105,13 +104,10 @@ func (r *containerRequest) readStreams(c *cli.Context) (err error) {
 
 // needTerminal tells that the program can't have the terminal that it is to have.
 func (r *containerRequest) needTerminal(in *os.File) error {
-	if !r.Terminal || !r.AttachedStdin || isTerminal(in) {
+	if !r.Terminal || !r.AttachedStdin {
 		return nil
 	}
-	return &fault.Error{
-		Err:    errors.New("the input device is not a TTY"),
-		Remedy: "leave out -t, and the program reads what is piped to it", Code: 1,
-	}
+	return needTerminal(in)
 }
 
 // readNetwork reads which network it is, and what the container is called there.
@@ -128,6 +124,12 @@ func (r *containerRequest) readNetwork(c *cli.Context) error {
 		return usageError(c.Command.HelpName, "invalid hostname format for --hostname: %q: it has spaces, or more than %d bytes", r.Hostname, longest)
 	}
 	return nil
+}
+
+// readMounts reads what the container is shown beside its image.
+func (r *containerRequest) readMounts(c *cli.Context) (err error) {
+	r.Mounts, err = readMountFlags(c)
+	return err
 }
 
 // readConfinement reads what the container may do beyond, or less than, others.

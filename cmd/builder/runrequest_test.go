@@ -32,7 +32,7 @@ func TestRunRefusesWhatCannotBe(t *testing.T) {
 		"-p 80:70000 img":                       "70000",
 		"-p 80 --network host img":              "can't be published with --network host",
 		"-P --network none img":                 "can't be published with --network none",
-		"-p target=80,colour=red img":           "invalid publish opts format (should be name=value but got 'colour=red')",
+		"-p target=80,colour=red img":           `"colour" isn't one of published, target and protocol`,
 		"--expose 80:80 img":                    "invalid range format for --expose: 80:80",
 		"--network nonsense img":                "nonsense",
 		"--dns nonsense img":                    `--dns "nonsense" is no IP address`,
