@@ -27,7 +27,7 @@ func (r *containerRequest) readLimits(c *cli.Context) (err error) {
 		}
 	}
 	if n := c.Int64("pids-limit"); n > 0 { // docker's 0 and -1 are no limit
-		l.Pids = n
+		l.PIDs = n
 	}
 	if l.IOWeight = c.Int64("blkio-weight"); l.IOWeight != 0 && (l.IOWeight < 10 || l.IOWeight > 1000) {
 		return usageError(c.Command.HelpName, "range of blkio weight is from 10 to 1000")

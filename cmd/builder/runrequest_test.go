@@ -134,7 +134,7 @@ func TestRunReadsWhatIsAskedFor(t *testing.T) {
 		"--security-opt no-new-privileges img":                                    func(r *containerRequest) { r.Security.NoNewPrivileges = true },
 		"--privileged --read-only --init img":                                     func(r *containerRequest) { r.Privileged, r.ReadOnly, r.Init = true, true, true },
 		"-m 64m --memory-reservation 32m img":                                     func(r *containerRequest) { r.Limits = cgroup.Limits{Memory: 64 << 20, MemoryReservation: 32 << 20} },
-		"--cpus 1.5 --pids-limit 7 img":                                           func(r *containerRequest) { r.Limits = cgroup.Limits{CPUQuota: 150_000, CPUPeriod: 100_000, Pids: 7} },
+		"--cpus 1.5 --pids-limit 7 img":                                           func(r *containerRequest) { r.Limits = cgroup.Limits{CPUQuota: 150_000, CPUPeriod: 100_000, PIDs: 7} },
 		"--pids-limit -1 --blkio-weight 10 img":                                   func(r *containerRequest) { r.Limits.IOWeight = 10 },
 		"--oom-score-adj 1000 img":                                                func(r *containerRequest) { r.OOMScoreAdj = n(1000) },
 		"--sysctl net.core.somaxconn=9 img":                                       func(r *containerRequest) { r.Sysctls = map[string]string{"net.core.somaxconn": "9"} },

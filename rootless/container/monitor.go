@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,27 +110,15 @@ const patience = 10 * time.Second
 // Open takes over a container that has no program. It waits for a monitor that
 // is still busy with the end of one.
 func Open(ctx context.Context, dir, id string) (*Monitor, error) {
-	own := filepath.Join(dir, id)
 	for deadline := time.Now().Add(patience); ; {
-		lock, err := lockDir(own)
-		if err == nil {
-			c, s, err := Load(dir, id)
-			if err != nil && !errors.Is(err, errLocked) {
-				_ = lock.Close()
-				return nil, err
-			}
-			m := newMonitor(own, c, s)
-			m.lock = lock
-			return m, nil
+		m, err := tryOpen(dir, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %s", ErrUnknown, short(id))
 		}
 		if !errors.Is(err, errLocked) {
-			return nil, err
+			return m, err
 		}
-		_, s, err := Load(dir, id)
-		if err != nil {
-			return nil, err
-		}
-		if s.Lives() || time.Now().After(deadline) {
+		if _, s, err := Load(dir, id); err == nil && s.Lives() || time.Now().After(deadline) {
 			return nil, ErrRunning
 		}
 		select {
@@ -138,6 +127,25 @@ func Open(ctx context.Context, dir, id string) (*Monitor, error) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// tryOpen fails with errLocked where the container has a monitor.
+func tryOpen(dir, id string) (*Monitor, error) {
+	own := filepath.Join(dir, id)
+	lock, err := lockDir(own)
+	if err != nil {
+		return nil, err
+	}
+	c, s, err := Load(dir, id)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	if s.Lives() { // it has no monitor: the lock is ours
+		s.Status = StatusDead
+	}
+	m := newMonitor(own, c, s)
+	m.lock = lock
+	return m, nil
 }
 
 // ErrRunning says that a container has a program already.
