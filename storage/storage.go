@@ -21,6 +21,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/owner"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/gc"
 	"github.com/builder-oci/builder/storage/layout"
@@ -277,16 +278,17 @@ func inspect(root string) (bool, error) {
 }
 
 // checkOwner is an error where root belongs to another user. Inside the user
-// namespace the caller's files are root's, and so is the process: the
+// namespace the caller's files are those of the process as well: the
 // comparison is right on both sides.
 func checkOwner(root string) error {
 	st, err := os.Stat(root)
 	if err != nil {
 		return err
 	}
-	if owner := st.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
+	uid, _ := owner.IDs()
+	if has := st.Sys().(*syscall.Stat_t).Uid; int(has) != uid {
 		return fault.New("run builder as that user, or choose another store with --root",
-			"the store %s belongs to uid %d, and this is uid %d", root, owner, os.Geteuid())
+			"the store %s belongs to uid %d, and this is uid %d", root, has, uid)
 	}
 	return nil
 }

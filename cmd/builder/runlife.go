@@ -106,9 +106,9 @@ func newIDFile(path string) (*idFile, error) {
 	return &idFile{file: f}, nil
 }
 
-// write tells the id.
+// write tells the id, unless it is "" for there is none.
 func (f *idFile) write(id string) error {
-	if f.file == nil {
+	if f.file == nil || id == "" {
 		return nil
 	}
 	if _, err := f.file.WriteString(id); err != nil {

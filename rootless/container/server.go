@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/owner"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
@@ -113,9 +114,11 @@ func (s *server) accept(ctx context.Context) {
 	}
 }
 
-// serve answers one client. Only the user may ask, who is root in here.
+// serve answers one client. Only the user may ask, who is root in here or, where
+// he keeps his ids, makes this process's files.
 func (m *Monitor) serve(ctx context.Context, c *conn) {
-	if uid, err := peer(c.UnixConn); err != nil || uid != os.Getuid() {
+	own, _ := owner.IDs()
+	if uid, err := peer(c.UnixConn); err != nil || uid != own {
 		return
 	}
 	request, err := c.receive()

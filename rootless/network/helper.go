@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/builder-oci/builder/internal/owner"
 	"golang.org/x/sys/unix"
 )
 
@@ -141,10 +142,11 @@ func attachSlirp(ctx context.Context, path string, a attachment) (*process, erro
 // that a kill has left are removed.
 func tempDir() (string, error) {
 	const root = "/tmp"
+	uid, _ := owner.IDs()
 	old, _ := filepath.Glob(filepath.Join(root, prefix+"*"))
 	for _, name := range old {
 		info, err := os.Lstat(name)
-		if err == nil && info.IsDir() && info.Sys().(*syscall.Stat_t).Uid == uint32(os.Geteuid()) &&
+		if err == nil && info.IsDir() && info.Sys().(*syscall.Stat_t).Uid == uint32(uid) &&
 			time.Since(info.ModTime()) > 2*patience {
 			_ = os.RemoveAll(name)
 		}
