@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -37,10 +36,8 @@ func (r *containerRequest) readLife(c *cli.Context) (err error) {
 	if r.Log, err = parseLogOptions(c.String("log-driver"), c.StringSlice("log-opt")); err != nil {
 		return err
 	}
-	if file := c.String("cidfile"); file != "" {
-		if r.CIDFile, err = filepath.Abs(file); err == nil {
-			err = checkIDFile(r.CIDFile)
-		}
+	if r.CIDFile = c.String("cidfile"); r.CIDFile != "" {
+		err = checkIDFile(r.CIDFile)
 	}
 	return err
 }
