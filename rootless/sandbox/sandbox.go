@@ -85,11 +85,6 @@ type Spec struct {
 	Mounts  []Mount `json:"mounts,omitempty"`
 	// Devices are some of the host's, beside those that every program has.
 	Devices []Device `json:"devices,omitempty"`
-	// Sysctls are kernel parameters of the sandbox's own namespaces.
-	Sysctls map[string]string `json:"sysctls,omitempty"`
-	// OOMScoreAdj, from builder's own to 1000, is how soon the kernel kills the
-	// program for want of memory; 0 leaves it as it is.
-	OOMScoreAdj int `json:"oom_score_adj,omitempty"`
 	// Init is the file of a program that is started in place of the command, which
 	// it starts, passes signals to and reaps for; empty for none.
 	Init string `json:"init,omitempty"`
