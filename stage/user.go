@@ -20,7 +20,7 @@ const maxAccounts = 16 << 20
 
 // lookupUser resolves USER in the image's own accounts.
 func lookupUser(tree *layer.Tree, spec string) (*user.ExecUser, error) {
-	passwd, group, err := accounts(tree)
+	passwd, group, err := Accounts(tree)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ type owner struct{ uid, gid int }
 func lookupOwner(tree *layer.Tree, setting, spec string) (owner, error) {
 	name, groupName, hasGroup := strings.Cut(spec, ":")
 	var o owner
-	passwd, group, err := accounts(tree)
+	passwd, group, err := Accounts(tree)
 	if err != nil {
 		return o, err
 	}
@@ -94,8 +94,9 @@ func numericID(name string) (int, bool) {
 	return int(id), err == nil
 }
 
-// accounts reads the image's passwd and group files; a missing one is empty.
-func accounts(tree *layer.Tree) (passwd, group []byte, err error) {
+// Accounts reads the image's passwd and group files; a missing one is empty, one
+// that is larger than they ever are is an error.
+func Accounts(tree *layer.Tree) (passwd, group []byte, err error) {
 	if passwd, err = readThrough(tree, "etc/passwd"); err != nil {
 		return nil, nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/lock"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -38,6 +39,12 @@ func (s *Store) PackedLayers(key snapshot.Key) ([]snapshot.UnpackLayer, error) {
 		})
 	}
 	return layers, nil
+}
+
+// KeptChanges gives what a container has changed, outside of the user namespace:
+// see snapshot.PlainChanges.
+func (s *Store) KeptChanges(container string, single bool, o snapshot.ChangeOptions) (layer.Source, error) {
+	return snapshot.PlainChanges(s.Dir(snapshotsDir), container, single, o)
 }
 
 // sweepKept removes the trees of containers that are gone, or that were never made:

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/owner"
 )
 
 // Environment variables that place the store and its run-time directory. A
@@ -122,7 +123,7 @@ func makeRunDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if !ownedBy(dir, os.Geteuid()) {
+	if uid, _ := owner.IDs(); !ownedBy(dir, uid) {
 		return fault.New("set "+RunDirEnv+" to a directory of your own",
 			"the run-time directory %s belongs to another user", dir)
 	}

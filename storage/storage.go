@@ -21,6 +21,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/owner"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/gc"
 	"github.com/builder-oci/builder/storage/layout"
@@ -62,6 +63,7 @@ type Store struct {
 	session *Session
 	leases  *lease.Book
 	trees   []*snapshot.Store
+	volumes *lock.Lock // shared, from HoldVolumes on
 }
 
 // Open opens the store, and makes it where there is none yet. Errors that the
@@ -109,6 +111,7 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.session.close())
 		s.session = nil
 	}
+	s.volumes.Unlock()
 	s.blobs.Unlock()
 	s.use.Unlock()
 	return err
@@ -183,11 +186,13 @@ const (
 	cacheDir      = "cache"
 	containersDir = "containers"
 	containerLock = "lock" // in a container's own directory
+	volumesDir    = "volumes"
 	sessionsDir   = "sessions"
 	locksDir      = "locks"
 	storeLock     = "locks/store"
 	blobsLock     = "locks/blobs"
 	leasesLock    = "locks/leases"
+	volumesLock   = "locks/volumes"
 	indexLock     = "locks/index"
 	recordsLock   = "locks/records"
 	stepLocks     = "locks/steps"
@@ -273,16 +278,17 @@ func inspect(root string) (bool, error) {
 }
 
 // checkOwner is an error where root belongs to another user. Inside the user
-// namespace the caller's files are root's, and so is the process: the
+// namespace the caller's files are those of the process as well: the
 // comparison is right on both sides.
 func checkOwner(root string) error {
 	st, err := os.Stat(root)
 	if err != nil {
 		return err
 	}
-	if owner := st.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
+	uid, _ := owner.IDs()
+	if has := st.Sys().(*syscall.Stat_t).Uid; int(has) != uid {
 		return fault.New("run builder as that user, or choose another store with --root",
-			"the store %s belongs to uid %d, and this is uid %d", root, owner, os.Geteuid())
+			"the store %s belongs to uid %d, and this is uid %d", root, has, uid)
 	}
 	return nil
 }
@@ -334,7 +340,7 @@ func refuseForeign(root string) error {
 	}
 	for _, name := range names {
 		switch n := name.Name(); n {
-		case imagesDir, snapshotsDir, cacheDir, containersDir, sessionsDir, locksDir, readmeFile, versionFile, lostAndFound:
+		case imagesDir, snapshotsDir, cacheDir, containersDir, volumesDir, sessionsDir, locksDir, readmeFile, versionFile, lostAndFound:
 		default:
 			if !strings.HasPrefix(n, atomicfile.Prefix) {
 				return fault.New("choose an empty or new directory with --root",

@@ -147,7 +147,7 @@ func (l *commandLine) command(name string) error {
 }
 
 // trailingCommands run a command of the user's, whose flags are its own.
-var trailingCommands = []string{"run", "unshare"}
+var trailingCommands = []string{"run", "create", "exec", "top", "unshare"}
 
 // long reads --NAME, --NAME=VALUE or --NAME VALUE.
 func (l *commandLine) long(arg string, rest []string) ([]string, error) {

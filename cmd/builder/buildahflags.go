@@ -47,8 +47,8 @@ func readBuildahFlags(c *cli.Context, o *build.Options) error {
 			return usageError(c.Command.HelpName, "--env %q names no variable", text)
 		}
 	}
-	var err error
-	o.Env, err = environment(nil, c.StringSlice("env"))
+	env, err := readEnvironment(nil, c.StringSlice("env"))
+	o.Env = mergeEnv(env)
 	return err
 }
 

@@ -54,7 +54,7 @@ func budFlags() []cli.Flag {
 		callFlag(),
 		onFailureFlag(),
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
-	}, sandboxFlags(), secretFlags(), grantFlags(), limitFlags(), registryFlags(), outputFlags(),
+	}, sandboxFlags(), secretFlags(), grantFlags(), limitFlags("each RUN", false), registryFlags(), outputFlags(),
 		namespaceFlags(), contentTrust(), granted("layers", "rm", "force-rm"),
 		ignored("compress"), // of what docker's client sends to its daemon
 		buildahFlags(), refusedCaches())

@@ -80,8 +80,8 @@ func TestNothingIsOfferedWhereNothingFits(t *testing.T) {
 }
 
 func TestFlagsThatAreRefusedArentOffered(t *testing.T) {
-	for _, line := range []string{"run --", "run --det", "bud --cache-", "bud --lay"} {
-		for _, flag := range []string{"--detach", "--privileged", "--cache-from", "--layers"} {
+	for _, line := range []string{"run --", "run --health-", "bud --cache-", "bud --lay"} {
+		for _, flag := range []string{"--health-cmd", "--gpus", "--cache-from", "--layers"} {
 			if slices.Contains(offers(line), flag) {
 				t.Errorf("%q offers %s", line, flag)
 			}

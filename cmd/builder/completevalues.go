@@ -45,6 +45,8 @@ func (p *completer) kind(name, before string) {
 		p.print(before, p.images)
 	case "CONTAINER":
 		p.print(before, containers)
+	case "VOLUME":
+		p.print(before, volumes)
 	case "STEP":
 		p.print(before, failures)
 	case "OS/ARCH[/VARIANT]":
@@ -137,6 +139,19 @@ func failures(c *cli.Context) {
 		}
 		for _, f := range failed {
 			_, _ = fmt.Fprintln(c.App.Writer, format.ShortID(f.Key))
+		}
+	})
+}
+
+// volumes offers the names of volumes.
+func volumes(c *cli.Context) {
+	withStoreThatIs(c, func(store *storage.Store) {
+		all, err := store.Volumes().List()
+		if err != nil {
+			return
+		}
+		for _, v := range all {
+			_, _ = fmt.Fprintln(c.App.Writer, v.Name)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/stage"
 )
 
 // containerRequest is what the user asks of a new container, as run and create
@@ -13,6 +14,8 @@ import (
 type containerRequest struct {
 	Image    string // as the user wrote it
 	Platform string // of --platform, or ""
+	Pull     pullPolicy
+	Quiet    bool // nothing is told of the pull
 	Args     []string
 	// Entrypoint takes the image's place where it is not nil; [] is none.
 	Entrypoint []string `json:",omitempty"`
@@ -28,6 +31,7 @@ type containerRequest struct {
 	Network    container.Network // Mode "" is left to the machine
 	Ports      []network.Port
 	PublishAll bool
+	Expose     []string // PORT/PROTOCOL, beside the image's
 	Mounts     []container.Mount
 	VolumesOf  []string // --volumes-from
 
@@ -44,16 +48,21 @@ type containerRequest struct {
 	Interactive    bool
 	Remove         bool
 	KeepID         bool
+	CallerUID      int // of the user, with KeepID
+	CallerGID      int
 	Detached       bool // nobody is attached at the start
 	Restart        container.Restart
 	StopSignal     string
 	StopTimeout    *int
 	Log            container.LogOptions
 	NoHealthcheck  bool
-	Devices        []string // --device, as written
+	Devices        []stage.HostDevice
 	Sysctls        map[string]string
-	OOMScoreAdj    *int
+	OOMScoreAdj    int
 	AttachedStdin  bool
 	AttachedStdout bool
 	AttachedStderr bool
+	DetachKeys     []byte
+	SigProxy       bool   // signals to the client are for the program
+	CIDFile        string // "" for none; it isn't there yet
 }

@@ -129,7 +129,7 @@ func debugInside(c *cli.Context, id string, command []string, secrets build.Opti
 		step.Unlimit() // that was told outside
 	}
 	defer release()
-	env, err := environment(nil, c.StringSlice("env"))
+	env, err := readEnvironment(nil, c.StringSlice("env"))
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func debugInside(c *cli.Context, id string, command []string, secrets build.Opti
 	return openStep(c, build.Env{
 		Store: h.store, ExactOwners: h.mapping.Exact(), Snapshots: h.snapshots, Sandbox: h.sandbox,
 	}, step, build.DebugOptions{
-		Before: c.Bool("before"), Args: command, Env: env,
+		Before: c.Bool("before"), Args: command, Env: mergeEnv(env),
 		Secrets: secrets.Secrets, SSH: secrets.SSH, Proxy: proxies(nil),
 	})
 }

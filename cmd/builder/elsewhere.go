@@ -149,10 +149,10 @@ func broughtEnv(img layout.Image) string {
 
 // broughtImage gives that image; where the user has called from a namespace, it is
 // found here.
-func broughtImage(c *cli.Context, store *storage.Store, ref string) (img layout.Image, err error) {
+func broughtImage(c *cli.Context, store *storage.Store, r containerRequest) (img layout.Image, err error) {
 	text := os.Getenv(imageEnv)
 	if text == "" {
-		return presentImage(c, store, ref)
+		return r.presentImage(c, store)
 	}
 	return img, json.Unmarshal([]byte(text), &img)
 }

@@ -8,19 +8,19 @@ import (
 	"github.com/builder-oci/builder/rootless/cgroup"
 )
 
-// limitFlags are docker's limits of memory and processors, for each RUN by
-// itself.
-func limitFlags() []cli.Flag {
+// limitFlags are docker's limits of memory and processors, of each RUN by itself or
+// of a container. Those that are wanted most may be shown.
+func limitFlags(of string, shown bool) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Hidden: true, Usage: "memory of each RUN, a `SIZE` such as 2g"},
+		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Hidden: !shown, Usage: "memory of " + of + ", a `SIZE` such as 2g"},
 		&cli.StringFlag{Name: "memory-swap", Hidden: true, Usage: "memory and swap together, a `SIZE`, or -1"},
-		&cli.Float64Flag{Name: "cpus", Hidden: true, Usage: "processors of each RUN, a `NUMBER` such as 1.5"},
+		&cli.Float64Flag{Name: "cpus", Hidden: !shown, Usage: "processors of " + of + ", a `NUMBER` such as 1.5"},
 		&cli.Int64Flag{Name: "cpu-quota", Hidden: true, Usage: "time of processors in each period, `MICROSECONDS`"},
 		&cli.Int64Flag{Name: "cpu-period", Hidden: true, Usage: "that period, `MICROSECONDS`"},
-		&cli.Int64Flag{Name: "cpu-shares", Aliases: []string{"c"}, Hidden: true, Usage: "`WEIGHT` of each RUN where processors are wanted, usually 1024"},
+		&cli.Int64Flag{Name: "cpu-shares", Aliases: []string{"c"}, Hidden: true, Usage: "`WEIGHT` of " + of + " where processors are wanted, usually 1024"},
 		&cli.StringFlag{Name: "cpuset-cpus", Hidden: true, Usage: "`LIST` of processors, such as 0-2,4"},
 		&cli.StringFlag{Name: "cpuset-mems", Hidden: true, Usage: "`LIST` of memory nodes"},
-		&cli.StringFlag{Name: "cgroup-parent", Hidden: true, Usage: "`PATH` of the cgroup in which each RUN gets its own"},
+		&cli.StringFlag{Name: "cgroup-parent", Hidden: true, Usage: "`PATH` of the cgroup in which " + of + " gets its own"},
 	}
 }
 

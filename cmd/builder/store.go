@@ -7,12 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/build"
-	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -106,6 +106,20 @@ type host struct {
 	mapping   userns.Mapping
 	snapshots *snapshot.Store
 	sandbox   sandbox.Sandbox
+	programs  programs
+}
+
+// programs makes programs that outlive the call which makes them, once there is a
+// runtime to make them by.
+type programs func() (*sandbox.OCI, error)
+
+// Create is container.Runtime's.
+func (p programs) Create(ctx context.Context, s sandbox.Spec) (*sandbox.Program, error) {
+	oci, err := p()
+	if err != nil {
+		return nil, err
+	}
+	return oci.Create(ctx, s)
 }
 
 // openHost gives all of it, cleared of what killed commands have left.
@@ -114,17 +128,18 @@ func openHost(c *cli.Context) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(h.store.Sweep(c.Context, true), container.Sweep(containersDir(h.store))); err != nil {
+	if err := errors.Join(h.store.Sweep(c.Context, true), sweepContainers(c.Context, h.store)); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	name, filters := c.String(flagRuntime), filepath.Join(h.store.Dir("cache"), "seccomp")
-	h.sandbox = sandbox.Lazy(func() (sandbox.Sandbox, error) {
+	h.programs = sync.OnceValues(func() (*sandbox.OCI, error) {
 		runtime, err := sandbox.FindRuntime(name)
 		if err != nil {
 			return nil, err
 		}
 		return sandbox.NewOCI(runtime, filters, userns.PIDNamespace()), nil
 	})
+	h.sandbox = sandbox.Lazy(func() (sandbox.Sandbox, error) { return h.programs() })
 	return h, nil
 }
 

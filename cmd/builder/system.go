@@ -32,7 +32,7 @@ func systemCommand() *cli.Command {
 			},
 			{
 				Name:  "reset",
-				Usage: "Remove the store with all its images and containers",
+				Usage: "Remove the store with all its images, containers and volumes",
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "don't ask"},
 				},
@@ -106,7 +106,7 @@ func repair(c *cli.Context) error {
 		return err
 	}
 	done, err := h.store.Collector(true).Repair(c.Context, h.snapshots)
-	err = errors.Join(err, container.Sweep(containersDir(h.store)))
+	err = errors.Join(err, sweepContainers(c.Context, h.store))
 	for _, r := range done {
 		err = errors.Join(err, printRepaired(c.App.Writer, r))
 	}
@@ -155,7 +155,7 @@ func reset(c *cli.Context) error {
 		return err
 	}
 	if !c.Bool("force") {
-		if err := confirm(c, fmt.Sprintf("remove the store %s with all its images and containers", root)); err != nil {
+		if err := confirm(c, fmt.Sprintf("remove the store %s with all its images, containers and volumes", root)); err != nil {
 			return err
 		}
 	}

@@ -54,6 +54,8 @@ type diskUsage struct {
 	*gc.DiskUsage
 	images     []layout.Summary
 	containers []containerUsage
+	volumes    []volumeRow
+	names      *imageNames
 	now        time.Time
 }
 
@@ -82,8 +84,30 @@ func measureStore(store *storage.Store) (*diskUsage, error) {
 		return nil, err
 	}
 	images, err := store.Layout().List()
-	d.images = layout.Summarize(images)
+	if err != nil {
+		return nil, err
+	}
+	d.images, d.names = layout.Summarize(images), nameImages(store.Layout(), images)
+	d.volumes, err = measureVolumes(store)
 	return d, err
+}
+
+// measureVolumes tells of each volume what it takes, and how many containers have it.
+func measureVolumes(store *storage.Store) ([]volumeRow, error) {
+	volumes, err := store.Volumes().List()
+	if err != nil {
+		return nil, err
+	}
+	users := volumeUsers(containersDir(store), "")()
+	rows := make([]volumeRow, 0, len(volumes))
+	for _, v := range volumes {
+		row := volumeRow{v: v, mountpoint: store.Volumes().Data(v.Name), links: len(users[v.Name])}
+		if row.bytes, err = gc.DirBytes(row.mountpoint); err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
 }
 
 // users counts the containers of an image.
@@ -135,7 +159,16 @@ func (d *diskUsage) rows() []dfRow {
 			cached.active++
 		}
 	}
-	return []dfRow{images, containers, {Type: "Local Volumes", percent: true}, cached}
+	volumes := dfRow{Type: "Local Volumes", total: len(d.volumes), percent: true}
+	for _, v := range d.volumes {
+		volumes.Bytes += v.bytes
+		if v.links > 0 {
+			volumes.active++
+		} else {
+			volumes.ReclaimableBytes += v.bytes
+		}
+	}
+	return []dfRow{images, containers, volumes, cached}
 }
 
 // TotalCount is how many there are.

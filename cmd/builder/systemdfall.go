@@ -5,13 +5,9 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/docker/go-units"
-
 	"github.com/builder-oci/builder/cmd/builder/format"
-	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/storage/gc"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -20,11 +16,11 @@ import (
 const (
 	dfImageTable     = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}"
 	dfContainerTable = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}"
+	dfVolumeTable    = "table {{.Name}}\t{{.Links}}\t{{.Size}}"
 	dfCacheTable     = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}"
 )
 
 var (
-	dfVolumeHeadings    = [][]string{{"VOLUME NAME", "LINKS", "SIZE"}}
 	dfContainerHeadings = map[string]string{
 		"ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "LocalVolumes": "LOCAL VOLUMES", "Size": "SIZE",
 		"RunningFor": "CREATED", "Status": "STATUS", "Names": "NAMES",
@@ -41,7 +37,7 @@ type dfAll struct {
 	BuildCache []dfCache
 	Containers []dfContainer
 	Images     []dfImage
-	Volumes    []struct{}
+	Volumes    []volumeRow
 }
 
 // printAll prints each image, container and entry of the cache.
@@ -61,10 +57,7 @@ func (d *diskUsage) printAll(w io.Writer, text string) error {
 	if err := section(w, "\nContainers space usage:", dfContainerTable, dfContainerHeadings, all.Containers); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprint(w, "\nLocal Volumes space usage:\n\n"); err != nil {
-		return err
-	}
-	if err := format.Rows(w, dfVolumeHeadings); err != nil {
+	if err := section(w, "\nLocal Volumes space usage:", dfVolumeTable, volumeHeadings, all.Volumes); err != nil {
 		return err
 	}
 	return section(w, "\nBuild cache usage: "+format.LongSize(d.CacheBytes), dfCacheTable, dfCacheHeadings, all.BuildCache)
@@ -82,7 +75,7 @@ func section[T any](w io.Writer, title, table string, headings map[string]string
 }
 
 func (d *diskUsage) all(whole bool) dfAll {
-	all := dfAll{Images: []dfImage{}, Containers: []dfContainer{}, Volumes: []struct{}{}, BuildCache: []dfCache{}}
+	all := dfAll{Images: []dfImage{}, Containers: []dfContainer{}, Volumes: d.volumes, BuildCache: []dfCache{}}
 	list := &imageList{whole: whole, now: d.now}
 	for i := range d.images {
 		image := &d.images[i]
@@ -90,8 +83,10 @@ func (d *diskUsage) all(whole bool) dfAll {
 		row.digest = none
 		all.Images = append(all.Images, dfImage{row, d.Images[image.ID], d.users(image.ID)})
 	}
+	shown := &containerList{whole: whole, now: d.now}
 	for _, u := range d.containers {
-		all.Containers = append(all.Containers, dfContainer{u, whole, d.now})
+		row := containerRow{Found: u.Found, list: shown, image: d.names.of(u.Config), written: u.bytes}
+		all.Containers = append(all.Containers, dfContainer{row})
 	}
 	for _, e := range d.Cache {
 		all.BuildCache = append(all.BuildCache, dfCache{e, d.now})
@@ -135,64 +130,13 @@ func (r dfImage) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// dfContainer is a container.
-type dfContainer struct {
-	containerUsage
-	whole bool
-	now   time.Time
-}
-
-// ID is the container's.
-func (r dfContainer) ID() string {
-	if r.whole {
-		return r.Config.ID
-	}
-	return r.Config.ID[:min(len(r.Config.ID), format.ShortLen)]
-}
-
-// Image is the name, or else the id, of what it was made from.
-func (r dfContainer) Image() string {
-	if name := layout.Familiar(r.Config.Image); name != "" {
-		return strings.TrimSuffix(name, ":latest")
-	}
-	id := strings.TrimPrefix(r.Config.ImageID, "sha256:") // "" in the configs of older versions
-	return id[:min(len(id), format.ShortLen)]
-}
-
-// Command is what runs in it, in quotes.
-func (r dfContainer) Command() string {
-	const shown = 20
-	text := strings.Join(r.Config.Spec.Args, " ")
-	if !r.whole && len([]rune(text)) > shown {
-		text = string([]rune(text)[:shown-1]) + "…"
-	}
-	return strconv.Quote(text)
-}
-
-// LocalVolumes is how many it has.
-func (dfContainer) LocalVolumes() string { return "0" }
+// dfContainer is a container as ps shows it, with what it alone takes.
+type dfContainer struct{ containerRow }
 
 // Size is what it has changed.
-func (r dfContainer) Size() string { return format.LongSize(r.bytes) }
+func (r dfContainer) Size() string { return format.LongSize(r.written) }
 
-// RunningFor is since when there is the container.
-func (r dfContainer) RunningFor() string { return format.Ago(r.Config.CreatedAt, r.now) }
-
-// Status is how it fares.
-func (r dfContainer) Status() string {
-	switch r.State.Status {
-	case container.StatusRunning:
-		return "Up " + units.HumanDuration(r.now.Sub(r.State.StartedAt))
-	case container.StatusExited:
-		return fmt.Sprintf("Exited (%d) %s", r.State.ExitCode, format.Ago(r.State.FinishedAt, r.now))
-	}
-	return "Created"
-}
-
-// Names is what it is called.
-func (r dfContainer) Names() string { return r.Config.Name }
-
-// MarshalJSON gives all fields.
+// MarshalJSON gives docker's fields.
 func (r dfContainer) MarshalJSON() ([]byte, error) {
 	return format.MarshalFields(struct{ Command, ID, Image, LocalVolumes, Names, RunningFor, Size, Status string }{
 		r.Command(), r.ID(), r.Image(), r.LocalVolumes(), r.Names(), r.RunningFor(), r.Size(), r.Status(),

@@ -50,7 +50,7 @@ func systemPrune(c *cli.Context) error {
 		return enterWithout(c)
 	}
 	return pruneInside(c, func(store *storage.Store) (*pruning, error) {
-		return pruneSystem(c.Context, store, c.Bool("all"), set)
+		return pruneSystem(c.Context, store, c.Bool("all"), c.Bool("volumes"), set)
 	})
 }
 
@@ -77,16 +77,21 @@ func systemPruneWarning(all, volumes bool, set filter.Set) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// pruneSystem removes what nothing uses, the users before what they used. It
-// works inside the user namespace.
-func pruneSystem(ctx context.Context, store *storage.Store, all bool, set filter.Set) (*pruning, error) {
+// pruneSystem removes what nothing uses, the users before what they used; of volumes
+// only those that nobody has named. It works inside the user namespace.
+func pruneSystem(ctx context.Context, store *storage.Store, all, volumes bool, set filter.Set) (*pruning, error) {
 	before, err := set.Until(time.Now())
 	if err != nil {
 		return nil, err
 	}
 	p := &pruning{}
-	if err := pruneContainers(store, p, before, set); err != nil {
+	if err := pruneContainers(ctx, store, p, before, set); err != nil {
 		return nil, err
+	}
+	if volumes {
+		if err := pruneVolumes(ctx, store, p, false, set); err != nil {
+			return nil, err
+		}
 	}
 	images, err := pruneImages(ctx, store, all, set)
 	if err != nil {
@@ -104,9 +109,9 @@ func pruneSystem(ctx context.Context, store *storage.Store, all bool, set filter
 }
 
 // pruneContainers removes containers that have stopped, with their layers.
-func pruneContainers(store *storage.Store, p *pruning, before time.Time, set filter.Set) error {
+func pruneContainers(ctx context.Context, store *storage.Store, p *pruning, before time.Time, set filter.Set) error {
 	dir := containersDir(store)
-	if err := container.Sweep(dir); err != nil {
+	if err := sweepContainers(ctx, store); err != nil {
 		return err
 	}
 	var ids []string

@@ -1,4 +1,4 @@
-// Package cgroup holds programs to limits of memory and processors, as far as
+// Package cgroup holds programs to limits of memory, processors and processes, as far as
 // a cgroup (version 2) is delegated to the user: one that is the user's, has the
 // controllers, and no process but builder's own in it.
 //
@@ -274,10 +274,35 @@ func (g *Group) Dir() *os.File { return g.dir }
 // Path is where the group is in the hierarchy.
 func (g *Group) Path() string { return g.path }
 
+// Freeze stops all that is in the group, or lets it go on, and returns when that is
+// so.
+func (g *Group) Freeze(frozen bool) error {
+	value := "0"
+	if frozen {
+		value = "1"
+	}
+	if err := writeFile(filepath.Join(g.dir.Name(), "cgroup.freeze"), value); err != nil {
+		return fault.New("", "the cgroup %s can't be frozen: %w", g.path, err)
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pause) {
+		events, err := os.ReadFile(filepath.Join(g.dir.Name(), "cgroup.events"))
+		if err != nil {
+			return err
+		}
+		if slices.Contains(strings.Split(string(events), "\n"), "frozen "+value) {
+			return nil
+		}
+	}
+	return fault.New("", "the cgroup %s isn't frozen after %v: a process in it waits for a device", g.path, patience)
+}
+
+// patience is how long the kernel may take to end or to stop what is in a group,
+// pause lies between two looks.
+const patience, pause = 2 * time.Second, 2 * time.Millisecond
+
 // Remove ends what is still in the group, and removes it.
 func (g *Group) Remove() {
 	_ = writeFile(filepath.Join(g.dir.Name(), "cgroup.kill"), "1")
-	const patience, pause = 2 * time.Second, 2 * time.Millisecond
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pause) {
 		if err := remove(g.dir.Name()); err == nil || errors.Is(err, os.ErrNotExist) {
 			break

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,6 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/builder-oci/builder/internal/fault"
 )
 
 // Client is a connection to a container's monitor, for one request.
@@ -38,6 +37,10 @@ func Dial(dir, id string) (*Client, error) {
 	}
 	return &Client{&conn{UnixConn: c}}, nil
 }
+
+// ErrEnded says that a monitor has ended before it answered: the container's state
+// tells what has become of that.
+var ErrEnded = errors.New("the container's monitor has ended")
 
 // ErrNotRunning says that a container has no program.
 var ErrNotRunning = errors.New("the container is not running")
@@ -74,7 +77,7 @@ func (m *message) failure() error {
 // nothing.
 func (c *Client) lost(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
-		return fault.New("", "the container's monitor has ended")
+		return ErrEnded
 	}
 	return err
 }
@@ -91,13 +94,20 @@ func (c *Client) Stop(signal string, timeout *int) error {
 	return c.ask(kindStop, stopRequest{signal, timeout})
 }
 
+// Restart has the program end as Stop does, and start again. It returns when that
+// runs.
+func (c *Client) Restart(signal string, timeout *int) error {
+	return c.ask(kindRestart, stopRequest{signal, timeout})
+}
+
 // Pause keeps the programs from running until Resume.
 func (c *Client) Pause() error { return c.ask(kindPause, nil) }
 
 // Resume lets them go on.
 func (c *Client) Resume() error { return c.ask(kindResume, nil) }
 
-// Wait returns when the container has ended.
+// Wait returns when the container's program has ended, though it may be started
+// again.
 func (c *Client) Wait() (Exit, error) {
 	if err := c.conn.send(kindWait, nil); err != nil {
 		return Exit{}, c.lost(err)
@@ -148,14 +158,20 @@ func newAttachRequest(in, out, err *os.File, size unix.Winsize) (attachRequest, 
 }
 
 // Inside runs a command of builder's own where the container's file system is
-// mounted, with this process's streams, and gives its exit code.
-func (c *Client) Inside(r InsideRequest) (int, error) {
-	if err := c.ask(kindInside, r, os.Stdin, os.Stdout, os.Stderr); err != nil {
+// mounted, with these streams, and gives its exit code. At the end of ctx it gets
+// the signal that sig then gives.
+func (c *Client) Inside(ctx context.Context, r InsideRequest, in, out, err *os.File, sig func() unix.Signal) (int, error) {
+	if err := c.ask(kindInside, r, in, out, err); err != nil {
 		return 0, err
 	}
-	exit, err := c.End()
-	return exit.Code, err
+	defer context.AfterFunc(ctx, func() { _ = c.Say(sig()) })()
+	exit, failed := c.End()
+	return exit.Code, failed
 }
+
+// Sync sees to it that what programs have written can be read below the
+// container's file system.
+func (c *Client) Sync() error { return c.ask(kindSync, nil) }
 
 // NewMonitor gives a client, and the other end of its connection, which a new
 // monitor takes up by FirstClient.

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/rootless/container/log"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"golang.org/x/sys/unix"
@@ -57,6 +58,7 @@ type Config struct {
 	OpenStdin   bool   `json:"open_stdin,omitempty"`
 	StdinOnce   bool   `json:"stdin_once,omitempty"` // the first attached client's end is its end
 	KeepID      bool   `json:"keep_id,omitempty"`    // the user has his own id inside
+	Init        bool   `json:"init,omitempty"`       // an init starts the program
 	Remove      bool   `json:"remove,omitempty"`     // leave nothing at the end
 
 	CreatedAt time.Time `json:"created_at"`
@@ -90,11 +92,7 @@ type Restart struct {
 }
 
 // LogOptions say what is kept of the program's output.
-type LogOptions struct {
-	Driver  string `json:"driver,omitempty"`   // "json-file", also "", or "none"
-	MaxSize int64  `json:"max_size,omitempty"` // bytes of one file; 0 for no limit
-	MaxFile int    `json:"max_file,omitempty"` // files; 0 stands for 1
-}
+type LogOptions = log.Options
 
 // Status is how far a container has come.
 type Status string
@@ -175,10 +173,14 @@ func readJSON(path string, v any) error {
 	return nil
 }
 
-func writeJSON(path string, v any) error {
+func writeJSON(path string, v any, synced bool) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(path, append(data, '\n'), 0o600)
+	write := atomicfile.WriteUnsynced
+	if synced {
+		write = atomicfile.Write
+	}
+	return write(path, append(data, '\n'), 0o600)
 }

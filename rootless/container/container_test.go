@@ -1,7 +1,6 @@
 package container
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -46,8 +46,16 @@ func TestMain(m *testing.M) {
 type fixture struct {
 	dir, rootfs string
 	config      Config
-	sandbox     sandbox.Sandbox
+	runtime     *sandbox.OCI
 }
+
+// plainRoot is a file system that is there and stays as it is.
+type plainRoot string
+
+func (r plainRoot) Mount(context.Context) (string, error) { return string(r), nil }
+func (plainRoot) Sync() error                             { return nil }
+func (plainRoot) Release() error                          { return nil }
+func (plainRoot) Discard() error                          { return nil }
 
 func newFixture(t *testing.T, script string) fixture {
 	t.Helper()
@@ -72,25 +80,112 @@ func newFixture(t *testing.T, script string) fixture {
 		t.Fatal(err)
 	}
 	return fixture{
-		dir: filepath.Join(t.TempDir(), "containers"), rootfs: root, sandbox: sandbox.NewOCI(rt, "", true),
-		config: Config{ID: NewID(), Image: "busybox", CreatedAt: time.Now().UTC(), Spec: sandbox.Spec{
-			Args: []string{"/bin/busybox", "sh", "-c", script}, Env: []string{"PATH=/bin"},
-			Network: network.ModeNone, StateDir: filepath.Join(t.TempDir(), "state"),
-		}},
+		dir: filepath.Join(t.TempDir(), "containers"), rootfs: root, runtime: sandbox.NewOCI(rt, "", true),
+		config: Config{
+			ID: NewID(), Image: "busybox", CreatedAt: time.Now().UTC(), Network: Network{Mode: network.ModeNone},
+			Spec: sandbox.Spec{Args: []string{"/bin/busybox", "sh", "-c", script}, Env: []string{"PATH=/bin"}},
+		},
 	}
 }
 
-func (f fixture) run(t *testing.T, streams Streams) (sandbox.Exit, error) {
+// run has a monitor run the container, and gives its client.
+func (f fixture) run(t *testing.T, s *Streams) *Client {
 	t.Helper()
-	return Run(t.Context(), f.dir, f.config, f.sandbox, f.rootfs, streams)
+	m, err := Create(f.dir, f.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.watch(t, m, s)
+}
+
+// watch has a monitor run its container in this process.
+func (f fixture) watch(t *testing.T, m *Monitor, s *Streams) *Client {
+	t.Helper()
+	client, theirs, err := NewMonitor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.FcntlInt(theirs.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = theirs.Close()
+	if err := client.Begin("please", s); err != nil {
+		t.Fatal(err)
+	}
+	var request string
+	first, err := FirstClient(uintptr(fd), &request)
+	if err != nil || request != "please" {
+		t.Fatal(request, err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- m.Run(context.WithoutCancel(t.Context()), Parts{
+			Root: plainRoot(f.rootfs), Runtime: f.runtime, RunDir: t.TempDir(),
+			Ready:   func(context.Context, string) ([]sandbox.Mount, error) { return nil, nil },
+			Started: func() error { return nil }, Removing: func() error { return nil },
+		}, first)
+	}()
+	t.Cleanup(func() {
+		_ = client.Close()
+		if c, err := Dial(f.dir, f.config.ID); err == nil {
+			now := 0
+			_ = c.Stop("KILL", &now)
+			_ = c.Close()
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("the monitor: %v", err)
+		}
+	})
+	return client
+}
+
+// pipes gives streams, and the other ends of them.
+func pipes(t *testing.T) (s *Streams, in io.WriteCloser, out io.Reader) {
+	t.Helper()
+	inTheirs, inOurs, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	outOurs, outTheirs, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, f := range []*os.File{inTheirs, inOurs, outOurs, outTheirs} {
+			_ = f.Close()
+		}
+	})
+	return &Streams{In: inTheirs, Out: outTheirs}, inOurs, outOurs
+}
+
+func (f fixture) dial(t *testing.T) *Client {
+	t.Helper()
+	c, err := Dial(f.dir, f.config.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
 }
 
 func TestEndIsRecorded(t *testing.T) {
 	f := newFixture(t, "busybox cat; exit 3")
-	var out bytes.Buffer
-	exit, err := f.run(t, Streams{In: strings.NewReader("hello"), Out: &out})
-	if err != nil || exit.Code != 3 || out.String() != "hello" {
-		t.Fatalf("exit %+v, error %v, output %q", exit, err, out.String())
+	f.config.OpenStdin, f.config.StdinOnce = true, true
+	s, in, out := pipes(t)
+	c := f.run(t, s)
+	_ = s.Out.Close()
+	if err := c.Running(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(in, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	_ = in.Close()
+	exit, err := c.End()
+	printed, readErr := io.ReadAll(out)
+	if err != nil || readErr != nil || exit.Code != 3 || string(printed) != "hello" {
+		t.Fatalf("exit %+v, errors %v, %v, output %q", exit, err, readErr, printed)
 	}
 	config, state, err := Load(f.dir, f.config.ID)
 	if err != nil {
@@ -107,126 +202,136 @@ func TestEndIsRecorded(t *testing.T) {
 func TestRemoveLeavesNothing(t *testing.T) {
 	f := newFixture(t, "exit 4")
 	f.config.Remove = true
-	if exit, err := f.run(t, Streams{}); err != nil || exit.Code != 4 {
+	c := f.run(t, &Streams{})
+	if err := c.Running(); err != nil {
+		t.Fatal(err)
+	}
+	if exit, err := c.End(); err != nil || exit.Code != 4 {
 		t.Error(exit, err)
 	}
-	for _, dir := range []string{f.dir, f.config.Spec.StateDir} {
-		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
-			t.Errorf("left in %s: %v (%v)", dir, entries, err)
-		}
+	if entries, err := os.ReadDir(f.dir); err != nil || len(entries) > 0 {
+		t.Errorf("left in %s: %v (%v)", f.dir, entries, err)
 	}
 }
 
 func TestProgramThatCannotBeRunIsRecorded(t *testing.T) {
 	f := newFixture(t, "")
 	f.config.Spec.Args = []string{"/no/such/program"}
-	exit, err := f.run(t, Streams{})
-	if err == nil || exit.Code != 127 {
-		t.Errorf("exit %+v, error %v", exit, err)
+	c := f.run(t, nil)
+	if err := c.Running(); err == nil || fault.Code(err) != 127 {
+		t.Errorf("error %v", err)
 	}
-	if _, state, err := Load(f.dir, f.config.ID); err != nil || state.ExitCode != 127 || state.Error == "" {
+	if _, state, err := Load(f.dir, f.config.ID); err != nil || state.ExitCode != 127 || state.Error == "" || state.Status != StatusCreated {
 		t.Errorf("state %+v, error %v", state, err)
 	}
 }
 
-func TestRunningContainerHasAMonitor(t *testing.T) {
-	f := newFixture(t, "echo up; busybox cat")
-	f.config.Remove = true
-	in, write := io.Pipe()
-	read, out := io.Pipe()
-	checked := make(chan struct{})
-	go func() {
-		defer close(checked)
-		_, _ = io.ReadFull(read, make([]byte, 3))
-		if _, state, err := Load(f.dir, f.config.ID); err != nil || state.Status != StatusRunning {
-			t.Errorf("while it runs: %+v, %v", state, err)
-		}
-		if err := Sweep(f.dir); err != nil {
-			t.Error(err)
-		}
-		if _, err := os.Stat(filepath.Join(f.dir, f.config.ID)); err != nil {
-			t.Errorf("a living container was swept: %v", err)
-		}
-		_ = write.Close()
-	}()
-	if exit, err := f.run(t, Streams{In: in, Out: out}); err != nil || exit.Code != 0 {
-		t.Error(exit, err)
-	}
-	<-checked
-}
-
-func TestSignalsAreForwarded(t *testing.T) {
-	for _, tc := range []struct {
-		name, script string
-		signals      []unix.Signal
-		want         int
-	}{
-		{"handled", `trap "exit 7" TERM; echo up; while :; do busybox sleep 0.01; done`, []unix.Signal{unix.SIGTERM}, 7},
-		{"handled interrupt", `trap "exit 8" INT; echo up; while :; do busybox sleep 0.01; done`, []unix.Signal{unix.SIGINT}, 8},
-		{"insisted on", `trap "echo up" INT TERM; echo up; while :; do busybox sleep 0.01; done`, []unix.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGINT}, 137},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			f := newFixture(t, tc.script)
-			read, out := io.Pipe()
-			go func() {
-				for _, sig := range tc.signals {
-					_, _ = io.ReadFull(read, make([]byte, len("up\n")))
-					_ = unix.Kill(os.Getpid(), sig)
-				}
-			}()
-			exit, err := f.run(t, Streams{Out: out})
-			if err != nil || exit.Code != tc.want {
-				t.Errorf("exit %+v, error %v; want code %d", exit, err, tc.want)
-			}
-		})
-	}
-}
-
-// awaitingSignal is a sandbox whose program ends by the first signal.
-type awaitingSignal struct{}
-
-func (awaitingSignal) Run(ctx context.Context, s sandbox.Spec) (sandbox.Exit, error) {
-	select {
-	case sig := <-s.Signals:
-		return sandbox.Exit{Code: 128 + int(sig.(unix.Signal))}, nil
-	case <-ctx.Done():
-		return sandbox.Exit{}, context.Cause(ctx)
-	}
-}
-
-func TestSignalThatWasCaughtBeforeIsForwarded(t *testing.T) {
-	caught, stop := Catch()
-	defer stop()
-	if err := unix.Kill(os.Getpid(), unix.SIGTERM); err != nil {
+func TestStopOfAProgramThatDoesNotListen(t *testing.T) {
+	f := newFixture(t, `trap "" TERM; echo up; while :; do busybox sleep 1; done`)
+	s, _, out := pipes(t)
+	c := f.run(t, s)
+	if err := c.Running(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	exit, err := Run(ctx, t.TempDir(), Config{ID: NewID()}, awaitingSignal{}, "", Streams{Signals: caught})
-	if err != nil || exit.Code != 143 {
+	_, _ = io.ReadFull(out, make([]byte, 3))
+	if _, state, err := Load(f.dir, f.config.ID); err != nil || state.Status != StatusRunning {
+		t.Errorf("while it runs: %+v, %v", state, err)
+	}
+	if err := Sweep(f.dir); err != nil {
+		t.Error(err)
+	}
+	now := 0
+	if err := f.dial(t).Stop("", &now); err != nil {
+		t.Fatal(err)
+	}
+	if exit, err := c.End(); err != nil || exit.Code != 137 {
 		t.Errorf("exit %+v, error %v", exit, err)
 	}
 }
 
-func TestEndOfContextKills(t *testing.T) {
+func TestSignalsReachTheProgram(t *testing.T) {
+	f := newFixture(t, `trap "exit 7" USR1; echo up; while :; do busybox sleep 0.01; done`)
+	s, _, out := pipes(t)
+	c := f.run(t, s)
+	if err := c.Running(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadFull(out, make([]byte, 3))
+	if err := f.dial(t).Signal(unix.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	if exit, err := c.End(); err != nil || exit.Code != 7 {
+		t.Errorf("exit %+v, error %v", exit, err)
+	}
+}
+
+func TestRestartOnFailureHasALimit(t *testing.T) {
+	f := newFixture(t, "exit 5")
+	f.config.Restart = Restart{RestartOnFailure, 2}
+	c := f.run(t, &Streams{})
+	if err := c.Running(); err != nil {
+		t.Fatal(err)
+	}
+	if exit, err := c.End(); err != nil || exit.Code != 5 {
+		t.Errorf("exit %+v, error %v", exit, err)
+	}
+	// Who is attached is so to the first of the programs.
+	for {
+		later, err := Dial(f.dir, f.config.ID)
+		if errors.Is(err, ErrNotRunning) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = later.Wait()
+		_ = later.Close()
+	}
+	if _, state, err := Load(f.dir, f.config.ID); err != nil || state.Restarts != 2 || state.Status != StatusExited {
+		t.Errorf("state %+v, error %v", state, err)
+	}
+}
+
+func TestStrangersOnTheSocketHarmNothing(t *testing.T) {
 	f := newFixture(t, "echo up; exec busybox sleep 600")
-	f.config.Remove = true
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cause := errors.New("enough")
-	read, out := io.Pipe()
-	go func() {
-		_, _ = io.ReadFull(read, make([]byte, 3))
-		cancel(cause)
-	}()
-	if _, err := Run(ctx, f.dir, f.config, f.sandbox, f.rootfs, Streams{Out: out}); !errors.Is(err, cause) {
-		t.Errorf("error %v, want %v", err, cause)
+	s, _, out := pipes(t)
+	c := f.run(t, s)
+	if err := c.Running(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadFull(out, make([]byte, 3))
+	for _, said := range []string{"", "GET / HTTP/1.1\r\n\r\n", "bmon", "bmon\x01\x00\xff\xff\xff\xff", "bmon\x01\x00\x00\x00\x00\x02{}", strings.Repeat("x", 1<<16)} {
+		stranger := f.dial(t)
+		_, _ = io.WriteString(stranger.conn, said)
+		_ = stranger.Close()
+	}
+	if err := f.dial(t).ask("nonsense", nil); err == nil || !strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("an unknown request: %v", err)
+	}
+	if err := f.dial(t).Signal(unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if exit, err := c.End(); err != nil || exit.Code != 137 {
+		t.Errorf("exit %+v, error %v", exit, err)
+	}
+}
+
+func TestANameIsOnes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "containers")
+	m, err := Create(dir, Config{ID: NewID(), Name: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	if _, err := Create(dir, Config{ID: NewID(), Name: "web"}); err == nil || !strings.Contains(err.Error(), m.Config.ID) {
+		t.Errorf("error %v", err)
 	}
 }
 
 // dead makes what a killed monitor leaves behind.
 func dead(t *testing.T, dir string, remove, whole bool) (id string) {
 	t.Helper()
-	m, err := newMonitor(dir, Config{ID: NewID(), Remove: remove})
+	m, err := Create(dir, Config{ID: NewID(), Remove: remove})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +347,7 @@ func dead(t *testing.T, dir string, remove, whole bool) (id string) {
 	if err := m.lock.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return m.config.ID
+	return m.Config.ID
 }
 
 func TestSweepRemovesWhatKilledMonitorsLeave(t *testing.T) {
@@ -259,7 +364,7 @@ func TestSweepRemovesWhatKilledMonitorsLeave(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if list := List(dir); len(list) != 1 || list[0].Config.ID != kept || list[0].State.Status != StatusExited {
+	if list := List(dir); len(list) != 1 || list[0].Config.ID != kept || list[0].State.Status != StatusDead {
 		t.Errorf("listed: %+v", list)
 	}
 	found, err := Dead(dir)
@@ -274,8 +379,8 @@ func TestSweepRemovesWhatKilledMonitorsLeave(t *testing.T) {
 			t.Errorf("still there: %v", err)
 		}
 	}
-	if _, state, err := Load(dir, kept); err != nil || state.Status != StatusExited || state.ExitCode != 137 {
-		t.Errorf("state %+v, error %v; want exited with 137", state, err)
+	if _, state, err := Load(dir, kept); err != nil || state.Status != StatusDead || state.ExitCode != 137 {
+		t.Errorf("state %+v, error %v; want dead with 137", state, err)
 	}
 	if err := Remove(dir, kept); err != nil || len(List(dir)) != 0 {
 		t.Errorf("removed: %v; left %v", err, List(dir))
@@ -298,15 +403,15 @@ func TestSweepDoesNotTakeWhatIsBeingMade(t *testing.T) {
 			}
 		}
 	})
-	for range 300 {
-		m, err := newMonitor(dir, Config{ID: NewID(), Remove: true})
+	for range 100 {
+		m, err := Create(dir, Config{ID: NewID(), Remove: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(filepath.Join(m.dir, configFile)); err != nil {
 			t.Error(err)
 		}
-		if err := m.finish(sandbox.Exit{}, nil); err != nil {
+		if err := m.Remove(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -318,11 +423,14 @@ func TestSweepDoesNotTakeWhatIsBeingMade(t *testing.T) {
 }
 
 func TestTwoContainersCannotHaveOneID(t *testing.T) {
-	f := newFixture(t, "exit 0")
-	if _, err := f.run(t, Streams{}); err != nil {
+	dir := filepath.Join(t.TempDir(), "containers")
+	c := Config{ID: NewID()}
+	m, err := Create(dir, c)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.run(t, Streams{}); !errors.Is(err, fs.ErrExist) {
+	defer func() { _ = m.Close() }()
+	if _, err := Create(dir, c); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("error %v", err)
 	}
 }

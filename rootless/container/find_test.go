@@ -14,8 +14,8 @@ func TestFind(t *testing.T) {
 		own := filepath.Join(dir, id)
 		err := errors.Join(
 			os.Mkdir(own, 0o700),
-			writeJSON(filepath.Join(own, configFile), Config{ID: id, Name: name}),
-			writeJSON(filepath.Join(own, stateFile), State{Status: StatusExited}),
+			writeJSON(filepath.Join(own, configFile), Config{ID: id, Name: name}, false),
+			writeJSON(filepath.Join(own, stateFile), State{Status: StatusExited}, false),
 		)
 		if err != nil {
 			t.Fatal(err)

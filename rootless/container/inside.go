@@ -2,7 +2,9 @@ package container
 
 import (
 	"context"
+	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,68 +22,125 @@ type InsideRequest struct {
 	Pause bool `json:",omitempty"`
 }
 
-// RootEnv tells such a command where the container's file system is mounted.
-const RootEnv = "_BUILDER_CONTAINER_ROOT"
+// Such a command has in its environment where the container's file system is
+// mounted, and which process is the container's program, in whose own namespace
+// the volumes are mounted too; "" where none runs at the moment.
+const (
+	RootEnv    = "_BUILDER_CONTAINER_ROOT"
+	ProcessEnv = "_BUILDER_CONTAINER_PROCESS"
+)
 
 // serveInside runs it with the client's streams. The container goes on
-// afterwards, however it ends.
+// afterwards, however it ends: that is seen to before the client hears of it.
 func (m *Monitor) serveInside(ctx context.Context, c *conn, request *message) error {
 	var r InsideRequest
 	if err := request.decode(&r); err != nil {
 		return err
 	}
-	if _, _, err := m.current(); err != nil {
+	code, err := m.runInside(ctx, c, r, request)
+	if err != nil {
 		return err
+	}
+	return c.send(kindExit, Exit{Code: code})
+}
+
+func (m *Monitor) runInside(ctx context.Context, c *conn, r InsideRequest, request *message) (code int, err error) {
+	// The file system stays mounted meanwhile.
+	m.visits.RLock()
+	defer m.visits.RUnlock()
+	rootfs := m.mountedAt()
+	if rootfs == "" {
+		return 0, m.errNotRunning()
 	}
 	if r.Pause && m.pause() == nil {
 		defer func() { _ = m.resume() }()
 	}
 	if err := m.parts.Root.Sync(); err != nil {
-		return err
+		return 0, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", r.Args...)
 	cmd.Args[0] = "builder"
-	cmd.Env = append(userns.Joining(), r.Env...)
-	cmd.Env = append(cmd.Env, RootEnv+"="+m.rootfs)
 	cmd.Dir = r.Dir
-	for i, f := range request.files {
-		switch i {
-		case 0:
-			cmd.Stdin = f
-		case 1:
-			cmd.Stdout = f
-		case 2:
-			cmd.Stderr = f
-		}
-	}
-	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	cmd.Env = append(append(userns.Joining(), r.Env...), RootEnv+"="+rootfs, ProcessEnv+"="+m.process())
+	give(cmd, request.files)
 	if err := cmd.Start(); err != nil {
-		return err
+		return 0, err
 	}
 	request.close()
 	if err := c.send(kindDone, nil); err != nil {
 		cancel()
 	}
-	go func() {
-		for {
-			said, err := c.receive()
-			if err != nil {
-				cancel()
-				return
-			}
-			said.close()
-			var s signalRequest
-			if said.Kind == kindSignal && said.decode(&s) == nil {
-				_ = cmd.Process.Signal(unix.Signal(s.Signal))
-			}
-		}
-	}()
-	_ = cmd.Wait()
-	code := cmd.ProcessState.ExitCode()
+	go passSignals(c, cmd.Process, cancel)
+	_ = cmd.Wait() // how it ended is told by the state
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		code = 128 + int(status.Signal())
+		return 128 + int(status.Signal()), nil
 	}
-	return c.send(kindExit, Exit{Code: code})
+	return cmd.ProcessState.ExitCode(), nil
+}
+
+func (m *Monitor) sync() error {
+	m.visits.RLock()
+	defer m.visits.RUnlock()
+	if m.mountedAt() == "" {
+		return nil // then all is there
+	}
+	return m.parts.Root.Sync()
+}
+
+// give makes a client's files a command's standard streams.
+func give(cmd *exec.Cmd, files []*os.File) {
+	if len(files) == maxFiles {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
+	}
+}
+
+// passSignals passes on what the client says, until it goes: then nobody waits
+// for the process any more.
+func passSignals(c *conn, process *os.Process, gone func()) {
+	for {
+		said, err := c.receive()
+		if err != nil {
+			gone()
+			return
+		}
+		said.close()
+		var s signalRequest
+		if said.Kind == kindSignal && said.decode(&s) == nil {
+			_ = process.Signal(unix.Signal(s.Signal))
+		}
+	}
+}
+
+// process is the program's pid, or "".
+func (m *Monitor) process() string {
+	p, done, err := m.use()
+	if err != nil {
+		return ""
+	}
+	defer done()
+	return strconv.Itoa(p.PID())
+}
+
+// mountedAt tells where the container's file system is mounted, "" where it
+// isn't.
+func (m *Monitor) mountedAt() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rootfs
+}
+
+func (m *Monitor) setMounted(rootfs string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rootfs = rootfs
+}
+
+// closeFiles keeps clients out of the container's file system, and waits for those
+// who are in it.
+func (m *Monitor) closeFiles() {
+	m.setMounted("")
+	m.visits.Lock()
+	defer m.visits.Unlock()
 }

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -44,11 +43,9 @@ type Parts struct {
 	// Started is called when the program runs: what was only needed for that can
 	// be let go.
 	Started func() error
-	// Removed is called when nothing is left of a container that was to leave
-	// nothing.
-	Removed func() error
-	// Log keeps what the program prints; nil keeps nothing.
-	Log func(dir string, o LogOptions) (LogWriter, error)
+	// Removing is called before a container is removed at its end: what else goes
+	// with it is removed then. It may be nil.
+	Removing func() error
 }
 
 // Monitor holds one container, whose lock it has.
@@ -62,19 +59,25 @@ type Monitor struct {
 	streams  *streams
 	stopping chan struct{} // closed when the container is to stay ended
 	stopOnce sync.Once
-	over     chan struct{} // closed when it has ended for good
+	over     chan struct{} // closed when it has ended for good, and that is recorded
 
-	rootfs string // where the container's file system is mounted
+	visits sync.RWMutex // held for reading by who is in the container's file system
+
+	renew chan struct{}  // has one where the program is to be started again at its end
+	using sync.WaitGroup // of the program
 
 	mu      sync.Mutex
+	rootfs  string // where the container's file system is mounted
 	state   State
 	oom     *sandbox.OOM
 	program *sandbox.Program
-	ended   chan struct{} // closed when the present program has ended
+	begun   chan struct{} // closed when the next program runs
+	ended   chan struct{} // closed when the present one has ended
+	next    *ending
 }
 
 // Create makes a container in the directory dir of all. Its name must be no
-// other's.
+// other's; without one it gets one.
 func Create(dir string, c Config) (*Monitor, error) {
 	if c.ID == "" {
 		return nil, errors.New("a container needs an id")
@@ -84,7 +87,7 @@ func Create(dir string, c Config) (*Monitor, error) {
 		return nil, err
 	}
 	defer func() { _ = names.Close() }()
-	if err := checkName(dir, c.Name); err != nil {
+	if c.Name, err = freeName(dir, c.Name); err != nil {
 		return nil, err
 	}
 	m := newMonitor(filepath.Join(dir, c.ID), c, State{Status: StatusCreated, Boot: bootID()})
@@ -92,10 +95,10 @@ func Create(dir string, c Config) (*Monitor, error) {
 		if err := os.Mkdir(filepath.Join(aside, runDir), 0o700); err != nil {
 			return err
 		}
-		if err := writeJSON(filepath.Join(aside, configFile), c); err != nil {
+		if err := writeJSON(filepath.Join(aside, configFile), c, !c.Remove); err != nil {
 			return err
 		}
-		return writeJSON(filepath.Join(aside, stateFile), m.state)
+		return writeJSON(filepath.Join(aside, stateFile), m.state, !c.Remove)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making container %s: %w", short(c.ID), err)
@@ -109,27 +112,15 @@ const patience = 10 * time.Second
 // Open takes over a container that has no program. It waits for a monitor that
 // is still busy with the end of one.
 func Open(ctx context.Context, dir, id string) (*Monitor, error) {
-	own := filepath.Join(dir, id)
 	for deadline := time.Now().Add(patience); ; {
-		lock, err := lockDir(own)
-		if err == nil {
-			c, s, err := Load(dir, id)
-			if err != nil && !errors.Is(err, errLocked) {
-				_ = lock.Close()
-				return nil, err
-			}
-			m := newMonitor(own, c, s)
-			m.lock = lock
-			return m, nil
+		m, err := tryOpen(dir, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %s", ErrUnknown, short(id))
 		}
 		if !errors.Is(err, errLocked) {
-			return nil, err
+			return m, err
 		}
-		_, s, err := Load(dir, id)
-		if err != nil {
-			return nil, err
-		}
-		if s.Lives() || time.Now().After(deadline) {
+		if _, s, err := Load(dir, id); err == nil && s.Lives() || time.Now().After(deadline) {
 			return nil, ErrRunning
 		}
 		select {
@@ -140,12 +131,32 @@ func Open(ctx context.Context, dir, id string) (*Monitor, error) {
 	}
 }
 
+// tryOpen fails with errLocked where the container has a monitor.
+func tryOpen(dir, id string) (*Monitor, error) {
+	own := filepath.Join(dir, id)
+	lock, err := lockDir(own)
+	if err != nil {
+		return nil, err
+	}
+	c, s, err := Load(dir, id)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	if s.Lives() { // it has no monitor: the lock is ours
+		s.Status = StatusDead
+	}
+	m := newMonitor(own, c, s)
+	m.lock = lock
+	return m, nil
+}
+
 // ErrRunning says that a container has a program already.
 var ErrRunning = errors.New("the container is running already")
 
 func newMonitor(dir string, c Config, s State) *Monitor {
 	return &Monitor{
-		Config: c, dir: dir, state: s, stopping: make(chan struct{}), over: make(chan struct{}), ended: make(chan struct{}),
+		Config: c, dir: dir, state: s, stopping: make(chan struct{}), over: make(chan struct{}),
+		renew: make(chan struct{}, 1), begun: make(chan struct{}), next: newEnding(),
 		streams: &streams{config: c, attached: map[*attachment]bool{}},
 	}
 }
@@ -164,246 +175,40 @@ func (m *Monitor) Remove() error {
 // before that, there is no program. The end of ctx stops the container as a
 // client's request does.
 func (m *Monitor) Run(ctx context.Context, parts Parts, first *First) error {
-	m.parts = parts
+	m.parts, m.state.Restarts = parts, 0
+	defer func() { _ = m.lock.Close() }()
 	if first.attached != nil {
+		m.streams.size = first.size
 		m.streams.attach(first.attached)
 	}
 	server, err := m.listen()
 	if err != nil {
-		return errors.Join(err, m.finish(sandbox.Exit{}, err))
+		first.Tell(err)
+		return errors.Join(err, m.finish(sandbox.Exit{Code: fault.Code(err)}, err))
 	}
-	defer server.close()
 	runs := false
-	exit, err := m.life(ctx, first, func() {
-		if !runs {
-			runs = true
-			first.started(m, server)
-		}
+	e := &environment{m: m, spec: m.Config.Spec}
+	exit, err := m.life(ctx, e, first, func() error {
+		runs = true
+		first.started(m, server)
+		return m.parts.Started()
 	})
+	err = errors.Join(err, m.streams.close())
+	if len(m.Config.Ports) > 0 {
+		// Whoever is told of the end may want them.
+		err = errors.Join(err, e.close())
+	}
 	finished := m.finish(exit, err)
 	if !runs {
+		m.streams.detach(first.attached)
 		first.Tell(err)
-		return finished
 	}
+	// The next monitor has a socket of its own as soon as it has the lock.
+	server.hide()
+	_ = m.lock.Close()
+	finished = errors.Join(finished, e.close())
+	server.close()
 	return finished
-}
-
-// life is the whole of it between creation and end.
-func (m *Monitor) life(ctx context.Context, first *First, started func()) (exit sandbox.Exit, err error) {
-	starting, cancel := first.While(ctx)
-	defer cancel()
-	e, err := m.prepare(starting)
-	if err != nil {
-		return exit, err
-	}
-	defer func() { err = errors.Join(err, e.close()) }()
-	defer context.AfterFunc(ctx, func() { m.stop("", nil) })()
-	for delay := time.Duration(0); ; {
-		begun := time.Now()
-		exit, err = m.once(context.WithoutCancel(ctx), e, started)
-		if !m.again(exit, err) {
-			return exit, err
-		}
-		delay = nextDelay(delay, time.Since(begun))
-		if err := m.restarting(exit); err != nil {
-			return exit, err
-		}
-		select {
-		case <-m.stopping:
-			return exit, nil
-		case <-time.After(delay):
-		}
-	}
-}
-
-// environment is what a container's programs run in, one after another.
-type environment struct {
-	m      *Monitor
-	spec   sandbox.Spec
-	net    *connection
-	logged LogWriter
-}
-
-// prepare makes all that a program needs, the network beside the rest.
-func (m *Monitor) prepare(ctx context.Context) (_ *environment, err error) {
-	e := &environment{m: m, spec: m.Config.Spec}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, e.close())
-		}
-	}()
-	if err := m.mountRun(); err != nil {
-		return e, err
-	}
-	if e.net, err = connect(ctx, m.parts.RunDir, &m.Config); err != nil {
-		return e, err
-	}
-	rootfs, err := m.parts.Root.Mount(ctx)
-	if err != nil {
-		return e, err
-	}
-	m.rootfs = rootfs
-	mounts, err := m.parts.Ready(ctx, rootfs)
-	if err != nil {
-		return e, err
-	}
-	if e.logged, err = m.openLog(); err != nil {
-		return e, err
-	}
-	if e.spec.ID == "" {
-		e.spec.ID = m.Config.ID
-	}
-	e.spec.RootFS, e.spec.Mounts = rootfs, append(e.spec.Mounts, mounts...)
-	e.spec.StateDir, e.spec.Terminal = m.runDir(), m.Config.Terminal
-	return e, nil
-}
-
-func (e *environment) close() (err error) {
-	if e.net != nil {
-		err = e.net.Close()
-	}
-	if e.logged != nil {
-		err = errors.Join(err, e.logged.Close())
-	}
-	return err
-}
-
-func (m *Monitor) runDir() string { return filepath.Join(m.dir, runDir) }
-
-// mountRun gives the runtime a place that ends with this process: an empty file
-// system that only its mount namespace knows.
-func (m *Monitor) mountRun() error {
-	if err := os.Mkdir(m.runDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	err := unix.Mount("tmpfs", m.runDir(), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=700")
-	if err != nil {
-		return &os.PathError{Op: "mount", Path: m.runDir(), Err: err}
-	}
-	return nil
-}
-
-// LogWriter keeps what a program prints.
-type LogWriter = logWriter
-
-func (m *Monitor) openLog() (LogWriter, error) {
-	if m.parts.Log == nil || m.Config.Log.Driver == "none" {
-		return nil, nil
-	}
-	w, err := m.parts.Log(m.dir, m.Config.Log)
-	if err != nil {
-		return nil, err
-	}
-	m.streams.log = w
-	return w, nil
-}
-
-// once runs the program once.
-func (m *Monitor) once(ctx context.Context, e *environment, started func()) (exit sandbox.Exit, err error) {
-	p, err := m.start(ctx, e)
-	if err != nil {
-		return sandbox.Exit{Code: fault.Code(err)}, err
-	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	if err := m.running(p, e); err != nil {
-		return exit, err
-	}
-	started()
-	if err := m.parts.Started(); err != nil {
-		return exit, err
-	}
-	giveBack()
-	exit, err = p.Wait()
-	m.mu.Lock()
-	m.program = nil
-	close(m.ended)
-	m.mu.Unlock()
-	m.streams.wait()
-	return exit, err
-}
-
-// start creates the program while its network comes up, and starts it then.
-func (m *Monitor) start(ctx context.Context, e *environment) (_ *sandbox.Program, err error) {
-	spec := e.spec
-	e.net.apply(&spec)
-	if !m.Config.Terminal {
-		ends, err := m.streams.open()
-		if err != nil {
-			return nil, err
-		}
-		defer ends.close()
-		spec.Stdout, spec.Stderr = ends.out, ends.err
-		if ends.in != nil {
-			spec.Stdin = ends.in
-		}
-	}
-	p, err := m.parts.Runtime.Create(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.Close())
-		}
-	}()
-	if m.Config.Terminal {
-		m.streams.connect(p.Terminal())
-	}
-	if err := e.net.ready(ctx); err != nil {
-		return nil, err
-	}
-	return p, p.Start()
-}
-
-// running records that the program runs.
-func (m *Monitor) running(p *sandbox.Program, e *environment) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.program, m.ended = p, make(chan struct{})
-	m.state.Status, m.state.StartedAt, m.state.FinishedAt = StatusRunning, time.Now().UTC(), time.Time{}
-	m.state.ExitCode, m.state.OOMKilled, m.state.Error = 0, false, ""
-	m.state.Ports, m.state.IP, m.state.Boot = e.net.ports(), e.net.ip(), bootID()
-	return m.save()
-}
-
-func (m *Monitor) save() error { return writeJSON(filepath.Join(m.dir, stateFile), m.state) }
-
-// finish records the end, or removes the container where that is wanted.
-func (m *Monitor) finish(exit sandbox.Exit, failed error) error {
-	defer func() { _ = m.lock.Close() }()
-	defer close(m.over)
-	if m.Config.Remove {
-		err := errors.Join(m.parts.Root.Discard(), m.unmountRun(), removeDir(m.dir), m.parts.Removed())
-		m.end(exit, failed)
-		return err
-	}
-	// Who asks is told at once; what is mounted goes after that.
-	m.end(exit, failed)
-	err := m.save()
-	return errors.Join(err, m.parts.Root.Release(), m.unmountRun())
-}
-
-func (m *Monitor) unmountRun() error {
-	err := unix.Unmount(m.runDir(), unix.MNT_DETACH)
-	if errors.Is(err, unix.EINVAL) {
-		return nil // it was never mounted
-	}
-	return err
-}
-
-// end sets the state of a container whose program has ended.
-func (m *Monitor) end(exit sandbox.Exit, failed error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.state.Status, m.state.FinishedAt = StatusExited, time.Now().UTC()
-	m.state.ExitCode, m.state.OOMKilled, m.oom = exit.Code, exit.OOM != nil, exit.OOM
-	m.state.Ports, m.state.IP = nil, ""
-	if failed != nil {
-		m.state.Error = failed.Error()
-		if m.state.StartedAt.IsZero() {
-			m.state.Status = StatusCreated // as docker has it: it never ran
-		}
-	}
 }
 
 // bootID names the machine's present boot.

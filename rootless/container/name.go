@@ -2,6 +2,8 @@ package container
 
 import (
 	"os"
+	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -32,17 +34,51 @@ func flock(f *os.File) error {
 	}
 }
 
-// checkName tells whether a name is free.
-func checkName(dir, name string) error {
-	if name == "" {
-		return nil
+// Rename gives the container id, in the directory dir of all, another name.
+func Rename(dir, id, name string) error {
+	names, err := lockNames(dir)
+	if err != nil {
+		return err
 	}
-	for _, found := range List(dir) {
+	defer func() { _ = names.Close() }()
+	return rewrite(filepath.Join(dir, id), func(c *Config) error {
+		if c.Name == name {
+			return fault.New("", "Renaming a container with the same name as its current name")
+		}
+		c.Name, err = freeName(dir, name)
+		return err
+	})
+}
+
+// rewrite changes the config in a container's own directory, while the names are
+// locked.
+func rewrite(own string, change func(*Config) error) error {
+	var c Config
+	path := filepath.Join(own, configFile)
+	if err := readJSON(path, &c); err != nil {
+		return err
+	}
+	if err := change(&c); err != nil {
+		return err
+	}
+	return writeJSON(path, c, !c.Remove)
+}
+
+// freeName is the name that was asked for, unless another container has it, or a
+// made-up one where none was.
+func freeName(dir, name string) (string, error) {
+	containers := List(dir)
+	if name == "" {
+		return anyName(func(name string) bool {
+			return slices.ContainsFunc(containers, func(f Found) bool { return f.Config.Name == name })
+		}), nil
+	}
+	for _, found := range containers {
 		if found.Config.Name == name {
-			return fault.New("builder rm "+name+"    # removes it; or builder rename",
+			return "", fault.New("builder rm "+name+"    # removes it; or builder rename",
 				"Conflict. The container name %q is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.",
 				"/"+name, found.Config.ID)
 		}
 	}
-	return nil
+	return name, nil
 }

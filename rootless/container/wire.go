@@ -186,11 +186,12 @@ type told struct {
 	Cause, Remedy string
 	Detail        []string
 	Code          int
+	Running       bool `json:",omitempty"` // it is ErrRunning
 }
 
 func tellError(err error) told {
 	var f *fault.Error
-	t := told{Cause: err.Error(), Remedy: fault.Remedy(err), Detail: fault.Detail(err)}
+	t := told{Cause: err.Error(), Remedy: fault.Remedy(err), Detail: fault.Detail(err), Running: errors.Is(err, ErrRunning)}
 	if errors.As(err, &f) {
 		t.Code = f.Code
 	}
@@ -199,5 +200,9 @@ func tellError(err error) told {
 
 // fault is what a client makes of it.
 func (t told) fault() error {
-	return &fault.Error{Err: errors.New(t.Cause), Remedy: t.Remedy, Detail: t.Detail, Code: t.Code}
+	cause := errors.New(t.Cause)
+	if t.Running {
+		cause = ErrRunning
+	}
+	return &fault.Error{Err: cause, Remedy: t.Remedy, Detail: t.Detail, Code: t.Code}
 }

@@ -8,11 +8,11 @@ var managers = []struct {
 	program, install string
 	packages         map[string]string
 }{
-	{"apt-get", "apt-get install -y ", map[string]string{"newuidmap": "uidmap", "newgidmap": "uidmap", "getsubids": "uidmap", "pasta": "passt"}},
-	{"dnf", "dnf install -y ", map[string]string{"newuidmap": "shadow-utils", "newgidmap": "shadow-utils", "getsubids": "shadow-utils-subid", "pasta": "passt"}},
-	{"zypper", "zypper install -y ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt"}},
-	{"pacman", "pacman -S --noconfirm ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt"}},
-	{"apk", "apk add ", map[string]string{"newuidmap": "shadow-subids", "newgidmap": "shadow-subids", "getsubids": "shadow-subids", "pasta": "passt"}},
+	{"apt-get", "apt-get install -y ", map[string]string{"newuidmap": "uidmap", "newgidmap": "uidmap", "getsubids": "uidmap", "pasta": "passt", "nsenter": "util-linux"}},
+	{"dnf", "dnf install -y ", map[string]string{"newuidmap": "shadow-utils", "newgidmap": "shadow-utils", "getsubids": "shadow-utils-subid", "pasta": "passt", "nsenter": "util-linux"}},
+	{"zypper", "zypper install -y ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt", "nsenter": "util-linux"}},
+	{"pacman", "pacman -S --noconfirm ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt", "nsenter": "util-linux"}},
+	{"apk", "apk add ", map[string]string{"newuidmap": "shadow-subids", "newgidmap": "shadow-subids", "getsubids": "shadow-subids", "pasta": "passt", "nsenter": "util-linux"}},
 }
 
 // Install gives the command that installs program with this machine's package

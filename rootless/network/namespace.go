@@ -23,7 +23,8 @@ type Namespace struct {
 	Resolv []byte
 	// IP is the address of its interface.
 	IP string
-	// Ports are the published ports, with the host ports that were chosen.
+	// Ports are the published ports, each with one address and the host's port
+	// that was chosen.
 	Ports []Port
 	// Helper names the program that carries the traffic. It is empty where
 	// the host itself has no network: then there is a loopback interface only.
@@ -32,6 +33,9 @@ type Namespace struct {
 	file  *os.File // holds the lock that tells the living from the dead
 	carry *process
 	fresh bool // made for one sandbox alone
+
+	claims  []claim    // until they are
+	forward *forwarder // passed on
 
 	once   sync.Once // for Close
 	closed error
@@ -80,13 +84,21 @@ func (n *Namespace) Close() error {
 
 func (n *Namespace) close() error {
 	var errs []error
+	n.Stop()
+	closeClaims(n.claims)
+	if n.forward != nil {
+		n.forward.close()
+	}
 	if n.carry != nil {
 		n.carry.stop()
 	}
 	if n.Path != "" {
 		errs = append(errs, release(n.Path))
 	}
-	return errors.Join(append(errs, n.file.Close())...)
+	if n.file != nil {
+		errs = append(errs, n.file.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // prefix begins the names of the files that namespaces are bound to.

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -209,82 +208,6 @@ func TestNamesAreResolvedWhereverTheHostsResolverListens(t *testing.T) {
 	}
 }
 
-func TestPublishedPortsReachTheContainer(t *testing.T) {
-	forEachHelper(t, func(t *testing.T, h helper) {
-		dir := t.TempDir()
-		ports := []Port{
-			{HostIP: "127.0.0.1", ContainerPort: 80, Proto: "tcp"},
-			{ContainerPort: 81, Proto: "tcp"},
-			// Not on the loopback, where both helpers, in versions that are in
-			// use, lose a UDP answer.
-			{HostIP: hostIP, ContainerPort: 82, Proto: "udp"},
-		}
-		ns, err := createBy(t.Context(), dir, DNS{}, ports, []helper{h})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = ns.Close() }()
-		err = within(ns.Path, func() error {
-			for _, port := range []string{"80", "81"} {
-				l, err := net.Listen("tcp", "0.0.0.0:"+port)
-				if err != nil {
-					return err
-				}
-				serve(t, l, "port "+port)
-			}
-			answerDNS(t, "0.0.0.0:82", [4]byte{8, 2, 8, 2})
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, want := range []string{"port 80", "port 81"} {
-			if word, err := greet(fmt.Sprintf("127.0.0.1:%d", ns.Ports[i].HostPort)); word != want {
-				t.Errorf("%s says %q (%v), want %q", ns.Ports[i], word, err, want)
-			}
-		}
-		word, err := greet(fmt.Sprintf("%s:%d", hostIP, ns.Ports[1].HostPort))
-		if word != "port 81" && (h.name != pasta || !isOldPasta(h.path)) {
-			t.Errorf("%s from another address says %q (%v)", ns.Ports[1], word, err)
-		}
-		if _, err := greet(fmt.Sprintf("%s:%d", hostIP, ns.Ports[0].HostPort)); err == nil {
-			t.Error("a port published on the loopback answers elsewhere")
-		}
-		if _, err := dialUDP(ns.Ports[2]); err != nil {
-			t.Errorf("%s: %v", ns.Ports[2], err)
-		}
-	})
-}
-
-func dialUDP(p Port) (n int, err error) {
-	conn, err := net.Dial("udp", net.JoinHostPort(p.HostIP, strconv.Itoa(int(p.HostPort))))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(dialTimeout))
-	if _, err := conn.Write([]byte("............")); err != nil {
-		return 0, err
-	}
-	return conn.Read(make([]byte, 64))
-}
-
-func TestPortInUseIsToldWithRemedy(t *testing.T) {
-	needHost(t)
-	port := greeter(t, "127.0.0.1:0", "first")
-	_, err := Create(t.Context(), t.TempDir(), "", DNS{}, []Port{{HostIP: "127.0.0.1", HostPort: uint16(port), ContainerPort: 80, Proto: "tcp"}})
-	if !strings.Contains(fmt.Sprint(err), "in use") || fault.Remedy(err) == "" {
-		t.Errorf("error %v with remedy %q", err, fault.Remedy(err))
-	}
-}
-
-func TestPrivilegedPortIsToldWithRemedy(t *testing.T) {
-	err := portError(Port{HostPort: 80, ContainerPort: 80, Proto: "tcp"}, &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", unix.EACCES)})
-	if !strings.Contains(fault.Remedy(err), "ip_unprivileged_port_start=80") {
-		t.Errorf("error %v with remedy %q", err, fault.Remedy(err))
-	}
-}
-
 func TestCloseLeavesNothing(t *testing.T) {
 	forEachHelper(t, func(t *testing.T, h helper) {
 		dir := t.TempDir()
@@ -430,7 +353,7 @@ const ownerMarker = "NETWORK_TEST_OWNER"
 // own makes a namespace for every helper in the directory that the marker
 // names, says so and waits to be killed.
 func own(dir string) int {
-	for _, h := range helpers("", false) {
+	for _, h := range helpers("", quick) {
 		if _, err := createBy(context.Background(), dir, DNS{}, nil, []helper{h}); err != nil {
 			fmt.Println(err)
 			return 1

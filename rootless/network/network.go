@@ -3,10 +3,11 @@
 // child of ours, carries the traffic to the outside. Nobody needs to be root
 // for it.
 //
-// [Host] and [None] cost nothing. A private namespace takes some 30 ms to
-// come up, so a build keeps a [Pool] of them; a container makes its own with
-// [Create], which also publishes ports. In a private network the host's
-// loopback can't be reached, and its resolver can, wherever it listens.
+// The host's network and none cost nothing. A private namespace takes some
+// 30 ms to come up, so a build keeps a [Pool] of them; a container begins its
+// own with [Begin], which also publishes ports, and creates its sandbox
+// meanwhile. In a private network the host's loopback can't be reached, and its
+// resolver can, wherever it listens.
 package network
 
 import (

@@ -32,7 +32,7 @@ type Pending struct {
 // directory; helper names the helper, "" for the best. Ready or Close must
 // follow. The end of ctx counts until Ready returns.
 func Begin(ctx context.Context, dir, helper string, dns DNS, ports []Port) (*Pending, error) {
-	usable := helpers(helper, len(ports) > 0)
+	usable := helpers(helper, lean)
 	if len(usable) == 0 {
 		return nil, errNoHelper(helper)
 	}
@@ -40,15 +40,18 @@ func Begin(ctx context.Context, dir, helper string, dns DNS, ports []Port) (*Pen
 }
 
 func begin(ctx context.Context, dir string, dns DNS, ports []Port, helpers []helper) (*Pending, error) {
-	ports, err := claim(ports)
-	if err != nil {
+	n := &Namespace{IP: guestIP}
+	var err error
+	if n.claims, err = claimPorts(ports); err != nil {
 		return nil, err
 	}
-	n := &Namespace{IP: guestIP, Ports: ports}
-	if n.file, err = newFile(dir); err != nil {
-		return nil, fmt.Errorf("making a network namespace: %w", err)
+	for _, c := range n.claims {
+		n.Ports = append(n.Ports, c.Port)
 	}
-	if err = bindNew(n.file.Name()); err != nil {
+	if n.file, err = newFile(dir); err == nil {
+		err = bindNew(n.file.Name())
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("making a network namespace: %w", err), n.Close())
 	}
 	n.Path = n.file.Name()
@@ -98,10 +101,10 @@ func (n *Namespace) start(ctx context.Context, helpers []helper, dns DNS) error 
 	for _, h := range helpers {
 		reached := reach{ipv6: h.ipv6()}
 		n.Resolv = dns.resolvConf(host, reached)
-		p, err := h.attach(ctx, attachment{netns: n.Path, forward: reached.forwarder(host), ports: n.Ports})
+		p, err := h.attach(ctx, attachment{netns: n.Path, forward: reached.forwarder(host)})
 		if err == nil {
 			n.carry, n.Helper = p, h.name
-			return nil
+			return n.publish()
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -116,4 +119,13 @@ func (n *Namespace) start(ctx context.Context, helpers []helper, dns DNS) error 
 		return fault.New(remedy, "a private network can't be set up: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return nil
+}
+
+// publish begins to serve the ports that were claimed.
+func (n *Namespace) publish() (err error) {
+	if len(n.claims) > 0 {
+		n.forward, err = newForwarder(n.Path, n.IP, n.claims)
+		n.claims = nil
+	}
+	return err
 }

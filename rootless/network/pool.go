@@ -147,7 +147,7 @@ func (p *Pool) make() chan made {
 	p.making.Add(1)
 	go func() {
 		defer p.making.Done()
-		ns, err := Create(p.ctx, p.dir, p.helper, p.dns, nil)
+		ns, err := createForBuild(p.ctx, p.dir, p.helper, p.dns)
 		if err == nil {
 			p.mu.Lock()
 			p.all = append(p.all, ns)
@@ -170,4 +170,17 @@ func (p *Pool) take(ctx context.Context, next chan made) (*Namespace, error) {
 		p.mu.Unlock()
 		return nil, context.Cause(ctx)
 	}
+}
+
+// createForBuild makes a namespace for a build.
+func createForBuild(ctx context.Context, dir, wanted string, dns DNS) (*Namespace, error) {
+	usable := helpers(wanted, quick)
+	if len(usable) == 0 {
+		return nil, errNoHelper(wanted)
+	}
+	pending, err := begin(ctx, dir, dns, nil, usable)
+	if err != nil {
+		return nil, err
+	}
+	return pending.Ready(ctx)
 }

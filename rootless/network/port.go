@@ -1,49 +1,56 @@
 package network
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"golang.org/x/sys/unix"
 )
 
 // Port publishes one port of a container on the host.
 type Port struct {
 	HostIP        string `json:"host_ip,omitempty"`   // empty: all addresses of the host
 	HostPort      uint16 `json:"host_port,omitempty"` // zero: any free one
+	HostLast      uint16 `json:"host_last,omitempty"` // not zero: any free one from HostPort to this
 	ContainerPort uint16 `json:"container_port"`
 	Proto         string `json:"proto"` // "tcp" or "udp"
 }
 
 // String gives the port as docker prints it: "0.0.0.0:8080->80/tcp".
 func (p Port) String() string {
-	ip := p.HostIP
+	ip, port := p.HostIP, strconv.Itoa(int(p.HostPort))
 	if ip == "" {
-		ip = "0.0.0.0"
+		ip = anyIPv4
 	}
-	return fmt.Sprintf("%s->%d/%s", net.JoinHostPort(ip, strconv.Itoa(int(p.HostPort))), p.ContainerPort, p.Proto)
+	if p.HostLast != 0 {
+		port += "-" + strconv.Itoa(int(p.HostLast))
+	}
+	return fmt.Sprintf("%s->%s", net.JoinHostPort(ip, port), p.Container())
 }
 
-// ParsePort reads docker's [ip:][host]:container[/proto], where host and
-// container may be ranges of the same length (8000-8002:80-82), an IPv6
-// address stands in brackets, and a missing host port means any free one.
+// Container gives the port inside, as docker names it: "80/tcp".
+func (p Port) Container() string { return fmt.Sprintf("%d/%s", p.ContainerPort, p.Proto) }
+
+// ParsePort reads docker's [ip:][host]:container[/proto]. host and container
+// may be ranges of the same length (8000-8002:80-82), or host alone one to
+// choose from (8000-8099:80). An IPv6 address stands in brackets, and a missing
+// host port means any free one. docker's other form, published=8080,target=80,
+// is read as well.
 func ParsePort(s string) ([]Port, error) {
 	bad := func(why string) ([]Port, error) {
 		return nil, fault.New("write it as [ip:][hostport:]containerport[/tcp|/udp], for example 127.0.0.1:8080:80",
 			"port %q: %s", s, why)
 	}
-	rest, proto, found := strings.Cut(s, "/")
-	if !found {
-		proto = "tcp"
+	text, err := standardForm(s)
+	if err != nil {
+		return bad(err.Error())
 	}
-	if proto = strings.ToLower(proto); proto != "tcp" && proto != "udp" {
-		return bad("the protocol must be tcp or udp")
+	rest, proto, err := splitProto(text)
+	if err != nil {
+		return bad(err.Error())
 	}
 	ip, host, container, err := splitPort(rest)
 	if err != nil {
@@ -58,9 +65,10 @@ func ParsePort(s string) ([]Port, error) {
 		if hFirst, hLast, err = parseRange(host); err != nil {
 			return bad("host port: " + err.Error())
 		}
-		if hLast-hFirst != cLast-cFirst {
-			return bad("the two ranges differ in length")
-		}
+	}
+	choice := cFirst == cLast && hLast > hFirst
+	if host != "" && !choice && hLast-hFirst != cLast-cFirst {
+		return bad("the two ranges differ in length")
 	}
 	var ports []Port
 	for i := range int(cLast-cFirst) + 1 {
@@ -68,7 +76,74 @@ func ParsePort(s string) ([]Port, error) {
 		if host != "" {
 			p.HostPort = hFirst + uint16(i)
 		}
+		if choice {
+			p.HostLast = hLast
+		}
 		ports = append(ports, p)
+	}
+	return ports, nil
+}
+
+// standardForm turns published=8080,target=80,protocol=udp into 8080:80/udp,
+// and leaves other words as they are.
+func standardForm(s string) (string, error) {
+	if !strings.Contains(s, "=") {
+		return s, nil
+	}
+	var host, container, proto string
+	for field := range strings.SplitSeq(s, ",") {
+		name, value, _ := strings.Cut(field, "=")
+		switch name {
+		case "published":
+			host = value + ":"
+		case "target":
+			container = value
+		case "protocol":
+			proto = "/" + value
+		default:
+			return "", fmt.Errorf("%q isn't one of published, target and protocol", name)
+		}
+	}
+	return host + container + proto, nil
+}
+
+// splitProto cuts the protocol off; without one it is TCP.
+func splitProto(s string) (rest, proto string, err error) {
+	rest, proto, found := strings.Cut(s, "/")
+	if !found {
+		return rest, "tcp", nil
+	}
+	if proto = strings.ToLower(proto); proto != "tcp" && proto != "udp" {
+		return "", "", fmt.Errorf("the protocol must be tcp or udp, not %q", proto)
+	}
+	return rest, proto, nil
+}
+
+// Exposed gives what -P publishes: every port that the image tells of by EXPOSE
+// ("80/tcp", "8000-8010/udp"), at any free one of the host, but for those of
+// published, which the user has seen to. The result is in the order of exposed.
+func Exposed(exposed []string, published []Port) ([]Port, error) {
+	seen := map[string]bool{}
+	for _, p := range published {
+		seen[p.Container()] = true
+	}
+	var ports []Port
+	for _, text := range exposed {
+		rest, proto, err := splitProto(text)
+		if err != nil {
+			return nil, fault.New("", "the image exposes port %q: %w", text, err)
+		}
+		first, last, err := parseRange(rest)
+		if err != nil {
+			return nil, fault.New("", "the image exposes port %q: %w", text, err)
+		}
+		for i := range int(last-first) + 1 {
+			p := Port{ContainerPort: first + uint16(i), Proto: proto}
+			if !seen[p.Container()] {
+				ports = append(ports, p)
+			}
+			seen[p.Container()] = true
+		}
 	}
 	return ports, nil
 }
@@ -119,55 +194,4 @@ func parseNumber(s string) (uint16, error) {
 		return 0, fmt.Errorf("%q isn't a number from 1 to 65535", s)
 	}
 	return uint16(n), nil
-}
-
-// claim binds every port for a moment, so that one that can't be had is told
-// with its reason, whichever helper is to bind it, and gives those that were
-// left open a number. (Another process can still be quicker; the helper's
-// error then says so.)
-func claim(ports []Port) ([]Port, error) {
-	out := make([]Port, len(ports))
-	for i, p := range ports {
-		number, err := tryBind(p)
-		if err != nil {
-			return nil, portError(p, err)
-		}
-		out[i] = p
-		out[i].HostPort = number
-	}
-	return out, nil
-}
-
-func tryBind(p Port) (uint16, error) {
-	addr := net.JoinHostPort(p.HostIP, strconv.Itoa(int(p.HostPort)))
-	if p.Proto == "udp" {
-		conn, err := net.ListenPacket("udp", addr)
-		if err != nil {
-			return 0, err
-		}
-		defer func() { _ = conn.Close() }()
-		return conn.LocalAddr().(*net.UDPAddr).AddrPort().Port(), nil
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).AddrPort().Port(), nil
-}
-
-func portError(p Port, err error) error {
-	switch {
-	case errors.Is(err, unix.EADDRINUSE):
-		return fault.New(fmt.Sprintf("ss -lnp 'sport = :%d'    # tells who has it; or publish on another port", p.HostPort),
-			"port %s: the host's port %d is in use", p, p.HostPort)
-	case errors.Is(err, unix.EACCES):
-		first, _ := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-		return fault.New(fmt.Sprintf("use a port from %s on, or: sudo sysctl net.ipv4.ip_unprivileged_port_start=%d",
-			strings.TrimSpace(string(first)), p.HostPort),
-			"port %s: an ordinary user may not bind port %d", p, p.HostPort)
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return fault.New("ip address    # lists the host's addresses", "port %s: %s isn't an address of this host", p, p.HostIP)
-	}
-	return fault.New("", "port %s: %w", p, err)
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -34,5 +35,49 @@ func BenchmarkRun(b *testing.B) {
 				})
 			}
 		}
+	}
+}
+
+// BenchmarkProgram measures a trivial program that outlives the call that makes
+// it, and another one in the sandbox of a first.
+func BenchmarkProgram(b *testing.B) {
+	needNamespace(b)
+	for _, rt := range runtimes(b) {
+		if rt.Name == "runc" {
+			showCgroups()
+		}
+		o := NewOCI(rt, b.TempDir(), true)
+		s := shell(b, "")
+		s.Args = []string{"true"}
+		b.Run(rt.Name+",create", func(b *testing.B) {
+			for b.Loop() {
+				p, err := o.Create(b.Context(), s)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := p.Start(); err != nil {
+					b.Fatal(err)
+				}
+				exit, err := p.Wait()
+				if err = errors.Join(err, p.Close()); err != nil || exit.Code != 0 {
+					b.Fatal(exit, err)
+				}
+			}
+		})
+		s.Args = []string{"sleep", "617"}
+		b.Run(rt.Name+",exec", func(b *testing.B) {
+			p := started(b, o, s)
+			e := execution("")
+			e.Args = []string{"true"}
+			for b.Loop() {
+				r, err := p.Exec(b.Context(), e)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if exit, err := r.Wait(); err != nil || exit.Code != 0 {
+					b.Fatal(exit, err)
+				}
+			}
+		})
 	}
 }

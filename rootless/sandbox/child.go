@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +13,10 @@ import (
 // started them. Package os holds each by a pidfd, by which the reaper of orphans
 // knows that it isn't its to reap.
 type children struct {
+	// making is held for reading from before a runtime is started until what it
+	// leaves is adopted, and for writing by who ends what nobody has adopted.
+	making sync.RWMutex
+
 	mu   sync.Mutex
 	held map[int]bool
 }
@@ -59,10 +60,13 @@ func send(p *os.Process, sig unix.Signal) error {
 	return nil
 }
 
-// endOrphans kills what a runtime has left that was killed: the process that it
-// has written down, or else the children of ours in pid namespaces of their own
-// that nobody holds.
+// endOrphans kills and reaps what a runtime has left that was killed or has
+// failed: the process that it has written down, or else the children of ours in
+// pid namespaces of their own that nobody holds. Such a namespace doesn't end
+// before each of them is reaped.
 func (c *children) endOrphans(pidFile string, pidNS bool) {
+	c.making.Lock()
+	defer c.making.Unlock()
 	for _, pid := range c.orphans(pidFile, pidNS) {
 		if p, err := c.adopt(pid); err == nil {
 			_ = send(p, unix.SIGKILL)
@@ -75,12 +79,13 @@ func (c *children) orphans(pidFile string, pidNS bool) (pids []int) {
 	if pid := readPID(pidFile); pid > 0 {
 		return []int{pid}
 	}
-	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
+	if !pidNS {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, link := range links {
-		pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-		if pidNS && !c.held[pid] && isOrphan(pid) {
+	for _, pid := range processes() {
+		if !c.held[pid] && isOrphan(pid) {
 			pids = append(pids, pid)
 		}
 	}

@@ -23,11 +23,13 @@ type Program struct {
 	first  *os.Process
 	ipc    string // as in program
 
-	memory *memory
-	kills  int64 // of memory's processes, before this one's
-	ended  chan struct{}
-	exit   Exit
-	err    error
+	terminal *os.File
+	paused   paused
+	memory   *memory
+	kills    int64 // of memory's processes, before this one's
+	ended    chan struct{}
+	exit     Exit
+	err      error
 }
 
 // Create makes a sandbox with a program that waits for [Program.Start]. The
@@ -72,26 +74,59 @@ func (o *OCI) create(ctx context.Context, s Spec) (_ *Program, err error) {
 // make has the runtime make the first process, and takes hold of that.
 func (p *Program) make(ctx context.Context) error {
 	o, b := p.oci, p.bundle
-	cmd := o.command(b, append(o.options("create", p.spec, b), p.spec.ID)...)
+	options, err := b.forTerminal(p.spec, o.options("create", p.spec, b))
+	if err != nil {
+		return err
+	}
+	defer b.console.close()
+	cmd := o.command(b, append(options, p.spec.ID)...)
 	if !o.pidNS {
 		cmd.SysProcAttr.Unshareflags = unix.CLONE_NEWIPC
 	}
 	if err := files(cmd, p.spec); err != nil {
 		return err
 	}
+	o.children.making.RLock()
+	defer o.children.making.RUnlock()
 	code, err := runShort(ctx, cmd, b.group, func() { p.ipc = ipcOf(cmd.Process.Pid, o.pidNS) })
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	if pid := readPID(b.path("pid")); pid > 0 && err == nil && code == 0 {
-		p.first, err = o.children.adopt(pid)
-	} else if err == nil {
-		_, err = o.complaint(p.spec, b, max(code, codeRuntime))
+	if err != nil {
+		return err
 	}
-	if err == nil && p.first == nil {
-		err = fmt.Errorf("%s create has failed with code %d", o.runtime.Name, code)
-	}
+	p.first, p.terminal, err = o.made(p.spec, b, code)
 	return err
+}
+
+// made takes hold of what a runtime has made: a process and, where it has one, the
+// master of its terminal.
+func (o *OCI) made(s Spec, b *bundle, code int) (process *os.Process, terminal *os.File, err error) {
+	pid := readPID(b.path("pid"))
+	if pid == 0 || code != 0 {
+		if _, err = o.complaint(s, b, max(code, codeRuntime)); err == nil {
+			err = fmt.Errorf("%s has failed with code %d", o.runtime.Name, code)
+		}
+		return nil, nil, err
+	}
+	if b.console != nil {
+		if terminal, err = b.console.receive(s.Size); err != nil {
+			return nil, nil, err
+		}
+	}
+	if process, err = o.children.adopt(pid); err != nil && terminal != nil {
+		return nil, nil, errors.Join(err, terminal.Close())
+	}
+	return process, terminal, err
+}
+
+// forTerminal adds the option by which the runtime hands over a terminal.
+func (b *bundle) forTerminal(s Spec, options []string) (_ []string, err error) {
+	if !s.Terminal {
+		return options, nil
+	}
+	b.console, err = listenConsole(b.dir)
+	return append(options, "--console-socket", consoleName), err
 }
 
 // files connects the program's standard streams: the runtime has gone when they
@@ -141,17 +176,9 @@ func runShort(ctx context.Context, cmd *exec.Cmd, group *cgroup.Group, started f
 // PID is the number of the program's first process, as this one sees it.
 func (p *Program) PID() int { return p.first.Pid }
 
-// Start lets the program begin.
-func (p *Program) Start() error {
-	o, b := p.oci, p.bundle
-	code, err := runShort(context.Background(), o.command(b, "start", p.spec.ID), nil, nil)
-	if err == nil && code != 0 {
-		if _, err = o.complaint(p.spec, b, code); err == nil {
-			err = fmt.Errorf("%s start has failed with code %d", o.runtime.Name, code)
-		}
-	}
-	return err
-}
+// Terminal is the master of the program's terminal, nil where it has none. Reading
+// gives EIO when no process has the terminal open. It is closed by Close.
+func (p *Program) Terminal() *os.File { return p.terminal }
 
 // watch waits for the end of the program, and tells of it.
 func (p *Program) watch() {
@@ -171,6 +198,18 @@ func (p *Program) Wait() (Exit, error) {
 	return p.exit, p.err
 }
 
+// hasEnded tells whether the first process has: everything else in the sandbox is
+// being killed then.
+func (p *Program) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+	}
+	now, err := lookUp(p.PID())
+	return err != nil || now.state == zombie
+}
+
 // Signal sends a signal to the program's first process. It is no error that it
 // has ended.
 func (p *Program) Signal(sig unix.Signal) error { return send(p.first, sig) }
@@ -184,6 +223,9 @@ func (p *Program) Close() error {
 	} else {
 		killRest(p.ipc, 0)
 		p.oci.children.endOrphans(p.bundle.path("pid"), p.oci.pidNS)
+	}
+	if p.terminal != nil {
+		_ = p.terminal.Close()
 	}
 	p.forget()
 	p.bundle.remove()

@@ -2,8 +2,13 @@ package sandbox
 
 import (
 	"bufio"
+	"bytes"
+	"context"
+	"errors"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,8 +98,13 @@ func TestProgramBeginsWithStartAndTellsItsExit(t *testing.T) {
 
 func TestNoRuntimeStaysBesideAProgram(t *testing.T) {
 	forEachRuntime(t, func(t *testing.T, o *OCI) {
-		s := shell(t, "sleep 612")
+		r, w := pipe(t)
+		s := shell(t, "echo up; sleep 612")
+		s.Stdout = w
 		started(t, o, s)
+		if _, err := r.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
 		if left := running(t, s.StateDir); len(left) > 0 {
 			t.Errorf("processes %s", left)
 		}
@@ -142,12 +152,36 @@ func TestSignalsReachAProgram(t *testing.T) {
 	})
 }
 
+// unrunnable are commands that can't be run, with the codes that tell so.
+func unrunnable(t *testing.T, root string) map[string]int {
+	t.Helper()
+	for name, file := range map[string]struct {
+		content string
+		mode    os.FileMode
+	}{
+		"plain":   {"#!/bin/sh\n", 0o644},
+		"garbage": {"\x7fELF nothing", 0o755},
+		"script":  {"#!/no/such/interpreter\n", 0o755},
+	} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(file.content), file.mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return map[string]int{
+		"nowhere": 127, "/no/where": 127, "/script": 127, "/plain": 126, "/garbage": 126, "/etc": 126, "/plain/file": 126,
+	}
+}
+
 func TestProgramThatCannotBeMadeIsTold(t *testing.T) {
 	forEachRuntime(t, func(t *testing.T, o *OCI) {
 		s := shell(t, "")
-		for command, want := range map[string]int{"nowhere": 127, "/etc": 126} {
+		for command, want := range unrunnable(t, s.RootFS) {
 			s.Args = []string{command}
-			_, err := o.Create(t.Context(), s)
+			p, err := o.Create(t.Context(), s)
+			if err == nil {
+				err = p.Start()
+				_ = p.Close()
+			}
 			if err == nil || fault.Code(err) != want || fault.Remedy(err) == "" {
 				t.Errorf("%s: %v (code %d, remedy %q); want %d", command, err, fault.Code(err), fault.Remedy(err), want)
 			}
@@ -156,4 +190,44 @@ func TestProgramThatCannotBeMadeIsTold(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestCreateCancelledAtAnyMomentLeavesNothing(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		s := shell(t, "sleep 622")
+		for delay := time.Duration(0); delay < 40*time.Millisecond; delay += 4 * time.Millisecond {
+			ctx, cancel := context.WithTimeout(t.Context(), delay)
+			p, err := o.Create(ctx, s)
+			if err == nil {
+				err = p.Close()
+			} else if errors.Is(err, context.DeadlineExceeded) {
+				err = nil
+			}
+			if err != nil {
+				t.Errorf("after %v: %v", delay, err)
+			}
+			cancel()
+			if left := running(t, s.StateDir); len(left) > 0 {
+				t.Fatalf("after %v processes are left: %s", delay, left)
+			}
+			if left, _ := os.ReadDir(s.StateDir); len(left) > 0 {
+				t.Errorf("after %v files are left: %v", delay, left)
+			}
+		}
+	})
+}
+
+func TestProgramIsMadeWithoutAFilterThatCrunRefuses(t *testing.T) {
+	needNamespace(t)
+	cache := t.TempDir()
+	o := NewOCI(runtimes(t)[0], cache, true)
+	output(t, o, shell(t, "true"))
+	// An instruction that no kernel loads.
+	if err := writeFilter(cachedFilter(t, cache), bytes.Repeat([]byte{0xff}, 8)); err != nil {
+		t.Fatal(err)
+	}
+	p := started(t, NewOCI(runtimes(t)[0], cache, true), shell(t, "grep -q Seccomp:.2 /proc/self/status"))
+	if exit, err := p.Wait(); err != nil || exit.Code != 0 {
+		t.Errorf("%+v, %v", exit, err)
+	}
 }

@@ -73,7 +73,7 @@ func rootFS(t testing.TB) string {
 		}
 	}
 	copyFile(t, "/bin/busybox", filepath.Join(root, "bin/busybox"))
-	for _, applet := range strings.Fields("sh true cat ls id sleep echo env grep stat hostname readlink find touch setsid kill mount wc head dd trap") {
+	for _, applet := range strings.Fields("sh true cat ls id sleep echo env grep stat hostname readlink find touch setsid kill mount wc head dd trap tr stty") {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
 			t.Fatal(err)
 		}

@@ -129,8 +129,10 @@ func (o *OCI) prepare(l cgroup.Limits) (err error) {
 // bundle is the directory that a runtime is given, with all that one run
 // leaves behind.
 type bundle struct {
-	dir   string
-	ready bool // the seccomp filter was passed ready-made
+	dir     string
+	state   string   // the runtime's own directory
+	ready   bool     // the seccomp filter was passed ready-made
+	console *console // where the runtime is to hand over a terminal
 	// group holds the limits; nil where there are none.
 	group *cgroup.Group
 }
@@ -148,7 +150,8 @@ func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 	if s.ID == "" || strings.ContainsAny(s.ID, "/\x00") || len(s.Args) == 0 {
 		return nil, errors.New("a sandbox needs an id and a command")
 	}
-	b := &bundle{dir: filepath.Join(s.StateDir, s.ID)}
+	dir := filepath.Join(s.StateDir, s.ID)
+	b := &bundle{dir: dir, state: filepath.Join(dir, "state")}
 	if err := os.MkdirAll(s.StateDir, 0o700); err != nil {
 		return nil, err
 	}

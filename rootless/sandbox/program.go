@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -85,7 +84,7 @@ func (p *program) open(pid int) int {
 	if err != nil {
 		return -1
 	}
-	if parent(pid) != p.runtime.Pid && !(p.pidNS && isOrphan(pid)) {
+	if parent(pid) != p.runtime.Pid && (!p.pidNS || !isOrphan(pid)) {
 		_ = unix.Close(fd)
 		return -1
 	}
@@ -98,10 +97,8 @@ func (p *program) seek() int {
 	if pid := p.number(); pid > 0 {
 		return p.open(pid)
 	}
-	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
-	for _, link := range links {
-		pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-		if p.pidNS && isOrphan(pid) {
+	for _, pid := range processes() {
+		if now, err := lookUp(pid); err == nil && p.pidNS && now.state != zombie && isOrphan(pid) {
 			return p.open(pid)
 		}
 	}
@@ -112,14 +109,7 @@ func (p *program) seek() int {
 // our child then, and the only kind in a pid namespace of its own. (Where there
 // is none, killRest finds it.) One of another sandbox that runs beside this one
 // is to be killed just the same.
-func isOrphan(pid int) bool {
-	if parent(pid) != os.Getpid() {
-		return false
-	}
-	ours, err := os.Readlink("/proc/self/ns/pid")
-	theirs, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-	return err == nil && err2 == nil && ours != theirs
-}
+func isOrphan(pid int) bool { return parent(pid) == os.Getpid() && isNested(pid) }
 
 // watch passes signals on, and kills the program when ctx ends, until over is
 // closed. Signals go to the program directly: a runtime has moments in which
@@ -214,21 +204,6 @@ func readPID(file string) int {
 	return pid
 }
 
-// parent gives a process's parent, 0 where it doesn't exist.
-func parent(pid int) int {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	// The second field is a name that may contain anything, in parentheses.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	if len(fields) < 2 {
-		return 0
-	}
-	ppid, _ := strconv.Atoi(fields[1])
-	return ppid
-}
-
 // endRest kills what the program left behind as soon as it has ended, where no
 // pid namespace does it. crun waits for all of it.
 func (p *program) endRest() {
@@ -242,13 +217,11 @@ func (p *program) endRest() {
 func killRest(ipc string, runtime int) {
 	for found := ipc != ""; found; {
 		found = false
-		links, _ := filepath.Glob("/proc/[0-9]*/ns/ipc")
-		for _, link := range links {
-			if ns, err := os.Readlink(link); err != nil || ns != ipc {
+		for _, pid := range processes() {
+			if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/ipc", pid)); err != nil || ns != ipc {
 				continue
 			}
-			pid, _ := strconv.Atoi(strings.Split(link, "/")[2])
-			if pid != runtime {
+			if pid != runtime && pid != os.Getpid() { // a thread of ours may have been there, see runInside
 				found = unix.Kill(pid, unix.SIGKILL) == nil || found
 			}
 		}

@@ -19,7 +19,7 @@ var runtimeEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 
 // command makes the runtime's command line.
 func (o *OCI) command(b *bundle, args ...string) *exec.Cmd {
-	global := []string{"--root", b.path("state"), "--log", b.path("log"), "--log-format", "json"}
+	global := []string{"--root", b.state, "--log", b.path("log"), "--log-format", "json"}
 	if o.runtime.Name == "crun" {
 		global = append(global, "--cgroup-manager", "disabled")
 	}

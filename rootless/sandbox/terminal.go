@@ -19,6 +19,10 @@ import (
 // setTerminal asks for a terminal of the size that the caller's has.
 func setTerminal(g *generate.Generator, s Spec) {
 	g.SetProcessTerminal(s.Terminal)
+	if s.Terminal && s.Size != (Winsize{}) {
+		g.SetProcessConsoleSize(uint(s.Size.Cols), uint(s.Size.Rows))
+		return
+	}
 	f, ok := s.Stdin.(*os.File)
 	if !s.Terminal || !ok {
 		return

@@ -19,6 +19,16 @@ func AsCaller(cmd *exec.Cmd) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-	cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: int(m.UIDs[0].HostID), HostID: 0, Size: 1}}
-	cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: int(m.GIDs[0].HostID), HostID: 0, Size: 1}}
+	cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: int(hostID(m.UIDs, m.UID)), HostID: int(m.UID), Size: 1}}
+	cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: int(hostID(m.GIDs, m.GID)), HostID: int(m.GID), Size: 1}}
+}
+
+// hostID gives what an id is called outside.
+func hostID(maps []IDMap, id uint32) uint32 {
+	for _, m := range maps {
+		if id >= m.ContainerID && id-m.ContainerID < m.Size {
+			return m.HostID + id - m.ContainerID
+		}
+	}
+	return id
 }

@@ -21,14 +21,20 @@ import (
 // orphans that the process inherits are reaped, but never a child of its own.
 // The error is a *fault.Error.
 func Setup() error {
+	if os.Getenv(envRelay) != "" {
+		return relay()
+	}
 	if os.Getenv(envJoined) == "1" {
-		return nil
+		return makeFilesAsCaller()
 	}
 	control, err := awaitIDs()
 	if err != nil {
 		return err
 	}
 	if err := becomeRoot(); err != nil {
+		return err
+	}
+	if err := makeFilesAsCaller(); err != nil {
 		return err
 	}
 	pidNS := PIDNamespace()
@@ -111,17 +117,43 @@ func becomeRoot() error {
 	return dropInheritable()
 }
 
+// makeFilesAsCaller has files that this process makes belong to the caller, where
+// he isn't root inside: he reads them from outside. Programs that it starts are
+// root in every respect again, as an exec makes them.
+func makeFilesAsCaller() error {
+	m, err := Current()
+	if err != nil || m.UID == 0 && m.GID == 0 {
+		return err
+	}
+	const doing = "making files as the caller"
+	if err := onAllThreads(unix.SYS_SETFSGID, uintptr(m.GID), 0); err != nil {
+		return refused(doing, err)
+	}
+	if err := onAllThreads(unix.SYS_SETFSUID, uintptr(m.UID), 0); err != nil {
+		return refused(doing, err)
+	}
+	// The kernel has taken capabilities over files away.
+	return setCapabilities(func(set *unix.CapUserData) { set.Effective = set.Permitted })
+}
+
 // dropInheritable empties the inheritable set of every thread, and with it the
 // ambient one, which the kernel keeps within it.
 func dropInheritable() error {
+	return setCapabilities(func(set *unix.CapUserData) { set.Inheritable = 0 })
+}
+
+// setCapabilities changes the capabilities of every thread, from what this one
+// has.
+func setCapabilities(change func(*unix.CapUserData)) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&header, &data[0]); err != nil {
 		return refused("reading capabilities", err)
 	}
-	data[0].Inheritable, data[1].Inheritable = 0, 0
+	change(&data[0])
+	change(&data[1])
 	if err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0]))); err != nil {
-		return refused("dropping inheritable capabilities", err)
+		return refused("setting capabilities", err)
 	}
 	return nil
 }

@@ -37,6 +37,14 @@ func TestMain(m *testing.M) {
 		enter(context.Background(), Options{}, os.Args[2:])
 	case "enter-single":
 		enter(context.Background(), Options{Single: true}, os.Args[2:])
+	case "enter-keep-id":
+		enter(context.Background(), Options{KeepID: true}, os.Args[2:])
+	case "enter-joined":
+		pid, err := strconv.Atoi(os.Args[2])
+		if err != nil {
+			complain(err)
+		}
+		enter(context.Background(), Options{Join: pid}, os.Args[3:])
 	case "enter-until-eof":
 		enter(untilEOF(), Options{}, os.Args[2:])
 	case "unshare":

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
@@ -39,6 +37,11 @@ type Mapping struct {
 	UIDs []IDMap `json:"uids"`
 	GIDs []IDMap `json:"gids"`
 	Kind Kind    `json:"kind"`
+	// UID and GID are the caller's own ids, as they are called inside: 0, unless
+	// he keeps them. Whatever the inner process is root of, its own files are
+	// the caller's.
+	UID uint32 `json:"uid,omitempty"`
+	GID uint32 `json:"gid,omitempty"`
 	// Notice, where it isn't nil, says why the mapping is less than it could
 	// be, and what the user can do about it. It stays outside.
 	Notice *fault.Error `json:"-"`
@@ -60,10 +63,13 @@ func (m Mapping) Key() string {
 // Detect gives the mapping that Enter will use. It reads a few small files and
 // changes nothing. The error is a *fault.Error with the remedy; a mapping that
 // falls short of what the user was given has a Notice.
-func Detect() (Mapping, error) { return detect(false) }
+func Detect() (Mapping, error) { return detect(Options{}) }
 
-func detect(single bool) (Mapping, error) {
-	m, err := choose(single)
+func detect(o Options) (Mapping, error) {
+	m, err := choose(o.Single)
+	if err == nil && o.KeepID {
+		m, err = m.keepID()
+	}
 	if m.Notice != nil {
 		m.More = m.Notice.Remedy
 	}
@@ -139,6 +145,43 @@ func stack(own int, ranges []idRange) []IDMap {
 	return maps
 }
 
+// keepID gives the mapping in which the caller has his own ids. Subordinate ones
+// make up for them as root's and those around.
+func (m Mapping) keepID() (Mapping, error) {
+	switch m.Kind {
+	case KindSelf:
+		return m, nil
+	case KindSingle:
+		remedy := "leave out keep-id"
+		if m.Notice != nil {
+			remedy = m.Notice.Remedy
+		}
+		return m, fault.New(remedy, "your own ids can't be kept inside without subordinate ids: root's would have none")
+	}
+	m.UID, m.GID = m.UIDs[0].HostID, m.GIDs[0].HostID
+	m.UIDs, m.GIDs = keep(m.UIDs), keep(m.GIDs)
+	return m, nil
+}
+
+// keep turns a mapping of stack's into one in which the caller's id, the first,
+// is called inside what it is outside; those that came after it move down.
+func keep(stacked []IDMap) []IDMap {
+	own := stacked[0].HostID
+	var below, above []IDMap
+	for _, m := range stacked[1:] {
+		first := m.ContainerID - 1
+		n := min(max(own, first)-first, m.Size)
+		if n > 0 {
+			below = append(below, IDMap{first, m.HostID, n})
+		}
+		if n < m.Size {
+			above = append(above, IDMap{first + n + 1, m.HostID + n, m.Size - n})
+		}
+	}
+	maps := append(append(below, IDMap{own, own, 1}), above...)
+	return maps[:min(len(maps), maxExtents)]
+}
+
 func total(maps []IDMap) (n uint64) {
 	for _, m := range maps {
 		n += uint64(m.Size)
@@ -177,30 +220,35 @@ func selfMapping() (Mapping, error) {
 // itself. Neighbouring ranges stay apart: the kernel wants each range of a map
 // to lie within one of the enclosing namespace's.
 func identity(path string) ([]IDMap, error) {
-	f, err := os.Open(path)
+	maps, err := readMap(path)
 	if err != nil {
 		return nil, fault.New("mount /proc", "reading this namespace's ids: %w", err)
 	}
-	defer func() { _ = f.Close() }()
-	var maps []IDMap
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) != 3 {
-			continue
-		}
-		first, err1 := strconv.ParseUint(fields[0], 10, 32)
-		size, err2 := strconv.ParseUint(fields[2], 10, 32)
-		if err1 != nil || err2 != nil {
-			continue
-		}
-		maps = append(maps, IDMap{uint32(first), uint32(first), uint32(size)})
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fault.New("", "reading %s: %w", path, err)
+	for i, m := range maps {
+		maps[i].HostID = m.ContainerID
 	}
 	if len(maps) == 0 {
 		return nil, fault.New("", "no ids are mapped in this user namespace (%s is empty)", path)
+	}
+	return maps, nil
+}
+
+// readMap reads an id map of /proc.
+func readMap(path string) (maps []IDMap, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var m IDMap
+		if _, err := fmt.Sscan(lines.Text(), &m.ContainerID, &m.HostID, &m.Size); err == nil {
+			maps = append(maps, m)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return maps, nil
 }

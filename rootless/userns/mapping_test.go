@@ -99,6 +99,33 @@ func TestRangesAreStackedOnTheCaller(t *testing.T) {
 	}
 }
 
+func TestKeptIDMovesTheOthersDown(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		in   []IDMap
+		want []IDMap
+	}{
+		{"in the middle", []IDMap{{0, 1000, 1}, {1, 100000, 65536}}, []IDMap{{0, 100000, 1000}, {1000, 1000, 1}, {1001, 101000, 64536}}},
+		{"root", []IDMap{{0, 0, 1}, {1, 100000, 65536}}, []IDMap{{0, 0, 1}, {1, 100000, 65536}}},
+		{"between two", []IDMap{{0, 10, 1}, {1, 100, 10}, {11, 300, 20}}, []IDMap{{0, 100, 10}, {10, 10, 1}, {11, 300, 20}}},
+		{"in the second", []IDMap{{0, 12, 1}, {1, 100, 10}, {11, 300, 20}}, []IDMap{{0, 100, 10}, {10, 300, 2}, {12, 12, 1}, {13, 302, 18}}},
+		{"beyond all", []IDMap{{0, 70000, 1}, {1, 100000, 65536}}, []IDMap{{0, 100000, 65536}, {70000, 70000, 1}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := keep(tc.in)
+			if !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("%v, want %v", got, tc.want)
+			}
+			if own := tc.in[0].HostID; hostID(got, own) != own {
+				t.Errorf("%d isn't itself inside", own)
+			}
+		})
+	}
+	if _, err := singleMapping(1000, 1000, nil).keepID(); err == nil {
+		t.Error("a single id is enough")
+	}
+}
+
 func TestStackKeepsToTheKernelsLimit(t *testing.T) {
 	var many []idRange
 	for i := range uint64(1000) {

@@ -1,6 +1,7 @@
 package userns
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 // outer is the process that the user started, and what it is to start.
 type outer struct {
 	mapping Mapping
+	join    int // a process whose user namespace is taken; 0: a new one is made
 	args    []string
 	env     []string
 	// job keeps the inner process in this session and process group and gives
@@ -30,6 +32,8 @@ type outer struct {
 	// detached lets the inner process outlive this one.
 	detached bool
 	files    []*os.File // the inner process has them behind the control socket
+	// stdin and stdout are the inner process's; nil stands for this one's.
+	stdin, stdout *os.File
 }
 
 // controlFD is the inner process's end of the control socket. The outer one
@@ -121,19 +125,24 @@ func (o *outer) start(ctx context.Context, pidNS bool, stepDown string) (in inne
 	if err != nil {
 		return inner{}, "", err
 	}
-	process, err := o.fork(theirs, pidNS, stepDown)
+	process, err := o.fork(ours, theirs, pidNS, stepDown)
 	_ = theirs.Close() // so that its death is our end of file
 	if err != nil {
 		_ = ours.Close()
 		if pidNS && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL)) {
 			return inner{}, fmt.Sprintf("the kernel makes none: %v", errno(err)), errNoPIDNamespace
 		}
+		if f := (*fault.Error)(nil); errors.As(err, &f) {
+			return inner{}, "", f
+		}
 		return inner{}, "", doctor.Namespace(errno(err))
 	}
 	in = inner{process, ours}
-	if err := o.mapping.write(ctx, process.Pid); err != nil {
-		in.abandon()
-		return inner{}, "", err
+	if o.join == 0 {
+		if err := o.mapping.write(ctx, process.Pid); err != nil {
+			in.abandon()
+			return inner{}, "", err
+		}
 	}
 	if _, err := ours.Write([]byte{1}); err != nil && !errors.Is(err, unix.EPIPE) {
 		in.abandon()
@@ -165,22 +174,23 @@ func controlSocket() (ours, theirs *os.File, err error) {
 
 // fork starts this program in new namespaces. It waits there, in Setup, for
 // its ids.
-func (o *outer) fork(control *os.File, pidNS bool, stepDown string) (*os.Process, error) {
+func (o *outer) fork(ours, control *os.File, pidNS bool, stepDown string) (*os.Process, error) {
+	if o.join != 0 {
+		return o.forkJoined(ours, control, pidNS, stepDown)
+	}
 	env, err := o.environment(pidNS, stepDown)
 	if err != nil {
 		return nil, err
 	}
 	closeOnExec()
-	stdin := os.Stdin
-	if o.detached {
-		if stdin, err = os.Open(os.DevNull); err != nil {
-			return nil, err
-		}
-		defer func() { _ = stdin.Close() }()
+	stdin, closeStdin, err := o.input()
+	if err != nil {
+		return nil, err
 	}
+	defer closeStdin()
 	attr := &os.ProcAttr{
 		Env:   env,
-		Files: append([]*os.File{0: stdin, 1: os.Stdout, 2: os.Stderr, controlFD: control}, o.files...),
+		Files: append([]*os.File{0: stdin, 1: cmp.Or(o.stdout, os.Stdout), 2: os.Stderr, controlFD: control}, o.files...),
 		Sys: &syscall.SysProcAttr{
 			Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
 			// An exec as an id that isn't mapped yet drops all capabilities
@@ -201,6 +211,15 @@ func (o *outer) fork(control *os.File, pidNS bool, stepDown string) (*os.Process
 		args = os.Args
 	}
 	return os.StartProcess("/proc/self/exe", args, attr)
+}
+
+// input is the inner process's standard input.
+func (o *outer) input() (f *os.File, done func(), err error) {
+	if !o.detached {
+		return cmp.Or(o.stdin, os.Stdin), func() {}, nil
+	}
+	f, err = os.Open(os.DevNull)
+	return f, func() { _ = f.Close() }, err
 }
 
 func (o *outer) environment(pidNS bool, stepDown string) ([]string, error) {

@@ -25,7 +25,7 @@ func scenes(name string) func(args []string) int {
 		"state": state, "exit": exit, "signals": signals, "interrupts": interrupts,
 		"sleep": sleep, "daemon": daemon, "family": family, "orphans": orphans,
 		"nested": nested, "covered": covered, "limited": limited, "filtered": filtered,
-		"powerless": powerless, "no-new-privs": noNewPrivs,
+		"files": files, "powerless": powerless, "no-new-privs": noNewPrivs,
 	}[name]
 }
 
@@ -101,6 +101,20 @@ func interrupts([]string) int {
 func sleep([]string) int {
 	fmt.Println("asleep")
 	time.Sleep(time.Hour)
+	return 0
+}
+
+// files tells the user namespace and makes two files in a directory, one by a
+// program that it starts.
+func files(args []string) int {
+	namespace, err := os.Readlink("/proc/self/ns/user")
+	fmt.Println("namespace", namespace, err)
+	mapping, err := Current()
+	fmt.Println("caller", mapping.UID, mapping.GID, err)
+	fmt.Println("own", os.WriteFile(args[0]+"/own", nil, 0o600))
+	out, err := exec.Command("sh", "-c", "umask 077; : > $0/program; grep CapEff /proc/self/status", args[0]).CombinedOutput()
+	fmt.Printf("program %s%v\n", out, err)
+	fmt.Println("chown", os.Chown(args[0]+"/own", 1, 1), os.Chown(args[0]+"/own", int(mapping.UID), int(mapping.GID)))
 	return 0
 }
 

@@ -33,9 +33,13 @@ import (
 // Options change what Enter starts.
 type Options struct {
 	Single bool       // map a single id, though there may be ranges
+	KeepID bool       // let the caller have his own ids inside
 	Args   []string   // the inner process's argv; nil stands for this one's
 	Env    []string   // added to the environment
+	Join   int        // a process in whose user namespace the inner one is to be; 0 for a new one
 	Files  []*os.File // of Start: the inner process has them from FirstFile on
+	// Stdin and Stdout are, for Enter, the inner process's; nil stands for this one's.
+	Stdin, Stdout *os.File
 }
 
 // FirstFile is the descriptor of the first of Options.Files in the inner process.
@@ -50,12 +54,22 @@ const FirstFile = 4
 // terminal. The end of ctx without any of these is passed on as TERM. All file
 // descriptors from 3 on become close-on-exec.
 func Enter(ctx context.Context, opts Options) (exitCode int, err error) {
-	mapping, err := detect(opts.Single)
+	mapping, err := opts.mapping()
 	if err != nil {
 		return 0, err
 	}
-	o := outer{mapping: mapping, args: opts.Args, env: opts.Env}
+	o := outer{
+		mapping: mapping, join: opts.Join, args: opts.Args, env: opts.Env,
+		stdin: opts.Stdin, stdout: opts.Stdout,
+	}
 	return o.run(ctx)
+}
+
+func (o Options) mapping() (Mapping, error) {
+	if o.Join != 0 {
+		return mappingOf(o.Join)
+	}
+	return detect(o)
 }
 
 // Started is an inner process that outlives the outer one.
@@ -66,11 +80,11 @@ type Started struct{ inner inner }
 // standard input is empty, the other two are this process's, until it takes
 // others.
 func Start(ctx context.Context, opts Options) (*Started, error) {
-	mapping, err := detect(opts.Single)
+	mapping, err := opts.mapping()
 	if err != nil {
 		return nil, err
 	}
-	o := outer{mapping: mapping, args: opts.Args, env: opts.Env, files: opts.Files, detached: true}
+	o := outer{mapping: mapping, join: opts.Join, args: opts.Args, env: opts.Env, files: opts.Files, detached: true}
 	return o.launch(ctx)
 }
 
@@ -92,6 +106,7 @@ const (
 	envStepDown   = privatePrefix + "_STEP_DOWN"
 	envDetached   = privatePrefix + "_DETACHED" // "1": outlives the outer process
 	envJoined     = privatePrefix + "_JOINED"   // "1": started by the inner process, see Joining
+	envRelay      = privatePrefix + "_RELAY"    // how many files the relay is to pass on
 )
 
 // Inside tells whether this process was started by Enter.

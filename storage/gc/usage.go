@@ -334,6 +334,9 @@ func (c *Collector) TreeBytes(keys []snapshot.Key) (int64, error) {
 	return sum, nil
 }
 
+// DirBytes gives the bytes that a directory takes, each file once.
+func DirBytes(dir string) (int64, error) { return diskUsage(dir) }
+
 // diskUsage gives the bytes that a tree takes, each file once. What another id
 // mapping has closed to this one isn't counted, and neither is what lies too deep
 // for a path of the kernel's: a stranger's tree may be of any depth, and must not

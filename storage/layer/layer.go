@@ -46,7 +46,8 @@ type Entry struct {
 	// Path is relative to the root, with slashes and without one in front;
 	// the root itself is "".
 	Path string
-	// Type is one of the Type constants. It is zero for a whiteout.
+	// Type is one of the Type constants. It is zero for a whiteout, and for a socket
+	// where those are told of.
 	Type byte
 	// Mode holds the permission bits with setuid, setgid and sticky: 07777.
 	Mode int64
@@ -70,6 +71,8 @@ type Entry struct {
 	// up a directory that a layer's tar lacks as 0755 root:root, which opens
 	// /root to everybody and takes /tmp its sticky bit.
 	Implied bool
+	// Below says that the parent's tree has the name too, of a Source that compares.
+	Below bool
 	// Open gives a regular file's content, which the caller closes. It may be
 	// nil where Size is zero.
 	Open func() (io.ReadCloser, error)

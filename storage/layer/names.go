@@ -35,6 +35,9 @@ func (w *walker) list(d *dir) error {
 	if err := w.markers(d); err != nil {
 		return err
 	}
+	if err := w.dropPlaceholders(d); err != nil {
+		return pathError("readdir", d.Path, err)
+	}
 	if d.whole {
 		if err := d.below.missing(d.names, d.deleted); err != nil {
 			return pathError("readdir", d.Path, err)
@@ -74,18 +77,20 @@ func (w *walker) compareNames(d *dir) error {
 	if w.base != nil && !d.whole {
 		return nil
 	}
-	m, err := d.below.open()
-	if err != nil {
+	if err := d.below.expect(len(d.names)); err != nil {
 		return err
 	}
 	for _, n := range d.names {
 		absent, err := isAbsent(d.fd, n)
+		if w.vanished(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		was := false
-		if m != nil {
-			_, was = m.names[n.name]
+		was, err := d.below.has(n.name)
+		if err != nil {
+			return err
 		}
 		if was == absent {
 			d.moved = true

@@ -16,6 +16,7 @@ import (
 // it copies a file up, the kernel doesn't, and nobody can tell afterwards.
 func (w *walker) sameDir(d *dir, name string, above *lower, st *unix.Stat_t) (bool, error) {
 	old, err := above.node(name, d.Path)
+	d.Below = old != nil
 	if err != nil || old == nil || old.Type != TypeDir {
 		return false, err
 	}
@@ -92,6 +93,7 @@ func (w *walker) adopt(e *Entry, x xattrs) {
 // unchanged tells whether a file, link or special file is as it was below.
 func (w *walker) unchanged(fd int, name string, e *Entry, below *lower) (bool, error) {
 	old, err := below.node(name, e.Path)
+	e.Below = old != nil
 	if err != nil || old == nil || !w.sameEntry(e, old) {
 		return false, err
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/builder-oci/builder/internal/owner"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,8 +55,9 @@ func newSink(dir string, o DirOptions) (*sink, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
+	uid, gid := owner.IDs()
 	return &sink{
-		o: o, root: fd, uid: os.Geteuid(), gid: os.Getegid(),
+		o: o, root: fd, uid: uid, gid: gid,
 		fds: map[string]int{}, late: map[string]lateDir{}, opaque: map[string]bool{},
 	}, nil
 }

@@ -273,7 +273,10 @@ func (t *Tree) node(m *view, name, path string) (*Node, error) {
 	if !ok {
 		return nil, fs.ErrNotExist
 	}
-	part := m.parts[i]
+	return t.nodeIn(m.parts[i], name, path)
+}
+
+func (t *Tree) nodeIn(part part, name, path string) (*Node, error) {
 	n := &Node{Layer: part.layer}
 	if err := lstatAt(part.fd, name, &n.Stat); err != nil {
 		return nil, err

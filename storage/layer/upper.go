@@ -17,6 +17,13 @@ type UpperOptions struct {
 	// owners are told by attributes and by Owners.
 	ExactOwners bool
 	Owners      Owners
+	// Placeholders are paths at which a sandbox mounts something. What is new there,
+	// and empty, was made for that and doesn't stand in the layer, nor do directories
+	// that were made to lead there.
+	Placeholders []string
+	// Look has the Walk tell a user what was changed in a tree that may be in use:
+	// sockets too, and names that go meanwhile are passed over.
+	Look bool
 }
 
 // Upper is what stands in the layer whose upper directory is dir and whose
@@ -45,7 +52,7 @@ func (c *changes) timed(r TimeRule) Source {
 func (c *changes) Walk(ctx context.Context, fn func(*Entry) error) error {
 	w := &walker{
 		changes: c, ctx: ctx, fn: fn,
-		links: map[uint64]string{},
+		links: map[uint64]string{}, places: placesOf(c.o.Placeholders),
 	}
 	fd, err := openat(unix.AT_FDCWD, c.dir, openDirFlags&^unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -69,6 +76,7 @@ type walker struct {
 	// implied are the directories from the root to here that haven't changed
 	// and weren't given to fn yet.
 	implied []*Entry
+	places  map[string]bool // where placeholders may be
 	buf     []byte
 }
 
@@ -118,7 +126,7 @@ func (w *walker) walk(d *dir) error {
 		} else {
 			err = w.name(d, n.name, path)
 		}
-		if err != nil {
+		if err != nil && !w.vanished(err) {
 			return pathError("pack", path, err)
 		}
 	}
@@ -132,6 +140,13 @@ func (w *walker) name(d *dir, name, path string) error {
 		return err
 	}
 	e := entryOf(path, &st)
+	if e.Type == 0 && w.o.Look {
+		var err error
+		if e.Below, err = d.below.has(name); err != nil {
+			return err
+		}
+		return w.emit(&e)
+	}
 	if isWhiteout(&st) || e.Type == 0 {
 		return w.whiteout(path, name, d.below)
 	}
@@ -183,6 +198,7 @@ func (w *walker) enter(above *dir, name string, e *Entry, st *unix.Stat_t) error
 	d := &dir{fd: fd, Entry: e, below: above.below.child(name)}
 	defer d.below.close()
 	same := w.base.has(e.Path, st)
+	e.Below = same
 	if w.base != nil {
 		d.whole = !same
 	} else {
@@ -228,5 +244,5 @@ func (w *walker) whiteout(path, name string, below *lower) error {
 	if err != nil || !was {
 		return err
 	}
-	return w.emit(&Entry{Path: path, Whiteout: true})
+	return w.emit(&Entry{Path: path, Whiteout: true, Below: true})
 }

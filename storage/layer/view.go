@@ -177,14 +177,18 @@ func (m *view) openFile(name string) (int, error) {
 	if !ok {
 		return -1, fs.ErrNotExist
 	}
+	return m.parts[i].openFile(name)
+}
+
+func (p part) openFile(name string) (int, error) {
 	var st unix.Stat_t
-	if err := lstatAt(m.parts[i].fd, name, &st); err != nil {
+	if err := lstatAt(p.fd, name, &st); err != nil {
 		return -1, err
 	}
 	if typeOf(st.Mode) != TypeReg {
 		return -1, unix.EINVAL
 	}
-	return openat(m.parts[i].fd, name, openFileFlags, 0)
+	return openat(p.fd, name, openFileFlags, 0)
 }
 
 func (m *view) close() {

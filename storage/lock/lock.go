@@ -18,9 +18,12 @@
 //     from one key upward. A worker holds one of each at most: unpacking waits
 //     for no step. While a step is made too: cache/mounts/*/lock, those of one
 //     RUN in the order of their names.
-//  4. locks/leases: shared while a lease is written, exclusive while somebody
+//  4. locks/volumes: shared by who makes or starts a container, until its
+//     configuration names its volumes, exclusive while volumes lose their names.
+//     Then, within, volumes/<name>/lock, one at a time.
+//  5. locks/leases: shared while a lease is written, exclusive while somebody
 //     prunes beside others.
-//  5. locks/index and locks/records: one read, change and rename of index.json
+//  6. locks/index and locks/records: one read, change and rename of index.json
 //     or of a record. Nothing else is taken while one of them is held.
 //
 // The directory of a file of credentials is locked by itself, while no other lock is

@@ -166,7 +166,7 @@ func (a *Active) Changes(ctx context.Context) (layer.Source, error) {
 	if err := a.saveOwners(); err != nil {
 		return nil, err
 	}
-	return a.store.changes(a.id, a.parent)
+	return a.store.changes(a.id, a.parent, ChangeOptions{})
 }
 
 // CheckNames finds names that no layer can hold, before the tree is recorded: a

@@ -24,14 +24,14 @@ func (s *Store) Changes(key Key) (layer.Source, error) {
 		if err := s.lend(parent); err != nil {
 			return nil, err
 		}
-		return s.changes(id, parent)
+		return s.changes(id, parent, ChangeOptions{})
 	}
 	return nil, fmt.Errorf("tree %s: %w", key, ErrNotFound)
 }
 
 // changes gives what a tree changes of its parent.
-func (s *Store) changes(id string, parent *layer.Tree) (layer.Source, error) {
-	o := layer.UpperOptions{Flavor: s.flavor, ExactOwners: s.exact}
+func (s *Store) changes(id string, parent *layer.Tree, options ChangeOptions) (layer.Source, error) {
+	o := options.upper(s.flavor, s.exact)
 	if !s.exact {
 		owners, err := s.owners(id)
 		if err != nil {

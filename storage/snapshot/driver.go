@@ -38,6 +38,8 @@ type driver interface {
 	// may take its time to vanish; wait waits for that, and remove needs it.
 	unmount(id string) error
 	wait(id string) error
+	// drop takes the mount of a tree away that is going to be removed.
+	drop(id string) error
 	close() error
 	changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error)
 }
@@ -185,6 +187,8 @@ func (d *vfsDriver) mount(id string, _ bool) (string, error) {
 func (d *vfsDriver) unmount(id string) error { return d.storage.Put(id) }
 
 func (d *vfsDriver) wait(string) error { return nil }
+
+func (d *vfsDriver) drop(id string) error { return d.unmount(id) }
 
 func (d *vfsDriver) close() error { return nil }
 

@@ -77,7 +77,7 @@ func (a *Active) Release() error {
 func (a *Active) discardKept() error {
 	var err error
 	if a.mounted {
-		err = errors.Join(a.store.driver.unmount(a.id), a.store.driver.wait(a.id))
+		err = a.store.driver.drop(a.id)
 		a.mounted = false
 	}
 	return errors.Join(err, a.parent.Close(), a.store.RemoveKept(a.owner))
@@ -201,20 +201,6 @@ func (s *Store) KeptTree(owner string) (*layer.Tree, error) {
 		dirs = append(dirs, below.Dirs()...)
 	}
 	return s.viewOf(dirs)
-}
-
-// KeptChanges gives what an owner's kept tree changes of the one below, as it is
-// now. Who wants all that a program has written, while the tree is mounted, calls
-// Sync where it is. Errors are those of Reopen.
-func (s *Store) KeptChanges(owner string) (layer.Source, error) {
-	k, below, err := s.kept(owner)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.lend(below); err != nil {
-		return nil, err
-	}
-	return s.changes(k.ID, below)
 }
 
 // settled reports whether a kept tree was unmounted in order, in this boot.

@@ -61,7 +61,7 @@ func TestKeptTreeStaysWithWhatWasWritten(t *testing.T) {
 
 		// Another process, while it is mounted.
 		other := b.open(t, b.Driver())
-		src, err := other.KeptChanges(owner)
+		src, err := other.KeptChanges(owner, ChangeOptions{})
 		wantNames(t, "changes", layerOf(t, src, err), "etc", "-etc/b", "more", "own")
 		tree, err := other.KeptTree(owner)
 		must(t, err)

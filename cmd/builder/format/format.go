@@ -111,7 +111,7 @@ func printRows[T any](t *Template, w io.Writer, headings map[string]string, rows
 	if err != nil {
 		return err
 	}
-	if err := line(heads.Funcs(headingFunctions()), tw, headings); err != nil {
+	if err := line(heads.Funcs(headingFunctions()), tw, headingRow(headings)); err != nil {
 		return err
 	}
 	if err := execute(t.rows, tw, rows); err != nil {
@@ -127,6 +127,15 @@ func execute[T any](t *template.Template, w io.Writer, rows iter.Seq[T]) error {
 		}
 	}
 	return nil
+}
+
+// headingRow is the row of headings, by the names of fields.
+type headingRow map[string]string
+
+// Label is the heading of a label's column, as docker makes it: of the name's last
+// part.
+func (headingRow) Label(name string) string {
+	return strings.NewReplacer("-", " ", "_", " ").Replace(name[strings.LastIndexByte(name, '.')+1:])
 }
 
 // line writes what t makes of data, whole or not at all.

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/rootless/container"
+)
+
+// wishes say to which of a program's streams the user is to be attached.
+type wishes struct {
+	in, out, err bool
+	terminal     bool   // the program has one
+	detachKeys   []byte // leave it running, where it has a terminal
+	proxy        bool   // signals are for the program
+}
+
+func (r containerRequest) wishes() wishes {
+	return wishes{
+		in: r.AttachedStdin, out: r.AttachedStdout, err: r.AttachedStderr,
+		terminal: r.Terminal, detachKeys: r.DetachKeys, proxy: r.SigProxy,
+	}
+}
+
+// attached joins the user's standard streams to those of a program. The zero value
+// is for nobody.
+type attached struct {
+	wishes
+	typed   *os.File // what the user types is written here; nil where nothing is
+	streams container.Streams
+	reading sync.WaitGroup // of what the program prints
+	left    chan struct{}  // closed when the user has typed the keys for that
+}
+
+func newAttached(w wishes) (a *attached, err error) {
+	a = &attached{wishes: w, left: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if w.in {
+		if a.streams.In, a.typed, err = os.Pipe(); err != nil {
+			return a, err
+		}
+	}
+	if w.out {
+		if a.streams.Out, err = a.print(os.Stdout); err != nil {
+			return a, err
+		}
+	}
+	if w.err && !w.terminal {
+		if a.streams.Err, err = a.print(os.Stderr); err != nil {
+			return a, err
+		}
+	}
+	if w.terminal {
+		a.streams.Size = userSize()
+	}
+	return a, nil
+}
+
+// print gives a pipe whose content goes to one of the user's streams.
+func (a *attached) print(to *os.File) (theirs *os.File, err error) {
+	ours, theirs, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	a.reading.Go(func() {
+		if _, err := io.Copy(to, ours); err != nil {
+			_, _ = io.Copy(io.Discard, ours) // whoever read has gone: the program goes on
+		}
+		_ = ours.Close()
+	})
+	return theirs, nil
+}
+
+// given gives the streams that are to be passed, nil where there are none.
+func (a *attached) given() *container.Streams {
+	if a.streams.In == nil && a.streams.Out == nil && a.streams.Err == nil {
+		return nil
+	}
+	return &a.streams
+}
+
+// passed closes our copies of what was passed, so that it ends with the program.
+func (a *attached) passed() {
+	for _, f := range []**os.File{&a.streams.In, &a.streams.Out, &a.streams.Err} {
+		if *f != nil {
+			_ = (*f).Close()
+			*f = nil
+		}
+	}
+}
+
+// close lets go of streams that were joined to nothing.
+func (a *attached) close() error {
+	a.passed()
+	if a.typed != nil {
+		return a.typed.Close()
+	}
+	return nil
+}
+
+// begun has a new monitor make and start what is asked for, and waits until the
+// program runs, or else until what it printed before it failed is shown.
+func (a *attached) begun(client *container.Client, request monitorRequest) (id string, err error) {
+	err = client.Begin(request, a.given())
+	a.passed()
+	if err != nil {
+		return "", err
+	}
+	if id, err = client.Made(); err != nil || !request.Start {
+		return id, err
+	}
+	return id, client.Running()
+}
+
+// beginUnlessStopped is begun; a signal that comes meanwhile ends all of it.
+func (a *attached) beginUnlessStopped(ctx context.Context, client *container.Client, request monitorRequest) (id string, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
+	id, err = a.begun(client, request)
+	if !stop() {
+		return "", context.Cause(ctx)
+	}
+	return id, err
+}
+
+// errLeft says that the user has left the program running.
+var errLeft = errors.New("read escape sequence")
+
+// follow passes on what the user types, resizes and signals, until the program's
+// end, or until the user leaves it.
+func (a *attached) follow(ctx context.Context, client *container.Client) (container.Exit, error) {
+	restore, err := a.makeRaw()
+	if err != nil {
+		return container.Exit{}, err
+	}
+	defer restore()
+	defer a.watch(client)()
+	if a.typed != nil {
+		go a.pass()
+	}
+	type end struct {
+		exit container.Exit
+		err  error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		exit, err := client.End()
+		a.reading.Wait()
+		ended <- end{exit, err}
+	}()
+	var stopped <-chan struct{}
+	if !a.proxy {
+		stopped = ctx.Done()
+	}
+	select {
+	case e := <-ended:
+		return e.exit, e.err
+	case <-a.left:
+		return container.Exit{}, errLeft
+	case <-stopped:
+		return container.Exit{}, context.Cause(ctx)
+	}
+}
+
+// followUnlessLeft is follow to the exit code that docker's run has: to leave a
+// program running is no error.
+func (a *attached) followUnlessLeft(c *cli.Context, client *container.Client) error {
+	exit, err := a.follow(c.Context, client)
+	if errors.Is(err, errLeft) {
+		_, err := fmt.Fprintln(c.App.ErrWriter, errLeft)
+		return err
+	}
+	return containerExit(exit, err)
+}
+
+// pass passes on what the user types. Where that is a terminal's, keys may leave
+// the program.
+func (a *attached) pass() {
+	in := io.Reader(os.Stdin)
+	if a.terminal && len(a.detachKeys) > 0 {
+		in = &leaving{from: in, keys: a.detachKeys, leave: sync.OnceFunc(func() { close(a.left) })}
+	}
+	_, _ = io.Copy(a.typed, in)
+	_ = a.typed.Close()
+}
+
+// insistence is how many requests to end a program may ignore before it is
+// killed. A program that is process 1 and handles no signals ignores every one.
+const insistence = 3
+
+// proxied are the signals that a program gets in place of this process.
+var proxied = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
+}
+
+// watch passes signals and sizes on until stop is called. Another handler has them
+// end this process; it isn't asked while they are proxied.
+func (a *attached) watch(client *container.Client) (stop func()) {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, unix.SIGWINCH, unix.SIGCONT)
+	if a.proxy {
+		signal.Notify(signals, proxied...)
+	}
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		asked := 0
+		for {
+			select {
+			case <-done:
+				return
+			case s := <-signals:
+				asked = a.handle(client, s.(unix.Signal), asked)
+			}
+		}
+	})
+	return func() {
+		signal.Stop(signals)
+		close(done)
+		watching.Wait()
+	}
+}
+
+// handle does what a signal asks for, and counts those that ask to end.
+func (a *attached) handle(client *container.Client, s unix.Signal, asked int) int {
+	switch s {
+	case unix.SIGWINCH:
+		a.resize(client)
+		return asked
+	case unix.SIGCONT:
+		// Whoever has stopped us has made the terminal what the shell wants.
+		_, _ = a.makeRaw()
+		a.resize(client)
+		if !a.proxy {
+			return asked
+		}
+	case unix.SIGINT, unix.SIGTERM:
+		if asked++; asked >= insistence {
+			s = unix.SIGKILL
+		}
+	}
+	_ = client.Say(s)
+	return asked
+}
+
+func (a *attached) resize(client *container.Client) {
+	if a.terminal {
+		if size := userSize(); size.Row > 0 {
+			_ = client.Resize(size)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/container"
+)
+
+func startCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "start",
+		Category:  categoryMore,
+		Usage:     "Start containers that have ended, or were only made",
+		ArgsUsage: "CONTAINER...",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "attach", Aliases: []string{"a"}, Usage: "show what it prints, and pass signals on"},
+			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "pass the standard input on"},
+			detachKeysFlag(),
+		}, later("checkpoint", "checkpoint-dir")...),
+		Action: coded(start),
+	}
+}
+
+// start starts one container after the other, as docker does.
+func start(c *cli.Context) error {
+	if err := needContainers(c); err != nil {
+		return err
+	}
+	n, err := openNamed(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool("attach") || c.Bool("interactive") {
+		if c.NArg() > 1 {
+			return fault.New("name one, or leave out -a and -i", "you cannot start and attach multiple containers at once")
+		}
+		return n.startAttached(c.Args().First())
+	}
+	var failed []string
+	for _, ref := range c.Args().Slice() {
+		err := n.start(ref)
+		if c.Err() != nil {
+			return err
+		}
+		if err != nil {
+			report(c.Context, c.App.ErrWriter, err)
+			failed = append(failed, ref)
+			continue
+		}
+		if _, err := fmt.Fprintln(c.App.Writer, ref); err != nil {
+			return err
+		}
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("failed to start containers: %s", strings.Join(failed, ", "))
+	}
+	return nil
+}
+
+// start starts a container. It is no error that it runs already.
+func (n named) start(ref string) error {
+	config, state, err := n.find(ref)
+	if err != nil {
+		return err
+	}
+	if err := checkStart(state); err != nil || state.Lives() {
+		return err
+	}
+	err = n.begin(config.ID, &attached{}, func(*container.Client) error { return nil })
+	if errors.Is(err, container.ErrRunning) {
+		return nil // somebody else was quicker
+	}
+	return err
+}
+
+// startAttached starts a container with the user attached to it; to one that runs
+// already it only attaches him.
+func (n named) startAttached(ref string) error {
+	config, state, err := n.find(ref)
+	if err != nil {
+		return err
+	}
+	if err := checkStart(state); err != nil {
+		return err
+	}
+	keys, err := readDetachKeys(n.Context)
+	if err != nil {
+		return err
+	}
+	w := wishes{
+		in: n.Bool("interactive") && config.OpenStdin, out: true, err: true,
+		terminal: config.Terminal, detachKeys: keys, proxy: !config.Terminal,
+	}
+	if state.Lives() {
+		return n.attach(config.ID, w)
+	}
+	a, err := newAttached(w)
+	if err != nil {
+		return err
+	}
+	return n.begin(config.ID, a, func(client *container.Client) error {
+		return a.followUnlessLeft(n.Context, client)
+	})
+}
+
+// checkStart tells that a container's state is no place to start from.
+func checkStart(s container.State) error {
+	if s.Status == container.StatusPaused {
+		return errors.New("cannot start a paused container, try unpause instead")
+	}
+	return nil
+}
+
+// begin has a new monitor start the container with that id, and goes on with fn
+// when its program runs.
+func (n named) begin(id string, a *attached, fn func(*container.Client) error) error {
+	client, err := startMonitor(n.Context, n.env)
+	if err != nil {
+		return errors.Join(err, a.close())
+	}
+	defer func() { _ = client.Close() }()
+	if _, err := a.begun(client, monitorRequest{ID: id, Start: true}); err != nil {
+		return err
+	}
+	return fn(client)
+}
+
+func restartCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "restart",
+		Category:  categoryMore,
+		Usage:     "Stop containers, and start them again",
+		ArgsUsage: "CONTAINER...",
+		Flags:     stopFlags(),
+		Action:    onEach(restartContainer),
+	}
+}
+
+// restartContainer has the monitor start the program anew, where there is one.
+func restartContainer(n named, ref string) error {
+	signal, timeout, err := readStopFlags(n.Context)
+	if err != nil {
+		return err
+	}
+	client, _, err := n.dial(ref)
+	if err == nil {
+		defer func() { _ = client.Close() }()
+		err = client.Restart(signal, timeout)
+	}
+	if errors.Is(err, container.ErrNotRunning) || errors.Is(err, container.ErrEnded) {
+		return n.start(ref)
+	}
+	return err
+}

@@ -1,0 +1,124 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+// paused are the processes that Pause has stopped, where no cgroup can be frozen.
+// The others that it has met, which had been stopped before, have the value false.
+type paused struct {
+	mu      sync.Mutex
+	stopped map[identity]bool
+}
+
+// identity tells a process from a later one with its number.
+type identity struct {
+	pid  int
+	born string
+}
+
+// Pause stops everything in the sandbox until Resume: by the freezer of its
+// cgroup where it has one of its own, else by SIGSTOP, which its parent in the
+// sandbox learns of.
+func (p *Program) Pause() error {
+	if p.bundle.group != nil {
+		return p.bundle.group.Freeze(true)
+	}
+	p.paused.mu.Lock()
+	defer p.paused.mu.Unlock()
+	if p.paused.stopped == nil {
+		p.paused.stopped = map[identity]bool{}
+	}
+	if err := p.stopAll(p.paused.stopped); err != nil {
+		p.continueAll()
+		return err
+	}
+	return nil
+}
+
+// Resume lets go on what Pause has stopped.
+func (p *Program) Resume() error {
+	if p.bundle.group != nil {
+		return p.bundle.group.Freeze(false)
+	}
+	p.paused.mu.Lock()
+	defer p.paused.mu.Unlock()
+	p.continueAll()
+	return nil
+}
+
+// stopAll stops each process in the sandbox. One that has been sent the signal
+// can't start another any more, and what it had started before is seen by the
+// second of two looks which found nothing new.
+func (p *Program) stopAll(stopped map[identity]bool) error {
+	end := time.Now().Add(patience)
+	for quiet := 0; quiet < 2; quiet++ {
+		for id, state := range p.inside() {
+			ours, known := stopped[id]
+			switch {
+			case !known && state == 'T':
+				stopped[id] = false
+			case !known:
+				stopped[id] = unix.Kill(id.pid, unix.SIGSTOP) == nil
+				quiet = -1
+			case ours && strings.IndexByte("RS", state) >= 0: // the signal is on its way
+				quiet = -1
+			}
+		}
+		if time.Now().After(end) {
+			return fault.New("give it a limit, as by --memory: in a cgroup of its own all is stopped at once",
+				"sandbox %s can't be paused: it starts new processes faster than they can be stopped", p.spec.ID)
+		}
+	}
+	return nil
+}
+
+func (p *Program) continueAll() {
+	for id, ours := range p.paused.stopped {
+		if now, _ := lookUp(id.pid); ours && now.born == id.born {
+			_ = unix.Kill(id.pid, unix.SIGCONT)
+		}
+	}
+	p.paused.stopped = nil
+}
+
+// inside gives the processes in the sandbox with their states: those in the
+// namespace that keeps it together, and those beneath them.
+func (p *Program) inside() map[identity]byte {
+	kind := "pid"
+	if p.ipc != "" {
+		kind = "ipc"
+	}
+	ours := namespaceOf(p.PID(), kind)
+	parents, members := map[int]int{}, map[int]bool{}
+	found := map[identity]byte{}
+	all := processes()
+	for _, pid := range all {
+		parents[pid] = parent(pid)
+		members[pid] = ours != "" && pid != os.Getpid() && namespaceOf(pid, kind) == ours
+	}
+	for _, pid := range all {
+		for above := pid; above > 0; above = parents[above] {
+			if members[above] {
+				if s, err := lookUp(pid); err == nil && s.state != zombie {
+					found[identity{pid, s.born}] = s.state
+				}
+				break
+			}
+		}
+	}
+	return found
+}
+
+func namespaceOf(pid int, kind string) string {
+	name, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+	return name
+}

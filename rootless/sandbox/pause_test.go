@@ -1,0 +1,81 @@
+package sandbox
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestPauseStopsEverythingUntilResume(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		r, w := pipe(t)
+		in, typed, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _, _ = in.Close(), typed.Close() }()
+		// One that had been stopped before, one that starts others all the time.
+		s := shell(t, `sleep 619 & kill -STOP $!; (while :; do /bin/true; done) & echo up; read line; echo "got $line"; sleep 619`)
+		s.Stdin, s.Stdout = in, w
+		p := started(t, o, s)
+		expect := func(want string) {
+			t.Helper()
+			if got, err := r.ReadString('\n'); got != want {
+				t.Fatalf("%q, %v; want %q", got, err, want)
+			}
+		}
+		expect("up\n")
+		e := execution("while :; do /bin/true; done")
+		if _, err := p.Exec(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		was := p.inside()
+		if len(was) < 4 {
+			t.Errorf("processes %v", was)
+		}
+		for range 3 {
+			now := p.inside()
+			for id, state := range now {
+				// One that waits for its child to execute something is in state D.
+				if _, known := was[id]; !known || state != 'T' && state != 'D' {
+					t.Errorf("process %+v is in state %c", id, state)
+				}
+			}
+		}
+		if _, err := typed.WriteString("hello\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		expect("got hello\n")
+		stopped := 0
+		for _, state := range p.inside() {
+			if state == 'T' {
+				stopped++
+			}
+		}
+		if stopped != 1 {
+			t.Errorf("%d are stopped, want the one that was before", stopped)
+		}
+	})
+}
+
+func TestPausedProgramCanBeKilled(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		p := started(t, o, shell(t, "sleep 620"))
+		if err := p.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Signal(unix.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		if exit, err := p.Wait(); err != nil || exit.Code != 137 {
+			t.Errorf("%+v, %v; want code 137", exit, err)
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// ChangeOptions say how the changes of a kept tree are read. Both are as in
+// layer.UpperOptions.
+type ChangeOptions struct {
+	Placeholders []string
+	Look         bool
+}
+
+func (o ChangeOptions) upper(flavor layer.Flavor, exact bool) layer.UpperOptions {
+	return layer.UpperOptions{Flavor: flavor, ExactOwners: exact, Placeholders: o.Placeholders, Look: o.Look}
+}
+
+// KeptChanges gives what an owner's kept tree changes of the one below, as it is
+// now. Who wants all that a program has written, while the tree is mounted, calls
+// Sync where it is. Errors are those of Reopen.
+func (s *Store) KeptChanges(owner string, o ChangeOptions) (layer.Source, error) {
+	k, below, err := s.kept(owner)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.lend(below); err != nil {
+		return nil, err
+	}
+	return s.changes(k.ID, below, o)
+}
+
+// PlainChanges is KeptChanges for a process outside of the user namespace; dir is
+// that of the driver roots. A file that only its owner may look at is an error
+// that is fs.ErrPermission. Where owners are told by records, trees are full
+// copies, or the tree below has to be made first, the error is
+// errors.ErrUnsupported: inside the namespace it can be done. single says that
+// one id is mapped.
+func PlainChanges(dir, owner string, single bool, o ChangeOptions) (layer.Source, error) {
+	k, err := ReadKept(dir, owner)
+	if err != nil {
+		return nil, err
+	}
+	boot, err := BootID()
+	if err != nil {
+		return nil, err
+	}
+	if single || isVFS(k.Root) || k.Boot != boot {
+		return nil, errors.ErrUnsupported
+	}
+	ids, err := Stack(dir, k.Root, k.ID)
+	if err != nil {
+		return nil, fmt.Errorf("tree of %s: %w", owner, errors.Join(errors.ErrUnsupported, err))
+	}
+	below := make([]string, 0, len(ids)-1)
+	for _, id := range ids[1:] {
+		below = append(below, filepath.Join(dir, k.Root, id, "diff"))
+	}
+	return layer.Upper(TreePath(dir, k.Root, k.ID), layer.NewTree(below), o.upper(layer.Flavor(DriverOf(k.Root)), true)), nil
+}

@@ -1,0 +1,123 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/storage/lock"
+)
+
+// Users gives the ids of the containers that have volumes, by the volumes' names.
+type Users func() map[string][]string
+
+// Remove removes a volume that no container has. Files in it may belong to
+// subordinate ids: it works inside the user namespace.
+func (s *Store) Remove(ctx context.Context, name string, users Users) error {
+	if _, err := s.Get(name); err != nil {
+		return err
+	}
+	held, err := lock.Exclusive(ctx, s.lockFile)
+	if err != nil {
+		return err
+	}
+	aside, err := s.detach(name, users())
+	held.Unlock()
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(aside)
+}
+
+// detach takes a volume's name from it, while the lock is held exclusively.
+func (s *Store) detach(name string, users map[string][]string) (aside string, err error) {
+	if _, err := s.Get(name); err != nil {
+		return "", err
+	}
+	if ids := users[name]; len(ids) > 0 {
+		return "", fmt.Errorf("remove %s: %w - [%s]", name, ErrInUse, strings.Join(ids, ", "))
+	}
+	aside = filepath.Join(s.dir, atomicfile.Prefix+NewName())
+	return aside, os.Rename(s.own(name), aside)
+}
+
+// Removed is a volume that is gone, and what it took.
+type Removed struct {
+	Volume
+	Bytes int64
+}
+
+// Prune removes the volumes that match and that no container has, and what killed
+// commands have left; measure tells what a directory takes. It works inside the
+// user namespace. With an error it gives what is gone all the same.
+func (s *Store) Prune(ctx context.Context, users Users, match func(Volume) bool, measure func(dir string) (int64, error)) ([]Removed, error) {
+	gone, err := s.detachAll(ctx, users, match)
+	var removed []Removed
+	for _, g := range gone {
+		bytes, measured := measure(g.aside)
+		err = errors.Join(err, measured, os.RemoveAll(g.aside))
+		if g.volume.Name != "" {
+			removed = append(removed, Removed{g.volume, bytes})
+		}
+	}
+	return removed, err
+}
+
+// detached is a volume that has lost its name; one that a killed command has left
+// had none any more.
+type detached struct {
+	volume Volume
+	aside  string
+}
+
+func (s *Store) detachAll(ctx context.Context, users Users, match func(Volume) bool) ([]detached, error) {
+	if _, err := os.Lstat(s.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	held, err := lock.Exclusive(ctx, s.lockFile)
+	if err != nil {
+		return nil, err
+	}
+	defer held.Unlock()
+	gone, err := s.leftovers()
+	if err != nil {
+		return gone, err
+	}
+	volumes, err := s.List()
+	if err != nil {
+		return gone, err
+	}
+	inUse := users()
+	for _, v := range volumes {
+		if !match(v) {
+			continue
+		}
+		aside, err := s.detach(v.Name, inUse)
+		if errors.Is(err, ErrInUse) {
+			continue
+		}
+		if err != nil {
+			return gone, err
+		}
+		gone = append(gone, detached{v, aside})
+	}
+	return gone, nil
+}
+
+// leftovers are directories aside: nobody makes one while the lock is held
+// exclusively, and those that are being removed may be so by two.
+func (s *Store) leftovers() ([]detached, error) {
+	entries, err := os.ReadDir(s.dir)
+	var all []detached
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), atomicfile.Prefix) {
+			all = append(all, detached{aside: filepath.Join(s.dir, e.Name())})
+		}
+	}
+	return all, err
+}
