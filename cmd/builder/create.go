@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/rootless/cgroup"
 )
 
 func createCommand() *cli.Command {
@@ -30,11 +32,7 @@ func createContainer(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, ids.Close()) }()
-	env, err := bringImage(c, r)
-	if err != nil {
-		return err
-	}
-	client, err := startMonitor(c, env)
+	client, err := newMonitor(c, r, cgroup.Limits{}) // nothing is started
 	if err != nil {
 		return err
 	}

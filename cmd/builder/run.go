@@ -10,6 +10,7 @@ import (
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -37,19 +38,17 @@ func runImage(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.needTerminal(os.Stdin); err != nil {
-		return err
+	if r.Terminal && r.AttachedStdin {
+		if err := needTerminal(os.Stdin); err != nil {
+			return err
+		}
 	}
 	ids, err := newIDFile(r.CIDFile)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ids.Close()) }()
-	env, err := bringImage(c, r)
-	if err != nil {
-		return err
-	}
-	client, err := startMonitor(c, env)
+	client, err := newMonitor(c, r, r.Limits)
 	if err != nil {
 		return err
 	}
@@ -72,6 +71,16 @@ func runImage(c *cli.Context) (err error) {
 	return a.followUnlessLeft(c, client)
 }
 
+// newMonitor starts the monitor of a new container, whose image is seen to first. It
+// can hold a program to the limits.
+func newMonitor(c *cli.Context, r containerRequest, limits cgroup.Limits) (*container.Client, error) {
+	env, err := bringImage(c, r)
+	if err != nil {
+		return nil, err
+	}
+	return startMonitor(c, env, limits)
+}
+
 // bringImage sees to it that the image is there, and gives what a monitor is told
 // of it and the store.
 func bringImage(c *cli.Context, r containerRequest) (env []string, err error) {
@@ -90,8 +99,12 @@ func bringImage(c *cli.Context, r containerRequest) (env []string, err error) {
 	return env, errors.Join(err, store.Sweep(c.Context, false), store.Close())
 }
 
-// startMonitor starts a monitor, which waits for what it is asked to do.
-func startMonitor(c *cli.Context, env []string) (*container.Client, error) {
+// startMonitor starts a monitor, which waits for what it is asked to do, and can hold
+// a program to the limits. It stays in the cgroup that is claimed for that.
+func startMonitor(c *cli.Context, env []string, limits cgroup.Limits) (*container.Client, error) {
+	if _, err := cgroup.Claim(limits); err != nil {
+		return nil, err
+	}
 	noticeMapping(c)
 	client, theirs, err := container.NewMonitor()
 	if err != nil {
