@@ -58,11 +58,11 @@ type containerRequest struct {
 	NoHealthcheck  bool
 	Devices        []stage.HostDevice
 	Sysctls        map[string]string
-	OOMScoreAdj    *int
+	OOMScoreAdj    int
 	AttachedStdin  bool
 	AttachedStdout bool
 	AttachedStderr bool
 	DetachKeys     []byte
 	SigProxy       bool   // signals to the client are for the program
-	CIDFile        string // "" for none; it isn't there yet
+	CIDFile        string // as written, for the client; "" for none
 }
