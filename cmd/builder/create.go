@@ -24,11 +24,11 @@ func createContainer(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	env, err := bringImage(c, r)
+	env, err := bringImage(c, &r)
 	if err != nil {
 		return err
 	}
-	client, err := startMonitor(c, env)
+	client, err := startMonitor(c, env, place{keepID: r.KeepID || r.SharedKeepID})
 	if err != nil {
 		return err
 	}

@@ -40,11 +40,16 @@ func runImage(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	env, err := bringImage(c, r)
+	env, err := bringImage(c, &r)
 	if err != nil {
 		return err
 	}
-	client, err := startMonitor(c, env)
+	at, err := findPlace(c, r.Network, r.KeepID)
+	if err != nil {
+		return err
+	}
+	defer at.close()
+	client, err := startMonitor(c, env, at)
 	if err != nil {
 		return err
 	}
@@ -53,7 +58,7 @@ func runImage(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := a.beginUnlessStopped(c.Context, client, monitorRequest{New: &r, Start: true})
+	id, err := a.beginUnlessStopped(c.Context, client, monitorRequest{New: &r, Start: true, Shares: at.network != nil})
 	if err != nil {
 		return err
 	}
@@ -69,10 +74,13 @@ func runImage(c *cli.Context) error {
 
 // bringImage sees to it that the image is there, and gives what a monitor is told
 // of it and the store.
-func bringImage(c *cli.Context, r containerRequest) (env []string, err error) {
+func bringImage(c *cli.Context, r *containerRequest) (env []string, err error) {
 	store, err := openStore(c)
 	if err != nil {
 		return nil, err
+	}
+	if err := r.share(store); err != nil {
+		return nil, errors.Join(err, store.Close())
 	}
 	img, err := r.presentImage(c, store)
 	env = storeEnv(store)
@@ -86,7 +94,7 @@ func bringImage(c *cli.Context, r containerRequest) (env []string, err error) {
 }
 
 // startMonitor starts a monitor, which waits for what it is asked to do.
-func startMonitor(c *cli.Context, env []string) (*container.Client, error) {
+func startMonitor(c *cli.Context, env []string, at place) (*container.Client, error) {
 	noticeMapping(c)
 	client, theirs, err := container.NewMonitor()
 	if err != nil {
@@ -99,7 +107,12 @@ func startMonitor(c *cli.Context, env []string) (*container.Client, error) {
 			args = append(args, "--"+flag, value)
 		}
 	}
-	_, err = userns.Start(c.Context, userns.Options{Args: append(args, "monitor"), Env: env, Files: []*os.File{theirs}})
+	o := at.options()
+	o.Args, o.Env, o.Files = append(args, "monitor"), env, []*os.File{theirs}
+	if at.network != nil {
+		o.Files = append(o.Files, at.network)
+	}
+	_, err = userns.Start(c.Context, o)
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}

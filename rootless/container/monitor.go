@@ -40,6 +40,9 @@ type Parts struct {
 	Runtime Runtime
 	// RunDir is a private directory for the network's own files.
 	RunDir string
+	// Network is the namespace of the container whose network is shared; nil where
+	// that is the host's.
+	Network *os.File
 	// Ready gives the mounts beside the root, which is mounted at rootfs.
 	Ready func(ctx context.Context, rootfs string) ([]sandbox.Mount, error)
 	// Started is called when the program runs: what was only needed for that can
@@ -181,6 +184,7 @@ func (m *Monitor) Run(ctx context.Context, parts Parts, first *First) error {
 			first.started(m, server)
 		}
 	})
+	e.net.stop()
 	err = errors.Join(err, m.streams.close())
 	if len(m.Config.Ports) > 0 {
 		// Whoever is told of the end may want them.
@@ -232,7 +236,7 @@ func (e *environment) prepare(ctx context.Context) (err error) {
 	if err := m.mountRun(); err != nil {
 		return err
 	}
-	if e.net, err = connect(ctx, m.parts.RunDir, &m.Config); err != nil {
+	if e.net, err = m.connect(ctx); err != nil {
 		return err
 	}
 	rootfs, err := m.parts.Root.Mount(ctx)
@@ -349,6 +353,7 @@ func (m *Monitor) running(p *sandbox.Program, e *environment) error {
 	m.state.Status, m.state.StartedAt, m.state.FinishedAt = StatusRunning, time.Now().UTC(), time.Time{}
 	m.state.ExitCode, m.state.OOMKilled, m.state.Error = 0, false, ""
 	m.state.Ports, m.state.IP, m.state.Boot = e.net.ports(), e.net.ip(), bootID()
+	m.state.Files = e.net.files
 	return m.save()
 }
 
@@ -397,7 +402,7 @@ func (m *Monitor) end(exit sandbox.Exit, failed error) {
 	defer m.mu.Unlock()
 	m.state.Status, m.state.FinishedAt = StatusExited, time.Now().UTC()
 	m.state.ExitCode, m.state.OOMKilled, m.oom = exit.Code, exit.OOM != nil, exit.OOM
-	m.state.Ports, m.state.IP = nil, ""
+	m.state.Ports, m.state.IP, m.state.Files = nil, "", Files{}
 	if failed != nil {
 		m.state.Error = failed.Error()
 		if m.state.StartedAt.IsZero() {
