@@ -59,7 +59,7 @@ type containerRequest struct {
 	NoHealthcheck  bool
 	Devices        []stage.HostDevice
 	Sysctls        map[string]string
-	OOMScoreAdj    *int
+	OOMScoreAdj    int
 	AttachedStdin  bool
 	AttachedStdout bool
 	AttachedStderr bool

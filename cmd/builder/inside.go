@@ -155,7 +155,7 @@ func (k *keptFiles) close() error {
 	if k.monitor != nil {
 		errs = append(errs, k.monitor.Close())
 	}
-	return errors.Join(append(errs, k.host.Close())...)
+	return errors.Join(append(errs, k.Close())...)
 }
 
 // endSignal is the signal that has ended the command's context.

@@ -72,6 +72,7 @@ type watched struct {
 	monitor *container.Monitor
 	tree    *snapshot.Active
 	network *os.File // of another container; nil for one of its own
+	free    bool     // the store has been let go
 }
 
 func openWatched(c *cli.Context, first *container.First, request monitorRequest) (_ *watched, err error) {
@@ -182,7 +183,11 @@ func (w *watched) run(c *cli.Context, first *container.First) error {
 		Removing: func() error { return w.removeAnonymous(m.Config) },
 		Started:  w.letGo,
 	}
-	return m.Run(c.Context, parts, first)
+	err := m.Run(c.Context, parts, first)
+	if !w.free { // the program never ran
+		err = errors.Join(err, h.Close())
+	}
+	return err
 }
 
 // letGo frees the store and the client's standard streams. What a monitor has to
@@ -199,5 +204,6 @@ func (w *watched) letGo() error {
 			return os.NewSyscallError("dup3", err)
 		}
 	}
+	w.free = true
 	return w.host.Close()
 }

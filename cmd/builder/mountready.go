@@ -80,6 +80,7 @@ func (w *watched) readyMounts(ctx context.Context, config container.Config, volu
 type readyMount struct {
 	container.Mount
 	place string
+	file  bool // what is shown is one
 }
 
 // mountReadier makes the mounts of one container ready.
@@ -138,7 +139,7 @@ func (r *mountReadier) add(m container.Mount) (bool, error) {
 		}
 		return false, fault.New("name each place once", "Duplicate mount point: %s and %s are one place in the image", known.Destination, m.Destination)
 	}
-	r.mounts = append(r.mounts, readyMount{m, place})
+	r.mounts = append(r.mounts, readyMount{Mount: m, place: place})
 	return true, nil
 }
 
@@ -166,17 +167,17 @@ func (r *mountReadier) resolve(place string) (string, error) {
 
 // ready makes one mount ready.
 func (r *mountReadier) ready(ctx context.Context, m *readyMount) error {
-	dir := true
 	switch m.Type {
 	case container.MountVolume:
 		if err := r.readyVolume(ctx, m); err != nil {
 			return err
 		}
 	case container.MountBind:
-		var err error
-		if dir, err = readySource(m.Source); err != nil {
+		dir, err := readySource(m.Source)
+		if err != nil {
 			return err
 		}
+		m.file = !dir
 	}
 	if m.Chown {
 		if err := chownAll(ctx, m.Source, r.at.uid, r.at.gid); err != nil {
@@ -186,7 +187,7 @@ func (r *mountReadier) ready(ctx context.Context, m *readyMount) error {
 	if r.at.rootfs == "" {
 		return nil
 	}
-	return r.makePoint(m.place, dir)
+	return r.makePoint(m.place, !m.file)
 }
 
 // readyVolume finds or makes a volume, and fills it with what the image has in its

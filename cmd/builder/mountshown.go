@@ -20,7 +20,12 @@ const optionBind = "bind"
 // shown is the mount in the runtime's words.
 func (m *readyMount) shown() sandbox.Mount {
 	if m.Type == container.MountTmpfs {
-		options := append([]string{"noexec", "nosuid", "nodev"}, m.Options...)
+		options := slices.Clone(m.Options)
+		for _, flag := range []string{"exec", "suid", "dev"} { // which nothing in memory has unless it is asked for
+			if !slices.Contains(options, flag) && !slices.Contains(options, "no"+flag) {
+				options = append(options, "no"+flag)
+			}
+		}
 		return sandbox.Mount{Type: "tmpfs", Source: "tmpfs", Destination: m.place, Options: append(options, access(m.ReadOnly))}
 	}
 	options := slices.Clone(m.Options)
@@ -31,7 +36,7 @@ func (m *readyMount) shown() sandbox.Mount {
 	if !slices.Contains(options, "private") {
 		options = append(options, "rprivate")
 	}
-	if m.ReadOnly && recursive && recursiveReadOnly() {
+	if m.ReadOnly && recursive && !m.file && recursiveReadOnly() { // of a file crun takes it amiss
 		options = append(options, "rro")
 	} else {
 		options = append(options, access(m.ReadOnly))

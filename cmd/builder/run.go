@@ -34,11 +34,13 @@ func runCommand() *cli.Command {
 // or by itself.
 func runImage(c *cli.Context) error {
 	r, err := readRequest(c)
-	if err == nil {
-		err = r.needTerminal(os.Stdin)
-	}
 	if err != nil {
 		return err
+	}
+	if r.Terminal && r.AttachedStdin {
+		if err := needTerminal(os.Stdin); err != nil {
+			return err
+		}
 	}
 	env, err := bringImage(c, &r)
 	if err != nil {

@@ -142,11 +142,23 @@ func restartCommand() *cli.Command {
 		Usage:     "Stop containers, and start them again",
 		ArgsUsage: "CONTAINER...",
 		Flags:     stopFlags(),
-		Action: onEach(func(n named, ref string) error {
-			if err := stopContainer(n, ref); err != nil {
-				return err
-			}
-			return n.start(ref)
-		}),
+		Action:    onEach(restartContainer),
 	}
+}
+
+// restartContainer has the monitor start the program anew, where there is one.
+func restartContainer(n named, ref string) error {
+	signal, timeout, err := readStopFlags(n.Context)
+	if err != nil {
+		return err
+	}
+	client, _, err := n.dial(ref)
+	if err == nil {
+		defer func() { _ = client.Close() }()
+		err = client.Restart(signal, timeout)
+	}
+	if errors.Is(err, container.ErrNotRunning) || errors.Is(err, container.ErrEnded) {
+		return n.start(ref)
+	}
+	return err
 }

@@ -25,10 +25,11 @@ func (m *Monitor) serveExec(ctx context.Context, c *conn, request *message) erro
 	if err := request.decode(&r); err != nil {
 		return err
 	}
-	p, _, err := m.current()
+	p, done, err := m.use()
 	if err != nil {
 		return err
 	}
+	defer done()
 	m.mu.Lock()
 	paused := m.state.Status == StatusPaused
 	m.mu.Unlock()
@@ -57,11 +58,11 @@ func (m *Monitor) serveExec(ctx context.Context, c *conn, request *message) erro
 	if err := c.send(kindDone, nil, terminal...); err != nil && !r.Detached {
 		_ = running.Kill()
 	}
-	return m.tellEnd(c, running, r.Detached)
+	return m.followExec(c, running, r.Detached)
 }
 
-// tellEnd waits for a program's end and tells the client.
-func (m *Monitor) tellEnd(c *conn, running *sandbox.Running, detached bool) error {
+// followExec waits for a program's end and tells the client.
+func (m *Monitor) followExec(c *conn, running *sandbox.Running, detached bool) error {
 	go func() {
 		for {
 			said, err := c.receive()
