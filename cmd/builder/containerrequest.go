@@ -64,5 +64,5 @@ type containerRequest struct {
 	AttachedStderr bool
 	DetachKeys     []byte
 	SigProxy       bool   // signals to the client are for the program
-	CIDFile        string // "" for none; it isn't there yet
+	CIDFile        string // as written, for the client; "" for none
 }

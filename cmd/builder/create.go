@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -19,11 +20,16 @@ func createCommand() *cli.Command {
 }
 
 // createContainer makes a container whose program isn't started.
-func createContainer(c *cli.Context) error {
+func createContainer(c *cli.Context) (err error) {
 	r, err := readRequest(c)
 	if err != nil {
 		return err
 	}
+	ids, err := newIDFile(r.CIDFile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ids.Close()) }()
 	env, err := bringImage(c, r)
 	if err != nil {
 		return err
@@ -35,7 +41,7 @@ func createContainer(c *cli.Context) error {
 	defer func() { _ = client.Close() }()
 	nobody := &attached{}
 	id, err := nobody.beginUnlessStopped(c.Context, client, monitorRequest{New: &r})
-	if err != nil {
+	if err := errors.Join(err, ids.write(id)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(c.App.Writer, id)

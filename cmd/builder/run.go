@@ -32,16 +32,19 @@ func runCommand() *cli.Command {
 
 // runImage makes a container and runs its program: with the user attached to it,
 // or by itself.
-func runImage(c *cli.Context) error {
+func runImage(c *cli.Context) (err error) {
 	r, err := readRequest(c)
 	if err != nil {
 		return err
 	}
-	if r.Terminal && r.AttachedStdin {
-		if err := needTerminal(os.Stdin); err != nil {
-			return err
-		}
+	if err := r.needTerminal(os.Stdin); err != nil {
+		return err
 	}
+	ids, err := newIDFile(r.CIDFile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ids.Close()) }()
 	env, err := bringImage(c, r)
 	if err != nil {
 		return err
@@ -56,7 +59,7 @@ func runImage(c *cli.Context) error {
 		return err
 	}
 	id, err := a.beginUnlessStopped(c.Context, client, monitorRequest{New: &r, Start: true})
-	if err != nil {
+	if err := errors.Join(err, ids.write(id)); err != nil {
 		return err
 	}
 	if !r.AttachedStdout && !r.AttachedStderr {

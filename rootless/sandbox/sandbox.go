@@ -75,6 +75,11 @@ type Spec struct {
 	// Limits put the program into a cgroup of its own. cgroup.Claim must have
 	// been called for them outside the user namespace.
 	Limits cgroup.Limits `json:"limits,omitzero"`
+	// Sysctls are parameters of the kernel's for the ipc and network namespaces.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// OOMScoreAdj is how much sooner than others the program is killed where
+	// memory lacks, up to 1000; 0 leaves it as it is.
+	OOMScoreAdj int `json:"oom_score_adj,omitempty"`
 	// ShmSize is the size of /dev/shm in bytes; 0 stands for 64 MiB.
 	ShmSize int64 `json:"shm_size,omitempty"`
 	// ReadOnly forbids writing to the root file system.
