@@ -9,10 +9,17 @@ import (
 // an init: this program as well, which calls pid1.Run then.
 const InitPath = "/sbin/docker-init"
 
-// FindInit gives the file of an init for Spec.Init: a small one where the machine
-// has one that needs no library, else this program.
+// inits are programs that can be Spec.Init. All are static: they have to run
+// whatever the image holds.
+var inits = []string{
+	"catatonit", "docker-init", "tini-static",
+	"/usr/libexec/podman/catatonit", "/usr/lib/podman/catatonit", "/usr/libexec/docker/docker-init",
+}
+
+// FindInit gives the file of a program for [Spec.Init]: a small one where the
+// machine has one, else this one.
 func FindInit() (string, error) {
-	for _, name := range []string{"docker-init", "tini-static", "catatonit"} {
+	for _, name := range inits {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil
 		}

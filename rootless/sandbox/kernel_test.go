@@ -15,8 +15,7 @@ func TestKernelParametersAreTheSandboxsOwn(t *testing.T) {
 func TestOOMScoreIsTheProgramsOwn(t *testing.T) {
 	forEachRuntime(t, func(t *testing.T, o *OCI) {
 		s := shell(t, "cat /proc/self/oom_score_adj")
-		score := 900
-		s.OOMScoreAdj = &score
+		s.OOMScoreAdj = 900
 		if got := output(t, o, s); got != "900\n" {
 			t.Errorf("%q", got)
 		}
