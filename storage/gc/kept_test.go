@@ -151,7 +151,7 @@ func TestAContainersTreeIsCheckedAndMended(t *testing.T) {
 			must(t, err)
 			want(t, "after the repair", b.check(t), c.left...)
 			if name == "whole" {
-				_, err := b.trees.KeptChanges("c0ffee")
+				_, err := b.trees.KeptChanges("c0ffee", snapshot.ChangeOptions{})
 				must(t, err)
 			}
 		})

@@ -113,7 +113,7 @@ func TestAfterARebootAKeptTreeIsLaidOnTheParentUnpackedAgain(t *testing.T) {
 		if _, err := next.Reopen(ctx, owner); !errors.As(err, &missing) || missing.Parent != keyOf("top") || errors.Is(err, ErrNotFound) {
 			t.Fatalf("reopened without what it stands on: %v", err)
 		}
-		if _, err := next.KeptChanges(owner); !errors.As(err, &missing) {
+		if _, err := next.KeptChanges(owner, ChangeOptions{}); !errors.As(err, &missing) {
 			t.Errorf("changes: %v", err)
 		}
 		must(t, next.Unpack(ctx, layers, nil))
@@ -130,7 +130,7 @@ func TestAfterARebootAKeptTreeIsLaidOnTheParentUnpackedAgain(t *testing.T) {
 		}
 		must(t, os.WriteFile(filepath.Join(root, "etc/a"), []byte("changed"), 0o644))
 		must(t, a.Unmount(ctx))
-		src, err := next.KeptChanges(owner)
+		src, err := next.KeptChanges(owner, ChangeOptions{})
 		wantNames(t, "changes", layerOf(t, src, err), "etc", "etc/a", "-etc/b", "own")
 		k, err := ReadKept(b.place.Dir, owner)
 		must(t, err)
@@ -183,7 +183,7 @@ func TestAKeptTreeStandsOnAParentThatWasForgotten(t *testing.T) {
 			base := b.commit(t, "", "base", dir("etc", 0o755), file("etc/b", "b"))
 			b.kept(t, base)
 			must(t, b.place.Records.Remove(base))
-			src, err := b.open(t, d).KeptChanges(owner)
+			src, err := b.open(t, d).KeptChanges(owner, ChangeOptions{})
 			wantNames(t, "changes", layerOf(t, src, err), "etc", "-etc/b", "own")
 		})
 	}
