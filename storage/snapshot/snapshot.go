@@ -11,7 +11,9 @@
 // only inside the user namespace.
 //
 // Nothing here waits for the disk. A tree counts in the boot in which it was
-// made, and is dropped and made again after the next.
+// made, and is dropped and made again after the next. A container's is another
+// matter: Keep writes a marker by which it outlives the session and the boot, and
+// Reopen lays it on a parent that was unpacked again.
 package snapshot
 
 import (
