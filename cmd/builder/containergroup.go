@@ -10,11 +10,22 @@ func containerCommand() *cli.Command {
 		Category: categoryMore,
 		Usage:    "Commands about containers",
 		Subcommands: []*cli.Command{
+			attachCommand(),
+			createCommand(),
 			diffCommand(),
 			exportCommand(),
+			killCommand(),
 			logsCommand(),
 			called("ls", psCommand(), "list"),
+			pauseCommand(),
+			renameCommand(),
+			restartCommand(),
+			called("rm", rmCommand(), "remove"),
 			runCommand(),
+			startCommand(),
+			stopCommand(),
+			unpauseCommand(),
+			waitCommand(),
 		},
 	}
 }
