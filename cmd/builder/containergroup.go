@@ -11,8 +11,10 @@ func containerCommand() *cli.Command {
 		Usage:    "Commands about containers",
 		Subcommands: []*cli.Command{
 			attachCommand(),
+			commitCommand(),
 			createCommand(),
 			diffCommand(),
+			execCommand(),
 			exportCommand(),
 			killCommand(),
 			logsCommand(),

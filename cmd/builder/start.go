@@ -71,7 +71,7 @@ func (n named) start(ref string) error {
 	if err := checkStart(state); err != nil || state.Lives() {
 		return err
 	}
-	err = n.begin(config.ID, &attached{}, func(*container.Client) error { return nil })
+	err = n.begin(config, &attached{}, func(*container.Client) error { return nil })
 	if errors.Is(err, container.ErrRunning) {
 		return nil // somebody else was quicker
 	}
@@ -103,7 +103,7 @@ func (n named) startAttached(ref string) error {
 	if err != nil {
 		return err
 	}
-	return n.begin(config.ID, a, func(client *container.Client) error {
+	return n.begin(config, a, func(client *container.Client) error {
 		return a.followUnlessLeft(n.Context, client)
 	})
 }
@@ -116,15 +116,20 @@ func checkStart(s container.State) error {
 	return nil
 }
 
-// begin has a new monitor start the container with that id, and goes on with fn
-// when its program runs.
-func (n named) begin(id string, a *attached, fn func(*container.Client) error) error {
-	client, err := startMonitor(n.Context, n.env)
+// begin has a new monitor start the container, and goes on with fn when its program
+// runs.
+func (n named) begin(config container.Config, a *attached, fn func(*container.Client) error) error {
+	at, err := findPlace(n.Context, config.Network, config.KeepID, config.Spec.Limits)
+	if err != nil {
+		return errors.Join(err, a.close())
+	}
+	defer at.close()
+	client, err := startMonitor(n.Context, n.env, at)
 	if err != nil {
 		return errors.Join(err, a.close())
 	}
 	defer func() { _ = client.Close() }()
-	if _, err := a.begun(client, monitorRequest{ID: id, Start: true}); err != nil {
+	if _, err := a.begun(client, monitorRequest{ID: config.ID, Start: true, Shares: at.network != nil}); err != nil {
 		return err
 	}
 	return fn(client)
@@ -137,11 +142,23 @@ func restartCommand() *cli.Command {
 		Usage:     "Stop containers, and start them again",
 		ArgsUsage: "CONTAINER...",
 		Flags:     stopFlags(),
-		Action: onEach(func(n named, ref string) error {
-			if err := stopContainer(n, ref); err != nil {
-				return err
-			}
-			return n.start(ref)
-		}),
+		Action:    onEach(restartContainer),
 	}
+}
+
+// restartContainer has the monitor start the program anew, where there is one.
+func restartContainer(n named, ref string) error {
+	signal, timeout, err := readStopFlags(n.Context)
+	if err != nil {
+		return err
+	}
+	client, _, err := n.dial(ref)
+	if err == nil {
+		defer func() { _ = client.Close() }()
+		err = client.Restart(signal, timeout)
+	}
+	if errors.Is(err, container.ErrNotRunning) || errors.Is(err, container.ErrEnded) {
+		return n.start(ref)
+	}
+	return err
 }

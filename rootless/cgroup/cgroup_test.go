@@ -34,6 +34,7 @@ func TestLimitsInTheKernelsWords(t *testing.T) {
 		}},
 		{"quota", Limits{CPUQuota: 150_000}, []setting{{"cpu", "cpu.max", "150000 100000", false}}},
 		{"quota and period", Limits{CPUQuota: 5000, CPUPeriod: 10_000}, []setting{{"cpu", "cpu.max", "5000 10000", false}}},
+		{"processes", Limits{PIDs: 100}, []setting{{"pids", "pids.max", "100", false}}},
 		{"period", Limits{CPUPeriod: 10_000}, []setting{{"cpu", "cpu.max", "max 10000", false}}},
 		{"shares", Limits{CPUShares: 1024}, []setting{{"cpu", "cpu.weight", "39", false}}},
 		{"the least and the most shares", Limits{CPUShares: 1}, []setting{{"cpu", "cpu.weight", "1", false}}},

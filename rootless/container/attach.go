@@ -15,15 +15,15 @@ type attachRequest struct {
 // take gives the ends that came along.
 func (r attachRequest) take(m *message) *attachment {
 	a := &attachment{}
-	for _, s := range []struct {
-		wanted bool
-		to     **os.File
-	}{{r.In, &a.in}, {r.Out, &a.out}, {r.Err, &a.err}} {
-		if s.wanted && len(m.files) > 0 {
-			*s.to = pollable(m.files[0])
-			m.files = m.files[1:]
+	next := func(wanted bool) *os.File {
+		if !wanted || len(m.files) == 0 {
+			return nil
 		}
+		f := m.files[0]
+		m.files = m.files[1:]
+		return pollable(f)
 	}
+	a.in, a.out, a.err = next(r.In), newOutlet(next(r.Out)), newOutlet(next(r.Err))
 	return a
 }
 
@@ -33,12 +33,15 @@ func (m *Monitor) serveAttach(c *conn, request *message) error {
 		return err
 	}
 	a := r.take(request)
-	if _, _, err := m.current(); err != nil {
+	end := m.nextEnd()
+	_, done, err := m.use()
+	if err != nil {
 		a.close()
 		return err
 	}
 	m.streams.resize(r.Size)
 	m.streams.attach(a)
+	done()
 	if err := c.send(kindDone, nil); err != nil {
 		m.streams.detach(a)
 		return nil //nolint:nilerr // the client has gone
@@ -48,18 +51,23 @@ func (m *Monitor) serveAttach(c *conn, request *message) error {
 		defer close(gone)
 		m.hear(c)
 	}()
-	m.keepAttached(c, a, gone)
+	m.keepAttached(c, a, end, gone)
 	return nil
 }
 
-// keepAttached waits until an attached client goes, or tells it the end.
-func (m *Monitor) keepAttached(c *conn, a *attachment, gone <-chan struct{}) {
+// keepAttached waits until an attached client goes, or tells it the end of the
+// program, and before that all that was printed.
+func (m *Monitor) keepAttached(c *conn, a *attachment, end *ending, gone <-chan struct{}) {
 	select {
 	case <-gone:
+	case <-end.done:
+	}
+	select {
+	case <-end.done:
+		m.streams.leave(a, gone)
+		_ = c.send(kindExit, end.exit)
+	default:
 		m.streams.detach(a)
-	case <-m.over:
-		m.streams.detach(a)
-		_ = c.send(kindExit, m.exit())
 	}
 }
 

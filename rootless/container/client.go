@@ -82,6 +82,15 @@ func (c *Client) lost(err error) error {
 	return err
 }
 
+// PID gives the monitor's process id.
+func (c *Client) PID() (int, error) {
+	cred, err := peer(c.conn.UnixConn)
+	if err != nil {
+		return 0, err
+	}
+	return int(cred.Pid), nil
+}
+
 // Signal sends a signal to the program.
 func (c *Client) Signal(sig unix.Signal) error {
 	return c.ask(kindSignal, signalRequest{int(sig)})
@@ -94,13 +103,20 @@ func (c *Client) Stop(signal string, timeout *int) error {
 	return c.ask(kindStop, stopRequest{signal, timeout})
 }
 
+// Restart has the program end as Stop does, and start again. It returns when that
+// runs.
+func (c *Client) Restart(signal string, timeout *int) error {
+	return c.ask(kindRestart, stopRequest{signal, timeout})
+}
+
 // Pause keeps the programs from running until Resume.
 func (c *Client) Pause() error { return c.ask(kindPause, nil) }
 
 // Resume lets them go on.
 func (c *Client) Resume() error { return c.ask(kindResume, nil) }
 
-// Wait returns when the container has ended.
+// Wait returns when the container's program has ended, though it may be started
+// again.
 func (c *Client) Wait() (Exit, error) {
 	if err := c.conn.send(kindWait, nil); err != nil {
 		return Exit{}, c.lost(err)

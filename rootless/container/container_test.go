@@ -275,7 +275,19 @@ func TestRestartOnFailureHasALimit(t *testing.T) {
 	if exit, err := c.End(); err != nil || exit.Code != 5 {
 		t.Errorf("exit %+v, error %v", exit, err)
 	}
-	if _, state, err := Load(f.dir, f.config.ID); err != nil || state.Restarts != 2 {
+	// Who is attached is so to the first of the programs.
+	for {
+		later, err := Dial(f.dir, f.config.ID)
+		if errors.Is(err, ErrNotRunning) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = later.Wait()
+		_ = later.Close()
+	}
+	if _, state, err := Load(f.dir, f.config.ID); err != nil || state.Restarts != 2 || state.Status != StatusExited {
 		t.Errorf("state %+v, error %v", state, err)
 	}
 }

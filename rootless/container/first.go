@@ -16,7 +16,8 @@ import (
 // and may be attached from the start.
 type First struct {
 	conn     *conn
-	attached *attachment // nil where nobody is
+	attached *attachment  // nil where nobody is
+	size     unix.Winsize // of his terminal
 	gone     chan struct{}
 
 	mu      sync.Mutex
@@ -52,7 +53,7 @@ func FirstClient(fd uintptr, request any) (*First, error) {
 	}
 	f := &First{conn: c, gone: make(chan struct{})}
 	if r.Attach != nil {
-		f.attached = r.Attach.take(said)
+		f.attached, f.size = r.Attach.take(said), r.Attach.Size
 	}
 	go f.hear()
 	return f, nil
@@ -119,7 +120,8 @@ func (f *First) started(m *Monitor, s *server) {
 	f.monitor = m
 	f.mu.Unlock()
 	_ = f.conn.send(kindDone, nil)
-	s.take(context.Background(), f.conn, func(_ context.Context, c *conn) {
-		m.keepAttached(c, f.attached, f.gone)
+	end := m.nextEnd()
+	s.take(context.Background(), f.conn, true, func(_ context.Context, c *conn) {
+		m.keepAttached(c, f.attached, end, f.gone)
 	})
 }

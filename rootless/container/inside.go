@@ -115,10 +115,11 @@ func passSignals(c *conn, process *os.Process, gone func()) {
 
 // process is the program's pid, or "".
 func (m *Monitor) process() string {
-	p, _, err := m.current()
+	p, done, err := m.use()
 	if err != nil {
 		return ""
 	}
+	defer done()
 	return strconv.Itoa(p.PID())
 }
 

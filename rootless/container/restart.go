@@ -1,8 +1,10 @@
 package container
 
 import (
+	"cmp"
 	"time"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
@@ -40,12 +42,54 @@ func (m *Monitor) again(exit sandbox.Exit, failed error) bool {
 	return false
 }
 
-// restarting records that the program is about to be started once more.
-func (m *Monitor) restarting(exit sandbox.Exit) error {
+// renewal tells whether somebody wants the program to be started again.
+func (m *Monitor) renewal() bool {
+	select {
+	case <-m.stopping:
+		return false
+	default:
+	}
+	select {
+	case <-m.renew:
+		return true
+	default:
+		return false
+	}
+}
+
+// restarting records that the program is about to be started once more: by itself,
+// or because somebody wants it.
+func (m *Monitor) restarting(exit sandbox.Exit, itself bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state.Status, m.state.FinishedAt = StatusRestarting, time.Now().UTC()
-	m.state.ExitCode, m.state.OOMKilled = exit.Code, exit.OOM != nil
-	m.state.Restarts++
-	return m.save()
+	m.state.ExitCode, m.state.OOMKilled, m.oom = exit.Code, exit.OOM != nil, exit.OOM
+	if itself {
+		m.state.Restarts++
+	}
+	err := m.save()
+	m.tellEnd()
+	m.next = newEnding()
+	return err
+}
+
+// restart has the program end as stop does, and start again. Of one that has ended
+// and is to be restarted later, it ends the waiting.
+func (m *Monitor) restart(name string, timeout *int) error {
+	m.mu.Lock()
+	p, ended, begun := m.program, m.ended, m.begun
+	m.mu.Unlock()
+	select {
+	case m.renew <- struct{}{}:
+	default: // somebody else wants it as well
+	}
+	if p != nil {
+		m.endProgram(p, ended, name, timeout)
+	}
+	select {
+	case <-begun:
+		return nil
+	case <-m.over:
+		return fault.New("", "%s", cmp.Or(m.nextEnd().exit.Error, "the container was stopped"))
+	}
 }

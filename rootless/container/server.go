@@ -25,7 +25,8 @@ type server struct {
 	serving  sync.WaitGroup
 	cancel   context.CancelFunc
 	mu       sync.Mutex
-	conns    map[*conn]bool
+	conns    map[*conn]bool // whether they have asked for something
+	closing  bool
 }
 
 // listen makes the socket. A name of the kernel's stands for the directory: a
@@ -57,35 +58,35 @@ func socketAddr(dir *os.File) *net.UnixAddr {
 	return &net.UnixAddr{Net: "unix", Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), socketFile)}
 }
 
-// farewell is how long clients have to hear of the end.
-const farewell = 2 * time.Second
-
-// close takes no more clients, lets those who wait for the end have it, and ends
-// all else.
-func (s *server) close() {
+// hide takes no more clients.
+func (s *server) hide() {
 	_ = s.listener.Close()
 	_ = os.Remove(filepath.Join(s.m.dir, socketFile))
-	s.cancel()
-	served := make(chan struct{})
-	go func() {
-		s.serving.Wait()
-		close(served)
-	}()
-	select {
-	case <-served:
-	case <-time.After(farewell):
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		_ = c.Close()
-	}
 }
 
-// take serves one connection beside the others.
-func (s *server) take(ctx context.Context, c *conn, serve func(ctx context.Context, c *conn)) {
+// close lets those who wait for the end have it, and what was printed before, as
+// long as they are there. Who has asked for nothing yet is sent away.
+func (s *server) close() {
+	s.cancel()
 	s.mu.Lock()
-	s.conns[c] = true
+	s.closing = true
+	for c, asked := range s.conns {
+		if !asked {
+			_ = c.SetReadDeadline(time.Now())
+		}
+	}
+	s.mu.Unlock()
+	s.serving.Wait()
+}
+
+// take serves one connection beside the others; asked tells that it isn't to be
+// sent away for its silence.
+func (s *server) take(ctx context.Context, c *conn, asked bool, serve func(ctx context.Context, c *conn)) {
+	s.mu.Lock()
+	if s.closing && !asked {
+		_ = c.SetReadDeadline(time.Now())
+	}
+	s.conns[c] = asked
 	s.mu.Unlock()
 	s.serving.Go(func() {
 		serve(ctx, c)
@@ -94,6 +95,14 @@ func (s *server) take(ctx context.Context, c *conn, serve func(ctx context.Conte
 		s.mu.Unlock()
 		_ = c.Close()
 	})
+}
+
+// heard says that a client has asked for something.
+func (s *server) heard(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c] = true
+	_ = c.SetReadDeadline(time.Time{})
 }
 
 func (s *server) accept(ctx context.Context) {
@@ -110,15 +119,16 @@ func (s *server) accept(ctx context.Context) {
 			}
 			continue
 		}
-		s.take(ctx, &conn{UnixConn: c}, s.m.serve)
+		s.take(ctx, &conn{UnixConn: c}, false, s.serve)
 	}
 }
 
 // serve answers one client. Only the user may ask, who is root in here or, where
 // he keeps his ids, makes this process's files.
-func (m *Monitor) serve(ctx context.Context, c *conn) {
+func (s *server) serve(ctx context.Context, c *conn) {
+	m := s.m
 	own, _ := owner.IDs()
-	if uid, err := peer(c.UnixConn); err != nil || uid != own {
+	if cred, err := peer(c.UnixConn); err != nil || int(cred.Uid) != own {
 		return
 	}
 	request, err := c.receive()
@@ -127,38 +137,37 @@ func (m *Monitor) serve(ctx context.Context, c *conn) {
 		return
 	}
 	defer request.close()
+	s.heard(c)
 	if err := m.answer(ctx, c, request); err != nil {
 		_ = c.send(kindError, tellError(err))
 	}
 }
 
-// peer gives the user at the other end.
-func peer(c *net.UnixConn) (uid int, err error) {
+// peer gives the process at the other end: who has connected or listens.
+func peer(c *net.UnixConn) (cred *unix.Ucred, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var cred *unix.Ucred
 	var credErr error
 	err = raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err = errors.Join(err, credErr); err != nil {
-		return 0, err
-	}
-	return int(cred.Uid), nil
+	return cred, errors.Join(err, credErr)
 }
 
 // What clients ask, and what monitors answer.
 const (
-	kindAttach = "attach"
-	kindExec   = "exec"
-	kindInside = "inside"
-	kindSync   = "sync"
-	kindSignal = "signal"
-	kindResize = "resize"
-	kindStop   = "stop"
-	kindPause  = "pause"
-	kindResume = "resume"
-	kindWait   = "wait"
+	kindAttach  = "attach"
+	kindExec    = "exec"
+	kindLeave   = "leave"
+	kindInside  = "inside"
+	kindSync    = "sync"
+	kindSignal  = "signal"
+	kindResize  = "resize"
+	kindStop    = "stop"
+	kindRestart = "restart"
+	kindPause   = "pause"
+	kindResume  = "resume"
+	kindWait    = "wait"
 
 	kindDone  = "done"  // what was asked for is done, or begun
 	kindExit  = "exit"  // a program has ended
@@ -187,15 +196,21 @@ func (m *Monitor) answer(ctx context.Context, c *conn, request *message) error {
 			return err
 		}
 		m.stop(s.Signal, s.Timeout)
-		<-m.over
 		return c.send(kindDone, nil)
+	case kindRestart:
+		var s stopRequest
+		if err := request.decode(&s); err != nil {
+			return err
+		}
+		return m.done(c, m.restart(s.Signal, s.Timeout))
 	case kindPause:
 		return m.done(c, m.pause())
 	case kindResume:
 		return m.done(c, m.resume())
 	case kindWait:
-		<-m.over
-		return c.send(kindExit, m.exit())
+		end := m.nextEnd()
+		<-end.done
+		return c.send(kindExit, end.exit)
 	}
 	return fault.New("restart the container, so that its monitor is of this version", "its monitor doesn't know the request %q", request.Kind)
 }
@@ -222,23 +237,22 @@ type Exit struct {
 	OOM       *sandbox.OOM `json:",omitempty"`
 }
 
-func (m *Monitor) exit() Exit {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return Exit{Code: m.state.ExitCode, Error: m.state.Error, OOM: m.oom}
-}
-
-// errNotRunning says that there is no program to do this to.
+// errNotRunning says that there is no program to do this to. m.mu is held.
 func (m *Monitor) errNotRunning() error {
+	if m.state.Status == StatusRestarting {
+		return fmt.Errorf("container %s is restarting, wait until the container is running", m.Config.ID)
+	}
 	return fmt.Errorf("container %s is not running", m.Config.ID)
 }
 
-// current gives the program that runs.
-func (m *Monitor) current() (p *sandbox.Program, ended <-chan struct{}, err error) {
+// use gives the program that runs. It isn't closed before done is called, which
+// has to come without waiting for more than the program's end.
+func (m *Monitor) use() (p *sandbox.Program, done func(), err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.program == nil {
 		return nil, nil, m.errNotRunning()
 	}
-	return m.program, m.ended, nil
+	m.using.Add(1)
+	return m.program, m.using.Done, nil
 }

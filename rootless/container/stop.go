@@ -6,25 +6,41 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
 // defaultStopTimeout is docker's, in seconds.
 const defaultStopTimeout = 10
 
 // stop has the program end, and not start again: it gets a signal, and when it
-// hasn't ended after the timeout it is killed.
+// hasn't ended after the timeout it is killed. It returns when that is recorded.
 func (m *Monitor) stop(name string, timeout *int) {
-	m.stopOnce.Do(func() { close(m.stopping) })
-	p, ended, err := m.current()
-	if err != nil {
-		return
+	m.stay()
+	for {
+		m.mu.Lock()
+		p, ended, begun := m.program, m.ended, m.begun
+		m.mu.Unlock()
+		if p != nil {
+			m.endProgram(p, ended, name, timeout)
+		}
+		select {
+		case <-begun: // it had been started already
+		case <-m.over:
+			return
+		}
 	}
-	if name == "" {
-		name = m.Config.StopSignal
-	}
+}
+
+// stay has the container stay ended at its program's end, and ends what comes
+// before its start.
+func (m *Monitor) stay() { m.stopOnce.Do(func() { close(m.stopping) }) }
+
+// endProgram signals a program, and kills it where it hasn't ended after the
+// timeout.
+func (m *Monitor) endProgram(p *sandbox.Program, ended <-chan struct{}, name string, timeout *int) {
 	sig, err := ParseSignal(name)
-	if err != nil || name == "" {
-		sig = unix.SIGTERM
+	if err != nil {
+		sig = m.stopSignal()
 	}
 	_ = m.resume() // a paused one couldn't answer
 	_ = p.Signal(sig)
@@ -42,35 +58,60 @@ func (m *Monitor) stop(name string, timeout *int) {
 	select {
 	case <-ended:
 	case <-late:
+		_ = m.resume()
 		_ = p.Signal(unix.SIGKILL)
+		<-ended
 	}
+}
+
+// stopSignal is what asks the program to end.
+func (m *Monitor) stopSignal() unix.Signal {
+	if sig, err := ParseSignal(m.Config.StopSignal); err == nil {
+		return sig
+	}
+	return unix.SIGTERM
 }
 
 // signal passes a signal on. A kill, or the container's own signal to stop, ends
 // its restarts too, as docker has it.
 func (m *Monitor) signal(sig unix.Signal) error {
-	p, _, err := m.current()
+	ends := sig == unix.SIGKILL || sig == m.stopSignal()
+	if ends {
+		m.stay()
+	}
+	if m.waits(ends) {
+		return nil
+	}
+	p, done, err := m.use()
 	if err != nil {
 		return err
 	}
-	own, err := ParseSignal(m.Config.StopSignal)
-	if err != nil || m.Config.StopSignal == "" {
-		own = unix.SIGTERM
-	}
-	if sig == unix.SIGKILL || sig == own {
-		m.stopOnce.Do(func() { close(m.stopping) })
-	}
-	if sig == unix.SIGKILL {
+	defer done()
+	if ends {
 		_ = m.resume()
 	}
 	return p.Signal(sig)
 }
 
+// waits tells whether there is no program at the moment, though one is going to be,
+// so that a signal has nobody to go to. One that ends programs ends that as well.
+func (m *Monitor) waits(ends bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.over:
+		return false
+	default:
+		return m.program == nil && (ends || m.state.Status == StatusRestarting)
+	}
+}
+
 func (m *Monitor) pause() error {
-	p, _, err := m.current()
+	p, done, err := m.use()
 	if err != nil {
 		return err
 	}
+	defer done()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.state.Status == StatusPaused {
@@ -84,10 +125,11 @@ func (m *Monitor) pause() error {
 }
 
 func (m *Monitor) resume() error {
-	p, _, err := m.current()
+	p, done, err := m.use()
 	if err != nil {
 		return err
 	}
+	defer done()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.state.Status != StatusPaused {

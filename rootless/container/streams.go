@@ -3,13 +3,16 @@ package container
 import (
 	"errors"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/rootless/container/log"
+	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
 // streams are what a container's program reads and prints, joined to its log and
@@ -20,21 +23,33 @@ type streams struct {
 
 	mu       sync.Mutex
 	attached map[*attachment]bool
-	input    *os.File // what the program reads; nil where that is nothing
-	terminal *os.File // the program's terminal, this side of it
+	input    *os.File     // what the program reads; nil where that is nothing
+	terminal *os.File     // the program's terminal, this side of it
+	size     unix.Winsize // what a client's terminal was last
 
+	pumps   []pump // of a program that doesn't run yet
 	pumping sync.WaitGroup
 }
 
-// attachment is a client's ends of the streams, nil where it doesn't want one.
-type attachment struct{ in, out, err *os.File }
+// pump is what a program prints to one of its streams, this side of it.
+type pump struct {
+	name string
+	from *os.File
+}
 
+// attachment is a client's ends of the streams, nil where it doesn't want one.
+type attachment struct {
+	in       *os.File
+	out, err *outlet
+}
+
+// close ends it at once.
 func (a *attachment) close() {
-	for _, f := range []*os.File{a.in, a.out, a.err} {
-		if f != nil {
-			_ = f.Close()
-		}
+	if a.in != nil {
+		_ = a.in.Close()
 	}
+	a.out.leave()
+	a.err.leave()
 }
 
 // programEnds are the files that a program gets as its standard streams.
@@ -68,20 +83,20 @@ func (s *streams) open() (ends programEnds, err error) {
 		return ends, err
 	}
 	ends.out = theirs
-	s.pump("stdout", out)
+	s.pumps = append(s.pumps, pump{"stdout", out})
 	failed, theirs, err := os.Pipe()
 	if err != nil {
 		return ends, err
 	}
 	ends.err = theirs
-	s.pump("stderr", failed)
+	s.pumps = append(s.pumps, pump{"stderr", failed})
 	return ends, nil
 }
 
 // connect joins a program's terminal.
 func (s *streams) connect(terminal *os.File) {
 	s.setInput(terminal, terminal)
-	s.pump("stdout", terminal)
+	s.pumps = append(s.pumps, pump{"stdout", terminal})
 }
 
 func (s *streams) setInput(input, terminal *os.File) {
@@ -101,14 +116,39 @@ func (s *streams) attach(a *attachment) {
 	s.read(a)
 }
 
+// detach ends it for a client that has gone.
 func (s *streams) detach(a *attachment) {
-	if a == nil {
+	if a != nil && s.forget(a) {
+		a.close()
+	}
+}
+
+// leave ends it for a client that stays to hear of the program's end. It returns
+// when the client has all that was printed, or has gone.
+func (s *streams) leave(a *attachment, gone <-chan struct{}) {
+	if a == nil || !s.forget(a) {
 		return
 	}
+	defer a.close()
+	for _, o := range []*outlet{a.out, a.err} {
+		if o == nil {
+			continue
+		}
+		o.finish()
+		select {
+		case <-o.ended:
+		case <-gone:
+		}
+	}
+}
+
+// forget tells whether the client was attached still.
+func (s *streams) forget(a *attachment) bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.attached[a]
 	delete(s.attached, a)
-	s.mu.Unlock()
-	a.close()
+	return was
 }
 
 // read passes on what a client types, where there is somebody to read it. s.mu is
@@ -142,48 +182,62 @@ func (s *streams) endInput() {
 // bufferSize is a pipe's.
 const bufferSize = 64 << 10
 
-// pump passes on what the program prints, until nobody can print any more.
-func (s *streams) pump(name string, from *os.File) {
-	s.pumping.Go(func() {
-		defer func() { _ = from.Close() }()
-		kept := s.log.Stream(name)
-		buffer := make([]byte, bufferSize)
-		for {
-			n, err := from.Read(buffer)
-			if n > 0 {
-				_, _ = kept.Write(buffer[:n])
-				s.show(name, buffer[:n])
-			}
-			// A terminal whose other side is closed answers EIO.
-			if err != nil && !errors.Is(err, syscall.EINTR) {
-				return
-			}
-		}
-	})
+// begin passes on what the program prints, which runs now, until nobody can print
+// any more. What a runtime says before that isn't the program's.
+func (s *streams) begin() {
+	for _, p := range s.pumps {
+		s.pumping.Go(func() { s.pass(p) })
+	}
+	s.pumps = nil
 }
 
-// show writes to the clients. One that doesn't read makes the program wait, as a
-// terminal does that is stopped; one that has gone is left to its connection.
+func (s *streams) pass(p pump) {
+	defer func() { _ = p.from.Close() }()
+	kept := s.log.Stream(p.name)
+	buffer := make([]byte, bufferSize)
+	for {
+		n, err := p.from.Read(buffer)
+		if n > 0 {
+			_, _ = kept.Write(buffer[:n])
+			s.show(p.name, buffer[:n])
+		}
+		// A terminal whose other side is closed answers EIO.
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			return
+		}
+	}
+}
+
+// show writes to the clients. One that has gone is left to its connection.
 func (s *streams) show(name string, data []byte) {
-	s.mu.Lock()
-	var to []*os.File
-	for a := range s.attached {
-		f := a.out
+	for _, a := range s.clients() {
+		o := a.out
 		if name == "stderr" {
-			f = a.err
+			o = a.err
 		}
-		if f != nil {
-			to = append(to, f)
+		if o != nil {
+			o.write(data)
 		}
-	}
-	s.mu.Unlock()
-	for _, f := range to {
-		_, _ = f.Write(data)
 	}
 }
 
-// wait returns when all that was printed is passed on.
+func (s *streams) clients() []*attachment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.attached))
+}
+
+// wait returns when all that the program has printed is passed on, or waits for
+// clients that are slow. The program has ended.
 func (s *streams) wait() {
+	for _, p := range s.pumps {
+		_ = p.from.Close()
+	}
+	s.pumps = nil
+	for _, a := range s.clients() {
+		a.out.dontWait()
+		a.err.dontWait()
+	}
 	s.pumping.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,17 +256,25 @@ func (s *streams) close() error {
 }
 
 // resize gives the terminal another size.
+// resize gives the terminal another size, and the next program's.
 func (s *streams) resize(size unix.Winsize) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.terminal == nil || size.Row == 0 || size.Col == 0 {
+	if size.Row == 0 || size.Col == 0 {
 		return
 	}
-	raw, err := s.terminal.SyscallConn()
-	if err != nil {
+	s.size = size
+	if s.terminal == nil {
 		return
 	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &size) })
+	_ = sandbox.SetWinsize(s.terminal, sandbox.Winsize{Rows: size.Row, Cols: size.Col})
+}
+
+// windowSize is what a program's terminal begins with.
+func (s *streams) windowSize() sandbox.Winsize {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sandbox.Winsize{Rows: s.size.Row, Cols: s.size.Col}
 }
 
 // pollable makes a passed pipe one whose reading and writing end when it is

@@ -101,7 +101,7 @@ func TestDescriptorsComeAlong(t *testing.T) {
 		t.Fatalf("%+v, %v", m, err)
 	}
 	a := attachRequest{Out: true}.take(m)
-	if _, err := io.WriteString(a.out, "hello"); err != nil {
+	if _, err := io.WriteString(a.out.to, "hello"); err != nil {
 		t.Error(err)
 	}
 	a.close()

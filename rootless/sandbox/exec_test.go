@@ -1,10 +1,12 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -104,4 +106,60 @@ func TestExecIsSignalledAndEndsWithItsSandbox(t *testing.T) {
 			t.Errorf("processes are left: %s", left)
 		}
 	})
+}
+
+func TestExecAfterTheEndIsTold(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		p := started(t, o, shell(t, "true"))
+		if _, err := p.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Exec(t.Context(), execution("true")); !errors.Is(err, ErrEnded) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestExecsSideBySideDontDisturbEachOther(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		p := started(t, o, shell(t, "sleep 621"))
+		var execs sync.WaitGroup
+		for n := range 12 {
+			execs.Go(func() {
+				e := execution(fmt.Sprintf("exit %d", n))
+				if n%3 == 0 { // what it leaves is ended meanwhile
+					e.Args = []string{"nowhere"}
+				}
+				r, err := p.Exec(t.Context(), e)
+				if n%3 == 0 {
+					if fault.Code(err) != 127 {
+						t.Errorf("%v; want code 127", err)
+					}
+					return
+				}
+				if err != nil {
+					t.Errorf("%d: %v", n, err)
+					return
+				}
+				if exit, err := r.Wait(); err != nil || exit.Code != n {
+					t.Errorf("%+v, %v; want code %d", exit, err, n)
+				}
+			})
+		}
+		execs.Wait()
+		if left := orphansOf(t); len(left) > 0 {
+			t.Errorf("not waited for: %v", left)
+		}
+	})
+}
+
+// orphansOf lists the zombies in pid namespaces below ours.
+func orphansOf(t *testing.T) (found []int) {
+	t.Helper()
+	for _, pid := range processes() {
+		if now, err := lookUp(pid); err == nil && now.state == zombie && isOrphan(pid) {
+			found = append(found, pid)
+		}
+	}
+	return found
 }
