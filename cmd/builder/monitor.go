@@ -166,7 +166,7 @@ func (h *host) unpackAgain(ctx context.Context, c container.Config) error {
 func (w *watched) run(c *cli.Context, first *container.First) error {
 	m, h := w.monitor, w.host
 	parts := container.Parts{
-		Root: w.tree, Runtime: h.programs, RunDir: h.store.RunDir(),
+		Root: w.tree, Runtime: h.programs, RunDir: h.store.RunDir(), Account: accountIn,
 		Ready: func(ctx context.Context, rootfs string) ([]sandbox.Mount, error) {
 			if err := makeWorkdir(rootfs, m.Config.Spec.Cwd); err != nil {
 				return nil, err

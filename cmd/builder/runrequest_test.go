@@ -216,3 +216,21 @@ func TestAnIDFileIsMadeOnce(t *testing.T) {
 		t.Errorf("no file gave %v", err)
 	}
 }
+
+func TestATerminalNeedsOneOnTheOtherSide(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	for line, refused := range map[string]bool{"-it img": true, "-t img": false, "-i img": false, "-dit img": false, "-t -a stdin img": true} {
+		r, err := requested(strings.Fields(line)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = r.needTerminal(null)
+		if refused != (err != nil) || refused && (err.Error() != "the input device is not a TTY" || fault.Code(err) != 1) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}

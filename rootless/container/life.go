@@ -207,7 +207,11 @@ func (m *Monitor) start(ctx context.Context, e *environment) (_ *sandbox.Program
 	if err := e.net.ready(ctx); err != nil {
 		return nil, err
 	}
-	return p, p.Start()
+	if err := p.Start(); err != nil {
+		return nil, err
+	}
+	m.streams.begin()
+	return p, nil
 }
 
 // running records that the program runs.

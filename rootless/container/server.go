@@ -162,6 +162,7 @@ func peer(c *net.UnixConn) (uid int, err error) {
 const (
 	kindAttach  = "attach"
 	kindExec    = "exec"
+	kindLeave   = "leave"
 	kindInside  = "inside"
 	kindSync    = "sync"
 	kindSignal  = "signal"

@@ -50,9 +50,6 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 	if err := o.setNamespaces(&g, s); err != nil {
 		return nil, err
 	}
-	if err := setSysctls(&g, s); err != nil {
-		return nil, err
-	}
 	for _, d := range s.Devices {
 		if err := d.check(); err != nil {
 			return nil, err
@@ -87,9 +84,6 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 		}
 	}
 	setTerminal(g, s)
-	if err := setOOMScore(g, s); err != nil {
-		return err
-	}
 	g.SetProcessNoNewPrivileges(s.Security.NoNewPrivileges)
 	g.SetProcessApparmorProfile(s.Security.AppArmor)
 	// The generator's own limit on open files is far below what programs

@@ -125,6 +125,41 @@ func (r *Records) Packing(key Key, want Packing) (Packing, bool) {
 	return Packing{}, false
 }
 
+// PackedLayer is a layer as it was packed, with the key of the tree that it makes.
+type PackedLayer struct {
+	Key    Key
+	DiffID digest.Digest
+	Blob   v1.Descriptor
+}
+
+// Layers gives the layers that key's tree can be unpacked from, base first, or
+// ErrNotFound where it isn't known what one was packed into. Whether the blobs are
+// still there is for the caller to see.
+func (r *Records) Layers(key Key) ([]PackedLayer, error) {
+	var layers []PackedLayer
+	seen := map[Key]bool{}
+	for key != "" && !seen[key] {
+		seen[key] = true
+		l := PackedLayer{Key: key}
+		var parent Key
+		for rec := range r.aliases(key) {
+			if len(rec.Packings) > 0 && l.DiffID == "" {
+				l.DiffID, l.Blob = rec.Packings[0].DiffID, rec.Packings[0].Blob
+			}
+			if parent == "" {
+				parent = rec.Parent
+			}
+		}
+		if l.DiffID == "" {
+			return nil, fmt.Errorf("packed layer of %s: %w", key, ErrNotFound)
+		}
+		layers = append(layers, l)
+		key = parent
+	}
+	slices.Reverse(layers)
+	return layers, nil
+}
+
 // AddPacking records a blob of key's layer, in place of one that was packed the
 // same way.
 func (r *Records) AddPacking(key Key, p Packing) error {
