@@ -252,7 +252,7 @@ func TestKeptIdsAreTheCallers(t *testing.T) {
 
 func TestConfinementIsWhatWasAskedFor(t *testing.T) {
 	r, err := requested("--privileged", "--read-only", "--cap-drop", "all", "--device", "/dev/null:/dev/mine", "--oom-score-adj", "500",
-		"--sysctl", "net.a=1", "--network", "none", "-m", "64m", "--init", "--rm", "-i", "img", "x")
+		"--sysctl", "net.a=1", "--network", "none", "-m", "64m", "--rm", "-i", "img", "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func TestConfinementIsWhatWasAskedFor(t *testing.T) {
 	if want := []sandbox.Device{{Source: "/dev/null", Path: "/dev/mine"}}; !reflect.DeepEqual(s.Devices, want) {
 		t.Errorf("devices %+v", s.Devices)
 	}
-	if !c.Init || !c.Remove || !c.OpenStdin || !c.StdinOnce || c.Terminal {
+	if c.Init || !c.Remove || !c.OpenStdin || !c.StdinOnce || c.Terminal {
 		t.Errorf("%+v", c)
 	}
 }

@@ -38,8 +38,10 @@ func runImage(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.needTerminal(os.Stdin); err != nil {
-		return err
+	if r.Terminal && r.AttachedStdin {
+		if err := needTerminal(os.Stdin); err != nil {
+			return err
+		}
 	}
 	ids, err := newIDFile(r.CIDFile)
 	if err != nil {

@@ -66,6 +66,11 @@ func (r *containerRequest) readProcess(c *cli.Context) (err error) {
 			r.ResetEntry = true
 		}
 	}
+	if r.Init {
+		if _, err := sandbox.FindInit(); err != nil {
+			return err
+		}
+	}
 	if r.Env, err = readEnvironment(c.StringSlice("env-file"), c.StringSlice("env")); err != nil {
 		return err
 	}
@@ -100,14 +105,6 @@ func (r *containerRequest) readStreams(c *cli.Context) (err error) {
 	}
 	r.DetachKeys, err = readDetachKeys(c)
 	return err
-}
-
-// needTerminal tells that the program can't have the terminal that it is to have.
-func (r *containerRequest) needTerminal(in *os.File) error {
-	if !r.Terminal || !r.AttachedStdin {
-		return nil
-	}
-	return needTerminal(in)
 }
 
 // readNetwork reads which network it is, and what the container is called there.

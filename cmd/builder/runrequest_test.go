@@ -15,6 +15,8 @@ import (
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/storage/layout"
 )
 
 // requested gives what the command line "builder run ARGS" asks for.
@@ -132,7 +134,7 @@ func TestRunReadsWhatIsAskedFor(t *testing.T) {
 		"--userns keep-id img":                                                    func(r *containerRequest) { r.KeepID, r.CallerUID, r.CallerGID = true, os.Getuid(), os.Getgid() },
 		"--cap-add net_admin,SYS_TIME img":                                        func(r *containerRequest) { r.CapAdd = []string{"net_admin", "SYS_TIME"} },
 		"--security-opt no-new-privileges img":                                    func(r *containerRequest) { r.Security.NoNewPrivileges = true },
-		"--privileged --read-only --init img":                                     func(r *containerRequest) { r.Privileged, r.ReadOnly, r.Init = true, true, true },
+		"--privileged --read-only img":                                            func(r *containerRequest) { r.Privileged, r.ReadOnly = true, true },
 		"-m 64m --memory-reservation 32m img":                                     func(r *containerRequest) { r.Limits = cgroup.Limits{Memory: 64 << 20, MemoryReservation: 32 << 20} },
 		"--cpus 1.5 --pids-limit 7 img":                                           func(r *containerRequest) { r.Limits = cgroup.Limits{CPUQuota: 150_000, CPUPeriod: 100_000, PIDs: 7} },
 		"--pids-limit -1 --blkio-weight 10 img":                                   func(r *containerRequest) { r.Limits.IOWeight = 10 },
@@ -217,20 +219,23 @@ func TestAnIDFileIsMadeOnce(t *testing.T) {
 	}
 }
 
-func TestATerminalNeedsOneOnTheOtherSide(t *testing.T) {
-	null, err := os.Open(os.DevNull)
+func TestAnInitIsOneOfTheHosts(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	_, lack := sandbox.FindInit() // podman's lies elsewhere
+	if _, err := requested("--init", "img"); lack != nil && (err == nil || !strings.Contains(err.Error(), "no init is installed")) {
+		t.Errorf("without one the error is %v", err)
+	}
+	program := filepath.Join(dir, "catatonit")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r, err := requested("--init", "img", "x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = null.Close() }()
-	for line, refused := range map[string]bool{"-it img": true, "-t img": false, "-i img": false, "-dit img": false, "-t -a stdin img": true} {
-		r, err := requested(strings.Fields(line)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = r.needTerminal(null)
-		if refused != (err != nil) || refused && (err.Error() != "the input device is not a TTY" || fault.Code(err) != 1) {
-			t.Errorf("%s: %v", line, err)
-		}
+	c, err := r.config(layout.Image{}, layout.RunConfig{}, accountsTree(t, "", ""))
+	if err != nil || !c.Init || c.Spec.Init != program {
+		t.Errorf("init %q, %v", c.Spec.Init, err)
 	}
 }
