@@ -39,7 +39,7 @@ func (r containerRequest) config(img layout.Image, image layout.RunConfig, tree 
 		Network: r.Network, Mounts: r.Mounts, Labels: settings.Labels, Restart: r.Restart, Log: r.Log,
 		StopSignal: settings.StopSignal, StopTimeout: r.StopTimeout,
 		Terminal: r.Terminal, OpenStdin: r.Interactive, StdinOnce: r.Interactive && r.AttachedStdin,
-		KeepID: r.KeepID, Init: r.Init, Remove: r.Remove, CreatedAt: time.Now().UTC(),
+		KeepID: r.KeepID || r.SharedKeepID, Init: r.Init, Remove: r.Remove, CreatedAt: time.Now().UTC(),
 	}
 	c.Network.Mode = cmp.Or(c.Network.Mode, network.Default())
 	if err := errors.Join(r.checkPublishing(c.Network.Mode), r.checkSysctls(c.Network.Mode)); err != nil {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/rootless/cgroup"
 )
 
 func createCommand() *cli.Command {
@@ -32,7 +31,11 @@ func createContainer(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, ids.Close()) }()
-	client, err := newMonitor(c, r, cgroup.Limits{}) // nothing is started
+	env, err := bringImage(c, &r)
+	if err != nil {
+		return err
+	}
+	client, err := startMonitor(c, env, place{keepID: r.KeepID || r.SharedKeepID})
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,16 @@ func runImage(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, ids.Close()) }()
-	client, err := newMonitor(c, r, r.Limits)
+	env, err := bringImage(c, &r)
+	if err != nil {
+		return err
+	}
+	at, err := findPlace(c, r.Network, r.KeepID, r.Limits)
+	if err != nil {
+		return err
+	}
+	defer at.close()
+	client, err := startMonitor(c, env, at)
 	if err != nil {
 		return err
 	}
@@ -57,7 +66,7 @@ func runImage(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	id, err := a.beginUnlessStopped(c.Context, client, monitorRequest{New: &r, Start: true})
+	id, err := a.beginUnlessStopped(c.Context, client, monitorRequest{New: &r, Start: true, Shares: at.network != nil})
 	if err := errors.Join(err, ids.write(id)); err != nil {
 		return err
 	}
@@ -71,22 +80,15 @@ func runImage(c *cli.Context) (err error) {
 	return a.followUnlessLeft(c, client)
 }
 
-// newMonitor starts the monitor of a new container, whose image is seen to first. It
-// can hold a program to the limits.
-func newMonitor(c *cli.Context, r containerRequest, limits cgroup.Limits) (*container.Client, error) {
-	env, err := bringImage(c, r)
-	if err != nil {
-		return nil, err
-	}
-	return startMonitor(c, env, limits)
-}
-
 // bringImage sees to it that the image is there, and gives what a monitor is told
 // of it and the store.
-func bringImage(c *cli.Context, r containerRequest) (env []string, err error) {
+func bringImage(c *cli.Context, r *containerRequest) (env []string, err error) {
 	store, err := openStore(c)
 	if err != nil {
 		return nil, err
+	}
+	if err := r.share(store); err != nil {
+		return nil, errors.Join(err, store.Close())
 	}
 	img, err := r.presentImage(c, store)
 	env = storeEnv(store)
@@ -99,10 +101,9 @@ func bringImage(c *cli.Context, r containerRequest) (env []string, err error) {
 	return env, errors.Join(err, store.Sweep(c.Context, false), store.Close())
 }
 
-// startMonitor starts a monitor, which waits for what it is asked to do, and can hold
-// a program to the limits. It stays in the cgroup that is claimed for that.
-func startMonitor(c *cli.Context, env []string, limits cgroup.Limits) (*container.Client, error) {
-	if _, err := cgroup.Claim(limits); err != nil {
+// startMonitor starts a monitor, which waits for what it is asked to do.
+func startMonitor(c *cli.Context, env []string, at place) (*container.Client, error) {
+	if _, err := cgroup.Claim(at.limits); err != nil {
 		return nil, err
 	}
 	noticeMapping(c)
@@ -117,7 +118,12 @@ func startMonitor(c *cli.Context, env []string, limits cgroup.Limits) (*containe
 			args = append(args, "--"+flag, value)
 		}
 	}
-	_, err = userns.Start(c.Context, userns.Options{Args: append(args, "monitor"), Env: env, Files: []*os.File{theirs}})
+	o := at.options()
+	o.Args, o.Env, o.Files = append(args, "monitor"), env, []*os.File{theirs}
+	if at.network != nil {
+		o.Files = append(o.Files, at.network)
+	}
+	_, err = userns.Start(c.Context, o)
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}

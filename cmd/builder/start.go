@@ -119,12 +119,17 @@ func checkStart(s container.State) error {
 // begin has a new monitor start the container, and goes on with fn when its program
 // runs.
 func (n named) begin(config container.Config, a *attached, fn func(*container.Client) error) error {
-	client, err := startMonitor(n.Context, n.env, config.Spec.Limits)
+	at, err := findPlace(n.Context, config.Network, config.KeepID, config.Spec.Limits)
+	if err != nil {
+		return errors.Join(err, a.close())
+	}
+	defer at.close()
+	client, err := startMonitor(n.Context, n.env, at)
 	if err != nil {
 		return errors.Join(err, a.close())
 	}
 	defer func() { _ = client.Close() }()
-	if _, err := a.begun(client, monitorRequest{ID: config.ID, Start: true}); err != nil {
+	if _, err := a.begun(client, monitorRequest{ID: config.ID, Start: true, Shares: at.network != nil}); err != nil {
 		return err
 	}
 	return fn(client)

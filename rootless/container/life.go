@@ -85,7 +85,7 @@ func (e *environment) prepare(ctx context.Context) (err error) {
 	if err := m.mountRun(); err != nil {
 		return err
 	}
-	if e.net, err = connect(ctx, m.parts.RunDir, &m.Config); err != nil {
+	if e.net, err = m.connect(ctx); err != nil {
 		return err
 	}
 	rootfs, err := m.parts.Root.Mount(ctx)
@@ -224,6 +224,7 @@ func (m *Monitor) running(p *sandbox.Program, e *environment) error {
 	m.state.Status, m.state.StartedAt, m.state.FinishedAt = StatusRunning, time.Now().UTC(), time.Time{}
 	m.state.ExitCode, m.state.OOMKilled, m.state.Error = 0, false, ""
 	m.state.Ports, m.state.IP, m.state.Boot = e.net.ports(), e.net.ip(), bootID()
+	m.state.Files = e.net.files
 	return m.save()
 }
 
