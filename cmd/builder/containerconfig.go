@@ -141,13 +141,10 @@ func (r containerRequest) spec(c container.Config, settings layout.RunConfig, tr
 	if !slices.ContainsFunc(s.Env, func(v string) bool { return strings.HasPrefix(v, "HOME=") }) {
 		s.Env = append(s.Env, "HOME="+account.home)
 	}
-	if r.Init {
-		if s.Init, err = sandbox.FindInit(); err != nil {
-			return sandbox.Spec{}, err
-		}
-	}
 	for _, d := range r.Devices {
-		s.Devices = append(s.Devices, sandbox.Device{Source: d.Source, Path: d.Target})
+		s.Mounts = append(s.Mounts, sandbox.Mount{
+			Type: "bind", Source: d.Source, Destination: d.Target, Options: []string{"rbind", "nosuid", "noexec"},
+		})
 	}
 	return s, nil
 }

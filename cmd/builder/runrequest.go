@@ -66,11 +66,6 @@ func (r *containerRequest) readProcess(c *cli.Context) (err error) {
 			r.ResetEntry = true
 		}
 	}
-	if r.Init {
-		if _, err := sandbox.FindInit(); err != nil {
-			return err
-		}
-	}
 	if r.Env, err = readEnvironment(c.StringSlice("env-file"), c.StringSlice("env")); err != nil {
 		return err
 	}

@@ -15,8 +15,6 @@ import (
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/network"
-	"github.com/builder-oci/builder/rootless/sandbox"
-	"github.com/builder-oci/builder/storage/layout"
 )
 
 // requested gives what the command line "builder run ARGS" asks for.
@@ -134,7 +132,7 @@ func TestRunReadsWhatIsAskedFor(t *testing.T) {
 		"--userns keep-id img":                                                    func(r *containerRequest) { r.KeepID, r.CallerUID, r.CallerGID = true, os.Getuid(), os.Getgid() },
 		"--cap-add net_admin,SYS_TIME img":                                        func(r *containerRequest) { r.CapAdd = []string{"net_admin", "SYS_TIME"} },
 		"--security-opt no-new-privileges img":                                    func(r *containerRequest) { r.Security.NoNewPrivileges = true },
-		"--privileged --read-only img":                                            func(r *containerRequest) { r.Privileged, r.ReadOnly = true, true },
+		"--privileged --read-only --init img":                                     func(r *containerRequest) { r.Privileged, r.ReadOnly, r.Init = true, true, true },
 		"-m 64m --memory-reservation 32m img":                                     func(r *containerRequest) { r.Limits = cgroup.Limits{Memory: 64 << 20, MemoryReservation: 32 << 20} },
 		"--cpus 1.5 --pids-limit 7 img":                                           func(r *containerRequest) { r.Limits = cgroup.Limits{CPUQuota: 150_000, CPUPeriod: 100_000, PIDs: 7} },
 		"--pids-limit -1 --blkio-weight 10 img":                                   func(r *containerRequest) { r.Limits.IOWeight = 10 },
@@ -216,26 +214,5 @@ func TestAnIDFileIsMadeOnce(t *testing.T) {
 	none, err := newIDFile("")
 	if err := errors.Join(err, none.write("0123"), none.Close()); err != nil {
 		t.Errorf("no file gave %v", err)
-	}
-}
-
-func TestAnInitIsOneOfTheHosts(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("PATH", dir)
-	_, lack := sandbox.FindInit() // podman's lies elsewhere
-	if _, err := requested("--init", "img"); lack != nil && (err == nil || !strings.Contains(err.Error(), "no init is installed")) {
-		t.Errorf("without one the error is %v", err)
-	}
-	program := filepath.Join(dir, "catatonit")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	r, err := requested("--init", "img", "x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := r.config(layout.Image{}, layout.RunConfig{}, accountsTree(t, "", ""))
-	if err != nil || !c.Init || c.Spec.Init != program {
-		t.Errorf("init %q, %v", c.Spec.Init, err)
 	}
 }

@@ -63,6 +63,9 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 	for _, path := range readOnly {
 		g.AddLinuxReadonlyPaths(path)
 	}
+	for name, value := range s.Sysctls {
+		g.AddLinuxSysctl(name, value)
+	}
 	// Devices are given as nodes; there is no device cgroup to guard.
 	g.Config.Linux.Resources = nil
 	g.Config.Linux.Seccomp = nil
@@ -94,6 +97,9 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 			return err
 		}
 		g.AddProcessRlimits("RLIMIT_"+strings.ToUpper(u.Name), u.Hard, u.Soft)
+	}
+	if s.OOMScoreAdj != 0 {
+		g.SetProcessOOMScoreAdj(s.OOMScoreAdj)
 	}
 	caps, err := Capabilities(s.capAdd(), s.CapDrop)
 	if err != nil {
