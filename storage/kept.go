@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,6 +24,27 @@ func (s *Store) KeptParent(container string) (parent snapshot.Key, root string, 
 // see snapshot.PlainChanges.
 func (s *Store) KeptChanges(container string, single bool, o snapshot.ChangeOptions) (layer.Source, error) {
 	return snapshot.PlainChanges(s.Dir(snapshotsDir), container, single, o)
+}
+
+// PackedLayers gives what the tree of key can be unpacked from, without an image that
+// names it: a container may stand on one that was removed since. It is
+// snapshot.ErrNotFound where a layer isn't there any more.
+func (s *Store) PackedLayers(key snapshot.Key) ([]snapshot.UnpackLayer, error) {
+	packed, err := s.records.Layers(key)
+	if err != nil {
+		return nil, err
+	}
+	layers := make([]snapshot.UnpackLayer, 0, len(packed))
+	for _, p := range packed {
+		if !s.layout.HasBlob(p.Blob.Digest, p.Blob.Size) {
+			return nil, fmt.Errorf("layer %s: %w", p.Blob.Digest, snapshot.ErrNotFound)
+		}
+		layers = append(layers, snapshot.UnpackLayer{
+			Key: p.Key, DiffID: p.DiffID, Size: p.Blob.Size, Blob: p.Blob.Digest,
+			Open: func() (io.ReadCloser, error) { return s.layout.OpenBlob(p.Blob) },
+		})
+	}
+	return layers, nil
 }
 
 // sweepKept removes the trees of containers that are gone, or that were never made:

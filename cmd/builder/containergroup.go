@@ -10,6 +10,7 @@ func containerCommand() *cli.Command {
 		Category: categoryMore,
 		Usage:    "Commands about containers",
 		Subcommands: []*cli.Command{
+			commitCommand(),
 			diffCommand(),
 			exportCommand(),
 			logsCommand(),

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -20,7 +22,12 @@ const optionBind = "bind"
 // shown is the mount in the runtime's words.
 func (m *readyMount) shown() sandbox.Mount {
 	if m.Type == container.MountTmpfs {
-		options := append([]string{"noexec", "nosuid", "nodev"}, m.Options...)
+		options := slices.Clone(m.Options)
+		for _, flag := range []string{"exec", "suid", "dev"} { // which nothing in memory has unless it is asked for
+			if !slices.Contains(options, flag) && !slices.Contains(options, "no"+flag) {
+				options = append(options, "no"+flag)
+			}
+		}
 		return sandbox.Mount{Type: "tmpfs", Source: "tmpfs", Destination: m.place, Options: append(options, access(m.ReadOnly))}
 	}
 	options := slices.Clone(m.Options)
@@ -31,12 +38,30 @@ func (m *readyMount) shown() sandbox.Mount {
 	if !slices.Contains(options, "private") {
 		options = append(options, "rprivate")
 	}
-	if m.ReadOnly && recursive && recursiveReadOnly() {
+	if m.ReadOnly && recursive && !m.file && recursiveReadOnly() { // of a file crun takes it amiss
 		options = append(options, "rro")
 	} else {
 		options = append(options, access(m.ReadOnly))
 	}
 	return sandbox.Mount{Type: "bind", Source: m.Source, Destination: m.place, Options: slices.Compact(options)}
+}
+
+// modeOption begins the option that says what mode something in memory has.
+const modeOption = "mode="
+
+// mode is that of something in memory.
+func (m *readyMount) mode() os.FileMode {
+	for _, o := range m.Options {
+		if text, is := strings.CutPrefix(o, modeOption); is {
+			bits, _ := strconv.ParseUint(text, 8, 12) // it was looked at when it was read
+			mode := os.FileMode(bits & 0o777)
+			if bits&unix.S_ISVTX != 0 {
+				mode |= os.ModeSticky
+			}
+			return mode
+		}
+	}
+	return 0o755
 }
 
 func access(readOnly bool) string {

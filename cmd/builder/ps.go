@@ -179,7 +179,7 @@ func (l *containerList) rows(store *storage.Store, found []container.Found) ([]c
 	for _, f := range found {
 		row := containerRow{list: l, Found: f, image: named.of(f.Config)}
 		if l.sized {
-			if row.written, err = store.Collector(true).TreeAt(f.Config.Layer); err != nil {
+			if row.written, err = store.Collector(true).KeptBytes(f.Config.ID); err != nil {
 				return nil, fmt.Errorf("measuring container %s: %w", f.Config.Name, err)
 			}
 			row.imageSize = named.sizes[digest.Digest(f.Config.ImageID)]

@@ -27,17 +27,16 @@ func (r *containerRequest) readLimits(c *cli.Context) (err error) {
 		}
 	}
 	if n := c.Int64("pids-limit"); n > 0 { // docker's 0 and -1 are no limit
-		l.Pids = n
+		l.PIDs = n
 	}
 	if l.IOWeight = c.Int64("blkio-weight"); l.IOWeight != 0 && (l.IOWeight < 10 || l.IOWeight > 1000) {
 		return usageError(c.Command.HelpName, "range of blkio weight is from 10 to 1000")
 	}
-	if r.Sysctls, err = parseSysctls(c.StringSlice("sysctl")); err != nil || !c.IsSet("oom-score-adj") {
+	if r.Sysctls, err = parseSysctls(c.StringSlice("sysctl")); err != nil {
 		return err
 	}
-	score := c.Int("oom-score-adj")
-	r.OOMScoreAdj = &score
-	return checkOOMScore(score)
+	r.OOMScoreAdj = c.Int("oom-score-adj")
+	return checkOOMScore(r.OOMScoreAdj)
 }
 
 // checkOOMScore refuses what the kernel doesn't know, or keeps for root: to be

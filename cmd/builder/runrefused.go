@@ -124,7 +124,6 @@ var containerChoices = []struct {
 	{"pid", "a pid namespace of its own", []string{"private"}},
 	{"uts", "a uts namespace of its own", []string{"private"}},
 	{"cgroupns", "the machine's cgroup namespace, and none of its files", []string{"host"}},
-	{"volume-driver", "volumes that builder keeps itself", []string{"local"}},
 }
 
 // containerChoiceFlags take them.

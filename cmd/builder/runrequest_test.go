@@ -134,9 +134,9 @@ func TestRunReadsWhatIsAskedFor(t *testing.T) {
 		"--security-opt no-new-privileges img":                                    func(r *containerRequest) { r.Security.NoNewPrivileges = true },
 		"--privileged --read-only --init img":                                     func(r *containerRequest) { r.Privileged, r.ReadOnly, r.Init = true, true, true },
 		"-m 64m --memory-reservation 32m img":                                     func(r *containerRequest) { r.Limits = cgroup.Limits{Memory: 64 << 20, MemoryReservation: 32 << 20} },
-		"--cpus 1.5 --pids-limit 7 img":                                           func(r *containerRequest) { r.Limits = cgroup.Limits{CPUQuota: 150_000, CPUPeriod: 100_000, Pids: 7} },
+		"--cpus 1.5 --pids-limit 7 img":                                           func(r *containerRequest) { r.Limits = cgroup.Limits{CPUQuota: 150_000, CPUPeriod: 100_000, PIDs: 7} },
 		"--pids-limit -1 --blkio-weight 10 img":                                   func(r *containerRequest) { r.Limits.IOWeight = 10 },
-		"--oom-score-adj 1000 img":                                                func(r *containerRequest) { r.OOMScoreAdj = n(1000) },
+		"--oom-score-adj 1000 img":                                                func(r *containerRequest) { r.OOMScoreAdj = 1000 },
 		"--sysctl net.core.somaxconn=9 img":                                       func(r *containerRequest) { r.Sysctls = map[string]string{"net.core.somaxconn": "9"} },
 		"--cidfile " + low + "/id img":                                            func(r *containerRequest) { r.CIDFile = low + "/id" },
 		"--group-add audio --no-healthcheck i":                                    func(r *containerRequest) { r.Groups, r.NoHealthcheck, r.Image = []string{"audio"}, true, "i" },
@@ -180,24 +180,6 @@ func TestDetachKeysAreThoseOfDockersConfiguration(t *testing.T) {
 	}
 	if r, err := requested("--detach-keys", "x", "img"); err != nil || string(r.DetachKeys) != "x" {
 		t.Errorf("with a flag: %q, %v", r.DetachKeys, err)
-	}
-}
-
-func TestATerminalNeedsOneOnTheOtherSide(t *testing.T) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = null.Close() }()
-	for line, refused := range map[string]bool{"-it img": true, "-t img": false, "-i img": false, "-dit img": false, "-t -a stdin img": true} {
-		r, err := requested(strings.Fields(line)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = r.needTerminal(null)
-		if refused != (err != nil) || refused && (err.Error() != "the input device is not a TTY" || fault.Code(err) != 1) {
-			t.Errorf("%s: %v", line, err)
-		}
 	}
 }
 

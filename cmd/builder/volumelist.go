@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
@@ -63,6 +64,7 @@ func volumeList(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		slices.SortFunc(volumes, func(a, b volume.Volume) int { return naturally(a.Name, b.Name) })
 		rows := make([]volumeRow, 0, len(volumes))
 		for _, v := range volumes {
 			rows = append(rows, volumeRow{v: v, mountpoint: store.Volumes().Data(v.Name), links: -1})
@@ -70,6 +72,29 @@ func volumeList(c *cli.Context) error {
 		return format.Print(template, c.App.Writer, volumeHeadings, slices.Values(rows))
 	})
 }
+
+// naturally compares names as docker lists them: numbers in them by their values.
+func naturally(a, b string) int {
+	for a != "" && b != "" {
+		i, j := digits(a), digits(b)
+		if i == 0 || j == 0 {
+			if a[0] != b[0] {
+				return cmp.Compare(a[0], b[0])
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
+		m, n := strings.TrimLeft(a[:i], "0"), strings.TrimLeft(b[:j], "0")
+		if c := cmp.Or(cmp.Compare(len(m), len(n)), cmp.Compare(m, n), cmp.Compare(i, j)); c != 0 {
+			return c
+		}
+		a, b = a[i:], b[j:]
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// digits is how many digits a text begins with.
+func digits(text string) int { return len(text) - len(strings.TrimLeft(text, "0123456789")) }
 
 // selectVolumes gives the volumes that set lets through: of several names or drivers
 // any, of labels all.

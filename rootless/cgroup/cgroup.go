@@ -1,4 +1,4 @@
-// Package cgroup holds programs to limits of memory and processors, as far as
+// Package cgroup holds programs to limits of memory, processors and processes, as far as
 // a cgroup (version 2) is delegated to the user: one that is the user's, has the
 // controllers, and no process but builder's own in it.
 //

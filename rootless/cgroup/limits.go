@@ -22,8 +22,8 @@ type Limits struct {
 	// CPUs and Mems are lists of processors and of memory nodes, such as "0-2,4".
 	CPUs string `json:"cpus,omitempty"`
 	Mems string `json:"mems,omitempty"`
-	// Pids is how many processes and threads there may be.
-	Pids int64 `json:"pids,omitempty"`
+	// PIDs is how many processes and threads there may be.
+	PIDs int64 `json:"pids,omitempty"`
 	// IOWeight is the weight among others where disks are wanted, from 10 to 1000
 	// as cgroup version 1 counted it: 500 is the usual one.
 	IOWeight int64 `json:"io_weight,omitempty"`
@@ -67,14 +67,14 @@ func (l Limits) settings() (list []setting) {
 	if l.CPUShares > 0 {
 		add("cpu", "cpu.weight", strconv.FormatInt(weight(l.CPUShares), 10), false)
 	}
+	if l.PIDs > 0 {
+		add("pids", "pids.max", strconv.FormatInt(l.PIDs, 10), false)
+	}
 	if l.CPUs != "" {
 		add("cpuset", "cpuset.cpus", l.CPUs, false)
 	}
 	if l.Mems != "" {
 		add("cpuset", "cpuset.mems", l.Mems, false)
-	}
-	if l.Pids > 0 {
-		add("pids", "pids.max", strconv.FormatInt(l.Pids, 10), false)
 	}
 	if l.IOWeight > 0 {
 		add("io", "io.weight", "default "+strconv.FormatInt(ioWeight(l.IOWeight), 10), false)

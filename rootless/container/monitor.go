@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,9 @@ type Parts struct {
 	Runtime Runtime
 	// RunDir is a private directory for the network's own files.
 	RunDir string
+	// Network is the namespace of the container whose network is shared; nil where
+	// that is the host's.
+	Network *os.File
 	// Ready gives the mounts beside the root, which is mounted at rootfs.
 	Ready func(ctx context.Context, rootfs string) ([]sandbox.Mount, error)
 	// Account looks up USER[:GROUP] in the accounts of the root mounted at rootfs.
@@ -113,27 +117,15 @@ const patience = 10 * time.Second
 // Open takes over a container that has no program. It waits for a monitor that
 // is still busy with the end of one.
 func Open(ctx context.Context, dir, id string) (*Monitor, error) {
-	own := filepath.Join(dir, id)
 	for deadline := time.Now().Add(patience); ; {
-		lock, err := lockDir(own)
-		if err == nil {
-			c, s, err := Load(dir, id)
-			if err != nil && !errors.Is(err, errLocked) {
-				_ = lock.Close()
-				return nil, err
-			}
-			m := newMonitor(own, c, s)
-			m.lock = lock
-			return m, nil
+		m, err := tryOpen(dir, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %s", ErrUnknown, short(id))
 		}
 		if !errors.Is(err, errLocked) {
-			return nil, err
+			return m, err
 		}
-		_, s, err := Load(dir, id)
-		if err != nil {
-			return nil, err
-		}
-		if s.Lives() || time.Now().After(deadline) {
+		if _, s, err := Load(dir, id); err == nil && s.Lives() || time.Now().After(deadline) {
 			return nil, ErrRunning
 		}
 		select {
@@ -142,6 +134,25 @@ func Open(ctx context.Context, dir, id string) (*Monitor, error) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// tryOpen fails with errLocked where the container has a monitor.
+func tryOpen(dir, id string) (*Monitor, error) {
+	own := filepath.Join(dir, id)
+	lock, err := lockDir(own)
+	if err != nil {
+		return nil, err
+	}
+	c, s, err := Load(dir, id)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	if s.Lives() { // it has no monitor: the lock is ours
+		s.Status = StatusDead
+	}
+	m := newMonitor(own, c, s)
+	m.lock = lock
+	return m, nil
 }
 
 // ErrRunning says that a container has a program already.
@@ -187,6 +198,7 @@ func (m *Monitor) Run(ctx context.Context, parts Parts, first *First) error {
 		first.started(m, server)
 		return m.parts.Started()
 	})
+	e.net.stop()
 	err = errors.Join(err, m.streams.close())
 	if len(m.Config.Ports) > 0 {
 		// Whoever is told of the end may want them.

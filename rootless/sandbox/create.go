@@ -198,6 +198,18 @@ func (p *Program) Wait() (Exit, error) {
 	return p.exit, p.err
 }
 
+// hasEnded tells whether the first process has: everything else in the sandbox is
+// being killed then.
+func (p *Program) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+	}
+	now, err := lookUp(p.PID())
+	return err != nil || now.state == zombie
+}
+
 // Signal sends a signal to the program's first process. It is no error that it
 // has ended.
 func (p *Program) Signal(sig unix.Signal) error { return send(p.first, sig) }

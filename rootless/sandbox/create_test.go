@@ -2,9 +2,13 @@ package sandbox
 
 import (
 	"bufio"
+	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -186,4 +190,44 @@ func TestProgramThatCannotBeMadeIsTold(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestCreateCancelledAtAnyMomentLeavesNothing(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		s := shell(t, "sleep 622")
+		for delay := time.Duration(0); delay < 40*time.Millisecond; delay += 4 * time.Millisecond {
+			ctx, cancel := context.WithTimeout(t.Context(), delay)
+			p, err := o.Create(ctx, s)
+			if err == nil {
+				err = p.Close()
+			} else if errors.Is(err, context.DeadlineExceeded) {
+				err = nil
+			}
+			if err != nil {
+				t.Errorf("after %v: %v", delay, err)
+			}
+			cancel()
+			if left := running(t, s.StateDir); len(left) > 0 {
+				t.Fatalf("after %v processes are left: %s", delay, left)
+			}
+			if left, _ := os.ReadDir(s.StateDir); len(left) > 0 {
+				t.Errorf("after %v files are left: %v", delay, left)
+			}
+		}
+	})
+}
+
+func TestProgramIsMadeWithoutAFilterThatCrunRefuses(t *testing.T) {
+	needNamespace(t)
+	cache := t.TempDir()
+	o := NewOCI(runtimes(t)[0], cache, true)
+	output(t, o, shell(t, "true"))
+	// An instruction that no kernel loads.
+	if err := writeFilter(cachedFilter(t, cache), bytes.Repeat([]byte{0xff}, 8)); err != nil {
+		t.Fatal(err)
+	}
+	p := started(t, NewOCI(runtimes(t)[0], cache, true), shell(t, "grep -q Seccomp:.2 /proc/self/status"))
+	if exit, err := p.Wait(); err != nil || exit.Code != 0 {
+		t.Errorf("%+v, %v", exit, err)
+	}
 }

@@ -43,11 +43,25 @@ type Running struct {
 	err      error
 }
 
+// ErrEnded says that the sandbox's program has ended.
+var ErrEnded = errors.New("the program of the sandbox has ended")
+
 // Exec starts another program in the sandbox, which must have been started. The
-// error tells that it can't be run, as that of Run does. The end of ctx ends the
-// making, not the program.
+// error tells that it can't be run, as that of Run does, or is ErrEnded. The end of
+// ctx ends the making, not the program.
 func (p *Program) Exec(ctx context.Context, e Exec) (*Running, error) {
+	r, err := p.start(ctx, e)
+	if err != nil && p.hasEnded() {
+		return nil, ErrEnded
+	}
+	return r, err
+}
+
+func (p *Program) start(ctx context.Context, e Exec) (*Running, error) {
 	s := e.spec(p.spec)
+	if len(s.Args) == 0 {
+		return nil, errors.New("there is no command")
+	}
 	if err := p.oci.host.checkIDs(s); err != nil {
 		return nil, err
 	}
@@ -73,7 +87,7 @@ func (p *Program) Exec(ctx context.Context, e Exec) (*Running, error) {
 
 // spec is the sandbox's, with what is different for e.
 func (e Exec) spec(s Spec) Spec {
-	s.Args, s.Env, s.SecretEnv, s.Cwd = e.Args, e.Env, nil, e.Cwd
+	s.Args, s.Env, s.SecretEnv, s.Cwd, s.Init = e.Args, e.Env, nil, e.Cwd, ""
 	s.UID, s.GID, s.Groups = e.UID, e.GID, e.Groups
 	s.Terminal, s.Size = e.Terminal, e.Size
 	s.Insecure = s.Insecure || e.Insecure

@@ -12,6 +12,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
@@ -77,8 +78,8 @@ type Spec struct {
 	// Sysctls are parameters of the kernel's for the ipc and network namespaces.
 	Sysctls map[string]string `json:"sysctls,omitempty"`
 	// OOMScoreAdj is how much sooner than others the program is killed where
-	// memory lacks, from -1000 to 1000; nil leaves it as it is.
-	OOMScoreAdj *int `json:"oom_score_adj,omitempty"`
+	// memory lacks, up to 1000; 0 leaves it as it is.
+	OOMScoreAdj int `json:"oom_score_adj,omitempty"`
 	// ShmSize is the size of /dev/shm in bytes; 0 stands for 64 MiB.
 	ShmSize int64 `json:"shm_size,omitempty"`
 	// ReadOnly forbids writing to the root file system.
@@ -87,6 +88,11 @@ type Spec struct {
 	// initramfs doesn't have.
 	NoPivot bool    `json:"no_pivot,omitempty"`
 	Mounts  []Mount `json:"mounts,omitempty"`
+	// Devices are some of the host's, beside those that every program has.
+	Devices []Device `json:"devices,omitempty"`
+	// Init is the file of a program that is started in place of the command, which
+	// it starts, passes signals to and reaps for; empty for none.
+	Init string `json:"init,omitempty"`
 
 	// Stdin is empty where it is nil; Stdout and Stderr are then dropped. A
 	// file is passed as it is, anything else by a pipe.
@@ -141,6 +147,14 @@ func MountPoints(s Spec) []MountPoint {
 	}
 	for _, m := range s.Mounts {
 		points = append(points, MountPoint{m.Destination, m.isDir()})
+	}
+	for _, d := range s.Devices {
+		if !strings.HasPrefix(d.Path, "/dev/") { // which is new in each sandbox
+			points = append(points, MountPoint{d.Path, d.mount().isDir()})
+		}
+	}
+	if s.Init != "" {
+		points = append(points, MountPoint{InitPath, false})
 	}
 	return points
 }

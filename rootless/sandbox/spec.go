@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/builder-oci/builder/rootless/network"
@@ -49,6 +50,11 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 	if err := o.setNamespaces(&g, s); err != nil {
 		return nil, err
 	}
+	for _, d := range s.Devices {
+		if err := d.check(); err != nil {
+			return nil, err
+		}
+	}
 	o.setMounts(&g, s, bundle)
 	masked, readOnly := s.hidden()
 	for _, path := range masked {
@@ -67,7 +73,7 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 }
 
 func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
-	g.SetProcessArgs(s.Args)
+	g.SetProcessArgs(s.command())
 	g.Config.Process.Env = withSecrets(s.Env, s.SecretEnv)
 	g.SetProcessCwd("/")
 	if s.Cwd != "" {
@@ -92,8 +98,8 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 		}
 		g.AddProcessRlimits("RLIMIT_"+strings.ToUpper(u.Name), u.Hard, u.Soft)
 	}
-	if s.OOMScoreAdj != nil {
-		g.SetProcessOOMScoreAdj(*s.OOMScoreAdj)
+	if s.OOMScoreAdj != 0 {
+		g.SetProcessOOMScoreAdj(s.OOMScoreAdj)
 	}
 	caps, err := Capabilities(s.capAdd(), s.CapDrop)
 	if err != nil {
@@ -162,8 +168,15 @@ func (o *OCI) setMounts(g *generate.Generator, s Spec, bundle string) {
 	for _, device := range s.devices() {
 		add("bind", device, device, "bind", "nosuid", "noexec")
 	}
-	for _, m := range s.Mounts {
+	mounts := s.Mounts
+	for _, d := range s.Devices {
+		mounts = append(slices.Clip(mounts), d.mount())
+	}
+	for _, m := range mounts {
 		g.AddMount(rspec.Mount{Type: m.Type, Source: m.Source, Destination: m.Destination, Options: m.Options})
+	}
+	if s.Init != "" {
+		add("bind", s.Init, InitPath, "bind", "ro", "nosuid", "nodev")
 	}
 }
 

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -74,7 +75,39 @@ func (d *overlayDriver) sync(id string) error {
 	if !d.fuse {
 		return nil
 	}
-	return syncFilesystem(filepath.Join(d.home, id, "merged"))
+	merged := filepath.Join(d.home, id, "merged")
+	if err := syncFilesystem(merged); err != nil || syncfsWaitsForFuse() {
+		return err
+	}
+	return flushEach(d.top(id), merged)
+}
+
+// flushEach waits until the server of a FUSE mount has taken what was written to the
+// files in upper: closing one does that, on any kernel. What goes meanwhile is passed
+// over.
+func flushEach(upper, merged string) error {
+	root, err := os.OpenRoot(merged)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return filepath.WalkDir(upper, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return ignoreAbsent(err)
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		name, err := filepath.Rel(upper, path)
+		if err != nil {
+			return err
+		}
+		f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return nil //nolint:nilerr // it went, or is the driver's own
+		}
+		return f.Close()
+	})
 }
 
 // drop doesn't ask the program that serves the mount, and waits for nothing.

@@ -42,6 +42,8 @@ type Record struct {
 	// Trees has the tree by the name of the driver root that holds it.
 	Trees    map[string]TreeRef `json:"trees,omitempty"`
 	Packings []Packing          `json:"packings,omitempty"`
+	// From is the blob that the tree was unpacked from, of a tree that was.
+	From *PackedLayer `json:"from,omitempty"`
 }
 
 // TreeRef is a tree in a driver root.
@@ -123,6 +125,53 @@ func (r *Records) Packing(key Key, want Packing) (Packing, bool) {
 		}
 	}
 	return Packing{}, false
+}
+
+// PackedLayer is a layer as it was packed, with the key of the tree that it makes.
+type PackedLayer struct {
+	Key    Key           `json:"key"`
+	DiffID digest.Digest `json:"diffID"`
+	Blob   v1.Descriptor `json:"blob"`
+}
+
+// Layers gives the layers that key's tree can be unpacked from, base first, or
+// ErrNotFound where it isn't known what one was packed into. Whether the blobs are
+// still there is for the caller to see.
+func (r *Records) Layers(key Key) ([]PackedLayer, error) {
+	var layers []PackedLayer
+	seen := map[Key]bool{}
+	for key != "" && !seen[key] {
+		seen[key] = true
+		l := PackedLayer{Key: key}
+		var parent Key
+		for rec := range r.aliases(key) {
+			if from := rec.packed(); from != nil && l.DiffID == "" {
+				l.DiffID, l.Blob = from.DiffID, from.Blob
+			}
+			if parent == "" {
+				parent = rec.Parent
+			}
+		}
+		if l.DiffID == "" {
+			return nil, fmt.Errorf("packed layer of %s: %w", key, ErrNotFound)
+		}
+		layers = append(layers, l)
+		key = parent
+	}
+	slices.Reverse(layers)
+	return layers, nil
+}
+
+// packed is the layer that the record's tree can be unpacked from, nil if none is
+// known.
+func (rec *Record) packed() *PackedLayer {
+	if rec.From != nil {
+		return rec.From
+	}
+	if len(rec.Packings) == 0 {
+		return nil
+	}
+	return &PackedLayer{Key: rec.Key, DiffID: rec.Packings[0].DiffID, Blob: rec.Packings[0].Blob}
 }
 
 // AddPacking records a blob of key's layer, in place of one that was packed the

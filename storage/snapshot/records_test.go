@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -101,4 +102,34 @@ func TestKeysPassesOverWhatIsBeingWritten(t *testing.T) {
 		t.Errorf("%v", keys)
 	}
 	must(t, r.Sync(context.Background(), append(keys, keyOf("unknown"))...))
+}
+
+// A step that an image's layer is an alias of stands on other steps.
+func TestLayersAreFoundFromRecordsAlone(t *testing.T) {
+	r := newRecords(t)
+	add := func(name, parent string) {
+		must(t, r.AddPacking(keyOf(name), Packing{DiffID: keyOf("diff " + name), Blob: v1.Descriptor{Digest: keyOf("blob " + name)}}))
+		must(t, r.update(keyOf(name), func(rec *Record) error {
+			if parent != "" {
+				rec.Parent = keyOf(parent)
+			}
+			return nil
+		}))
+	}
+	add("base", "")
+	add("step", "base")
+	must(t, r.LinkChain(keyOf("chain"), keyOf("step")))
+	layers, err := r.Layers(keyOf("chain"))
+	must(t, err)
+	want := []PackedLayer{
+		{Key: keyOf("base"), DiffID: keyOf("diff base"), Blob: v1.Descriptor{Digest: keyOf("blob base")}},
+		{Key: keyOf("chain"), DiffID: keyOf("diff step"), Blob: v1.Descriptor{Digest: keyOf("blob step")}},
+	}
+	if !reflect.DeepEqual(layers, want) {
+		t.Errorf("got %v", layers)
+	}
+	must(t, r.LinkChain(keyOf("unpacked"), keyOf("nowhere")))
+	if _, err := r.Layers(keyOf("unpacked")); !errors.Is(err, ErrNotFound) {
+		t.Errorf("of what was never packed: %v", err)
+	}
 }

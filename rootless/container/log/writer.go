@@ -92,7 +92,7 @@ func (w *Writer) Stream(name string) io.Writer {
 	defer w.mu.Unlock()
 	for _, s := range w.streams {
 		if s.name == name {
-			s.end(time.Now().UTC())
+			s.end()
 			w.flush()
 			return s
 		}
@@ -110,9 +110,8 @@ func (w *Writer) Close() error {
 	if w.closed {
 		return nil
 	}
-	now := time.Now().UTC()
 	for _, s := range w.streams {
-		s.end(now)
+		s.end()
 	}
 	w.flush()
 	w.closed = true
@@ -136,7 +135,6 @@ func (s *stream) Write(p []byte) (int, error) {
 	if w.closed {
 		return len(p), nil
 	}
-	now := time.Now().UTC()
 	for rest := p; len(rest) > 0; {
 		piece := rest[:min(len(rest), pieceSize-len(s.partial))]
 		end := bytes.IndexByte(piece, '\n') + 1
@@ -144,34 +142,34 @@ func (s *stream) Write(p []byte) (int, error) {
 			piece = piece[:end]
 		}
 		rest = rest[len(piece):]
-		s.take(piece, end > 0, now)
+		s.take(piece, end > 0)
 	}
 	w.flush()
 	return len(p), nil
 }
 
 // take takes a piece that ends a line, or is no longer than what partial lacks.
-func (s *stream) take(piece []byte, ends bool, now time.Time) {
+func (s *stream) take(piece []byte, ends bool) {
 	if ends && len(s.partial) == 0 {
-		s.writer.add(piece, s.name, now)
+		s.writer.add(piece, s.name)
 		return
 	}
 	s.partial = append(s.partial, piece...)
 	switch {
 	case ends:
-		s.writer.add(s.partial, s.name, now)
+		s.writer.add(s.partial, s.name)
 		s.partial = s.partial[:0]
 	case len(s.partial) == pieceSize:
 		whole := wholeRunes(s.partial)
-		s.writer.add(s.partial[:whole], s.name, now)
+		s.writer.add(s.partial[:whole], s.name)
 		s.partial = append(s.partial[:0], s.partial[whole:]...)
 	}
 }
 
 // end gives up waiting for a line's end.
-func (s *stream) end(now time.Time) {
+func (s *stream) end() {
 	if len(s.partial) > 0 {
-		s.writer.add(s.partial, s.name, now)
+		s.writer.add(s.partial, s.name)
 		s.partial = s.partial[:0]
 	}
 }
@@ -190,12 +188,12 @@ func wholeRunes(text []byte) int {
 }
 
 // add puts an entry to those that are to be written.
-func (w *Writer) add(text []byte, stream string, now time.Time) {
+func (w *Writer) add(text []byte, stream string) {
 	if w.options.MaxSize > 0 && w.size+int64(len(w.pending)) >= w.options.MaxSize {
 		w.flush()
 		w.rotate()
 	}
-	w.pending = appendEntry(w.pending, text, stream, now)
+	w.pending = appendEntry(w.pending, text, stream, time.Now().UTC())
 	if w.entries++; len(w.pending) >= flushSize {
 		w.flush()
 	}
