@@ -168,8 +168,15 @@ func (o *OCI) setMounts(g *generate.Generator, s Spec, bundle string) {
 	for _, device := range s.devices() {
 		add("bind", device, device, "bind", "nosuid", "noexec")
 	}
-	for _, m := range slices.Concat(s.Mounts, s.extraMounts()) {
+	mounts := s.Mounts
+	for _, d := range s.Devices {
+		mounts = append(slices.Clip(mounts), d.mount())
+	}
+	for _, m := range mounts {
 		g.AddMount(rspec.Mount{Type: m.Type, Source: m.Source, Destination: m.Destination, Options: m.Options})
+	}
+	if s.Init != "" {
+		add("bind", s.Init, InitPath, "bind", "ro", "nosuid", "nodev")
 	}
 }
 
