@@ -20,6 +20,12 @@ func (s *Store) KeptParent(container string) (parent snapshot.Key, root string, 
 	return snapshot.KeptParent(s.Dir(snapshotsDir), container)
 }
 
+// KeptChanges gives what a container has changed, outside of the user namespace:
+// see snapshot.PlainChanges.
+func (s *Store) KeptChanges(container string, single bool, o snapshot.ChangeOptions) (layer.Source, error) {
+	return snapshot.PlainChanges(s.Dir(snapshotsDir), container, single, o)
+}
+
 // PackedLayers gives what the tree of key can be unpacked from, without an image that
 // names it: a container may stand on one that was removed since. It is
 // snapshot.ErrNotFound where a layer isn't there any more.
@@ -39,12 +45,6 @@ func (s *Store) PackedLayers(key snapshot.Key) ([]snapshot.UnpackLayer, error) {
 		})
 	}
 	return layers, nil
-}
-
-// KeptChanges gives what a container has changed, outside of the user namespace:
-// see snapshot.PlainChanges.
-func (s *Store) KeptChanges(container string, single bool, o snapshot.ChangeOptions) (layer.Source, error) {
-	return snapshot.PlainChanges(s.Dir(snapshotsDir), container, single, o)
 }
 
 // sweepKept removes the trees of containers that are gone, or that were never made:

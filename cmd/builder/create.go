@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+
 )
 
 func createCommand() *cli.Command {
@@ -19,23 +21,28 @@ func createCommand() *cli.Command {
 }
 
 // createContainer makes a container whose program isn't started.
-func createContainer(c *cli.Context) error {
+func createContainer(c *cli.Context) (err error) {
 	r, err := readRequest(c)
 	if err != nil {
 		return err
 	}
-	env, err := bringImage(c, r)
+	ids, err := newIDFile(r.CIDFile)
 	if err != nil {
 		return err
 	}
-	client, err := startMonitor(c, env)
+	defer func() { err = errors.Join(err, ids.Close()) }()
+	env, err := bringImage(c, &r)
+	if err != nil {
+		return err
+	}
+	client, err := startMonitor(c, env, place{keepID: r.KeepID || r.SharedKeepID})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = client.Close() }()
 	nobody := &attached{}
 	id, err := nobody.beginUnlessStopped(c.Context, client, monitorRequest{New: &r})
-	if err != nil {
+	if err := errors.Join(err, ids.write(id)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(c.App.Writer, id)

@@ -37,6 +37,8 @@ type monitorRequest struct {
 	ID  string            `json:",omitempty"`
 	// Start has its program run.
 	Start bool
+	// Shares says that another container's network came with the request.
+	Shares bool `json:",omitempty"`
 }
 
 // monitorContainer makes or opens the container, and runs its program. Whatever
@@ -58,6 +60,9 @@ func monitorContainer(c *cli.Context) error {
 	if err := first.Made(w.monitor.Config.ID); err != nil || !request.Start {
 		return errors.Join(err, w.monitor.Close(), w.tree.Release(), w.host.Close())
 	}
+	if request.Shares {
+		w.network = os.NewFile(userns.FirstFile+1, "network")
+	}
 	return w.run(c, first)
 }
 
@@ -66,7 +71,8 @@ type watched struct {
 	host    *host
 	monitor *container.Monitor
 	tree    *snapshot.Active
-	free    bool // the store has been let go
+	network *os.File // of another container; nil for one of its own
+	free    bool     // the store has been let go
 }
 
 func openWatched(c *cli.Context, first *container.First, request monitorRequest) (_ *watched, err error) {
@@ -174,7 +180,7 @@ func (h *host) unpackAgain(ctx context.Context, c container.Config, parent snaps
 func (w *watched) run(c *cli.Context, first *container.First) error {
 	m, h := w.monitor, w.host
 	parts := container.Parts{
-		Root: w.tree, Runtime: h.programs, RunDir: h.store.RunDir(),
+		Root: w.tree, Runtime: h.programs, RunDir: h.store.RunDir(), Network: w.network, Account: accountIn,
 		Ready: func(ctx context.Context, rootfs string) ([]sandbox.Mount, error) {
 			if err := makeWorkdir(rootfs, m.Config.Spec.Cwd); err != nil {
 				return nil, err

@@ -66,6 +66,9 @@ func depth(path string) int { return strings.Count(path, "/") }
 // readyMounts is readyMounts of the container that is watched. rootfs is where its tree
 // is mounted, "" before it is: then there are no mount points.
 func (w *watched) readyMounts(ctx context.Context, config container.Config, volumes map[string]struct{}, rootfs string) (ready []container.Mount, shown []sandbox.Mount, err error) {
+	if len(config.Mounts)+len(volumes) == 0 {
+		return nil, nil, nil
+	}
 	tree, err := w.tree.View()
 	if err != nil {
 		return nil, nil, err
@@ -178,6 +181,9 @@ func (r *mountReadier) ready(ctx context.Context, m *readyMount) error {
 			return err
 		}
 		m.file = !dir
+		if err := checkNotRecursive(m.Mount); err != nil {
+			return err
+		}
 	}
 	if m.Chown {
 		if err := chownAll(ctx, m.Source, r.at.uid, r.at.gid); err != nil {
@@ -187,7 +193,23 @@ func (r *mountReadier) ready(ctx context.Context, m *readyMount) error {
 	if r.at.rootfs == "" {
 		return nil
 	}
-	return r.makePoint(m.place, !m.file)
+	if m.Type == container.MountTmpfs {
+		r.readyMemory(m)
+	}
+	return r.makePoint(m)
+}
+
+// readyMemory gives what is in memory a mode, where none was asked for: that of what
+// the image has there, or what everybody may write to, as docker has it.
+func (r *mountReadier) readyMemory(m *readyMount) {
+	if slices.ContainsFunc(m.Options, func(o string) bool { return strings.HasPrefix(o, modeOption) }) {
+		return
+	}
+	mode := int64(0o1777)
+	if n, err := r.at.tree.Lstat(strings.TrimPrefix(m.place, "/")); err == nil && n.Type == layer.TypeDir {
+		mode = n.Mode
+	}
+	m.Options = append(slices.Clone(m.Options), fmt.Sprintf("%s%o", modeOption, mode))
 }
 
 // readyVolume finds or makes a volume, and fills it with what the image has in its
@@ -245,21 +267,42 @@ func readySource(source string) (dir bool, err error) {
 	return true, nil
 }
 
+// checkNotRecursive refuses to leave out what is mounted below a directory: the kernel
+// has what comes from another user namespace stay together, and crun gives in silently.
+func checkNotRecursive(m container.Mount) error {
+	if !slices.Contains(m.Options, optionBind) {
+		return nil
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if errors.Is(err, unix.EINVAL) {
+		return fault.New("leave bind-nonrecursive out", "what is mounted below %s can't be left out: a user namespace keeps them together", m.Source)
+	}
+	if err != nil {
+		return nil // the runtime finds out
+	}
+	return unix.Close(fd)
+}
+
 // systemPlaces are what the sandbox mounts itself, before all else.
 var systemPlaces = []string{"/dev", "/sys"}
 
 // makePoint makes what a mount covers where there is nothing: in the image, or in
-// what another mount shows there. It does as the runtime would, but for the mode.
-func (r *mountReadier) makePoint(place string, dir bool) error {
+// what another mount shows there. It does as the runtime would, but for the mode:
+// runc gives what is in memory that of what lies below.
+func (r *mountReadier) makePoint(m *readyMount) error {
+	place, dir, perm := m.place, !m.file, os.FileMode(0o755)
+	if m.Type == container.MountTmpfs {
+		perm = m.mode()
+	}
 	within, point := r.at.rootfs, strings.TrimPrefix(place, "/")
 	for _, system := range systemPlaces {
 		if strings.HasPrefix(place, system+"/") {
 			within = ""
 		}
 	}
-	for _, m := range r.mounts { // the innermost comes last
-		if rest, below := strings.CutPrefix(place, m.place+"/"); below {
-			within, point = m.Source, rest
+	for _, other := range r.mounts { // the innermost comes last
+		if rest, below := strings.CutPrefix(place, other.place+"/"); below {
+			within, point = other.Source, rest
 		}
 	}
 	if within == "" { // which isn't mounted yet
@@ -272,14 +315,15 @@ func (r *mountReadier) makePoint(place string, dir bool) error {
 	defer root.Close()
 	// Whatever umask the caller has, others than root shall get in.
 	defer unix.Umask(unix.Umask(0o022))
-	if err = pointIn(root, point, dir); err != nil && within != r.at.rootfs {
+	if err = pointIn(root, point, dir, perm); err != nil && within != r.at.rootfs {
 		return nil // links may lead on from there, where only the runtime sees what is what
 	}
 	return err
 }
 
-// pointIn makes a mount point below root, which no link leads out of.
-func pointIn(root *os.Root, point string, dir bool) error {
+// pointIn makes a mount point below root, which no link leads out of. A directory gets
+// the permissions.
+func pointIn(root *os.Root, point string, dir bool, perm os.FileMode) error {
 	info, err := root.Stat(point)
 	switch {
 	case err == nil && info.IsDir() != dir:
@@ -287,11 +331,12 @@ func pointIn(root *os.Root, point string, dir bool) error {
 			"not a directory: a directory and a file can't be mounted over each other")
 	case err == nil, !errors.Is(err, fs.ErrNotExist):
 		return err
-	case dir:
-		return root.MkdirAll(point, 0o755)
 	}
 	if err := root.MkdirAll(path.Dir(point), 0o755); err != nil {
 		return err
+	}
+	if dir {
+		return errors.Join(root.Mkdir(point, 0o755), root.Chmod(point, perm))
 	}
 	f, err := root.OpenFile(point, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -42,6 +44,24 @@ func (m *readyMount) shown() sandbox.Mount {
 		options = append(options, access(m.ReadOnly))
 	}
 	return sandbox.Mount{Type: "bind", Source: m.Source, Destination: m.place, Options: slices.Compact(options)}
+}
+
+// modeOption begins the option that says what mode something in memory has.
+const modeOption = "mode="
+
+// mode is that of something in memory.
+func (m *readyMount) mode() os.FileMode {
+	for _, o := range m.Options {
+		if text, is := strings.CutPrefix(o, modeOption); is {
+			bits, _ := strconv.ParseUint(text, 8, 12) // it was looked at when it was read
+			mode := os.FileMode(bits & 0o777)
+			if bits&unix.S_ISVTX != 0 {
+				mode |= os.ModeSticky
+			}
+			return mode
+		}
+	}
+	return 0o755
 }
 
 func access(readOnly bool) string {

@@ -170,7 +170,7 @@ func imageUsers(store *storage.Store) func(digest.Digest) []layout.User {
 		var users []layout.User
 		for _, found := range container.List(containersDir(store)) {
 			if found.Config.ImageID == id.String() {
-				users = append(users, layout.User{ID: found.Config.ID, Running: found.State.Status == container.StatusRunning})
+				users = append(users, layout.User{ID: found.Config.ID, Running: found.State.Lives()})
 			}
 		}
 		return users

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/rootless/container/log"
 )
 
 // readLife reads what the container is called, and how it begins and ends.
@@ -34,13 +34,11 @@ func (r *containerRequest) readLife(c *cli.Context) (err error) {
 		seconds := max(c.Int("stop-timeout"), -1)
 		r.StopTimeout = &seconds
 	}
-	if r.Log, err = parseLogOptions(c.String("log-driver"), c.StringSlice("log-opt")); err != nil {
+	if r.Log, err = log.ParseOptions(c.String("log-driver"), c.StringSlice("log-opt")); err != nil {
 		return err
 	}
-	if file := c.String("cidfile"); file != "" {
-		if r.CIDFile, err = filepath.Abs(file); err == nil {
-			err = checkIDFile(r.CIDFile)
-		}
+	if r.CIDFile = c.String("cidfile"); r.CIDFile != "" {
+		err = checkIDFile(r.CIDFile)
 	}
 	return err
 }
@@ -106,9 +104,9 @@ func newIDFile(path string) (*idFile, error) {
 	return &idFile{file: f}, nil
 }
 
-// write tells the id.
+// write tells the id, unless it is "" for there is none.
 func (f *idFile) write(id string) error {
-	if f.file == nil {
+	if f.file == nil || id == "" {
 		return nil
 	}
 	if _, err := f.file.WriteString(id); err != nil {

@@ -39,7 +39,7 @@ func readRequest(c *cli.Context) (containerRequest, error) {
 			return r, err
 		}
 	}
-	return r, nil
+	return r, r.checkSharing()
 }
 
 // readPull reads when the registry is asked for the image.
@@ -108,7 +108,7 @@ func (r *containerRequest) readNetwork(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r.Network = container.Network{Mode: o.network.Mode, Helper: o.network.Helper, DNS: o.dns, AddHosts: o.addHosts}
+	r.Network = container.Network{Mode: o.network.Mode, Helper: o.network.Helper, Container: o.network.Container, DNS: o.dns, AddHosts: o.addHosts}
 	r.Ulimits, r.ShmSize = o.ulimits, o.shmSize
 	const longest = 64 // sethostname(2)
 	odd := func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) || c == '#' }

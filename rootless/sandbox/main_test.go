@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/rootless/pid1"
 	"github.com/builder-oci/builder/rootless/userns"
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +21,8 @@ import (
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		switch {
+		case os.Args[0] == InitPath:
+			return pid1.Run(os.Args[1:])
 		case os.Getenv(probeMarker) != "":
 			return probe()
 		case userns.Inside():

@@ -75,6 +75,11 @@ type Spec struct {
 	// Limits put the program into a cgroup of its own. cgroup.Claim must have
 	// been called for them outside the user namespace.
 	Limits cgroup.Limits `json:"limits,omitzero"`
+	// Sysctls are parameters of the kernel's for the ipc and network namespaces.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
+	// OOMScoreAdj is how much sooner than others the program is killed where
+	// memory lacks, up to 1000; 0 leaves it as it is.
+	OOMScoreAdj int `json:"oom_score_adj,omitempty"`
 	// ShmSize is the size of /dev/shm in bytes; 0 stands for 64 MiB.
 	ShmSize int64 `json:"shm_size,omitempty"`
 	// ReadOnly forbids writing to the root file system.
@@ -85,11 +90,6 @@ type Spec struct {
 	Mounts  []Mount `json:"mounts,omitempty"`
 	// Devices are some of the host's, beside those that every program has.
 	Devices []Device `json:"devices,omitempty"`
-	// Sysctls are kernel parameters of the sandbox's own namespaces.
-	Sysctls map[string]string `json:"sysctls,omitempty"`
-	// OOMScoreAdj, from builder's own to 1000, is how soon the kernel kills the
-	// program for want of memory; 0 leaves it as it is.
-	OOMScoreAdj int `json:"oom_score_adj,omitempty"`
 	// Init is the file of a program that is started in place of the command, which
 	// it starts, passes signals to and reaps for; empty for none.
 	Init string `json:"init,omitempty"`
@@ -148,34 +148,15 @@ func MountPoints(s Spec) []MountPoint {
 	for _, m := range s.Mounts {
 		points = append(points, MountPoint{m.Destination, m.isDir()})
 	}
-	for _, m := range s.extraMounts() {
-		if !strings.HasPrefix(m.Destination, "/dev/") { // which is new in each sandbox
-			points = append(points, MountPoint{m.Destination, m.isDir()})
+	for _, d := range s.Devices {
+		if !strings.HasPrefix(d.Path, "/dev/") { // which is new in each sandbox
+			points = append(points, MountPoint{d.Path, d.mount().isDir()})
 		}
 	}
-	return points
-}
-
-// InitPath is where Init is seen.
-const InitPath = "/sbin/docker-init"
-
-// extraMounts are those of Devices and Init.
-func (s Spec) extraMounts() (mounts []Mount) {
-	for _, d := range s.Devices {
-		mounts = append(mounts, d.mount())
-	}
 	if s.Init != "" {
-		mounts = append(mounts, Mount{Type: "bind", Source: s.Init, Destination: InitPath, Options: []string{"bind", "ro", "nosuid", "nodev"}})
+		points = append(points, MountPoint{InitPath, false})
 	}
-	return mounts
-}
-
-// command is what the runtime executes.
-func (s Spec) command() []string {
-	if s.Init == "" {
-		return s.Args
-	}
-	return append([]string{InitPath, "--"}, s.Args...)
+	return points
 }
 
 // isDir tells whether the mount goes on a directory.

@@ -50,9 +50,6 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 	if err := o.setNamespaces(&g, s); err != nil {
 		return nil, err
 	}
-	if err := setSysctls(&g, s); err != nil {
-		return nil, err
-	}
 	for _, d := range s.Devices {
 		if err := d.check(); err != nil {
 			return nil, err
@@ -65,6 +62,9 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 	}
 	for _, path := range readOnly {
 		g.AddLinuxReadonlyPaths(path)
+	}
+	for name, value := range s.Sysctls {
+		g.AddLinuxSysctl(name, value)
 	}
 	// Devices are given as nodes; there is no device cgroup to guard.
 	g.Config.Linux.Resources = nil
@@ -87,9 +87,6 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 		}
 	}
 	setTerminal(g, s)
-	if err := setOOMScore(g, s); err != nil {
-		return err
-	}
 	g.SetProcessNoNewPrivileges(s.Security.NoNewPrivileges)
 	g.SetProcessApparmorProfile(s.Security.AppArmor)
 	// The generator's own limit on open files is far below what programs
@@ -100,6 +97,9 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 			return err
 		}
 		g.AddProcessRlimits("RLIMIT_"+strings.ToUpper(u.Name), u.Hard, u.Soft)
+	}
+	if s.OOMScoreAdj != 0 {
+		g.SetProcessOOMScoreAdj(s.OOMScoreAdj)
 	}
 	caps, err := Capabilities(s.capAdd(), s.CapDrop)
 	if err != nil {
@@ -168,8 +168,15 @@ func (o *OCI) setMounts(g *generate.Generator, s Spec, bundle string) {
 	for _, device := range s.devices() {
 		add("bind", device, device, "bind", "nosuid", "noexec")
 	}
-	for _, m := range slices.Concat(s.Mounts, s.extraMounts()) {
+	mounts := s.Mounts
+	for _, d := range s.Devices {
+		mounts = append(slices.Clip(mounts), d.mount())
+	}
+	for _, m := range mounts {
 		g.AddMount(rspec.Mount{Type: m.Type, Source: m.Source, Destination: m.Destination, Options: m.Options})
+	}
+	if s.Init != "" {
+		add("bind", s.Init, InitPath, "bind", "ro", "nosuid", "nodev")
 	}
 }
 
