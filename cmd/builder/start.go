@@ -124,6 +124,7 @@ func (n named) begin(config container.Config, a *attached, fn func(*container.Cl
 		return errors.Join(err, a.close())
 	}
 	defer at.close()
+	at.label = config.Name
 	client, err := startMonitor(n.Context, n.env, at)
 	if err != nil {
 		return errors.Join(err, a.close())
