@@ -11,6 +11,7 @@ func containerCommand() *cli.Command {
 		Usage:    "Commands about containers",
 		Subcommands: []*cli.Command{
 			commitCommand(),
+			cpCommand(),
 			diffCommand(),
 			exportCommand(),
 			logsCommand(),
