@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,7 +84,11 @@ func (in Run) connect(ctx context.Context, r *Runner, s *sandbox.Spec) (func() e
 	if s.ResolvConf == nil {
 		s.ResolvConf = []byte{}
 	}
-	s.Hosts = sandbox.HostsFile(s.Hostname, n.HostsIP, r.Settings.AddHosts)
+	hosts, err := n.Hosts(r.Settings.AddHosts)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	s.Hosts = sandbox.HostsFile(s.Hostname, n.HostsIP, hosts)
 	return release, nil
 }
 

@@ -39,7 +39,7 @@ func (r containerRequest) config(img layout.Image, image layout.RunConfig, tree 
 		Network: r.Network, Mounts: r.Mounts, Labels: settings.Labels, Restart: r.Restart, Log: r.Log,
 		StopSignal: settings.StopSignal, StopTimeout: r.StopTimeout,
 		Terminal: r.Terminal, OpenStdin: r.Interactive, StdinOnce: r.Interactive && r.AttachedStdin,
-		KeepID: r.KeepID, Init: r.Init, Remove: r.Remove, CreatedAt: time.Now().UTC(),
+		KeepID: r.KeepID || r.SharedKeepID, Init: r.Init, Remove: r.Remove, CreatedAt: time.Now().UTC(),
 	}
 	c.Network.Mode = cmp.Or(c.Network.Mode, network.Default())
 	if err := errors.Join(r.checkPublishing(c.Network.Mode), r.checkSysctls(c.Network.Mode)); err != nil {
@@ -142,7 +142,9 @@ func (r containerRequest) spec(c container.Config, settings layout.RunConfig, tr
 		s.Env = append(s.Env, "HOME="+account.home)
 	}
 	for _, d := range r.Devices {
-		s.Devices = append(s.Devices, sandbox.Device{Source: d.Source, Path: d.Target})
+		s.Mounts = append(s.Mounts, sandbox.Mount{
+			Type: "bind", Source: d.Source, Destination: d.Target, Options: []string{"rbind", "nosuid", "noexec"},
+		})
 	}
 	return s, nil
 }

@@ -48,7 +48,8 @@ type containerRequest struct {
 	Interactive    bool
 	Remove         bool
 	KeepID         bool
-	CallerUID      int // of the user, with KeepID
+	SharedKeepID   bool // so has the user namespace in which the container is to run
+	CallerUID      int  // of the user, with KeepID
 	CallerGID      int
 	Detached       bool // nobody is attached at the start
 	Restart        container.Restart

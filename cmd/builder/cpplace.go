@@ -37,8 +37,8 @@ func (thisMachine) Lstat(name string) (fs.FileMode, string, error) {
 // maxCopyLinks is how many links are followed, as in the kernel.
 const maxCopyLinks = 40
 
-// place is a path that has been looked at.
-type place struct {
+// copyPlace is a path that has been looked at.
+type copyPlace struct {
 	path   string // with no link at its end that is to be followed
 	as     string // the last name, as it was given; "." for a directory's content
 	mode   fs.FileMode
@@ -47,8 +47,8 @@ type place struct {
 
 // locate finds a source. A link at its end is the source itself, unless it is to
 // be followed, or what is asked for is the content of a directory.
-func locate(at looker, name string, follow bool) (place, error) {
-	p := place{path: filepath.Clean(name), as: filepath.Base(filepath.Clean(name))}
+func locate(at looker, name string, follow bool) (copyPlace, error) {
+	p := copyPlace{path: filepath.Clean(name), as: filepath.Base(filepath.Clean(name))}
 	content, asserted := endsInDot(name), strings.HasSuffix(name, "/")
 	if content || p.as == "/" || p.as == ".." {
 		p.as = "."
@@ -72,7 +72,7 @@ func endsInDot(name string) bool { return name == "." || strings.HasSuffix(name,
 
 // look finds out what the path is. Nothing is no error, if its directory may be
 // looked at.
-func (p *place) look(at looker, follow bool) error {
+func (p *copyPlace) look(at looker, follow bool) error {
 	for range maxCopyLinks {
 		mode, link, err := at.Lstat(p.path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -95,7 +95,7 @@ func (p *place) look(at looker, follow bool) error {
 }
 
 // source is what is packed. open opens a directory; the caller closes it.
-func (p place) source(open func(string) (*os.File, error)) (archive.Source, error) {
+func (p copyPlace) source(open func(string) (*os.File, error)) (archive.Source, error) {
 	dir, name := p.path, "."
 	if p.mode != fs.ModeDir {
 		dir, name = archive.Split(p.path)
@@ -123,7 +123,7 @@ type landing struct {
 // directory that is there, over a file that is there, or else under the name that
 // is given, in a directory that has to be there.
 func land(at looker, name string, isDir bool) (landing, error) {
-	p := place{path: filepath.Clean(name)}
+	p := copyPlace{path: filepath.Clean(name)}
 	if err := p.look(at, true); err != nil {
 		return landing{}, err
 	}
@@ -139,7 +139,7 @@ func land(at looker, name string, isDir bool) (landing, error) {
 		return landing{}, errNoSuchDir
 	}
 	dir, base := archive.Split(p.path)
-	above := place{path: dir}
+	above := copyPlace{path: dir}
 	if err := above.look(at, true); err != nil {
 		return landing{}, err
 	}

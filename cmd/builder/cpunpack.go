@@ -152,7 +152,7 @@ func (k *copying) unpackInside(root *archive.Root, owner func(uid, gid int) (int
 // unpackStream unpacks the user's own tar, which may be compressed, and keeps its
 // owners.
 func (k *copying) unpackStream(root *archive.Root, owner func(uid, gid int) (int, int)) (err error) {
-	p := place{path: path.Clean(k.path())}
+	p := copyPlace{path: path.Clean(k.path())}
 	if err := p.look(root, true); err != nil {
 		return err
 	}

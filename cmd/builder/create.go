@@ -30,11 +30,11 @@ func createContainer(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, ids.Close()) }()
-	env, err := bringImage(c, r)
+	env, err := bringImage(c, &r)
 	if err != nil {
 		return err
 	}
-	client, err := startMonitor(c, env)
+	client, err := startMonitor(c, env, place{keepID: r.KeepID || r.SharedKeepID})
 	if err != nil {
 		return err
 	}

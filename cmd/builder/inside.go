@@ -59,7 +59,7 @@ func (v visit) run(c *cli.Context, found container.Found, env []string) (code in
 		}
 	}
 	noticeMapping(c)
-	return userns.Enter(c.Context, userns.Options{Env: env, Stdin: in, Stdout: out})
+	return userns.Enter(c.Context, userns.Options{KeepID: found.Config.KeepID, Env: env, Stdin: in, Stdout: out})
 }
 
 func visitMonitor(c *cli.Context, found container.Found, env []string, r container.InsideRequest, in, out *os.File) (code int, err error) {

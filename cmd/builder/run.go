@@ -10,6 +10,7 @@ import (
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -37,19 +38,26 @@ func runImage(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.needTerminal(os.Stdin); err != nil {
-		return err
+	if r.Terminal && r.AttachedStdin {
+		if err := needTerminal(os.Stdin); err != nil {
+			return err
+		}
 	}
 	ids, err := newIDFile(r.CIDFile)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ids.Close()) }()
-	env, err := bringImage(c, r)
+	env, err := bringImage(c, &r)
 	if err != nil {
 		return err
 	}
-	client, err := startMonitor(c, env)
+	at, err := findPlace(c, r.Network, r.KeepID, r.Limits)
+	if err != nil {
+		return err
+	}
+	defer at.close()
+	client, err := startMonitor(c, env, at)
 	if err != nil {
 		return err
 	}
@@ -58,7 +66,7 @@ func runImage(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	id, err := a.beginUnlessStopped(c.Context, client, monitorRequest{New: &r, Start: true})
+	id, err := a.beginUnlessStopped(c.Context, client, monitorRequest{New: &r, Start: true, Shares: at.network != nil})
 	if err := errors.Join(err, ids.write(id)); err != nil {
 		return err
 	}
@@ -74,10 +82,13 @@ func runImage(c *cli.Context) (err error) {
 
 // bringImage sees to it that the image is there, and gives what a monitor is told
 // of it and the store.
-func bringImage(c *cli.Context, r containerRequest) (env []string, err error) {
+func bringImage(c *cli.Context, r *containerRequest) (env []string, err error) {
 	store, err := openStore(c)
 	if err != nil {
 		return nil, err
+	}
+	if err := r.share(store); err != nil {
+		return nil, errors.Join(err, store.Close())
 	}
 	img, err := r.presentImage(c, store)
 	env = storeEnv(store)
@@ -91,7 +102,10 @@ func bringImage(c *cli.Context, r containerRequest) (env []string, err error) {
 }
 
 // startMonitor starts a monitor, which waits for what it is asked to do.
-func startMonitor(c *cli.Context, env []string) (*container.Client, error) {
+func startMonitor(c *cli.Context, env []string, at place) (*container.Client, error) {
+	if _, err := cgroup.Claim(at.limits); err != nil {
+		return nil, err
+	}
 	noticeMapping(c)
 	client, theirs, err := container.NewMonitor()
 	if err != nil {
@@ -104,7 +118,12 @@ func startMonitor(c *cli.Context, env []string) (*container.Client, error) {
 			args = append(args, "--"+flag, value)
 		}
 	}
-	_, err = userns.Start(c.Context, userns.Options{Args: append(args, "monitor"), Env: env, Files: []*os.File{theirs}})
+	o := at.options()
+	o.Args, o.Env, o.Files = append(args, "monitor"), env, []*os.File{theirs}
+	if at.network != nil {
+		o.Files = append(o.Files, at.network)
+	}
+	_, err = userns.Start(c.Context, o)
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}

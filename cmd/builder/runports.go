@@ -35,7 +35,8 @@ func (r *containerRequest) readPorts(c *cli.Context) error {
 // checkPublishing tells that ports can't be published in a network of that mode,
 // which may be "" while it isn't known.
 func (r *containerRequest) checkPublishing(mode network.Mode) error {
-	if mode == "" || mode == network.ModePrivate || len(r.Ports) == 0 && !r.PublishAll {
+	if mode == "" || mode == network.ModePrivate || mode == network.ModeShared || // checkSharing tells more
+		len(r.Ports) == 0 && !r.PublishAll {
 		return nil
 	}
 	return fault.New("leave out -p, or use --network private", "ports can't be published with --network %s", mode)

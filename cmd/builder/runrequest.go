@@ -39,7 +39,7 @@ func readRequest(c *cli.Context) (containerRequest, error) {
 			return r, err
 		}
 	}
-	return r, nil
+	return r, r.checkSharing()
 }
 
 // readPull reads when the registry is asked for the image.
@@ -102,21 +102,13 @@ func (r *containerRequest) readStreams(c *cli.Context) (err error) {
 	return err
 }
 
-// needTerminal tells that the program can't have the terminal that it is to have.
-func (r *containerRequest) needTerminal(in *os.File) error {
-	if !r.Terminal || !r.AttachedStdin {
-		return nil
-	}
-	return needTerminal(in)
-}
-
 // readNetwork reads which network it is, and what the container is called there.
 func (r *containerRequest) readNetwork(c *cli.Context) error {
 	o, err := readSandboxFlags(c)
 	if err != nil {
 		return err
 	}
-	r.Network = container.Network{Mode: o.network.Mode, Helper: o.network.Helper, DNS: o.dns, AddHosts: o.addHosts}
+	r.Network = container.Network{Mode: o.network.Mode, Helper: o.network.Helper, Container: o.network.Container, DNS: o.dns, AddHosts: o.addHosts}
 	r.Ulimits, r.ShmSize = o.ulimits, o.shmSize
 	const longest = 64 // sethostname(2)
 	odd := func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) || c == '#' }

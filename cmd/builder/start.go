@@ -71,7 +71,7 @@ func (n named) start(ref string) error {
 	if err := checkStart(state); err != nil || state.Lives() {
 		return err
 	}
-	err = n.begin(config.ID, &attached{}, func(*container.Client) error { return nil })
+	err = n.begin(config, &attached{}, func(*container.Client) error { return nil })
 	if errors.Is(err, container.ErrRunning) {
 		return nil // somebody else was quicker
 	}
@@ -103,7 +103,7 @@ func (n named) startAttached(ref string) error {
 	if err != nil {
 		return err
 	}
-	return n.begin(config.ID, a, func(client *container.Client) error {
+	return n.begin(config, a, func(client *container.Client) error {
 		return a.followUnlessLeft(n.Context, client)
 	})
 }
@@ -116,15 +116,20 @@ func checkStart(s container.State) error {
 	return nil
 }
 
-// begin has a new monitor start the container with that id, and goes on with fn
-// when its program runs.
-func (n named) begin(id string, a *attached, fn func(*container.Client) error) error {
-	client, err := startMonitor(n.Context, n.env)
+// begin has a new monitor start the container, and goes on with fn when its program
+// runs.
+func (n named) begin(config container.Config, a *attached, fn func(*container.Client) error) error {
+	at, err := findPlace(n.Context, config.Network, config.KeepID, config.Spec.Limits)
+	if err != nil {
+		return errors.Join(err, a.close())
+	}
+	defer at.close()
+	client, err := startMonitor(n.Context, n.env, at)
 	if err != nil {
 		return errors.Join(err, a.close())
 	}
 	defer func() { _ = client.Close() }()
-	if _, err := a.begun(client, monitorRequest{ID: id, Start: true}); err != nil {
+	if _, err := a.begun(client, monitorRequest{ID: config.ID, Start: true, Shares: at.network != nil}); err != nil {
 		return err
 	}
 	return fn(client)

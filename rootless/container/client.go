@@ -82,6 +82,15 @@ func (c *Client) lost(err error) error {
 	return err
 }
 
+// PID gives the monitor's process id.
+func (c *Client) PID() (int, error) {
+	cred, err := peer(c.conn.UnixConn)
+	if err != nil {
+		return 0, err
+	}
+	return int(cred.Pid), nil
+}
+
 // Signal sends a signal to the program.
 func (c *Client) Signal(sig unix.Signal) error {
 	return c.ask(kindSignal, signalRequest{int(sig)})

@@ -2,6 +2,8 @@ package container
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -13,12 +15,16 @@ type connection struct {
 	pending *network.Pending   // until the network is ready; nil where it isn't a private one
 	private *network.Namespace // from then on
 	network network.Network
+	files   Files
 }
 
-// connect begins to make the network that c asks for.
-func connect(ctx context.Context, runDir string, c *Config) (_ *connection, err error) {
+// connect begins to make the network that the container asks for.
+func (m *Monitor) connect(ctx context.Context) (_ *connection, err error) {
+	c, runDir := &m.Config, m.parts.RunDir
 	n := &connection{config: c}
 	switch c.Network.Mode {
+	case network.ModeShared:
+		return n, n.share(m)
 	case network.ModePrivate:
 		if n.pending, err = network.Begin(ctx, runDir, c.Network.Helper, c.Network.DNS, c.Ports); err != nil {
 			return nil, err
@@ -29,16 +35,43 @@ func connect(ctx context.Context, runDir string, c *Config) (_ *connection, err 
 	default:
 		n.network = network.ForHost(c.Network.DNS)
 	}
+	hosts, err := n.network.ContainerHosts(c.Network.AddHosts)
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	n.files = Files{
+		Resolv: n.network.Resolv,
+		Hosts:  sandbox.HostsFile(c.Spec.Hostname, n.network.HostsIP, hosts),
+	}
 	return n, nil
+}
+
+// share goes into another container's network, with its resolver and the names
+// of its hosts.
+func (n *connection) share(m *Monitor) error {
+	_, owner, err := Load(filepath.Dir(m.dir), m.Config.Network.Container)
+	if err != nil {
+		return err
+	}
+	n.files = owner.Files
+	n.network.Mode = network.ModeHost
+	if m.parts.Network == nil {
+		return nil
+	}
+	if n.private, err = network.Share(m.parts.RunDir, m.parts.Network); err != nil {
+		return err
+	}
+	n.network = n.private.Network()
+	return m.parts.Network.Close()
 }
 
 // apply tells a program of its network.
 func (n *connection) apply(spec *sandbox.Spec) {
 	spec.Network, spec.NetNS = n.network.Mode, n.network.NSPath
-	if spec.ResolvConf = n.network.Resolv; spec.ResolvConf == nil {
+	if spec.ResolvConf = n.files.Resolv; spec.ResolvConf == nil {
 		spec.ResolvConf = []byte{}
 	}
-	spec.Hosts = sandbox.HostsFile(spec.Hostname, n.network.HostsIP, n.config.Network.AddHosts)
+	spec.Hosts = n.files.Hosts
 }
 
 // ready waits until the network carries something.
@@ -64,6 +97,14 @@ func (n *connection) ip() string {
 		return ""
 	}
 	return n.private.IP
+}
+
+// stop begins to end it: that takes longer than asking for it. Who calls it is
+// done with the network, or hasn't got one.
+func (n *connection) stop() {
+	if n != nil && n.private != nil {
+		n.private.Stop()
+	}
 }
 
 // Close ends it.

@@ -117,8 +117,16 @@ type State struct {
 	Error      string         `json:"error,omitempty"` // why the program couldn't be run
 	Ports      []network.Port `json:"ports,omitempty"` // with the host's ports that were given
 	IP         string         `json:"ip,omitempty"`    // in a private network
+	Files      Files          `json:"files,omitzero"`
 	Restarts   int            `json:"restarts,omitempty"`
 	Boot       string         `json:"boot,omitempty"` // the machine's boot that this is of
+}
+
+// Files are those in a container that tell of its network, as they were made.
+// Containers that share the network have the same.
+type Files struct {
+	Resolv []byte `json:"resolv,omitempty"` // /etc/resolv.conf
+	Hosts  []byte `json:"hosts,omitempty"`  // /etc/hosts
 }
 
 // Lives tells whether there is a program, or is going to be one again.

@@ -66,7 +66,7 @@ func (m *Monitor) end(exit sandbox.Exit, failed error, save func() error) error 
 	defer m.mu.Unlock()
 	m.state.Status, m.state.FinishedAt = StatusExited, time.Now().UTC()
 	m.state.ExitCode, m.state.OOMKilled, m.oom = exit.Code, exit.OOM != nil, exit.OOM
-	m.state.Ports, m.state.IP = nil, ""
+	m.state.Ports, m.state.IP, m.state.Files = nil, "", Files{}
 	if failed != nil {
 		m.state.Error = failed.Error()
 		if m.state.StartedAt.IsZero() {

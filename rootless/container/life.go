@@ -85,7 +85,7 @@ func (e *environment) prepare(ctx context.Context) (err error) {
 	if err := m.mountRun(); err != nil {
 		return err
 	}
-	if e.net, err = connect(ctx, m.parts.RunDir, &m.Config); err != nil {
+	if e.net, err = m.connect(ctx); err != nil {
 		return err
 	}
 	rootfs, err := m.parts.Root.Mount(ctx)
@@ -104,6 +104,11 @@ func (e *environment) prepare(ctx context.Context) (err error) {
 		e.spec.ID = m.Config.ID
 	}
 	e.spec.RootFS, e.spec.Mounts = rootfs, append(e.spec.Mounts, mounts...)
+	if m.Config.Init {
+		if e.spec.Init, err = sandbox.FindInit(); err != nil {
+			return err
+		}
+	}
 	e.spec.StateDir, e.spec.Terminal = m.runDir(), m.Config.Terminal
 	return nil
 }
@@ -207,7 +212,11 @@ func (m *Monitor) start(ctx context.Context, e *environment) (_ *sandbox.Program
 	if err := e.net.ready(ctx); err != nil {
 		return nil, err
 	}
-	return p, p.Start()
+	if err := p.Start(); err != nil {
+		return nil, err
+	}
+	m.streams.begin()
+	return p, nil
 }
 
 // running records that the program runs.
@@ -220,6 +229,7 @@ func (m *Monitor) running(p *sandbox.Program, e *environment) error {
 	m.state.Status, m.state.StartedAt, m.state.FinishedAt = StatusRunning, time.Now().UTC(), time.Time{}
 	m.state.ExitCode, m.state.OOMKilled, m.state.Error = 0, false, ""
 	m.state.Ports, m.state.IP, m.state.Boot = e.net.ports(), e.net.ip(), bootID()
+	m.state.Files = e.net.files
 	return m.save()
 }
 

@@ -38,8 +38,13 @@ type Parts struct {
 	Runtime Runtime
 	// RunDir is a private directory for the network's own files.
 	RunDir string
+	// Network is the namespace of the container whose network is shared; nil where
+	// that is the host's.
+	Network *os.File
 	// Ready gives the mounts beside the root, which is mounted at rootfs.
 	Ready func(ctx context.Context, rootfs string) ([]sandbox.Mount, error)
+	// Account looks up USER[:GROUP] in the accounts of the root mounted at rootfs.
+	Account func(rootfs, user string) (Account, error)
 	// Started is called when the program runs: what was only needed for that can
 	// be let go.
 	Started func() error
@@ -193,6 +198,7 @@ func (m *Monitor) Run(ctx context.Context, parts Parts, first *First) error {
 		first.started(m, server)
 		return m.parts.Started()
 	})
+	e.net.stop()
 	err = errors.Join(err, m.streams.close())
 	if len(m.Config.Ports) > 0 {
 		// Whoever is told of the end may want them.

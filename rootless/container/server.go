@@ -128,7 +128,7 @@ func (s *server) accept(ctx context.Context) {
 func (s *server) serve(ctx context.Context, c *conn) {
 	m := s.m
 	own, _ := owner.IDs()
-	if uid, err := peer(c.UnixConn); err != nil || uid != own {
+	if cred, err := peer(c.UnixConn); err != nil || int(cred.Uid) != own {
 		return
 	}
 	request, err := c.receive()
@@ -143,25 +143,22 @@ func (s *server) serve(ctx context.Context, c *conn) {
 	}
 }
 
-// peer gives the user at the other end.
-func peer(c *net.UnixConn) (uid int, err error) {
+// peer gives the process at the other end: who has connected or listens.
+func peer(c *net.UnixConn) (cred *unix.Ucred, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var cred *unix.Ucred
 	var credErr error
 	err = raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err = errors.Join(err, credErr); err != nil {
-		return 0, err
-	}
-	return int(cred.Uid), nil
+	return cred, errors.Join(err, credErr)
 }
 
 // What clients ask, and what monitors answer.
 const (
 	kindAttach  = "attach"
 	kindExec    = "exec"
+	kindLeave   = "leave"
 	kindInside  = "inside"
 	kindSync    = "sync"
 	kindSignal  = "signal"

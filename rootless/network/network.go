@@ -13,6 +13,7 @@ package network
 import (
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
@@ -22,17 +23,20 @@ import (
 // Mode says which network a sandbox sees.
 type Mode string
 
-// The modes. In ModeNone there is nothing but a loopback interface.
+// The modes. In ModeNone there is nothing but a loopback interface. ModeShared
+// is another container's network, whatever that is.
 const (
 	ModeHost    Mode = "host"
 	ModeNone    Mode = "none"
 	ModePrivate Mode = "private"
+	ModeShared  Mode = "container"
 )
 
 // Network is what a sandbox needs to know of its network.
 type Network struct {
 	Mode Mode
-	// NSPath is the network namespace's file; empty unless Mode is ModePrivate.
+	// NSPath is the network namespace's file; empty unless Mode is ModePrivate or
+	// ModeShared.
 	NSPath string
 	// Resolv is the content of the sandbox's /etc/resolv.conf.
 	Resolv []byte
@@ -52,11 +56,20 @@ type Choice struct {
 	Mode Mode
 	// Helper is the program that is to carry a private network, "" for the best.
 	Helper string
+	// Container is whose network is shared, by ModeShared.
+	Container string
 }
 
 // ParseChoice reads what users write after --network: a mode, "bridge", which
-// is docker's word for its private network, or the helper of a private one.
+// is docker's word for its private network, the helper of a private one, or
+// container:NAME.
 func ParseChoice(s string) (Choice, error) {
+	if name, ok := strings.CutPrefix(s, "container:"); ok {
+		if name == "" {
+			return Choice{}, fault.New("write --network container:NAME", "network %q names no container", s)
+		}
+		return Choice{Mode: ModeShared, Container: name}, nil
+	}
 	switch s {
 	case "", "default":
 		return Choice{}, nil
@@ -69,7 +82,8 @@ func ParseChoice(s string) (Choice, error) {
 	case "none":
 		return Choice{Mode: ModeNone}, nil
 	}
-	return Choice{}, fault.New("use one of: default, private, pasta, slirp4netns, host, none", "network %q isn't known", s)
+	return Choice{}, fault.New("use one of: private (or bridge), pasta, slirp4netns, host, none, container:NAME\nto reach one container from another: let it share that one's network by container:NAME, or publish a port",
+		"network %q isn't known: there are no networks with names of their own yet", s)
 }
 
 // Default is ModePrivate where something can carry it, else ModeHost.

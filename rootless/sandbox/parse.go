@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/network"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,14 +95,19 @@ func limitText(n uint64) string {
 }
 
 // ParseAddHost reads docker's name:address (or name=address) and gives a line
-// for HostsFile. An IPv6 address may stand in brackets.
+// for HostsFile. An IPv6 address may stand in brackets. For network.HostGateway
+// in an address's place, [network.Network.Hosts] puts the host's.
 func ParseAddHost(s string) (string, error) {
 	name, address, found := strings.Cut(s, "=")
 	if !found {
 		name, address, found = strings.Cut(s, ":")
 	}
 	address = strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
-	if _, err := netip.ParseAddr(address); !found || name == "" || strings.ContainsAny(name, " \t\n#") || err != nil {
+	_, err := netip.ParseAddr(address)
+	if address == network.HostGateway {
+		err = nil
+	}
+	if !found || name == "" || strings.ContainsAny(name, " \t\n#") || err != nil {
 		return "", fault.New("write it as name:address, for example db:10.0.0.5", "host %q isn't a name with an IP address", s)
 	}
 	return address + "\t" + name, nil

@@ -27,11 +27,12 @@ func TestParseUlimit(t *testing.T) {
 
 func TestParseAddHost(t *testing.T) {
 	for in, want := range map[string]string{
-		"db:10.0.0.5":   "10.0.0.5\tdb",
-		"db=10.0.0.5":   "10.0.0.5\tdb",
-		"db:::1":        "::1\tdb",
-		"db:[fe80::1]":  "fe80::1\tdb",
-		"a.example=::1": "::1\ta.example",
+		"db:10.0.0.5":    "10.0.0.5\tdb",
+		"db=10.0.0.5":    "10.0.0.5\tdb",
+		"db:::1":         "::1\tdb",
+		"db:[fe80::1]":   "fe80::1\tdb",
+		"a.example=::1":  "::1\ta.example",
+		"h:host-gateway": "host-gateway\th",
 	} {
 		if got, err := ParseAddHost(in); err != nil || got != want {
 			t.Errorf("ParseAddHost(%q) = %q, %v; want %q", in, got, err, want)

@@ -183,7 +183,7 @@ func TestAKeptTreeStandsOnAParentThatWasForgotten(t *testing.T) {
 			base := b.commit(t, "", "base", dir("etc", 0o755), file("etc/b", "b"))
 			b.kept(t, base)
 			must(t, b.place.Records.Remove(base))
-			src, err := b.open(t, d).KeptChanges(owner)
+			src, err := b.open(t, d).KeptChanges(owner, ChangeOptions{})
 			wantNames(t, "changes", layerOf(t, src, err), "etc", "-etc/b", "own")
 		})
 	}
