@@ -171,7 +171,7 @@ func (r *Runner) EnsureTree(ctx context.Context, st *State) error {
 	}
 	layers := make([]snapshot.UnpackLayer, len(st.Layers))
 	for i, l := range st.Layers {
-		layers[i] = snapshot.UnpackLayer{Key: l.Tree, DiffID: l.DiffID, Size: l.Blob.Size, Image: l.Image}
+		layers[i] = snapshot.UnpackLayer{Key: l.Tree, DiffID: l.DiffID, Size: l.Blob.Size, Blob: l.Blob.Digest, Image: l.Image}
 		blob := l.Blob
 		if !l.FromImage() && !r.Snapshots.HasTree(l.Tree) {
 			p, err := r.packedLayer(ctx, l)

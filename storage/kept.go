@@ -40,7 +40,7 @@ func (s *Store) PackedLayers(key snapshot.Key) ([]snapshot.UnpackLayer, error) {
 			return nil, fmt.Errorf("layer %s: %w", p.Blob.Digest, snapshot.ErrNotFound)
 		}
 		layers = append(layers, snapshot.UnpackLayer{
-			Key: p.Key, DiffID: p.DiffID, Size: p.Blob.Size,
+			Key: p.Key, DiffID: p.DiffID, Size: p.Blob.Size, Blob: p.Blob.Digest,
 			Open: func() (io.ReadCloser, error) { return s.layout.OpenBlob(p.Blob) },
 		})
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 
 	"github.com/moby/sys/user"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage/layer"
 )
@@ -42,4 +44,12 @@ func lookUpAccount(tree *layer.Tree, spec string, more []string) (account, error
 		}
 	}
 	return a, nil
+}
+
+// accountIn looks USER[:GROUP] up in a container's files, as its programs have left
+// them.
+func accountIn(rootfs, spec string) (container.Account, error) {
+	tree := layer.NewTree([]string{rootfs})
+	a, err := lookUpAccount(tree, spec, nil)
+	return container.Account{UID: a.uid, GID: a.gid, Groups: a.groups, Home: a.home}, errors.Join(err, tree.Close())
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
 // wishes say to which of a program's streams the user is to be attached.
@@ -36,12 +37,27 @@ type attached struct {
 	wishes
 	typed   *os.File // what the user types is written here; nil where nothing is
 	streams container.Streams
+	own     *os.File // the program's terminal, where it is had directly
+	printed []printed
 	reading sync.WaitGroup // of what the program prints
+	ended   chan struct{}  // closed when the program has ended
 	left    chan struct{}  // closed when the user has typed the keys for that
+	hungUp  chan struct{}  // closed when the user's terminal has gone
+	hanging sync.Once
+}
+
+// ownTerminal is for a program whose terminal is had directly.
+func ownTerminal(w wishes, terminal *os.File) *attached {
+	a := &attached{wishes: w, own: terminal, ended: make(chan struct{}), left: make(chan struct{}), hungUp: make(chan struct{})}
+	if w.in {
+		a.typed = terminal
+	}
+	a.printed = []printed{{terminal, os.Stdout}}
+	return a
 }
 
 func newAttached(w wishes) (a *attached, err error) {
-	a = &attached{wishes: w, left: make(chan struct{})}
+	a = &attached{wishes: w, ended: make(chan struct{}), left: make(chan struct{}), hungUp: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -68,19 +84,27 @@ func newAttached(w wishes) (a *attached, err error) {
 	return a, nil
 }
 
-// print gives a pipe whose content goes to one of the user's streams.
+// printed is what the program prints, and where that is shown.
+type printed struct{ from, to *os.File }
+
+// print gives a pipe whose content goes to one of the user's streams, once the
+// program runs: before that a runtime complains there.
 func (a *attached) print(to *os.File) (theirs *os.File, err error) {
 	ours, theirs, err := os.Pipe()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		a.printed = append(a.printed, printed{ours, to})
 	}
-	a.reading.Go(func() {
-		if _, err := io.Copy(to, ours); err != nil {
-			_, _ = io.Copy(io.Discard, ours) // whoever read has gone: the program goes on
-		}
-		_ = ours.Close()
-	})
-	return theirs, nil
+	return theirs, err
+}
+
+// show begins to show what the program prints.
+func (a *attached) show() {
+	for _, p := range a.printed {
+		a.reading.Go(func() {
+			show(p.to, p.from, a.ended)
+			_ = p.from.Close()
+		})
+	}
 }
 
 // given gives the streams that are to be passed, nil where there are none.
@@ -104,6 +128,9 @@ func (a *attached) passed() {
 // close lets go of streams that were joined to nothing.
 func (a *attached) close() error {
 	a.passed()
+	for _, p := range a.printed {
+		_ = p.from.Close()
+	}
 	if a.typed != nil {
 		return a.typed.Close()
 	}
@@ -146,6 +173,7 @@ func (a *attached) follow(ctx context.Context, client *container.Client) (contai
 	}
 	defer restore()
 	defer a.watch(client)()
+	a.show()
 	if a.typed != nil {
 		go a.pass()
 	}
@@ -156,6 +184,7 @@ func (a *attached) follow(ctx context.Context, client *container.Client) (contai
 	ended := make(chan end, 1)
 	go func() {
 		exit, err := client.End()
+		close(a.ended)
 		a.reading.Wait()
 		ended <- end{exit, err}
 	}()
@@ -170,6 +199,8 @@ func (a *attached) follow(ctx context.Context, client *container.Client) (contai
 		return container.Exit{}, errLeft
 	case <-stopped:
 		return container.Exit{}, context.Cause(ctx)
+	case <-a.hungUp:
+		return container.Exit{}, exitStatus(128 + int(unix.SIGHUP))
 	}
 }
 
@@ -192,7 +223,9 @@ func (a *attached) pass() {
 		in = &leaving{from: in, keys: a.detachKeys, leave: sync.OnceFunc(func() { close(a.left) })}
 	}
 	_, _ = io.Copy(a.typed, in)
-	_ = a.typed.Close()
+	if a.own == nil {
+		_ = a.typed.Close()
+	}
 }
 
 // insistence is how many requests to end a program may ignore before it is
@@ -245,6 +278,12 @@ func (a *attached) handle(client *container.Client, s unix.Signal, asked int) in
 		if !a.proxy {
 			return asked
 		}
+	case unix.SIGHUP:
+		if a.terminal && a.in && !isTerminal(os.Stdin) {
+			_ = client.Say(s)
+			a.hangUp() // nothing can be typed or shown any more
+			return asked
+		}
 	case unix.SIGINT, unix.SIGTERM:
 		if asked++; asked >= insistence {
 			s = unix.SIGKILL
@@ -254,10 +293,15 @@ func (a *attached) handle(client *container.Client, s unix.Signal, asked int) in
 	return asked
 }
 
+func (a *attached) hangUp() { a.hanging.Do(func() { close(a.hungUp) }) }
+
 func (a *attached) resize(client *container.Client) {
-	if a.terminal {
-		if size := userSize(); size.Row > 0 {
-			_ = client.Resize(size)
-		}
+	size := userSize()
+	switch {
+	case !a.terminal || size.Row == 0:
+	case a.own != nil:
+		_ = sandbox.SetWinsize(a.own, sandbox.Winsize{Rows: size.Row, Cols: size.Col})
+	default:
+		_ = client.Resize(size)
 	}
 }

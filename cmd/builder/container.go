@@ -37,7 +37,7 @@ func (h *host) unpack(ctx context.Context, img layout.Image) (*layout.ImageConfi
 	for i, chain := range identity.ChainIDs(append(diffIDs[:0:0], diffIDs...)) {
 		blob := manifest.Layers[i]
 		layers = append(layers, snapshot.UnpackLayer{
-			Key: chain, DiffID: diffIDs[i], Size: blob.Size, Image: cmp.Or(layout.Familiar(img.Name), img.ID.Encoded()[:format.ShortLen]),
+			Key: chain, DiffID: diffIDs[i], Size: blob.Size, Blob: blob.Digest, Image: cmp.Or(layout.Familiar(img.Name), img.ID.Encoded()[:format.ShortLen]),
 			Open: func() (io.ReadCloser, error) { return l.OpenBlob(blob) },
 		})
 		tree = chain

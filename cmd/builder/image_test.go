@@ -15,7 +15,7 @@ func TestHelpFitsTheScreen(t *testing.T) {
 	var check func(commands []*cli.Command)
 	check = func(commands []*cli.Command) {
 		for _, c := range commands {
-			help := printed(t, c.CustomHelpTemplate, c)
+			help := printedHelp(t, c.CustomHelpTemplate, c)
 			checkScreen(t, c.Name, help, 40, 100)
 			if c.Description != "" && !strings.Contains(help, "\n\n"+c.Usage+"\n\n"+strings.Trim(c.Description, "\n")+"\n") {
 				t.Errorf("%s: the description is no paragraph of its own:\n%s", c.Name, help)
@@ -26,8 +26,8 @@ func TestHelpFitsTheScreen(t *testing.T) {
 	check(app.Commands)
 }
 
-// printed is what the library makes of a help text.
-func printed(t *testing.T, text string, c *cli.Command) string {
+// printedHelp is what the library makes of a help text.
+func printedHelp(t *testing.T, text string, c *cli.Command) string {
 	t.Helper()
 	help, err := template.New("").Parse(text)
 	if err != nil {

@@ -28,7 +28,10 @@ func imageCommand() *cli.Command {
 
 // called gives a command another name, and aliases; its own becomes one of them.
 func called(name string, c *cli.Command, aliases ...string) *cli.Command {
-	c.Aliases = append(append(c.Aliases, aliases...), c.Name)
+	c.Aliases = append(c.Aliases, aliases...)
+	if c.Name != name {
+		c.Aliases = append(c.Aliases, c.Name)
+	}
 	c.Name = name
 	return c
 }

@@ -143,36 +143,44 @@ func (w *watched) open(ctx context.Context, id string) (err error) {
 	if !errors.As(err, &missing) {
 		return err
 	}
-	if err := w.host.unpackAgain(ctx, w.monitor.Config); err != nil {
+	if err := w.host.unpackAgain(ctx, w.monitor.Config, missing.Parent); err != nil {
 		return err
 	}
 	w.tree, err = w.host.snapshots.Reopen(ctx, id)
 	return err
 }
 
-// unpackAgain makes the tree of a container's image, which a reboot or a pruning
-// has taken away.
-func (h *host) unpackAgain(ctx context.Context, c container.Config) error {
+// unpackAgain makes the tree that a container stands on, which counts no more since
+// a reboot: of its image, or where that was removed by force, of the layers that were
+// kept for the container.
+func (h *host) unpackAgain(ctx context.Context, c container.Config, parent snapshot.Key) error {
+	if err := h.store.Lease(ctx, parent); err != nil {
+		return err
+	}
 	img, err := h.store.Layout().Find(c.ImageID)
 	if errors.Is(err, layout.ErrUnknown) {
+		layers, err := h.store.PackedLayers(parent)
+		if err == nil {
+			return h.snapshots.Unpack(ctx, layers, nil)
+		}
+		if !errors.Is(err, snapshot.ErrNotFound) {
+			return err
+		}
 		return fault.New("builder pull "+c.Image+"    # brings it again, where it hasn't changed there",
 			"the image %s (%s) is gone, and with it what the container was made upon", c.Image, digest.Digest(c.ImageID).Encoded()[:12])
 	}
 	if err != nil {
 		return err
 	}
-	_, tree, err := h.unpack(ctx, img)
-	if err != nil {
-		return err
-	}
-	return h.store.Lease(ctx, tree)
+	_, _, err = h.unpack(ctx, img)
+	return err
 }
 
 // run runs the program till its end.
 func (w *watched) run(c *cli.Context, first *container.First) error {
 	m, h := w.monitor, w.host
 	parts := container.Parts{
-		Root: w.tree, Runtime: h.programs, RunDir: h.store.RunDir(), Network: w.network,
+		Root: w.tree, Runtime: h.programs, RunDir: h.store.RunDir(), Network: w.network, Account: accountIn,
 		Ready: func(ctx context.Context, rootfs string) ([]sandbox.Mount, error) {
 			if err := makeWorkdir(rootfs, m.Config.Spec.Cwd); err != nil {
 				return nil, err

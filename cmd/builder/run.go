@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -37,8 +39,10 @@ func runImage(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.needTerminal(os.Stdin); err != nil {
-		return err
+	if r.Terminal && r.AttachedStdin {
+		if err := needTerminal(os.Stdin); err != nil {
+			return err
+		}
 	}
 	ids, err := newIDFile(r.CIDFile)
 	if err != nil {
@@ -49,11 +53,12 @@ func runImage(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	at, err := findPlace(c, r.Network, r.KeepID)
+	at, err := findPlace(c, r.Network, r.KeepID, r.Limits)
 	if err != nil {
 		return err
 	}
 	defer at.close()
+	at.label = cmp.Or(r.Name, r.Image)
 	client, err := startMonitor(c, env, at)
 	if err != nil {
 		return err
@@ -100,6 +105,9 @@ func bringImage(c *cli.Context, r *containerRequest) (env []string, err error) {
 
 // startMonitor starts a monitor, which waits for what it is asked to do.
 func startMonitor(c *cli.Context, env []string, at place) (*container.Client, error) {
+	if _, err := cgroup.Claim(at.limits); err != nil {
+		return nil, err
+	}
 	noticeMapping(c)
 	client, theirs, err := container.NewMonitor()
 	if err != nil {
@@ -108,12 +116,12 @@ func startMonitor(c *cli.Context, env []string, at place) (*container.Client, er
 	defer func() { _ = theirs.Close() }()
 	args := []string{programName}
 	for _, flag := range []string{flagDriver, flagRuntime, flagLogLevel} {
-		if value := c.String(flag); value != "" {
-			args = append(args, "--"+flag, value)
+		if c.IsSet(flag) {
+			args = append(args, "--"+flag, c.String(flag))
 		}
 	}
 	o := at.options()
-	o.Args, o.Env, o.Files = append(args, "monitor"), env, []*os.File{theirs}
+	o.Args, o.Env, o.Files = append(args, "monitor", at.label), env, []*os.File{theirs}
 	if at.network != nil {
 		o.Files = append(o.Files, at.network)
 	}

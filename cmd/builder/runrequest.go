@@ -102,14 +102,6 @@ func (r *containerRequest) readStreams(c *cli.Context) (err error) {
 	return err
 }
 
-// needTerminal tells that the program can't have the terminal that it is to have.
-func (r *containerRequest) needTerminal(in *os.File) error {
-	if !r.Terminal || !r.AttachedStdin {
-		return nil
-	}
-	return needTerminal(in)
-}
-
 // readNetwork reads which network it is, and what the container is called there.
 func (r *containerRequest) readNetwork(c *cli.Context) error {
 	o, err := readSandboxFlags(c)

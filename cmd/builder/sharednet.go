@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -57,9 +58,11 @@ func (r *containerRequest) share(store *storage.Store) error {
 // place is where a monitor is started: by itself in a user namespace of its own,
 // with another container's network in that one's.
 type place struct {
+	label   string // tells in lists of processes which monitor it is
 	keepID  bool
-	join    int      // the other's monitor
-	network *os.File // the other's network namespace; nil where that is the host's, too
+	limits  cgroup.Limits // to which its program is to be held
+	join    int           // the other's monitor
+	network *os.File      // the other's network namespace; nil where that is the host's, too
 }
 
 func (p place) close() {
@@ -74,9 +77,11 @@ func (p place) options() userns.Options {
 }
 
 // findPlace gives the place where a container is to run.
-func findPlace(c *cli.Context, n container.Network, keepID bool) (p place, err error) {
+func findPlace(c *cli.Context, n container.Network, keepID bool, limits cgroup.Limits) (p place, err error) {
+	p.limits = limits
 	if n.Mode != network.ModeShared {
-		return place{keepID: keepID}, nil
+		p.keepID = keepID
+		return p, nil
 	}
 	store, err := openStore(c)
 	if err != nil {

@@ -116,14 +116,15 @@ func checkStart(s container.State) error {
 	return nil
 }
 
-// begin has a new monitor start a container, and goes on with fn when its program
+// begin has a new monitor start the container, and goes on with fn when its program
 // runs.
 func (n named) begin(config container.Config, a *attached, fn func(*container.Client) error) error {
-	at, err := findPlace(n.Context, config.Network, config.KeepID)
+	at, err := findPlace(n.Context, config.Network, config.KeepID, config.Spec.Limits)
 	if err != nil {
 		return errors.Join(err, a.close())
 	}
 	defer at.close()
+	at.label = config.Name
 	client, err := startMonitor(n.Context, n.env, at)
 	if err != nil {
 		return errors.Join(err, a.close())

@@ -122,13 +122,14 @@ func (p programs) Create(ctx context.Context, s sandbox.Spec) (*sandbox.Program,
 	return oci.Create(ctx, s)
 }
 
-// openHost gives all of it, cleared of what killed commands have left.
+// openHost gives all of it, cleared of what killed commands have left: containers
+// first, for their trees go after them.
 func openHost(c *cli.Context) (*host, error) {
 	h, err := openTrees(c)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(h.store.Sweep(c.Context, true), sweepContainers(c.Context, h.store)); err != nil {
+	if err := errors.Join(sweepContainers(c.Context, h.store), h.store.Sweep(c.Context, true)); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	name, filters := c.String(flagRuntime), filepath.Join(h.store.Dir("cache"), "seccomp")

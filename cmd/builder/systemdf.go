@@ -73,7 +73,7 @@ func measureStore(store *storage.Store) (*diskUsage, error) {
 	used := map[digest.Digest]bool{}
 	for _, found := range container.List(containersDir(store)) {
 		used[digest.Digest(found.Config.ImageID)] = true
-		bytes, err := collector.TreeAt(found.Config.Layer)
+		bytes, err := collector.KeptBytes(found.Config.ID)
 		if err != nil {
 			return nil, err
 		}

@@ -120,7 +120,7 @@ func pruneContainers(ctx context.Context, store *storage.Store, p *pruning, befo
 		if found.State.Status != container.StatusExited || !old || !set.HasLabels(nil) {
 			continue
 		}
-		bytes, err := store.Collector(true).RemoveTree(found.Config.Layer)
+		bytes, err := store.Collector(true).RemoveKept(found.Config.ID)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -139,5 +140,41 @@ func TestLeftoversAreSwept(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(p.dir, name)); errors.Is(err, os.ErrNotExist) == want {
 			t.Errorf("%s: there is %v, want %v", name, !want, want)
 		}
+	}
+}
+
+// TestGroupIsFrozenAndGoesOn needs a cgroup that is the user's: see the tests of the
+// whole program.
+func TestGroupIsFrozenAndGoesOn(t *testing.T) {
+	parent := os.Getenv("BUILDER_TEST_CGROUP")
+	if parent == "" {
+		t.Skip("BUILDER_TEST_CGROUP names no cgroup")
+	}
+	d, err := Open(Limits{Parent: parent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := d.New("frozen", Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Remove()
+	cmd := exec.Command("sleep", "600")
+	cmd.SysProcAttr = &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(g.Dir().Fd())}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, frozen := range []bool{true, false} {
+		if err := g.Freeze(frozen); err != nil {
+			t.Error(err)
+		}
+		events, err := os.ReadFile(filepath.Join(g.Dir().Name(), "cgroup.events"))
+		if err != nil || strings.Contains(string(events), "frozen 1") != frozen {
+			t.Errorf("%v: %s %v", frozen, events, err)
+		}
+	}
+	g.Remove()
+	if err := cmd.Wait(); err == nil {
+		t.Error("the process has outlived its group")
 	}
 }

@@ -57,7 +57,7 @@ func mountOf(text string) (mountpoint, at string, found bool) {
 
 const (
 	// ownScope starts builder in a cgroup that is delegated to the user.
-	ownScope = "systemd-run --user --scope -p Delegate=yes builder bud …    # starts builder in a cgroup of its own"
+	ownScope = "systemd-run --user --scope -p Delegate=yes builder …    # starts builder in a cgroup of its own"
 	lingers  = "sudo loginctl enable-linger $(id -un)    # has a systemd of the user run, which the next line needs"
 	// delegates has systemd delegate every controller to the user.
 	delegates = `sudo mkdir -p /etc/systemd/system/user@.service.d

@@ -104,6 +104,11 @@ func (e *environment) prepare(ctx context.Context) (err error) {
 		e.spec.ID = m.Config.ID
 	}
 	e.spec.RootFS, e.spec.Mounts = rootfs, append(e.spec.Mounts, mounts...)
+	if m.Config.Init {
+		if e.spec.Init, err = sandbox.FindInit(); err != nil {
+			return err
+		}
+	}
 	e.spec.StateDir, e.spec.Terminal = m.runDir(), m.Config.Terminal
 	return nil
 }
@@ -207,7 +212,11 @@ func (m *Monitor) start(ctx context.Context, e *environment) (_ *sandbox.Program
 	if err := e.net.ready(ctx); err != nil {
 		return nil, err
 	}
-	return p, p.Start()
+	if err := p.Start(); err != nil {
+		return nil, err
+	}
+	m.streams.begin()
+	return p, nil
 }
 
 // running records that the program runs.

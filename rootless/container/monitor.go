@@ -43,6 +43,8 @@ type Parts struct {
 	Network *os.File
 	// Ready gives the mounts beside the root, which is mounted at rootfs.
 	Ready func(ctx context.Context, rootfs string) ([]sandbox.Mount, error)
+	// Account looks up USER[:GROUP] in the accounts of the root mounted at rootfs.
+	Account func(rootfs, user string) (Account, error)
 	// Started is called when the program runs: what was only needed for that can
 	// be let go.
 	Started func() error

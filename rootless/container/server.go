@@ -158,6 +158,7 @@ func peer(c *net.UnixConn) (cred *unix.Ucred, err error) {
 const (
 	kindAttach  = "attach"
 	kindExec    = "exec"
+	kindLeave   = "leave"
 	kindInside  = "inside"
 	kindSync    = "sync"
 	kindSignal  = "signal"

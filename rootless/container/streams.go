@@ -27,7 +27,14 @@ type streams struct {
 	terminal *os.File     // the program's terminal, this side of it
 	size     unix.Winsize // what a client's terminal was last
 
+	pumps   []pump // of a program that doesn't run yet
 	pumping sync.WaitGroup
+}
+
+// pump is what a program prints to one of its streams, this side of it.
+type pump struct {
+	name string
+	from *os.File
 }
 
 // attachment is a client's ends of the streams, nil where it doesn't want one.
@@ -76,20 +83,20 @@ func (s *streams) open() (ends programEnds, err error) {
 		return ends, err
 	}
 	ends.out = theirs
-	s.pump("stdout", out)
+	s.pumps = append(s.pumps, pump{"stdout", out})
 	failed, theirs, err := os.Pipe()
 	if err != nil {
 		return ends, err
 	}
 	ends.err = theirs
-	s.pump("stderr", failed)
+	s.pumps = append(s.pumps, pump{"stderr", failed})
 	return ends, nil
 }
 
 // connect joins a program's terminal.
 func (s *streams) connect(terminal *os.File) {
 	s.setInput(terminal, terminal)
-	s.pump("stdout", terminal)
+	s.pumps = append(s.pumps, pump{"stdout", terminal})
 }
 
 func (s *streams) setInput(input, terminal *os.File) {
@@ -175,24 +182,30 @@ func (s *streams) endInput() {
 // bufferSize is a pipe's.
 const bufferSize = 64 << 10
 
-// pump passes on what the program prints, until nobody can print any more.
-func (s *streams) pump(name string, from *os.File) {
-	s.pumping.Go(func() {
-		defer func() { _ = from.Close() }()
-		kept := s.log.Stream(name)
-		buffer := make([]byte, bufferSize)
-		for {
-			n, err := from.Read(buffer)
-			if n > 0 {
-				_, _ = kept.Write(buffer[:n])
-				s.show(name, buffer[:n])
-			}
-			// A terminal whose other side is closed answers EIO.
-			if err != nil && !errors.Is(err, syscall.EINTR) {
-				return
-			}
+// begin passes on what the program prints, which runs now, until nobody can print
+// any more. What a runtime says before that isn't the program's.
+func (s *streams) begin() {
+	for _, p := range s.pumps {
+		s.pumping.Go(func() { s.pass(p) })
+	}
+	s.pumps = nil
+}
+
+func (s *streams) pass(p pump) {
+	defer func() { _ = p.from.Close() }()
+	kept := s.log.Stream(p.name)
+	buffer := make([]byte, bufferSize)
+	for {
+		n, err := p.from.Read(buffer)
+		if n > 0 {
+			_, _ = kept.Write(buffer[:n])
+			s.show(p.name, buffer[:n])
 		}
-	})
+		// A terminal whose other side is closed answers EIO.
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			return
+		}
+	}
 }
 
 // show writes to the clients. One that has gone is left to its connection.
@@ -217,6 +230,10 @@ func (s *streams) clients() []*attachment {
 // wait returns when all that the program has printed is passed on, or waits for
 // clients that are slow. The program has ended.
 func (s *streams) wait() {
+	for _, p := range s.pumps {
+		_ = p.from.Close()
+	}
+	s.pumps = nil
 	for _, a := range s.clients() {
 		a.out.dontWait()
 		a.err.dontWait()

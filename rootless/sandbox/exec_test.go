@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/userns"
 )
 
 // execution is a shell command for a sandbox that runs.
@@ -162,4 +163,42 @@ func orphansOf(t *testing.T) (found []int) {
 		}
 	}
 	return found
+}
+
+func TestExecHasTheSandboxsFilter(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		s := probeSpec(t)
+		probe, env := s.Args, s.Env
+		want := output(t, o, s)
+		s.Args = []string{"sleep", "624"}
+		exit, got := execute(t, started(t, o, s), Exec{Args: probe, Env: env})
+		if exit.Code != 0 || got != want {
+			t.Errorf("%+v, verdicts\n%s\nof the first program\n%s", exit, got, want)
+		}
+	})
+}
+
+func TestExecOfAnotherUserInAnotherDirectory(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		mapping, err := userns.Current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := started(t, o, shell(t, "sleep 625"))
+		e := execution(`id -u; pwd; echo "$WORD"; grep CapEff /proc/self/status`)
+		e.Cwd, e.Env = "/tmp", append(e.Env, "WORD=word")
+		user, caps := "0", "00000000a80425fb"
+		if mapping.Kind != userns.KindSingle {
+			e.UID, e.GID, e.Groups, user, caps = 33, 33, []uint32{7}, "33", "0000000000000000"
+		}
+		want := user + "\n/tmp\nword\nCapEff:\t" + caps + "\n"
+		if exit, got := execute(t, p, e); exit.Code != 0 || got != want {
+			t.Errorf("%+v, %q; want %q", exit, got, want)
+		}
+		e.Cwd = "/no/where"
+		_, err = p.Exec(t.Context(), e)
+		if fault.Code(err) != 127 || !strings.Contains(fault.Remedy(err), e.Cwd) {
+			t.Errorf("%v (code %d, remedy %q)", err, fault.Code(err), fault.Remedy(err))
+		}
+	})
 }

@@ -60,7 +60,7 @@ func lastError(path string) string {
 // classify finds the exit code that a shell would have given for the command.
 func classify(message, command string) int {
 	text := strings.ToLower(message)
-	if !containsAny(text, "executable", "exec ", "exec:", "`"+strings.ToLower(command)+"`") {
+	if !containsAny(text, "executable", "exec ", "exec:", "chdir", "`"+strings.ToLower(command)+"`") {
 		return fault.CodeOwn
 	}
 	switch {
@@ -86,6 +86,9 @@ func (f *failure) fault(rt Runtime, s Spec) error {
 	case codeNotFound:
 		e.Err = fmt.Errorf("%q can't be run, something isn't there: %s", s.Args[0], f.message)
 		e.Remedy = "check the command's name and the image's PATH"
+		if strings.Contains(f.message, "chdir") {
+			e.Remedy = fmt.Sprintf("check the working directory %q", s.Cwd)
+		}
 	case codeNotExecutable:
 		e.Err = fmt.Errorf("%q can't be run, it isn't executable: %s", s.Args[0], f.message)
 		e.Remedy = "give it the right to be executed (COPY --chmod=755), and build it for this machine"

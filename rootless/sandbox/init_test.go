@@ -73,3 +73,10 @@ func TestInitTellsWhatCannotBeRun(t *testing.T) {
 		}
 	})
 }
+
+func TestInitNeedsAMountPoint(t *testing.T) {
+	points := MountPoints(Spec{Init: "/bin/busybox"})
+	if last := points[len(points)-1]; last != (MountPoint{InitPath, false}) {
+		t.Errorf("%v", points)
+	}
+}

@@ -2,6 +2,8 @@ package sandbox
 
 import (
 	"os"
+	"reflect"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -74,6 +76,48 @@ func TestPausedProgramCanBeKilled(t *testing.T) {
 		if err := p.Signal(unix.SIGKILL); err != nil {
 			t.Error(err)
 		}
+		if exit, err := p.Wait(); err != nil || exit.Code != 137 {
+			t.Errorf("%+v, %v; want code 137", exit, err)
+		}
+	})
+}
+
+// TestPauseFreezesTheProgramsOwnCgroup needs a cgroup that is the user's: see the
+// tests of the whole program.
+func TestPauseFreezesTheProgramsOwnCgroup(t *testing.T) {
+	parent := os.Getenv("BUILDER_TEST_CGROUP")
+	if parent == "" {
+		t.Skip("BUILDER_TEST_CGROUP names no cgroup")
+	}
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		showCgroups()
+		s := shell(t, "sleep 626")
+		s.Limits.Parent = parent
+		p := started(t, o, s)
+		if _, err := p.Exec(t.Context(), execution("while :; do /bin/true; done")); err != nil {
+			t.Fatal(err)
+		}
+		events := func() string {
+			data, err := os.ReadFile(p.bundle.group.Dir().Name() + "/cgroup.events")
+			if err != nil {
+				t.Error(err)
+			}
+			return string(data)
+		}
+		if err := p.Pause(); err != nil || !strings.Contains(events(), "frozen 1") {
+			t.Errorf("%v %s", err, events())
+		}
+		was := p.inside()
+		if now := p.inside(); len(was) < 2 || !reflect.DeepEqual(now, was) {
+			t.Errorf("%v, then %v", was, now)
+		}
+		if err := p.Resume(); err != nil || strings.Contains(events(), "frozen 1") {
+			t.Errorf("%v %s", err, events())
+		}
+		if err := p.Pause(); err != nil {
+			t.Error(err)
+		}
+		closeAll(t, p) // ends what is paused
 		if exit, err := p.Wait(); err != nil || exit.Code != 137 {
 			t.Errorf("%+v, %v; want code 137", exit, err)
 		}

@@ -148,34 +148,15 @@ func MountPoints(s Spec) []MountPoint {
 	for _, m := range s.Mounts {
 		points = append(points, MountPoint{m.Destination, m.isDir()})
 	}
-	for _, m := range s.extraMounts() {
-		if !strings.HasPrefix(m.Destination, "/dev/") { // which is new in each sandbox
-			points = append(points, MountPoint{m.Destination, m.isDir()})
+	for _, d := range s.Devices {
+		if !strings.HasPrefix(d.Path, "/dev/") { // which is new in each sandbox
+			points = append(points, MountPoint{d.Path, d.mount().isDir()})
 		}
 	}
-	return points
-}
-
-// InitPath is where Init is seen.
-const InitPath = "/sbin/docker-init"
-
-// extraMounts are those of Devices and Init.
-func (s Spec) extraMounts() (mounts []Mount) {
-	for _, d := range s.Devices {
-		mounts = append(mounts, d.mount())
-	}
 	if s.Init != "" {
-		mounts = append(mounts, Mount{Type: "bind", Source: s.Init, Destination: InitPath, Options: []string{"bind", "ro", "nosuid", "nodev"}})
+		points = append(points, MountPoint{InitPath, false})
 	}
-	return mounts
-}
-
-// command is what the runtime executes.
-func (s Spec) command() []string {
-	if s.Init == "" {
-		return s.Args
-	}
-	return append([]string{InitPath, "--"}, s.Args...)
+	return points
 }
 
 // isDir tells whether the mount goes on a directory.

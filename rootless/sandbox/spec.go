@@ -63,6 +63,9 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 	for _, path := range readOnly {
 		g.AddLinuxReadonlyPaths(path)
 	}
+	for name, value := range s.Sysctls {
+		g.AddLinuxSysctl(name, value)
+	}
 	// Devices are given as nodes; there is no device cgroup to guard.
 	g.Config.Linux.Resources = nil
 	g.Config.Linux.Seccomp = nil
@@ -94,6 +97,9 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 			return err
 		}
 		g.AddProcessRlimits("RLIMIT_"+strings.ToUpper(u.Name), u.Hard, u.Soft)
+	}
+	if s.OOMScoreAdj != 0 {
+		g.SetProcessOOMScoreAdj(s.OOMScoreAdj)
 	}
 	caps, err := Capabilities(s.capAdd(), s.CapDrop)
 	if err != nil {
@@ -162,8 +168,15 @@ func (o *OCI) setMounts(g *generate.Generator, s Spec, bundle string) {
 	for _, device := range s.devices() {
 		add("bind", device, device, "bind", "nosuid", "noexec")
 	}
-	for _, m := range slices.Concat(s.Mounts, s.extraMounts()) {
+	mounts := s.Mounts
+	for _, d := range s.Devices {
+		mounts = append(slices.Clip(mounts), d.mount())
+	}
+	for _, m := range mounts {
 		g.AddMount(rspec.Mount{Type: m.Type, Source: m.Source, Destination: m.Destination, Options: m.Options})
+	}
+	if s.Init != "" {
+		add("bind", s.Init, InitPath, "bind", "ro", "nosuid", "nodev")
 	}
 }
 

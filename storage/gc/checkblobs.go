@@ -40,6 +40,12 @@ func (c *Collector) checkBlobs(ctx context.Context) ([]Problem, error) {
 		return nil, err
 	}
 	packed := packedBlobs(records)
+	// A marker that can't be read is a problem of its own, and names nothing.
+	if _, err := c.keptTrees(); err == nil {
+		if err := c.addSources(packed); err != nil {
+			return nil, err
+		}
+	}
 	var strays []Problem
 	err = c.eachBlob(func(d digest.Digest, st fs.FileInfo) {
 		switch blob, known := packed[d]; {

@@ -175,27 +175,3 @@ func (u *usage) follow(own parts, keys []snapshot.Key) {
 		todo = append(todo, rec.Parent, rec.Alias)
 	}
 }
-
-// TreeAt measures the tree that snapshot.Active.Place has named; what isn't there
-// has no bytes. It works in the user namespace only.
-func (c *Collector) TreeAt(place string) (int64, error) {
-	root, id, ok := snapshot.TreeAt(place)
-	if !ok {
-		return 0, nil
-	}
-	return diskUsage(snapshot.TreePath(c.Snapshots, root, id))
-}
-
-// RemoveTree removes the tree of a container that nobody uses any more, as TreeAt
-// finds it, and gives its bytes.
-func (c *Collector) RemoveTree(place string) (int64, error) {
-	root, id, ok := snapshot.TreeAt(place)
-	if !ok {
-		return 0, nil
-	}
-	bytes, err := c.TreeAt(place)
-	if err != nil {
-		return 0, err
-	}
-	return bytes, snapshot.RemoveTree(c.Snapshots, root, id)
-}

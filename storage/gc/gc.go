@@ -156,6 +156,9 @@ func (c *Collector) oldBlobs(age time.Duration) ([]digest.Digest, error) {
 		return nil, err
 	}
 	packed := packedBlobs(live)
+	if err := c.addSources(packed); err != nil {
+		return nil, err
+	}
 	var old []digest.Digest
 	err = c.eachBlob(func(d digest.Digest, st fs.FileInfo) {
 		if _, known := packed[d]; !known && time.Since(st.ModTime()) > age {

@@ -3,10 +3,12 @@ package gc
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/layout"
@@ -66,12 +68,36 @@ func (c *Collector) splitFree(free layout.Free) (layout.Free, error) {
 	for key := range records {
 		needed[key] = true
 	}
-	for blob := range packedBlobs(records) {
+	for blob := range sources(records) {
 		needed[blob] = true
 	}
 	free.Blobs = unused(free.Blobs, needed, blobItself)
 	free.Layers = unused(free.Layers, needed, layerChain)
 	return free, nil
+}
+
+// sources gives the blobs that records name, and those that their trees were
+// unpacked from.
+func sources(records map[snapshot.Key]*snapshot.Record) map[digest.Digest]v1.Descriptor {
+	blobs := packedBlobs(records)
+	for _, rec := range records {
+		if rec.From != nil {
+			blobs[rec.From.Blob.Digest] = rec.From.Blob
+		}
+	}
+	return blobs
+}
+
+// addSources adds to packed blobs those from which what containers stand on can be
+// unpacked.
+func (c *Collector) addSources(packed map[digest.Digest]v1.Descriptor) error {
+	keys, err := c.keptRoots()
+	if err != nil {
+		return err
+	}
+	records, err := c.follow(keys)
+	maps.Copy(packed, sources(records))
+	return err
 }
 
 // KeptBytes measures what a container's tree holds: with overlay what it changes,

@@ -3,6 +3,7 @@ package gc
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -183,4 +184,32 @@ func TestTreesBelowAContainersStayWithoutARecord(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
+}
+
+// Trees count in one boot: after it what a container stands on is unpacked again.
+func TestTheBlobsThatAContainerStandsOnStay(t *testing.T) {
+	ctx := context.Background()
+	b := newBench(t)
+	made := b.build(t, "one")
+	must(t, errors.Join(
+		os.Remove(b.Cache.StepPath(keyOf("key one"))), b.Records.Remove(made.chain), b.Records.Remove(made.step),
+	))
+	must(t, b.trees.Unpack(ctx, []snapshot.UnpackLayer{{
+		Key: made.chain, DiffID: made.chain, Size: made.layer.Size, Blob: made.layer.Digest,
+		Open: func() (io.ReadCloser, error) { return os.Open(b.Layout.BlobPath(made.layer.Digest)) },
+	}}, nil))
+	tree := b.treePath(t, made.chain)
+	b.keep(t, "c0ffee", made.chain)
+	b.removeByForce(t, "one")
+	_, err := b.SweepAll(ctx)
+	must(t, err)
+	want(t, "with the container", b.stands(made, tree), "layer", "record", "tree")
+	want(t, "check", b.check(t))
+	layers, err := b.Records.Layers(made.chain)
+	if err != nil || len(layers) != 1 || layers[0].Blob.Digest != made.layer.Digest || layers[0].DiffID != made.chain {
+		t.Errorf("got %v, %v", layers, err)
+	}
+	must(t, b.trees.RemoveKept("c0ffee"))
+	must(t, b.Tidy(ctx))
+	want(t, "without", b.stands(made, tree))
 }

@@ -186,7 +186,7 @@ func (a *Active) Commit(key Key) error {
 	if err := a.saveOwners(); err != nil {
 		return err
 	}
-	published, err := a.store.publish(key, a.key, a.id)
+	published, err := a.store.publish(key, a.key, a.id, nil)
 	if err != nil {
 		return fmt.Errorf("commit tree: %w", err)
 	}

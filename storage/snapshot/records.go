@@ -42,6 +42,8 @@ type Record struct {
 	// Trees has the tree by the name of the driver root that holds it.
 	Trees    map[string]TreeRef `json:"trees,omitempty"`
 	Packings []Packing          `json:"packings,omitempty"`
+	// From is the blob that the tree was unpacked from, of a tree that was.
+	From *PackedLayer `json:"from,omitempty"`
 }
 
 // TreeRef is a tree in a driver root.
@@ -127,9 +129,9 @@ func (r *Records) Packing(key Key, want Packing) (Packing, bool) {
 
 // PackedLayer is a layer as it was packed, with the key of the tree that it makes.
 type PackedLayer struct {
-	Key    Key
-	DiffID digest.Digest
-	Blob   v1.Descriptor
+	Key    Key           `json:"key"`
+	DiffID digest.Digest `json:"diffID"`
+	Blob   v1.Descriptor `json:"blob"`
 }
 
 // Layers gives the layers that key's tree can be unpacked from, base first, or
@@ -143,8 +145,8 @@ func (r *Records) Layers(key Key) ([]PackedLayer, error) {
 		l := PackedLayer{Key: key}
 		var parent Key
 		for rec := range r.aliases(key) {
-			if len(rec.Packings) > 0 && l.DiffID == "" {
-				l.DiffID, l.Blob = rec.Packings[0].DiffID, rec.Packings[0].Blob
+			if from := rec.packed(); from != nil && l.DiffID == "" {
+				l.DiffID, l.Blob = from.DiffID, from.Blob
 			}
 			if parent == "" {
 				parent = rec.Parent
@@ -158,6 +160,18 @@ func (r *Records) Layers(key Key) ([]PackedLayer, error) {
 	}
 	slices.Reverse(layers)
 	return layers, nil
+}
+
+// packed is the layer that the record's tree can be unpacked from, nil if none is
+// known.
+func (rec *Record) packed() *PackedLayer {
+	if rec.From != nil {
+		return rec.From
+	}
+	if len(rec.Packings) == 0 {
+		return nil
+	}
+	return &PackedLayer{Key: rec.Key, DiffID: rec.Packings[0].DiffID, Blob: rec.Packings[0].Blob}
 }
 
 // AddPacking records a blob of key's layer, in place of one that was packed the

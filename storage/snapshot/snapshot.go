@@ -11,7 +11,9 @@
 // only inside the user namespace.
 //
 // Nothing here waits for the disk. A tree counts in the boot in which it was
-// made, and is dropped and made again after the next.
+// made, and is dropped and made again after the next. A container's is another
+// matter: Keep writes a marker by which it outlives the session and the boot, and
+// Reopen lays it on a parent that was unpacked again.
 package snapshot
 
 import (
@@ -329,8 +331,9 @@ func (s *Store) saveOwners(id string, owners layer.Owners) error {
 
 // publish records a finished tree under key. Where another process was first,
 // its tree is used instead: then published gives that one's id, and the
-// caller's is his to remove.
-func (s *Store) publish(key, parent Key, id string) (published string, err error) {
+// caller's is his to remove. from is what the tree was unpacked from, nil for one
+// that wasn't.
+func (s *Store) publish(key, parent Key, id string, from *PackedLayer) (published string, err error) {
 	if err := key.Validate(); err != nil {
 		return "", err
 	}
@@ -350,6 +353,9 @@ func (s *Store) publish(key, parent Key, id string) (published string, err error
 			}
 		}
 		rec.Parent = parent
+		if from != nil {
+			rec.From = from
+		}
 		if rec.Trees == nil {
 			rec.Trees = map[string]TreeRef{}
 		}

@@ -11,6 +11,7 @@ import (
 
 	units "github.com/docker/go-units"
 	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -24,8 +25,9 @@ type UnpackLayer struct {
 	Key Key
 	// DiffID is the digest of the uncompressed tar, which is verified.
 	DiffID digest.Digest
-	// Size is the blob's, in bytes.
+	// Size is the blob's, in bytes, and Blob its digest, where it is one of the store's.
 	Size int64
+	Blob digest.Digest
 	// Image is how users know the image that the layer is of, where it is of one.
 	Image string
 	// Open gives the blob, compressed in any way that layer.Decompress knows.
@@ -73,6 +75,14 @@ func (l UnpackLayer) validate() error {
 		return fmt.Errorf("layer with diffID %q: %w", l.DiffID, err)
 	}
 	return nil
+}
+
+// from is what the record of the tree tells of the blob.
+func (l UnpackLayer) from() *PackedLayer {
+	if l.Blob == "" || l.DiffID == "" {
+		return nil
+	}
+	return &PackedLayer{Key: l.Key, DiffID: l.DiffID, Blob: v1.Descriptor{Digest: l.Blob, Size: l.Size}}
 }
 
 // missing gives the place of the layer above the topmost one that has a tree.
@@ -307,7 +317,7 @@ func (u *unpacking) publish() error {
 	parent := u.parent
 	for i := range u.trees {
 		key := u.layers[i].Key
-		published, err := u.store.publish(key, parent, u.trees[i].id)
+		published, err := u.store.publish(key, parent, u.trees[i].id, u.layers[i].from())
 		if err != nil || published != u.trees[i].id {
 			return err
 		}
