@@ -42,11 +42,13 @@ type attached struct {
 	reading sync.WaitGroup // of what the program prints
 	ended   chan struct{}  // closed when the program has ended
 	left    chan struct{}  // closed when the user has typed the keys for that
+	hungUp  chan struct{}  // closed when the user's terminal has gone
+	hanging sync.Once
 }
 
 // ownTerminal is for a program whose terminal is had directly.
 func ownTerminal(w wishes, terminal *os.File) *attached {
-	a := &attached{wishes: w, own: terminal, ended: make(chan struct{}), left: make(chan struct{})}
+	a := &attached{wishes: w, own: terminal, ended: make(chan struct{}), left: make(chan struct{}), hungUp: make(chan struct{})}
 	if w.in {
 		a.typed = terminal
 	}
@@ -55,7 +57,7 @@ func ownTerminal(w wishes, terminal *os.File) *attached {
 }
 
 func newAttached(w wishes) (a *attached, err error) {
-	a = &attached{wishes: w, ended: make(chan struct{}), left: make(chan struct{})}
+	a = &attached{wishes: w, ended: make(chan struct{}), left: make(chan struct{}), hungUp: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -197,6 +199,8 @@ func (a *attached) follow(ctx context.Context, client *container.Client) (contai
 		return container.Exit{}, errLeft
 	case <-stopped:
 		return container.Exit{}, context.Cause(ctx)
+	case <-a.hungUp:
+		return container.Exit{}, exitStatus(128 + int(unix.SIGHUP))
 	}
 }
 
@@ -274,6 +278,12 @@ func (a *attached) handle(client *container.Client, s unix.Signal, asked int) in
 		if !a.proxy {
 			return asked
 		}
+	case unix.SIGHUP:
+		if a.terminal && a.in && !isTerminal(os.Stdin) {
+			_ = client.Say(s)
+			a.hangUp() // nothing can be typed or shown any more
+			return asked
+		}
 	case unix.SIGINT, unix.SIGTERM:
 		if asked++; asked >= insistence {
 			s = unix.SIGKILL
@@ -282,6 +292,8 @@ func (a *attached) handle(client *container.Client, s unix.Signal, asked int) in
 	_ = client.Say(s)
 	return asked
 }
+
+func (a *attached) hangUp() { a.hanging.Do(func() { close(a.hungUp) }) }
 
 func (a *attached) resize(client *container.Client) {
 	size := userSize()

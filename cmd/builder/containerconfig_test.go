@@ -226,8 +226,10 @@ func TestAllExposedPortsArePublishedOnce(t *testing.T) {
 	}
 	ports, err := r.publishedPorts(s.ExposedPorts)
 	want := []network.Port{
-		{HostPort: 8080, ContainerPort: 80, Proto: "tcp"}, {ContainerPort: 80, Proto: "udp"},
-		{ContainerPort: 81, Proto: "tcp"}, {ContainerPort: 82, Proto: "tcp"},
+		{HostPort: 8080, ContainerPort: 80, Proto: "tcp"},
+		{ContainerPort: 80, Proto: "udp"},
+		{ContainerPort: 81, Proto: "tcp"},
+		{ContainerPort: 82, Proto: "tcp"},
 	}
 	if err != nil || !slices.Equal(ports, want) {
 		t.Errorf("%+v, %v", ports, err)

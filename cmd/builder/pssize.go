@@ -36,7 +36,7 @@ func writtenBy(c *cli.Context, store *storage.Store, found []container.Found) (s
 			return nil, false, err
 		}
 		if err != nil && userns.Inside() {
-			bytes, _ = store.Collector(true).TreeAt(f.Config.Layer) // with the directories; 0 where there are none
+			bytes, _ = store.Collector(true).KeptBytes(f.Config.ID) // with the directories; 0 where there are none
 		}
 		sizes = append(sizes, bytes)
 	}
