@@ -38,7 +38,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 			containerCommand(),
 			createCommand(), startCommand(), stopCommand(), killCommand(), restartCommand(), pauseCommand(), unpauseCommand(),
-			waitCommand(), renameCommand(), rmCommand(), attachCommand(), execCommand(),
+			waitCommand(), renameCommand(), rmCommand(), attachCommand(), execCommand(), topCommand(), portCommand(), updateCommand(),
 			volumeCommand(),
 			manCommand(), monitorCommand(),
 		},

@@ -139,6 +139,7 @@ func relay() error {
 			attr.Env = append(attr.Env, variable)
 		}
 	}
+	closeOnExec() // or what is meant for this process alone would stay open
 	result := 0
 	process, err := os.StartProcess("/proc/self/exe", append([]string{name}, os.Args[1:]...), attr)
 	if err == nil {
