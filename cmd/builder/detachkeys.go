@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -126,6 +128,23 @@ func (l *leaving) Read(p []byte) (int, error) {
 }
 
 // sift gives what is to be passed on of some input: what was held back as well,
+// where that has turned out to be no beginning.
+func (l *leaving) sift(typed []byte) []byte {
+	var through []byte
+	for _, key := range typed {
+		pending := append(slices.Clone(l.keys[:l.held]), key)
+		first := 0
+		for !bytes.HasPrefix(l.keys, pending[first:]) {
+			first++
+		}
+		through = append(through, pending[:first]...)
+		if l.held = len(pending) - first; l.held == len(l.keys) {
+			break
+		}
+	}
+	return through
+}
+
 // where that has turned out to be no more than a beginning.
 func (l *leaving) sift(typed []byte) []byte {
 	var through []byte
