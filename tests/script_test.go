@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,13 +37,19 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// condition tells scripts about the machine: [emulated] and [delegated].
+// condition tells scripts about the machine: [emulated], [delegated] and [ipv6].
 func condition(name string) (bool, error) {
 	switch name {
 	case "emulated":
 		return emulated(), nil
 	case "delegated":
 		return delegated(), nil
+	case "ipv6":
+		l, err := net.Listen("tcp", "[::1]:0")
+		if err != nil {
+			return false, nil
+		}
+		return true, l.Close()
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }

@@ -33,7 +33,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			budCommand(), runCommand(), psCommand(), unshareCommand(), cacheCommand(), logsCommand(), debugCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
-			importCommand(), saveCommand(), loadCommand(), exportCommand(), diffCommand(), commitCommand(),
+			importCommand(), saveCommand(), loadCommand(), exportCommand(), diffCommand(), commitCommand(), cpCommand(),
 			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 			containerCommand(),

@@ -125,6 +125,9 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 	if err != nil {
 		return o, err
 	}
+	if s.network.Mode == network.ModeShared {
+		return o, fault.New("use private, pasta, slirp4netns, host or none", "--network container:%s: a build shares no container's network", s.network.Container)
+	}
 	o = build.Options{
 		Target:     c.String("target"),
 		BuildArgs:  buildArgs(c.StringSlice("build-arg")),

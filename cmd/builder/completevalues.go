@@ -47,6 +47,9 @@ func (p *completer) kind(name, before string) {
 		p.print(before, containers)
 	case "VOLUME":
 		p.print(before, volumes)
+	case "CONTAINER|STEP":
+		p.print(before, containers)
+		p.print(before, failures)
 	case "STEP":
 		p.print(before, failures)
 	case "OS/ARCH[/VARIANT]":

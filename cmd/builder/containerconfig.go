@@ -142,7 +142,9 @@ func (r containerRequest) spec(c container.Config, settings layout.RunConfig, tr
 		s.Env = append(s.Env, "HOME="+account.home)
 	}
 	for _, d := range r.Devices {
-		s.Devices = append(s.Devices, sandbox.Device{Source: d.Source, Path: d.Target})
+		s.Mounts = append(s.Mounts, sandbox.Mount{
+			Type: "bind", Source: d.Source, Destination: d.Target, Options: []string{"rbind", "nosuid", "noexec"},
+		})
 	}
 	return s, nil
 }

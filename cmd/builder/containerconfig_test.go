@@ -226,8 +226,10 @@ func TestAllExposedPortsArePublishedOnce(t *testing.T) {
 	}
 	ports, err := r.publishedPorts(s.ExposedPorts)
 	want := []network.Port{
-		{HostPort: 8080, ContainerPort: 80, Proto: "tcp"}, {ContainerPort: 80, Proto: "udp"},
-		{ContainerPort: 81, Proto: "tcp"}, {ContainerPort: 82, Proto: "tcp"},
+		{HostPort: 8080, ContainerPort: 80, Proto: "tcp"},
+		{ContainerPort: 80, Proto: "udp"},
+		{ContainerPort: 81, Proto: "tcp"},
+		{ContainerPort: 82, Proto: "tcp"},
 	}
 	if err != nil || !slices.Equal(ports, want) {
 		t.Errorf("%+v, %v", ports, err)
@@ -264,8 +266,8 @@ func TestConfinementIsWhatWasAskedFor(t *testing.T) {
 	if !s.Insecure || !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"all"}) || s.Limits.Memory != 64<<20 || s.OOMScoreAdj != 500 || s.Sysctls["net.a"] != "1" {
 		t.Errorf("%+v", s)
 	}
-	if want := []sandbox.Device{{Source: "/dev/null", Path: "/dev/mine"}}; !reflect.DeepEqual(s.Devices, want) {
-		t.Errorf("devices %+v", s.Devices)
+	if want := []sandbox.Mount{{Type: "bind", Source: "/dev/null", Destination: "/dev/mine", Options: []string{"rbind", "nosuid", "noexec"}}}; !reflect.DeepEqual(s.Mounts, want) {
+		t.Errorf("mounts %+v", s.Mounts)
 	}
 	if !c.Init || !c.Remove || !c.OpenStdin || !c.StdinOnce || c.Terminal {
 		t.Errorf("%+v", c)

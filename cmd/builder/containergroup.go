@@ -12,6 +12,7 @@ func containerCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			attachCommand(),
 			commitCommand(),
+			cpCommand(),
 			createCommand(),
 			diffCommand(),
 			execCommand(),

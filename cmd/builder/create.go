@@ -34,7 +34,7 @@ func createContainer(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	client, err := startMonitor(c, env, place{keepID: r.KeepID || r.SharedKeepID})
+	client, err := startMonitor(c, env, place{label: r.Name, keepID: r.KeepID || r.SharedKeepID})
 	if err != nil {
 		return err
 	}

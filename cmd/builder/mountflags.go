@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,6 +23,7 @@ func mountFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "mount", Usage: "show by `KEY=VALUE,...`, such as type=bind,src=/data,dst=/srv,ro"},
 		&cli.StringSliceFlag{Name: "tmpfs", Usage: "have `PATH[:OPTIONS]` in memory, such as /run:size=64m"},
 		&cli.StringSliceFlag{Name: "volumes-from", Hidden: true, Usage: "show what `CONTAINER`[:ro] is shown"},
+		&cli.StringFlag{Name: "volume-driver", Hidden: true, Usage: "`NAME` of who keeps volumes: local"},
 	}
 }
 
@@ -67,6 +70,9 @@ type mountSet struct{ mounts []container.Mount }
 func (s *mountSet) add(m container.Mount) error {
 	if slices.ContainsFunc(s.mounts, func(known container.Mount) bool { return known.Destination == m.Destination }) {
 		return fault.New("name each place once", "Duplicate mount point: %s", m.Destination)
+	}
+	if strings.ContainsRune(m.Source+m.Destination, utf8.RuneError) { // by which flags replace such bytes
+		return notText(fmt.Sprintf("the mount of %q at %q", m.Source, m.Destination))
 	}
 	s.mounts = append(s.mounts, m)
 	return nil

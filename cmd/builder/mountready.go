@@ -181,6 +181,9 @@ func (r *mountReadier) ready(ctx context.Context, m *readyMount) error {
 			return err
 		}
 		m.file = !dir
+		if err := checkNotRecursive(m.Mount); err != nil {
+			return err
+		}
 	}
 	if m.Chown {
 		if err := chownAll(ctx, m.Source, r.at.uid, r.at.gid); err != nil {
@@ -262,6 +265,22 @@ func readySource(source string) (dir bool, err error) {
 			"error while creating mount source path '%s': %w", source, err)
 	}
 	return true, nil
+}
+
+// checkNotRecursive refuses to leave out what is mounted below a directory: the kernel
+// has what comes from another user namespace stay together, and crun gives in silently.
+func checkNotRecursive(m container.Mount) error {
+	if !slices.Contains(m.Options, optionBind) {
+		return nil
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if errors.Is(err, unix.EINVAL) {
+		return fault.New("leave bind-nonrecursive out", "what is mounted below %s can't be left out: a user namespace keeps them together", m.Source)
+	}
+	if err != nil {
+		return nil // the runtime finds out
+	}
+	return unix.Close(fd)
 }
 
 // systemPlaces are what the sandbox mounts itself, before all else.

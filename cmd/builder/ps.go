@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -13,7 +13,6 @@ import (
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/filter"
 	"github.com/builder-oci/builder/rootless/container"
-	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 )
 
@@ -51,23 +50,27 @@ func ps(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if list.sized && !userns.Inside() {
-		return enterWithout(c) // what containers write isn't readable outside
-	}
-	return withStore(c, func(store *storage.Store) error {
+	err = withStore(c, func(store *storage.Store) error {
 		found := container.List(containersDir(store))
 		newestFirst(found)
 		chosen, err := selection{set: set, all: c.Bool("all"), last: lastContainers(c), images: store.Layout()}.of(found)
 		if err != nil {
 			return err
 		}
-		rows, err := list.rows(store, chosen)
+		rows, err := list.rows(c, store, chosen)
 		if err != nil {
 			return err
 		}
 		return format.Print(template, c.App.Writer, containerHeadings, slices.Values(rows))
 	})
+	if errors.Is(err, errInside) {
+		return enterWithout(c)
+	}
+	return err
 }
+
+// errInside says that only the user namespace shows what containers have written.
+var errInside = errors.New("what containers have written is readable inside the user namespace")
 
 // lastContainers is how many are asked for, or nothing positive.
 func lastContainers(c *cli.Context) int {
@@ -166,7 +169,7 @@ func (l *containerList) asksForSize() bool {
 }
 
 // rows gives a row for each container.
-func (l *containerList) rows(store *storage.Store, found []container.Found) ([]containerRow, error) {
+func (l *containerList) rows(c *cli.Context, store *storage.Store, found []container.Found) ([]containerRow, error) {
 	if len(found) == 0 {
 		return nil, nil
 	}
@@ -177,14 +180,17 @@ func (l *containerList) rows(store *storage.Store, found []container.Found) ([]c
 	named := nameImages(store.Layout(), images)
 	rows := make([]containerRow, 0, len(found))
 	for _, f := range found {
-		row := containerRow{list: l, Found: f, image: named.of(f.Config)}
-		if l.sized {
-			if row.written, err = store.Collector(true).KeptBytes(f.Config.ID); err != nil {
-				return nil, fmt.Errorf("measuring container %s: %w", f.Config.Name, err)
-			}
-			row.imageSize = named.sizes[digest.Digest(f.Config.ImageID)]
-		}
-		rows = append(rows, row)
+		rows = append(rows, containerRow{list: l, Found: f, image: named.of(f.Config)})
 	}
-	return rows, nil
+	if !l.sized {
+		return rows, nil
+	}
+	sizes, inside, err := writtenBy(c, store, found)
+	if inside {
+		return nil, errInside
+	}
+	for i, size := range sizes {
+		rows[i].written, rows[i].imageSize = size, named.sizes[digest.Digest(found[i].Config.ImageID)]
+	}
+	return rows, err
 }

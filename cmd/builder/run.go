@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -57,6 +58,7 @@ func runImage(c *cli.Context) (err error) {
 		return err
 	}
 	defer at.close()
+	at.label = cmp.Or(r.Name, r.Image)
 	client, err := startMonitor(c, env, at)
 	if err != nil {
 		return err
@@ -114,12 +116,12 @@ func startMonitor(c *cli.Context, env []string, at place) (*container.Client, er
 	defer func() { _ = theirs.Close() }()
 	args := []string{programName}
 	for _, flag := range []string{flagDriver, flagRuntime, flagLogLevel} {
-		if value := c.String(flag); value != "" {
-			args = append(args, "--"+flag, value)
+		if c.IsSet(flag) {
+			args = append(args, "--"+flag, c.String(flag))
 		}
 	}
 	o := at.options()
-	o.Args, o.Env, o.Files = append(args, "monitor"), env, []*os.File{theirs}
+	o.Args, o.Env, o.Files = append(args, "monitor", at.label), env, []*os.File{theirs}
 	if at.network != nil {
 		o.Files = append(o.Files, at.network)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/rootless/container/log"
 )
 
 // readLife reads what the container is called, and how it begins and ends.
@@ -33,7 +34,7 @@ func (r *containerRequest) readLife(c *cli.Context) (err error) {
 		seconds := max(c.Int("stop-timeout"), -1)
 		r.StopTimeout = &seconds
 	}
-	if r.Log, err = parseLogOptions(c.String("log-driver"), c.StringSlice("log-opt")); err != nil {
+	if r.Log, err = log.ParseOptions(c.String("log-driver"), c.StringSlice("log-opt")); err != nil {
 		return err
 	}
 	if r.CIDFile = c.String("cidfile"); r.CIDFile != "" {

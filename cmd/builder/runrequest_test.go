@@ -54,8 +54,8 @@ func TestRunRefusesWhatCannotBe(t *testing.T) {
 		"--pull sometimes img":                  `invalid pull option: 'sometimes': must be one of "always", "missing" or "never"`,
 		"--log-driver syslog img":               "logger: no log driver named 'syslog' is registered",
 		"--log-opt max-file=3 img":              "max-file cannot be set without max-size",
-		"--log-opt max-size=x img":              "it is no size",
-		"--log-opt max-size=1m --log-opt a img": "it has no value",
+		"--log-opt max-size=x img":              "max-size must be a positive number, not \"x\"",
+		"--log-opt max-size=1m --log-opt a img": "unknown log opt 'a' for json-file log driver",
 		"--log-opt colour=red img":              "unknown log opt 'colour' for json-file log driver",
 		"--log-driver none --log-opt a=b img":   "invalid logging opts for driver none",
 		"-e =x img":                             "invalid environment variable: =x",
@@ -119,8 +119,8 @@ func TestRunReadsWhatIsAskedFor(t *testing.T) {
 		"--pull always -q img":                           func(r *containerRequest) { r.Pull, r.Quiet = pullAlways, true },
 		"--platform linux/arm64 img":                     func(r *containerRequest) { r.Platform = "linux/arm64" },
 		"--log-driver none img":                          func(r *containerRequest) { r.Log.Driver = "none" },
-		"--log-opt max-size=2m img":                      func(r *containerRequest) { r.Log.MaxSize = 2 << 20 },
-		"--log-opt max-size=1k --log-opt max-file=3 img": func(r *containerRequest) { r.Log.MaxSize, r.Log.MaxFile = 1024, 3 },
+		"--log-opt max-size=2m img":                      func(r *containerRequest) { r.Log.MaxSize = 2_000_000 },
+		"--log-opt max-size=1k --log-opt max-file=3 img": func(r *containerRequest) { r.Log.MaxSize, r.Log.MaxFile = 1000, 3 },
 		"-p 127.0.0.1:8080:80 img": func(r *containerRequest) {
 			r.Ports = []network.Port{{HostIP: "127.0.0.1", HostPort: 8080, ContainerPort: 80, Proto: "tcp"}}
 		},

@@ -58,6 +58,7 @@ func (r *containerRequest) share(store *storage.Store) error {
 // place is where a monitor is started: by itself in a user namespace of its own,
 // with another container's network in that one's.
 type place struct {
+	label   string // tells in lists of processes which monitor it is
 	keepID  bool
 	limits  cgroup.Limits // to which its program is to be held
 	join    int           // the other's monitor

@@ -44,6 +44,7 @@ func TestProgramSeesWhatTheSpecSays(t *testing.T) {
 			{"devices", "for d in null zero full random urandom; do head -c0 /dev/$d || echo $d; done; echo x > /dev/null && ls -d /dev/ptmx /dev/fd /dev/stdin", nil, "/dev/fd\n/dev/ptmx\n/dev/stdin\n"},
 			{"hidden paths", "cat /proc/kcore /proc/keys; ls /sys/firmware", nil, ""},
 			{"read-only paths", "for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/kernel/x; do { echo x > $f; } 2>/dev/null && echo $f; done; true", nil, ""},
+			{"what is killed first", "cat /proc/self/oom_score_adj", func(s *Spec) { s.OOMScoreAdj = 999 }, "999\n"},
 			{"own ipc namespace", "ls /dev/mqueue; echo $?", nil, "0\n"},
 		} {
 			s := base

@@ -83,7 +83,7 @@ func (o *outer) forkJoined(ours, control *os.File, pidNS bool, stepDown string) 
 	if cmd.Env, err = o.environment(pidNS, stepDown); err != nil {
 		return nil, err
 	}
-	cmd.Env = append(cmd.Env, envRelay+"="+strconv.Itoa(len(files)))
+	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d %s", envRelay, len(files), args[0]))
 	stdin, closeStdin, err := o.input()
 	if err != nil {
 		return nil, err
@@ -120,7 +120,8 @@ func (o *outer) runRelay(cmd *exec.Cmd, ours *os.File) (*os.Process, error) {
 // relay makes the inner process, whose parent is this one's, tells its pid, or
 // the error's number with a minus sign, and ends.
 func relay() error {
-	n, err := strconv.Atoi(os.Getenv(envRelay))
+	number, name, _ := strings.Cut(os.Getenv(envRelay), " ")
+	n, err := strconv.Atoi(number)
 	if err != nil {
 		return fault.New("", "%s is set, but builder didn't start this process", envRelay)
 	}
@@ -138,8 +139,9 @@ func relay() error {
 			attr.Env = append(attr.Env, variable)
 		}
 	}
+	closeOnExec() // or what is meant for this process alone would stay open
 	result := 0
-	process, err := os.StartProcess("/proc/self/exe", os.Args, attr)
+	process, err := os.StartProcess("/proc/self/exe", append([]string{name}, os.Args[1:]...), attr)
 	if err == nil {
 		result = process.Pid
 	} else if number := syscall.Errno(0); errors.As(err, &number) {

@@ -106,7 +106,7 @@ const (
 	envStepDown   = privatePrefix + "_STEP_DOWN"
 	envDetached   = privatePrefix + "_DETACHED" // "1": outlives the outer process
 	envJoined     = privatePrefix + "_JOINED"   // "1": started by the inner process, see Joining
-	envRelay      = privatePrefix + "_RELAY"    // how many files the relay is to pass on
+	envRelay      = privatePrefix + "_RELAY"    // how many files the relay is to pass on, and argv[0]
 )
 
 // Inside tells whether this process was started by Enter.

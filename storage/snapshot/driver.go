@@ -13,6 +13,7 @@ import (
 	"github.com/containers/storage/drivers/vfs"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/owner"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
@@ -114,11 +115,24 @@ func (d *overlayDriver) create(_ context.Context, id, parent string) error {
 	if err := d.storage.CreateReadWrite(id, parent, nil); err != nil {
 		return err
 	}
+	if err := giveCaller(filepath.Join(d.home, id)); err != nil {
+		return err
+	}
 	if parent != "" {
 		return copyAttributes(d.top(id), d.top(parent))
 	}
 	// The driver's own default keeps everybody from writing, root included.
 	return os.Chmod(d.top(id), 0o755)
+}
+
+// giveCaller gives a directory around trees, which drivers make root's, to whom
+// the store's other files belong: he looks into it from outside.
+func giveCaller(dir string) error {
+	uid, gid := owner.IDs()
+	if uid == 0 && gid == 0 {
+		return nil
+	}
+	return os.Lchown(dir, uid, gid)
 }
 
 func (d *overlayDriver) top(id string) string { return filepath.Join(d.home, id, "diff") }
@@ -150,6 +164,9 @@ type vfsDriver struct {
 
 func (d *vfsDriver) create(ctx context.Context, id, parent string) error {
 	if err := d.storage.CreateReadWrite(id, "", nil); err != nil {
+		return err
+	}
+	if err := giveCaller(filepath.Join(d.home, vfsDir)); err != nil {
 		return err
 	}
 	if err := os.Chmod(d.top(id), 0o755); err != nil {

@@ -26,12 +26,16 @@ func (s *Store) Remove(ctx context.Context, name string, users Users) error {
 	if err != nil {
 		return err
 	}
-	aside, err := s.detach(name, users())
+	gone, err := s.leftovers()
+	aside, failed := s.detach(name, users())
 	held.Unlock()
-	if err != nil {
+	if err = errors.Join(failed, err); err != nil {
 		return err
 	}
-	return os.RemoveAll(aside)
+	for _, g := range append(gone, detached{aside: aside}) {
+		err = errors.Join(err, os.RemoveAll(g.aside))
+	}
+	return err
 }
 
 // detach takes a volume's name from it, while the lock is held exclusively.

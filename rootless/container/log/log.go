@@ -48,6 +48,9 @@ func ParseOptions(driver string, values []string) (Options, error) {
 	case "", DriverJSON:
 	case DriverNone:
 		o.Driver = DriverNone
+		if len(values) > 0 {
+			return o, fault.New("leave out --log-opt", "invalid logging opts for driver none")
+		}
 	default:
 		return o, fault.New("use "+DriverJSON+", which logs shows, or "+DriverNone,
 			"logger: no log driver named '%s' is registered", driver)
@@ -59,22 +62,20 @@ func ParseOptions(driver string, values []string) (Options, error) {
 		}
 	}
 	if o.MaxFile > 1 && o.MaxSize == 0 {
-		return o, fault.New("give --log-opt max-size=10m as well", "max-file says how many files, but not when one is full")
+		return o, fault.New("give --log-opt max-size=10m as well", "max-file cannot be set without max-size")
 	}
 	return o, nil
 }
 
 // set takes one --log-opt.
 func (o *Options) set(key, value string) (err error) {
-	switch {
-	case o.Driver == DriverNone && (key == "max-size" || key == "max-file"):
-		return nil // as docker: there is nothing to limit
-	case key == "max-size":
+	switch key {
+	case "max-size":
 		o.MaxSize, err = units.FromHumanSize(value)
 		if err != nil || o.MaxSize <= 0 {
 			return fault.New("write bytes, or a number with k, m or g: max-size=10m", "max-size must be a positive number, not %q", value)
 		}
-	case key == "max-file":
+	case "max-file":
 		o.MaxFile, err = strconv.Atoi(value)
 		if err != nil || o.MaxFile < 1 {
 			return fault.New("write how many files are kept: max-file=3", "max-file cannot be less than 1, and is %q", value)

@@ -277,13 +277,14 @@ func TestOptionsAreReadAsDockerReadsThem(t *testing.T) {
 		{"", nil, Options{Driver: DriverJSON}, ""},
 		{"json-file", []string{"max-size=10m", "max-file=3"}, Options{DriverJSON, 10_000_000, 3}, ""},
 		{"", []string{"max-size=4096"}, Options{DriverJSON, 4096, 0}, ""},
-		{"none", []string{"max-size=1k"}, Options{Driver: DriverNone}, ""},
+		{"none", nil, Options{Driver: DriverNone}, ""},
+		{"none", []string{"max-size=1k"}, Options{}, "invalid logging opts for driver none"},
+		{"", []string{"max-size"}, Options{}, "max-size must be a positive number"},
 		{"", []string{"max-size=0"}, Options{}, "max-size must be a positive number"},
 		{"", []string{"max-size=much"}, Options{}, "max-size must be a positive number"},
 		{"", []string{"max-size=1k", "max-file=0"}, Options{}, "max-file cannot be less than 1"},
-		{"", []string{"max-file=3"}, Options{}, "max-file says how many"},
+		{"", []string{"max-file=3"}, Options{}, "max-file cannot be set without max-size"},
 		{"", []string{"colour=red"}, Options{}, "unknown log opt 'colour' for json-file log driver"},
-		{"none", []string{"colour=red"}, Options{}, "unknown log opt 'colour' for none log driver"},
 		{"journald", nil, Options{}, "no log driver named 'journald'"},
 	} {
 		got, err := ParseOptions(test.driver, test.values)
