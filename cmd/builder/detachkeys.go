@@ -144,27 +144,3 @@ func (l *leaving) sift(typed []byte) []byte {
 	}
 	return through
 }
-
-// where that has turned out to be no more than a beginning.
-func (l *leaving) sift(typed []byte) []byte {
-	var through []byte
-	for _, key := range typed {
-		if key == l.keys[l.held] {
-			if l.held++; l.held == len(l.keys) {
-				return through
-			}
-			continue
-		}
-		through = append(through, l.keys[:l.held]...)
-		l.held = 0
-		if key == l.keys[0] {
-			l.held = 1
-			if len(l.keys) == 1 {
-				return through
-			}
-			continue
-		}
-		through = append(through, key)
-	}
-	return through
-}
