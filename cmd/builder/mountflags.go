@@ -23,6 +23,7 @@ func mountFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "mount", Usage: "show by `KEY=VALUE,...`, such as type=bind,src=/data,dst=/srv,ro"},
 		&cli.StringSliceFlag{Name: "tmpfs", Usage: "have `PATH[:OPTIONS]` in memory, such as /run:size=64m"},
 		&cli.StringSliceFlag{Name: "volumes-from", Hidden: true, Usage: "show what `CONTAINER`[:ro] is shown"},
+		&cli.StringFlag{Name: "volume-driver", Hidden: true, Usage: "`NAME` of who keeps volumes: local"},
 	}
 }
 

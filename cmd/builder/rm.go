@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -72,7 +73,10 @@ func (r remover) remove(ref string) error {
 			return fmt.Errorf("cannot remove container %q: could not kill: %w", ref, err)
 		}
 	}
-	_, err = r.take(ref, config)
+	_, err = takeContainer(r.Context.Context, r.store, config, r.Bool("volumes"))
+	if errors.Is(err, container.ErrRunning) {
+		return stillRuns(ref, container.StatusRunning)
+	}
 	return err
 }
 
@@ -99,24 +103,24 @@ func (r remover) kill(id string) error {
 	return err
 }
 
-// take removes a container that has no program, and gives what its tree took. One
-// that has gone meanwhile is removed.
-func (r remover) take(ref string, config container.Config) (bytes int64, err error) {
-	m, err := container.Open(r.Context.Context, r.dir, config.ID)
-	switch {
-	case errors.Is(err, container.ErrUnknown):
+// takeContainer removes a container that has no program, and gives what its tree
+// took. It is no error that it has gone meanwhile. It works inside the user
+// namespace.
+func takeContainer(ctx context.Context, store *storage.Store, config container.Config, volumes bool) (bytes int64, err error) {
+	dir := containersDir(store)
+	m, err := container.Open(ctx, dir, config.ID)
+	if errors.Is(err, container.ErrUnknown) {
 		return 0, nil
-	case errors.Is(err, container.ErrRunning):
-		return 0, stillRuns(ref, container.StatusRunning)
-	case err != nil:
+	}
+	if err != nil {
 		return 0, err
 	}
-	if r.Bool("volumes") || config.Remove {
-		if err := removeAnonymous(r.Context.Context, r.store.Volumes(), r.dir, config); err != nil {
+	if volumes || config.Remove {
+		if err := removeAnonymous(ctx, store.Volumes(), dir, config); err != nil {
 			return 0, errors.Join(err, m.Close())
 		}
 	}
-	if bytes, err = r.store.Collector(true).RemoveKept(config.ID); err != nil {
+	if bytes, err = store.Collector(true).RemoveKept(config.ID); err != nil {
 		return 0, errors.Join(err, m.Close())
 	}
 	return bytes, m.Remove()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 func startCommand() *cli.Command {
@@ -125,6 +126,9 @@ func (n named) begin(config container.Config, a *attached, fn func(*container.Cl
 	}
 	defer at.close()
 	at.label = config.Name
+	if err := ownDriver(n.Context, config); err != nil {
+		return errors.Join(err, a.close())
+	}
 	client, err := startMonitor(n.Context, n.env, at)
 	if err != nil {
 		return errors.Join(err, a.close())
@@ -162,4 +166,13 @@ func restartContainer(n named, ref string) error {
 		return n.start(ref)
 	}
 	return err
+}
+
+// ownDriver takes the storage driver that a container was made with.
+func ownDriver(c *cli.Context, config container.Config) error {
+	root, _, ok := snapshot.TreeAt(config.Layer)
+	if !ok {
+		return nil
+	}
+	return c.Set(flagDriver, string(snapshot.DriverOf(root)))
 }

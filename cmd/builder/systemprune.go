@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/filter"
-	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/gc"
@@ -106,32 +104,6 @@ func pruneSystem(ctx context.Context, store *storage.Store, all, volumes bool, s
 	swept, err := collector.SweepAll(ctx)
 	p.addFreed(swept)
 	return p, err
-}
-
-// pruneContainers removes containers that have stopped, with their layers.
-func pruneContainers(ctx context.Context, store *storage.Store, p *pruning, before time.Time, set filter.Set) error {
-	dir := containersDir(store)
-	if err := sweepContainers(ctx, store); err != nil {
-		return err
-	}
-	var ids []string
-	for _, found := range container.List(dir) {
-		old := before.IsZero() || found.Config.CreatedAt.Before(before)
-		if found.State.Status != container.StatusExited || !old || !set.HasLabels(nil) {
-			continue
-		}
-		bytes, err := store.Collector(true).RemoveKept(found.Config.ID)
-		if err != nil {
-			return err
-		}
-		if err := container.Remove(dir, filepath.Base(found.Config.ID)); err != nil {
-			return err
-		}
-		p.bytes += bytes
-		ids = append(ids, found.Config.ID)
-	}
-	p.add("Deleted Containers:", ids)
-	return nil
 }
 
 // pruneCache removes what is cached: without all, only what no image has too. A

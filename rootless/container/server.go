@@ -169,6 +169,8 @@ const (
 	kindResume  = "resume"
 	kindWait    = "wait"
 
+	kindProcesses = "processes"
+
 	kindDone  = "done"  // what was asked for is done, or begun
 	kindExit  = "exit"  // a program has ended
 	kindError = "error" // why it can't be
@@ -178,6 +180,8 @@ func (m *Monitor) answer(ctx context.Context, c *conn, request *message) error {
 	switch request.Kind {
 	case kindAttach:
 		return m.serveAttach(c, request)
+	case kindProcesses:
+		return m.serveProcesses(c)
 	case kindExec:
 		return m.serveExec(ctx, c, request)
 	case kindInside:

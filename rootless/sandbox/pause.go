@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -121,4 +122,14 @@ func (p *Program) inside() map[identity]byte {
 func namespaceOf(pid int, kind string) string {
 	name, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
 	return name
+}
+
+// PIDs are the numbers of the processes in the sandbox, as this process sees them.
+func (p *Program) PIDs() []int {
+	var pids []int
+	for id := range p.inside() {
+		pids = append(pids, id.pid)
+	}
+	slices.Sort(pids)
+	return pids
 }

@@ -67,10 +67,25 @@ func (p *Program) failsToBegin(pid int, ended <-chan struct{}) bool {
 			return true
 		case <-time.After(pause):
 		}
-		name, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-		if err == nil && !strings.Contains(name, p.oci.runtime.Name) {
+		if p.oci.runtime.isLeft(pid) {
 			return false
 		}
 	}
 	return false
+}
+
+// isLeft tells whether a process that was the runtime's executes another program.
+// Runtimes execute themselves from a detached mount or a copy in memory.
+func (r Runtime) isLeft(pid int) bool {
+	link := fmt.Sprintf("/proc/%d/exe", pid)
+	name, err := os.Readlink(link)
+	if err != nil || strings.HasPrefix(name, "/memfd:") {
+		return false
+	}
+	executed, err := os.Stat(link)
+	if err != nil {
+		return false
+	}
+	own, err := os.Stat(r.Path)
+	return err == nil && !os.SameFile(executed, own)
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/builder-oci/builder/storage/layer"
 )
 
-const owner = "c0ffee"
+const aContainer = "c0ffee"
 
 // kept makes a kept tree above parent, with the file "own", and releases it.
 func (b *bench) kept(t *testing.T, parent Key) {
 	t.Helper()
 	a := b.prepare(t, parent)
-	must(t, a.Keep(owner))
+	must(t, a.Keep(aContainer))
 	root, err := a.Mount(context.Background())
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(root, "own"), []byte("mine"), 0o644))
@@ -27,7 +27,7 @@ func (b *bench) kept(t *testing.T, parent Key) {
 
 func (b *bench) reopen(t *testing.T) *Active {
 	t.Helper()
-	a, err := b.Reopen(context.Background(), owner)
+	a, err := b.Reopen(context.Background(), aContainer)
 	must(t, err)
 	t.Cleanup(func() { must(t, a.Release()) })
 	return a
@@ -45,7 +45,7 @@ func TestKeptTreeStaysWithWhatWasWritten(t *testing.T) {
 		if len(b.journal.pending) > 0 {
 			t.Errorf("the session would remove %v", b.journal.pending)
 		}
-		parent, root, err := KeptParent(b.place.Dir, owner)
+		parent, root, err := KeptParent(b.place.Dir, aContainer)
 		if err != nil || parent != base || root != b.Root() {
 			t.Errorf("stands on %s in %s: %v", parent, root, err)
 		}
@@ -61,9 +61,9 @@ func TestKeptTreeStaysWithWhatWasWritten(t *testing.T) {
 
 		// Another process, while it is mounted.
 		other := b.open(t, b.Driver())
-		src, err := other.KeptChanges(owner, ChangeOptions{})
+		src, err := other.KeptChanges(aContainer, ChangeOptions{})
 		wantNames(t, "changes", layerOf(t, src, err), "etc", "-etc/b", "more", "own")
-		tree, err := other.KeptTree(owner)
+		tree, err := other.KeptTree(aContainer)
 		must(t, err)
 		data, err = tree.ReadFile("more", 10)
 		if err != nil || string(data) != "more" {
@@ -81,7 +81,7 @@ func TestDiscardedKeptTreeIsGone(t *testing.T) {
 		_, err := a.Mount(context.Background())
 		must(t, err)
 		must(t, a.Discard())
-		if _, err := b.Reopen(context.Background(), owner); !errors.Is(err, ErrNotFound) {
+		if _, err := b.Reopen(context.Background(), aContainer); !errors.Is(err, ErrNotFound) {
 			t.Errorf("reopened: %v", err)
 		}
 		ids, err := IDs(b.place.Dir, b.Root())
@@ -110,10 +110,10 @@ func TestAfterARebootAKeptTreeIsLaidOnTheParentUnpackedAgain(t *testing.T) {
 
 		next := b.reboot(t)
 		var missing *MissingParentError
-		if _, err := next.Reopen(ctx, owner); !errors.As(err, &missing) || missing.Parent != keyOf("top") || errors.Is(err, ErrNotFound) {
+		if _, err := next.Reopen(ctx, aContainer); !errors.As(err, &missing) || missing.Parent != keyOf("top") || errors.Is(err, ErrNotFound) {
 			t.Fatalf("reopened without what it stands on: %v", err)
 		}
-		if _, err := next.KeptChanges(owner, ChangeOptions{}); !errors.As(err, &missing) {
+		if _, err := next.KeptChanges(aContainer, ChangeOptions{}); !errors.As(err, &missing) {
 			t.Errorf("changes: %v", err)
 		}
 		must(t, next.Unpack(ctx, layers, nil))
@@ -130,9 +130,9 @@ func TestAfterARebootAKeptTreeIsLaidOnTheParentUnpackedAgain(t *testing.T) {
 		}
 		must(t, os.WriteFile(filepath.Join(root, "etc/a"), []byte("changed"), 0o644))
 		must(t, a.Unmount(ctx))
-		src, err := next.KeptChanges(owner, ChangeOptions{})
+		src, err := next.KeptChanges(aContainer, ChangeOptions{})
 		wantNames(t, "changes", layerOf(t, src, err), "etc", "etc/a", "-etc/b", "own")
-		k, err := ReadKept(b.place.Dir, owner)
+		k, err := ReadKept(b.place.Dir, aContainer)
 		must(t, err)
 		if k.Boot != "the next" {
 			t.Errorf("it counts in %q", k.Boot)
@@ -149,10 +149,10 @@ func TestLayingAnewIsDoneAgain(t *testing.T) {
 				layers := []UnpackLayer{packed(t, "base", dir("etc", 0o755), file("etc/b", "b"), file("c", "c"))}
 				must(t, b.Unpack(context.Background(), layers, nil))
 				b.kept(t, keyOf("base"))
-				k, err := ReadKept(b.place.Dir, owner)
+				k, err := ReadKept(b.place.Dir, aContainer)
 				must(t, err)
 				next := b.reboot(t)
-				_, _ = next.Reopen(context.Background(), owner) // drops the old parent
+				_, _ = next.Reopen(context.Background(), aContainer) // drops the old parent
 				must(t, next.Unpack(context.Background(), layers, nil))
 				for _, id := range b.journal.pending {
 					must(t, RemoveTree(b.place.Dir, b.Root(), id))
@@ -183,7 +183,7 @@ func TestAKeptTreeStandsOnAParentThatWasForgotten(t *testing.T) {
 			base := b.commit(t, "", "base", dir("etc", 0o755), file("etc/b", "b"))
 			b.kept(t, base)
 			must(t, b.place.Records.Remove(base))
-			src, err := b.open(t, d).KeptChanges(owner, ChangeOptions{})
+			src, err := b.open(t, d).KeptChanges(aContainer, ChangeOptions{})
 			wantNames(t, "changes", layerOf(t, src, err), "etc", "-etc/b", "own")
 		})
 	}
@@ -196,7 +196,7 @@ func TestAReopenedTreeIsSettled(t *testing.T) {
 	link := &layer.Entry{Path: "h2", Type: layer.TypeLink, Linkname: "h1", ModTime: epoch}
 	base := b.commit(t, "", "base", file("h1", "old"), link)
 	a := b.prepare(t, base)
-	must(t, a.Keep(owner))
+	must(t, a.Keep(aContainer))
 	root, err := a.Mount(context.Background())
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(root, "h1"), []byte("new and longer"), 0o644))
@@ -204,7 +204,7 @@ func TestAReopenedTreeIsSettled(t *testing.T) {
 	a.mounted, a.finished = false, true
 
 	_ = b.reopen(t)
-	tree, err := b.KeptTree(owner)
+	tree, err := b.KeptTree(aContainer)
 	must(t, err)
 	// h2 was shown with it, and is a link to it.
 	for _, name := range []string{"h1", "h2"} {
@@ -223,11 +223,11 @@ func TestATreeIsKeptOnceAndBeforeItIsMounted(t *testing.T) {
 			t.Errorf("kept for %q", name)
 		}
 	}
-	must(t, a.Keep(owner))
+	must(t, a.Keep(aContainer))
 	if a.Commit(keyOf("x")) == nil {
 		t.Error("a kept tree was committed")
 	}
-	if err := b.prepare(t, "").Keep(owner); !errors.Is(err, os.ErrExist) {
+	if err := b.prepare(t, "").Keep(aContainer); !errors.Is(err, os.ErrExist) {
 		t.Errorf("a second one: %v", err)
 	}
 	mounted := b.prepare(t, "")
@@ -241,24 +241,24 @@ func TestATreeIsKeptOnceAndBeforeItIsMounted(t *testing.T) {
 func TestATreeOfAnotherDriverIsRefusedAndRemoved(t *testing.T) {
 	b := newBench(t, VFS)
 	a := b.prepare(t, "")
-	must(t, a.Keep(owner))
+	must(t, a.Keep(aContainer))
 	must(t, a.Release())
 	other := b.open(t, Fuse)
-	if _, err := other.Reopen(context.Background(), owner); fault.Remedy(err) != "use the one that it was made with: --storage-driver vfs" {
+	if _, err := other.Reopen(context.Background(), aContainer); fault.Remedy(err) != "use the one that it was made with: --storage-driver vfs" {
 		t.Errorf("got %v, remedy %q", err, fault.Remedy(err))
 	}
-	must(t, other.RemoveKept(owner))
-	if exists(a.Upper()) || exists(filepath.Join(KeptDir(b.place.Dir), owner)) {
+	must(t, other.RemoveKept(aContainer))
+	if exists(a.Upper()) || exists(filepath.Join(KeptDir(b.place.Dir), aContainer)) {
 		t.Error("still there")
 	}
-	must(t, other.RemoveKept(owner))
+	must(t, other.RemoveKept(aContainer))
 }
 
 // Before Linux 6.16 syncfs alone says little.
 func TestFlushingEachFileLeavesNothingInTheKernel(t *testing.T) {
 	b := newBench(t, Fuse)
 	a := b.prepare(t, "")
-	must(t, a.Keep(owner))
+	must(t, a.Keep(aContainer))
 	root, err := a.Mount(context.Background())
 	must(t, err)
 	must(t, os.Mkdir(filepath.Join(root, "d"), 0o755))

@@ -65,5 +65,31 @@ func TestOwnersAreKeptWhereOnlyOneIDIsMapped(t *testing.T) {
 		src, err = b.Changes(keyOf("top"))
 		names := layerOf(t, src, err)
 		wantNames(t, "layer", names, "d", "d/f", "d/g")
+		keptOwners(t, b, want)
 	})
+}
+
+// keptOwners looks for owners in a container's tree above top.
+func keptOwners(t *testing.T, b *bench, want map[string]int) {
+	t.Helper()
+	a := b.prepare(t, keyOf("top"))
+	w := a.Writer()
+	own := symlink("own", "f")
+	own.UID = 35
+	must(t, w.Write(own))
+	must(t, w.Close())
+	must(t, a.Keep(aContainer))
+	must(t, a.Release())
+	must(t, b.reopen(t).Release())
+	tree, err := b.KeptTree(aContainer)
+	must(t, err)
+	want["own"] = 35
+	for path, uid := range want {
+		if n, err := tree.Lstat(path); err != nil || n.UID != uid {
+			t.Errorf("/%s of the container: %+v, %v", path, n, err)
+		}
+	}
+	src, err := b.KeptChanges(aContainer, ChangeOptions{})
+	wantNames(t, "container", layerOf(t, src, err), "own")
+	must(t, tree.Close())
 }

@@ -61,6 +61,15 @@ func TestAFullDiskLosesLinesAndTheLogSaysSo(t *testing.T) {
 	if len(kept) == 0 || len(kept) >= written {
 		t.Fatalf("of %d lines, %d are kept", written, len(kept))
 	}
+	// Room for a part of what comes is not enough to tell what is missing.
+	if err := os.Truncate(ballast, disk/2-8<<10); err != nil {
+		t.Fatal(err)
+	}
+	write(t, out, strings.Repeat("some more\n", 200))
+	written += 200
+	if got := read(t, dir, ReadOptions{Tail: All}); len(got) != len(kept) {
+		t.Errorf("with little room, there are %q", texts(got[len(kept):]))
+	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}

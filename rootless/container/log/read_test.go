@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,57 @@ func TestWhatIsNoEntryIsPassedOver(t *testing.T) {
 		`{"time":"2026-01-31T08:30:00Z","stream":"stderr","log":"of another order\n","attrs":{"a":"b"}}`,
 	}, "\n")+"\n")
 	expect(t, dir, ReadOptions{Tail: All}, "out "+strings.Repeat("y", maxLine/2)+"\n", "out behind zeros\n", "err of another order\n")
+}
+
+func TestAHugeLineIsntHeld(t *testing.T) {
+	var buffer []byte
+	in := bufio.NewReader(io.MultiReader(strings.NewReader(strings.Repeat("x", 32*maxLine)), strings.NewReader("\nnext\n")))
+	if line, n, err := readLine(in, &buffer); len(line) > 0 || n != 32*maxLine+1 || err != nil {
+		t.Errorf("it is %d of %d bytes: %v", len(line), n, err)
+	}
+	if cap(buffer) > 4*maxLine {
+		t.Errorf("%d bytes are held", cap(buffer))
+	}
+	if line, _, err := readLine(in, &buffer); string(line) != "next\n" || err != nil {
+		t.Errorf("after it comes %q: %v", line, err)
+	}
+}
+
+// Rotation gives a file another name between two looks: then it is met twice.
+func TestAFileThatIsMetTwiceIsReadOnce(t *testing.T) {
+	dir := t.TempDir()
+	lines(t, dir, 0, at(1, "1\n"))
+	if err := os.Link(path(dir, 0), path(dir, 1)); err != nil {
+		t.Fatal(err)
+	}
+	lines(t, dir, 2, at(0, "0\n"))
+	expect(t, dir, ReadOptions{Tail: All}, "out 0\n", "out 1\n")
+}
+
+// Who reads without Follow gets what was there when he began, all of it.
+func TestWhatComesMeanwhileIsntRead(t *testing.T) {
+	for _, o := range []Options{{}, {MaxSize: 1 << 20}, {MaxSize: 1 << 20, MaxFile: 2}} {
+		dir := t.TempDir()
+		w := open(t, dir, o)
+		out := w.Stream(Stdout)
+		const there = 2000 // more than is read at once
+		for i := range there {
+			write(t, out, fmt.Sprintf("%d, with some more text\n", i))
+		}
+		n := 0
+		more := strings.Repeat("more\n", 100)
+		err := Read(t.Context(), dir, ReadOptions{Tail: All}, func(e Entry) error {
+			if want := fmt.Sprintf("%d, with some more text\n", n); e.Log != want {
+				return fmt.Errorf("%q, not %q", e.Log, want)
+			}
+			n++
+			write(t, out, more)
+			return nil
+		})
+		if err != nil || n != there {
+			t.Errorf("%+v: of %d entries, %d are read: %v", o, there, n, err)
+		}
+	}
 }
 
 // following starts to follow a log. What it reads comes by the channel, which is
