@@ -78,10 +78,10 @@ func keptOwners(t *testing.T, b *bench, want map[string]int) {
 	own.UID = 35
 	must(t, w.Write(own))
 	must(t, w.Close())
-	must(t, a.Keep(owner))
+	must(t, a.Keep(aContainer))
 	must(t, a.Release())
 	must(t, b.reopen(t).Release())
-	tree, err := b.KeptTree(owner)
+	tree, err := b.KeptTree(aContainer)
 	must(t, err)
 	want["own"] = 35
 	for path, uid := range want {
@@ -89,7 +89,7 @@ func keptOwners(t *testing.T, b *bench, want map[string]int) {
 			t.Errorf("/%s of the container: %+v, %v", path, n, err)
 		}
 	}
-	src, err := b.KeptChanges(owner, ChangeOptions{})
+	src, err := b.KeptChanges(aContainer, ChangeOptions{})
 	wantNames(t, "container", layerOf(t, src, err), "own")
 	must(t, tree.Close())
 }
