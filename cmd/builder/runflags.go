@@ -44,7 +44,7 @@ func lifeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "name", Usage: "call the container `NAME`"},
 		&cli.BoolFlag{Name: "rm", Usage: "remove it when it ends, and its anonymous volumes"},
-		&cli.StringFlag{Name: "restart", Usage: "`POLICY` of starting it again: always, unless-stopped or on-failure (:TIMES)"},
+		&cli.StringFlag{Name: "restart", Usage: "restart by `POLICY`: always, unless-stopped or on-failure (:TIMES)"},
 		&cli.StringFlag{Name: "stop-signal", Hidden: true, Usage: "`SIGNAL` that asks it to end, in place of SIGTERM"},
 		&cli.IntFlag{Name: "stop-timeout", Hidden: true, Usage: "`SECONDS` after which it is killed then, -1 for never"},
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "add a label `NAME[=VALUE]`"},
