@@ -32,6 +32,7 @@ func containerCommand() *cli.Command {
 			stopCommand(),
 			topCommand(),
 			unpauseCommand(),
+			updateCommand(),
 			waitCommand(),
 		},
 	}
