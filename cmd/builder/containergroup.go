@@ -31,6 +31,7 @@ func containerCommand() *cli.Command {
 			stopCommand(),
 			topCommand(),
 			unpauseCommand(),
+			updateCommand(),
 			waitCommand(),
 		},
 	}
