@@ -75,7 +75,7 @@ func connectionFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "publish-all", Aliases: []string{"P"}, Usage: "publish all ports that are exposed"},
 		&cli.StringSliceFlag{Name: "expose", Hidden: true, Usage: "expose `PORT`[-PORT][/udp] beside the image's"},
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "`NAME` that it has for itself"},
-	}, sandboxFlags())
+	}, sandboxFlags("private, host, none, container:NAME; by"))
 }
 
 // confinementFlags give a container more, or less, than it has by itself.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/storage"
@@ -61,4 +62,23 @@ func removeEach(ctx context.Context, volumes *volume.Store, names []string, user
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// volumeUsers gives the ids of the containers that have volumes, but for one that is
+// being removed, by the volumes' names.
+func volumeUsers(containers, except string) func() map[string][]string {
+	return func() map[string][]string {
+		users := map[string][]string{}
+		for _, found := range container.List(containers) {
+			if found.Config.ID == except {
+				continue
+			}
+			for _, m := range found.Config.Mounts {
+				if m.Type == container.MountVolume && !slices.Contains(users[m.Name], found.Config.ID) {
+					users[m.Name] = append(users[m.Name], found.Config.ID)
+				}
+			}
+		}
+		return users
+	}
 }
