@@ -138,9 +138,6 @@ func (m *Monitor) mountRun() error {
 	return nil
 }
 
-// settled is when a container counts as one that stays.
-const settled = 500 * time.Millisecond
-
 // once runs the program once.
 func (m *Monitor) once(ctx context.Context, e *environment, begun func() error) (exit sandbox.Exit, err error) {
 	p, err := m.start(ctx, e)
@@ -161,8 +158,7 @@ func (m *Monitor) once(ctx context.Context, e *environment, begun func() error) 
 	if err := begun(); err != nil {
 		return exit, err
 	}
-	later := time.AfterFunc(settled, giveBack)
-	defer later.Stop()
+	m.rest.soon()
 	exit, err = p.Wait()
 	m.ran()
 	m.using.Wait() // nobody attaches any more

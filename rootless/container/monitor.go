@@ -66,6 +66,7 @@ type Monitor struct {
 	stopOnce sync.Once
 	over     chan struct{} // closed when it has ended for good, and that is recorded
 
+	rest   rest
 	visits sync.RWMutex // held for reading by who is in the container's file system
 
 	renew chan struct{}  // has one where the program is to be started again at its end
@@ -182,6 +183,7 @@ func (m *Monitor) Remove() error {
 func (m *Monitor) Run(ctx context.Context, parts Parts, first *First) error {
 	m.parts, m.state.Restarts = parts, 0
 	defer func() { _ = m.lock.Close() }()
+	defer m.rest.never()
 	if first.attached != nil {
 		m.streams.size = first.size
 		m.streams.attach(first.attached)

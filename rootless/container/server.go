@@ -94,6 +94,7 @@ func (s *server) take(ctx context.Context, c *conn, asked bool, serve func(ctx c
 		delete(s.conns, c)
 		s.mu.Unlock()
 		_ = c.Close()
+		s.m.rest.soon()
 	})
 }
 

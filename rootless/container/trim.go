@@ -5,11 +5,47 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// giveBack frees what the start of a container took: garbage, and the pages of
+// rest has memory given back when a monitor has had nothing to do for a while: after
+// a container's start, and after what clients have asked for.
+type rest struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	over  bool
+}
+
+// calm is that while. A container that ends sooner doesn't count as one that stays.
+const calm = 500 * time.Millisecond
+
+// soon begins the while anew.
+func (r *rest) soon() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.over:
+	case r.timer == nil:
+		r.timer = time.AfterFunc(calm, giveBack)
+	default:
+		r.timer.Reset(calm)
+	}
+}
+
+// never says that the process ends anyway.
+func (r *rest) never() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
+
+// giveBack frees what work has taken: garbage, and the pages of
 // the program file that nothing needs while the monitor waits. What it needs it
 // gets again from the page cache, where all monitors share it.
 func giveBack() {
