@@ -180,10 +180,23 @@ func bindNew(path string) error {
 			if err := loopbackUp(); err != nil {
 				return err
 			}
+			letPortsBeBound()
 			return os.NewSyscallError("mount", unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""))
 		}()
 	}()
 	return <-result
+}
+
+// letPortsBeBound lets every user of the calling thread's network namespace have
+// ports below 1024, as docker does. Where /proc/sys can't be written to, those stay
+// root's.
+func letPortsBeBound() {
+	f, err := os.OpenFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	_, _ = f.WriteString("0")
 }
 
 // release undoes bindNew.
