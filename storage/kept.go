@@ -20,6 +20,12 @@ func (s *Store) KeptParent(container string) (parent snapshot.Key, root string, 
 	return snapshot.KeptParent(s.Dir(snapshotsDir), container)
 }
 
+// KeptDirs gives the directories that make up the files of a container, its own
+// first.
+func (s *Store) KeptDirs(container string) ([]string, error) {
+	return snapshot.KeptDirs(s.Dir(snapshotsDir), container)
+}
+
 // KeptChanges gives what a container has changed, outside of the user namespace:
 // see snapshot.PlainChanges.
 func (s *Store) KeptChanges(container string, single bool, o snapshot.ChangeOptions) (layer.Source, error) {

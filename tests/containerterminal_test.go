@@ -159,7 +159,7 @@ func TestTheTerminalIsRestoredHoweverItEnds_S03(t *testing.T) {
 	term = s.onTerminal(t, "attach", "shell")
 	term.types("echo again\n")
 	term.shows("\nagain")
-	_ = syscall.Kill(s.builderOn(t, "--log-level"), syscall.SIGKILL) // the monitor
+	_ = syscall.Kill(s.builderOn(t, "monitor"), syscall.SIGKILL) // the monitor
 	term.shows("the container's monitor has ended", "restored, code 1")
 	term.ends()
 	if state := s.must(t, "ps", "-a", "--format", "{{.State}}", "--filter", "name=shell"); state != "dead" {

@@ -54,16 +54,17 @@ func budFlags() []cli.Flag {
 		callFlag(),
 		onFailureFlag(),
 		&cli.IntFlag{Name: "jobs", Usage: "build at most `N` stages at once"},
-	}, sandboxFlags(), secretFlags(), grantFlags(), limitFlags("each RUN", false), registryFlags(), outputFlags(),
+	}, sandboxFlags("private, host or none; private by"), secretFlags(), grantFlags(), limitFlags("each RUN", false), registryFlags(), outputFlags(),
 		namespaceFlags(), contentTrust(), granted("layers", "rm", "force-rm"),
 		ignored("compress"), // of what docker's client sends to its daemon
 		buildahFlags(), refusedCaches())
 }
 
-// sandboxFlags are those that bud and run have in common.
-func sandboxFlags() []cli.Flag {
+// sandboxFlags are those that bud and run have in common, with the networks that can
+// be chosen.
+func sandboxFlags(networks string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: private, host or none; private by: pasta, slirp4netns"},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: " + networks + ": pasta, slirp4netns"},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "resource limit `NAME=SOFT[:HARD]`"},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -41,8 +40,7 @@ func (r containerRequest) config(img layout.Image, image layout.RunConfig, tree 
 		Terminal: r.Terminal, OpenStdin: r.Interactive, StdinOnce: r.Interactive && r.AttachedStdin,
 		KeepID: r.KeepID || r.SharedKeepID, Init: r.Init, Remove: r.Remove, CreatedAt: time.Now().UTC(),
 	}
-	c.Network.Mode = cmp.Or(c.Network.Mode, network.Default())
-	if err := errors.Join(r.checkPublishing(c.Network.Mode), r.checkSysctls(c.Network.Mode)); err != nil {
+	if c.Network.Mode, err = r.networkMode(); err != nil {
 		return container.Config{}, err
 	}
 	if c.Ports, err = r.publishedPorts(settings.ExposedPorts); err != nil {
@@ -50,6 +48,19 @@ func (r containerRequest) config(img layout.Image, image layout.RunConfig, tree 
 	}
 	c.Spec, err = r.spec(c, settings, tree)
 	return c, err
+}
+
+// networkMode is the network that was asked for, or the best that there is, if it
+// can have what else was asked for.
+func (r containerRequest) networkMode() (network.Mode, error) {
+	mode := cmp.Or(r.Network.Mode, network.Default())
+	if lack := network.Lack(); r.Network.Mode == "" && lack != nil && (len(r.Ports) > 0 || r.PublishAll) {
+		return mode, fault.New(fault.Remedy(lack), "ports can't be published: %w", lack)
+	}
+	if err := r.checkPublishing(mode); err != nil {
+		return mode, err
+	}
+	return mode, r.checkSysctls(mode)
 }
 
 // settings are the image's with the user's in their place.

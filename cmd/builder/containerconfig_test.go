@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/stage"
@@ -271,5 +272,25 @@ func TestConfinementIsWhatWasAskedFor(t *testing.T) {
 	}
 	if !c.Init || !c.Remove || !c.OpenStdin || !c.StdinOnce || c.Terminal {
 		t.Errorf("%+v", c)
+	}
+}
+
+func TestPublishingNeedsANetworkOfItsOwn(t *testing.T) {
+	t.Setenv("PATH", t.TempDir()) // there is no helper
+	tree := accountsTree(t, "", "")
+	for line, want := range map[string]string{
+		"img x":                         "",
+		"-p 80 img x":                   "ports can't be published: a private network",
+		"-P img x":                      "ports can't be published: a private network",
+		"--network private -p 80 img x": "", // which the network itself refuses
+	} {
+		r, err := requested(strings.Fields(line)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := r.config(layout.Image{}, layout.RunConfig{}, tree)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || fault.Remedy(err) == "") {
+			t.Errorf("%s: %s, %v", line, c.Network.Mode, err)
+		}
 	}
 }

@@ -17,6 +17,7 @@ func containerCommand() *cli.Command {
 			diffCommand(),
 			execCommand(),
 			exportCommand(),
+			inspectContainerCommand(),
 			killCommand(),
 			logsCommand(),
 			called("ls", psCommand(), "list"),
@@ -31,6 +32,7 @@ func containerCommand() *cli.Command {
 			stopCommand(),
 			topCommand(),
 			unpauseCommand(),
+			updateCommand(),
 			waitCommand(),
 		},
 	}

@@ -16,13 +16,13 @@ import (
 
 // mountRoot mounts the file system of a container that doesn't run, with its
 // volumes, and opens its root directory.
-func (k *keptFiles) mountRoot(ctx context.Context, write bool) (_ *archive.Root, undo func() error, err error) {
+func (k *keptFiles) mountRoot(ctx context.Context, write bool) (_ *archive.Root, closeRoot func() error, err error) {
 	rootfs, err := k.tree.Mount(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	var mounted []string
-	undo = func() error {
+	undo := func() error {
 		var errs []error
 		for _, place := range slices.Backward(mounted) {
 			errs = append(errs, unix.Unmount(place, unix.MNT_DETACH))
@@ -36,11 +36,11 @@ func (k *keptFiles) mountRoot(ctx context.Context, write bool) (_ *archive.Root,
 	}()
 	shown, err := k.volumes(ctx, rootfs)
 	if err != nil {
-		return nil, undo, err
+		return nil, nil, err
 	}
 	if k.Config.Spec.ReadOnly && write {
 		if err := mountOver(rootfs, rootfs, true); err != nil {
-			return nil, undo, err
+			return nil, nil, err
 		}
 		mounted = append(mounted, rootfs)
 	}
@@ -50,13 +50,13 @@ func (k *keptFiles) mountRoot(ctx context.Context, write bool) (_ *archive.Root,
 			continue
 		}
 		if err := mountOver(m.Source, place, slices.Contains(m.Options, "ro") || slices.Contains(m.Options, "rro")); err != nil {
-			return nil, undo, err
+			return nil, nil, err
 		}
 		mounted = append(mounted, place)
 	}
 	root, err := archive.OpenRoot(rootfs)
 	if err != nil {
-		return nil, undo, err
+		return nil, nil, err
 	}
 	return root, func() error { return errors.Join(root.Close(), undo()) }, nil
 }

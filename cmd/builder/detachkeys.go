@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -126,26 +128,19 @@ func (l *leaving) Read(p []byte) (int, error) {
 }
 
 // sift gives what is to be passed on of some input: what was held back as well,
-// where that has turned out to be no more than a beginning.
+// where that has turned out to be no beginning.
 func (l *leaving) sift(typed []byte) []byte {
 	var through []byte
 	for _, key := range typed {
-		if key == l.keys[l.held] {
-			if l.held++; l.held == len(l.keys) {
-				return through
-			}
-			continue
+		pending := append(slices.Clone(l.keys[:l.held]), key)
+		first := 0
+		for !bytes.HasPrefix(l.keys, pending[first:]) {
+			first++
 		}
-		through = append(through, l.keys[:l.held]...)
-		l.held = 0
-		if key == l.keys[0] {
-			l.held = 1
-			if len(l.keys) == 1 {
-				return through
-			}
-			continue
+		through = append(through, pending[:first]...)
+		if l.held = len(pending) - first; l.held == len(l.keys) {
+			break
 		}
-		through = append(through, key)
 	}
 	return through
 }

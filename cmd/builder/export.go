@@ -2,14 +2,10 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage/layer"
 )
@@ -21,7 +17,7 @@ func exportCommand() *cli.Command {
 		Usage:     "Write a container's file system to a tarball",
 		ArgsUsage: "CONTAINER",
 		Description: `
-The container is one that runs. What its programs write meanwhile may be missing.`,
+Programs in it go on meanwhile. What is in volumes isn't in the tarball.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, not the standard output"},
 		},
@@ -29,57 +25,33 @@ The container is one that runs. What its programs write meanwhile may be missing
 	}
 }
 
-// exportContainer writes the tree of a container that runs: the layers of its
-// image, and what it has changed until then. Programs in it go on meanwhile.
+// exportContainer writes the tree of a container: the layers of its image, and
+// what it has changed until then.
 func exportContainer(c *cli.Context) error {
 	ref, err := argument(c, "the container's name or id")
 	if err != nil {
 		return err
 	}
+	if userns.Inside() {
+		return inside(c, ref, func(k *keptFiles) error { return k.export(c) })
+	}
 	if err := checkArchiveOutput(c.String("output")); err != nil {
 		return err
-	}
-	if userns.Inside() {
-		return exportTree(c, ref)
 	}
 	store, err := openStore(c)
 	if err != nil {
 		return err
 	}
-	_, err = findContainer(containersDir(store), ref)
+	found, err := findFor(store, ref)
+	env := storeEnv(store)
 	if err := errors.Join(err, store.Close()); err != nil {
 		return err
 	}
-	noticeMapping(c)
-	return enter(c, nil, storeEnv(store)...)
+	return visit{}.goInside(c, found, env)
 }
 
-func findContainer(dir, ref string) (container.Config, error) {
-	config, state, err := container.Find(dir, ref)
-	if errors.Is(err, container.ErrUnknown) {
-		return config, fault.New("name one that runs: builder run --rm --name NAME …", "%w", err)
-	}
-	if err == nil && state.Status == container.StatusExited {
-		err = fmt.Errorf("container %s has ended, and left no files", ref)
-	}
-	return config, err
-}
-
-// exportTree does it inside the user namespace.
-func exportTree(c *cli.Context, ref string) (err error) {
-	h, err := openTrees(c)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, h.Close()) }()
-	config, err := findContainer(containersDir(h.store), ref)
-	if err != nil {
-		return err
-	}
-	tree, err := h.snapshots.Live(config.Layer)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fault.New("give --storage-driver as it was given to builder run", "the files of container %s aren't there by this storage driver: %w", ref, err)
-	}
+func (k *keptFiles) export(c *cli.Context) (err error) {
+	tree, err := k.snapshots.KeptTree(k.Config.ID)
 	if err != nil {
 		return err
 	}

@@ -6,34 +6,40 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
+	"github.com/builder-oci/builder/storage/volume"
 )
 
-// inspectCommand is for whatever has the name. That is an image, for now.
+// inspectCommand is for whatever has the name.
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
 		Category:  categoryMore,
-		Usage:     "Tell all about images",
-		ArgsUsage: "IMAGE...",
+		Usage:     "Tell all about containers, images and volumes",
+		ArgsUsage: "NAME...",
 		Flags: []cli.Flag{
 			inspectFormat(),
-			&cli.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "also the sizes of containers"},
-			&cli.StringFlag{Name: "type", Usage: "inspect things of `TYPE` only: image", Action: checkType},
+			inspectSize(),
+			&cli.StringFlag{Name: "type", Usage: "inspect things of `TYPE` only: container, image or volume", Action: checkType},
 		},
 		Action: coded(func(c *cli.Context) error {
-			return inspectImages(c, func(err error) error {
-				if errors.Is(err, layout.ErrUnknown) && c.String("type") == "" {
-					return fault.New(fault.Remedy(err), "no such object: %s", strings.TrimPrefix(err.Error(), layout.ErrUnknown.Error()+": "))
-				}
-				return err
-			})
+			switch c.String("type") {
+			case "container":
+				return inspectThings(c, inspectContainer)
+			case "image":
+				return inspectThings(c, inspectImage)
+			case "volume":
+				return inspectThings(c, inspectVolumeThing)
+			}
+			return inspectThings(c, inspectAnything)
 		}),
 	}
 }
@@ -47,7 +53,17 @@ func inspectImageCommand() *cli.Command {
 			inspectFormat(),
 			&cli.StringFlag{Name: "platform", Usage: "the image for `OS/ARCH[/VARIANT]` of several"},
 		},
-		Action: coded(func(c *cli.Context) error { return inspectImages(c, func(err error) error { return err }) }),
+		Action: coded(func(c *cli.Context) error { return inspectThings(c, inspectImage) }),
+	}
+}
+
+func inspectContainerCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "Tell all about containers",
+		ArgsUsage: "CONTAINER...",
+		Flags:     []cli.Flag{inspectFormat(), inspectSize()},
+		Action:    coded(func(c *cli.Context) error { return inspectThings(c, inspectContainer) }),
 	}
 }
 
@@ -55,11 +71,15 @@ func inspectFormat() cli.Flag {
 	return &cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print by `TEMPLATE`: '{{.Config.Env}}', '{{json .Config}}', json"}
 }
 
+func inspectSize() cli.Flag {
+	return &cli.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "also the sizes of containers"}
+}
+
 // checkType refuses what isn't there, and what isn't there yet.
 func checkType(c *cli.Context, kind string) error {
 	types := []string{"config", "container", "image", "network", "node", "plugin", "secret", "service", "task", "volume"}
 	switch {
-	case kind == "image":
+	case kind == "container" || kind == "image" || kind == "volume":
 		return nil
 	case slices.Contains(types, kind):
 		return notYet("--type " + kind)
@@ -67,8 +87,8 @@ func checkType(c *cli.Context, kind string) error {
 	return usageError(c.Command.HelpName, "unknown type: %q: must be one of %q", kind, types)
 }
 
-// inspectImages prints all images that are found, and then the errors, in words.
-func inspectImages(c *cli.Context, words func(error) error) error {
+// inspectThings prints all that are found, and then the errors.
+func inspectThings(c *cli.Context, find func(c *cli.Context, store *storage.Store, ref string) (any, error)) error {
 	if c.NArg() == 0 {
 		return usageError(c.Command.HelpName, "%s needs at least one name", c.Command.HelpName)
 	}
@@ -76,18 +96,18 @@ func inspectImages(c *cli.Context, words func(error) error) error {
 	if err != nil {
 		return err
 	}
-	return withStore(c, func(store *storage.Store) error {
+	err = withStore(c, func(store *storage.Store) error {
 		var failed []error
 		for _, ref := range c.Args().Slice() {
-			found, err := inspectImage(c, store, ref)
-			if errors.Is(err, build.ErrNamespace) {
+			found, err := find(c, store, ref)
+			if errors.Is(err, build.ErrNamespace) || errors.Is(err, errInside) {
 				return err
 			}
 			if err == nil {
 				err = objects.Add(found)
 			}
 			if err != nil {
-				failed = append(failed, words(err))
+				failed = append(failed, err)
 			}
 		}
 		if err := objects.Flush(c.App.Writer); err != nil || len(failed) == 0 {
@@ -98,10 +118,32 @@ func inspectImages(c *cli.Context, words func(error) error) error {
 		}
 		return errSome
 	})
+	if errors.Is(err, errInside) {
+		return enterWithout(c)
+	}
+	return err
+}
+
+// inspectAnything looks for a container first, then for an image, and for a volume
+// last.
+func inspectAnything(c *cli.Context, store *storage.Store, ref string) (any, error) {
+	found, err := inspectContainer(c, store, ref)
+	if !errors.Is(err, container.ErrUnknown) {
+		return found, err
+	}
+	found, unknown := inspectImage(c, store, ref)
+	if !errors.Is(unknown, layout.ErrUnknown) {
+		return found, unknown
+	}
+	found, err = inspectVolumeThing(c, store, ref)
+	if !errors.Is(err, volume.ErrUnknown) {
+		return found, err
+	}
+	return nil, fault.New(fault.Remedy(unknown), "no such object: %s", strings.TrimPrefix(unknown.Error(), layout.ErrUnknown.Error()+": "))
 }
 
 // inspectImage gives what docker tells of an image.
-func inspectImage(c *cli.Context, store *storage.Store, ref string) (*imageObject, error) {
+func inspectImage(c *cli.Context, store *storage.Store, ref string) (any, error) {
 	img, err := imageFor(c, store, ref)
 	if err != nil {
 		return nil, err
@@ -110,4 +152,34 @@ func inspectImage(c *cli.Context, store *storage.Store, ref string) (*imageObjec
 		_, _ = fmt.Fprintln(c.App.ErrWriter, "WARNING: --size ignored for image")
 	}
 	return newImageObject(store, img, c.String(flagDriver))
+}
+
+func inspectVolumeThing(_ *cli.Context, store *storage.Store, ref string) (any, error) {
+	found, err := inspectVolume(store, ref)
+	return found, remediedVolume(err)
+}
+
+// inspectContainer gives what docker tells of a container.
+func inspectContainer(c *cli.Context, store *storage.Store, ref string) (any, error) {
+	found, err := findFor(store, ref)
+	if err != nil {
+		return nil, err
+	}
+	o, err := newContainerObject(c, store, found)
+	if err != nil || !c.Bool("size") {
+		return o, err
+	}
+	sizes, inside, err := writtenBy(c, store, []container.Found{found})
+	if inside {
+		return nil, errInside
+	}
+	if err != nil {
+		return nil, err
+	}
+	whole := sizes[0]
+	if img, err := store.Layout().Find(digest.Digest(found.Config.ImageID).String()); err == nil {
+		whole += img.Size
+	}
+	o.SizeRw, o.SizeRootFs = &sizes[0], &whole
+	return o, nil
 }

@@ -124,6 +124,9 @@ func (w *watched) make(ctx context.Context, c *cli.Context, r containerRequest) 
 	if w.monitor, err = container.Create(containersDir(w.host.store), cfg); err != nil {
 		return errors.Join(err, w.removeAnonymous(cfg))
 	}
+	if err := w.haveVolumes(cfg); err != nil {
+		return errors.Join(err, w.removeAnonymous(cfg), w.monitor.Remove())
+	}
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/storage/volume"
 )
 
 // mountPlace is the container that mounts are made ready for. Nothing runs in it.
@@ -216,12 +217,9 @@ func (r *mountReadier) readyMemory(m *readyMount) {
 // place, if that is still to be done.
 func (r *mountReadier) readyVolume(ctx context.Context, m *readyMount) error {
 	volumes := r.h.store.Volumes()
-	v, err := volumes.Create(ctx, m.Name, nil)
+	v, err := r.findOrMake(ctx, m.Name)
 	if err != nil {
 		return err
-	}
-	if m.Name == "" {
-		r.made = append(r.made, v.Name)
 	}
 	m.Name, m.Source = v.Name, volumes.Data(v.Name)
 	fill, err := r.filling(ctx, m.place)
@@ -233,6 +231,18 @@ func (r *mountReadier) readyVolume(ctx context.Context, m *readyMount) error {
 	}
 	m.NoCopy = true // once is enough
 	return volumes.Ready(ctx, v.Name, fill)
+}
+
+// findOrMake gives the volume of a name, or a new one without.
+func (r *mountReadier) findOrMake(ctx context.Context, name string) (volume.Volume, error) {
+	if name != "" {
+		return r.h.store.Volumes().Create(ctx, name, nil)
+	}
+	v, err := r.h.store.Volumes().CreateFor(ctx)
+	if err == nil {
+		r.made = append(r.made, v.Name)
+	}
+	return v, err
 }
 
 // filling copies what the image has at a place, nil where that is nothing.

@@ -149,6 +149,7 @@ func TestFiltersChooseAsDockers(t *testing.T) {
 		{"since=db-c", true, 0, "ab"},
 		{"since=db-d before=web-a", true, 0, "bc"},
 		{"since=web-a before=db-d", true, 0, "ef"}, // docker has passed web-a by then
+		{"since=web-b since=db-d", true, 0, "abc"}, // the last one counts
 		{"since=/db-d", false, 0, "ab"},
 		{"before=" + strings.Repeat("b", 12), false, 0, "e"},
 		{"volume=data", true, 0, "b"},

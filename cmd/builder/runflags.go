@@ -44,7 +44,7 @@ func lifeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "name", Usage: "call the container `NAME`"},
 		&cli.BoolFlag{Name: "rm", Usage: "remove it when it ends, and its anonymous volumes"},
-		&cli.StringFlag{Name: "restart", Usage: "start it again: `POLICY` always, unless-stopped, on-failure[:TIMES]"},
+		&cli.StringFlag{Name: "restart", Usage: "restart by `POLICY`: always, unless-stopped or on-failure (:TIMES)"},
 		&cli.StringFlag{Name: "stop-signal", Hidden: true, Usage: "`SIGNAL` that asks it to end, in place of SIGTERM"},
 		&cli.IntFlag{Name: "stop-timeout", Hidden: true, Usage: "`SECONDS` after which it is killed then, -1 for never"},
 		&cli.StringSliceFlag{Name: "label", Aliases: []string{"l"}, Usage: "add a label `NAME[=VALUE]`"},
@@ -59,7 +59,7 @@ func lifeFlags() []cli.Flag {
 // imageFlags say which image it is, and how it is fetched.
 func imageFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
-		&cli.StringFlag{Name: "pull", Usage: "ask the registry for the image: `WHEN` is always, missing or never"},
+		&cli.StringFlag{Name: "pull", Usage: "`WHEN` to ask the registry for the image: always, missing or never"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Hidden: true, Usage: "say nothing of the pull"},
 		&cli.StringFlag{Name: "platform", Hidden: true, Usage: "the image for `OS/ARCH[/VARIANT]`, such as linux/arm64"},
 	}, registryFlags(), contentTrust(), []cli.Flag{
@@ -75,7 +75,7 @@ func connectionFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "publish-all", Aliases: []string{"P"}, Usage: "publish all ports that are exposed"},
 		&cli.StringSliceFlag{Name: "expose", Hidden: true, Usage: "expose `PORT`[-PORT][/udp] beside the image's"},
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "`NAME` that it has for itself"},
-	}, sandboxFlags())
+	}, sandboxFlags("private, host, none, container:NAME; by"))
 }
 
 // confinementFlags give a container more, or less, than it has by itself.

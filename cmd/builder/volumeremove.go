@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/storage"
@@ -32,8 +33,20 @@ func (w *watched) removeAnonymous(config container.Config) error {
 	return removeAnonymous(context.Background(), store.Volumes(), containersDir(store), config)
 }
 
+// haveVolumes notes that the container has what volumes were made for it.
+func (w *watched) haveVolumes(config container.Config) error {
+	var errs []error
+	for _, m := range config.Mounts {
+		if m.Type == container.MountVolume && m.Anonymous {
+			errs = append(errs, w.host.store.Volumes().Made(m.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // sweepContainers removes what killed monitors have left of containers that were to
-// be removed, or were being made. It works inside the user namespace.
+// be removed, or were being made, and their volumes. It works inside the user
+// namespace.
 func sweepContainers(ctx context.Context, store *storage.Store) error {
 	dir := containersDir(store)
 	dead, err := container.Dead(dir)
@@ -43,7 +56,8 @@ func sweepContainers(ctx context.Context, store *storage.Store) error {
 		config, _, _ := container.Load(dir, filepath.Base(own))
 		errs = append(errs, removeAnonymous(ctx, store.Volumes(), dir, config))
 	}
-	return errors.Join(append(errs, container.Sweep(dir))...)
+	errs = append(errs, container.Sweep(dir), store.Volumes().Sweep(volumeUsers(dir, "")))
+	return errors.Join(errs...)
 }
 
 // removeVolumes removes volumes that no container has.
@@ -61,4 +75,23 @@ func removeEach(ctx context.Context, volumes *volume.Store, names []string, user
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// volumeUsers gives the ids of the containers that have volumes, but for one that is
+// being removed, by the volumes' names.
+func volumeUsers(containers, except string) func() map[string][]string {
+	return func() map[string][]string {
+		users := map[string][]string{}
+		for _, found := range container.List(containers) {
+			if found.Config.ID == except {
+				continue
+			}
+			for _, m := range found.Config.Mounts {
+				if m.Type == container.MountVolume && !slices.Contains(users[m.Name], found.Config.ID) {
+					users[m.Name] = append(users[m.Name], found.Config.ID)
+				}
+			}
+		}
+		return users
+	}
 }

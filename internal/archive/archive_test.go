@@ -64,8 +64,8 @@ func TestTreeComesBackAsItWas(t *testing.T) {
 	must(t, unix.Mkfifo(filepath.Join(from, "tree/pipe"), 0o600))
 	must(t, os.WriteFile(filepath.Join(from, "tree/closed/inner"), nil, 0o4755))
 	must(t, os.Chmod(filepath.Join(from, "tree/closed"), 0o555))
-	defer os.Chmod(filepath.Join(from, "tree/closed"), 0o755)
-	defer os.Chmod(filepath.Join(to, "tree/closed"), 0o755)
+	defer func() { _ = os.Chmod(filepath.Join(from, "tree/closed"), 0o755) }()
+	defer func() { _ = os.Chmod(filepath.Join(to, "tree/closed"), 0o755) }()
 
 	must(t, unpack(t.Context(), beneath(t, to), bytes.NewReader(packed(t, from, "tree", "tree"))))
 	var got, want []string

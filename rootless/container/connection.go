@@ -3,11 +3,14 @@ package container
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
@@ -30,7 +33,7 @@ func (m *Monitor) connect(ctx context.Context) (_ *connection, err error) {
 		return n, n.share(m)
 	case network.ModePrivate:
 		if n.pending, err = network.Begin(ctx, runDir, c.Network.Helper, c.Network.DNS, c.Ports); err != nil {
-			return nil, err
+			return nil, m.explainPort(err)
 		}
 		n.network = n.pending.Network()
 		if err := n.keep(m.runDir()); err != nil {
@@ -50,6 +53,22 @@ func (m *Monitor) connect(ctx context.Context) (_ *connection, err error) {
 		Hosts:  sandbox.HostsFile(c.Spec.Hostname, n.network.HostsIP, hosts),
 	}
 	return n, nil
+}
+
+// explainPort names the container that has the port which is in use.
+func (m *Monitor) explainPort(err error) error {
+	var used network.PortInUseError
+	if !errors.As(err, &used) {
+		return err
+	}
+	for _, other := range List(filepath.Dir(m.dir)) {
+		has := func(p network.Port) bool { return p.HostPort == used.Port && p.Proto == used.Proto }
+		if other.State.Lives() && slices.ContainsFunc(other.State.Ports, has) {
+			return fault.New(fmt.Sprintf("builder stop %s    # or publish on another port", other.Config.Name),
+				"%w: container %s publishes it", err, other.Config.Name)
+		}
+	}
+	return err
 }
 
 // share goes into another container's network, with its resolver and the names

@@ -156,6 +156,16 @@ func tellDestination(network, _ string, c syscall.RawConn) error {
 	return errors.Join(controlErr, os.NewSyscallError("setsockopt", err))
 }
 
+// PortInUseError says that somebody else has a port of the host.
+type PortInUseError struct {
+	Port  uint16
+	Proto string
+}
+
+func (e PortInUseError) Error() string {
+	return fmt.Sprintf("port %d of this host is in use", e.Port)
+}
+
 // portError says why a port can't be had, and what to do.
 func portError(p Port, err error) error {
 	switch {
@@ -165,13 +175,15 @@ func portError(p Port, err error) error {
 		return fault.New("use a longer range", "publishing %s: all of these ports of the host are in use", p)
 	case errors.Is(err, unix.EADDRINUSE):
 		return fault.New(fmt.Sprintf("ss -lnp 'sport = :%d'    # tells who has it; or publish on another port", p.HostPort),
-			"publishing %s: port %d of this host is in use", p, p.HostPort)
+			"publishing %s: %w", p, PortInUseError{p.HostPort, p.Proto})
 	case errors.Is(err, unix.EACCES):
 		start, _ := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 		first := strings.TrimSpace(string(start))
 		return fault.New(fmt.Sprintf("use a port from %s on: -p %d:%s\nor let ordinary users have it: sudo sysctl net.ipv4.ip_unprivileged_port_start=%d",
 			first, alternative(p.HostPort), p.Container(), p.HostPort),
 			"publishing %s: ports below %s are root's", p, first)
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+		return fault.New("ulimit -Hn    # tells how many; publish fewer ports", "publishing %s: a process may not have as many files open as there are ports", p)
 	case errors.Is(err, unix.EADDRNOTAVAIL), errors.Is(err, unix.EAFNOSUPPORT):
 		return fault.New("ip address    # lists the host's addresses", "publishing %s: %s isn't an address of this host", p, p.HostIP)
 	}

@@ -72,6 +72,7 @@ func TestPrivateNetworkReachesOutsideAndNotTheHostsLoopback(t *testing.T) {
 		outside := greeter(t, hostIP+":0", "outside")
 		outside6 := greeter(t, "["+outsideIP6+"]:0", "outside6")
 		loopback := greeter(t, "127.0.0.1:0", "loopback")
+		loopback6 := greeter(t, "[::1]:0", "loopback6")
 		ns, err := createBy(t.Context(), t.TempDir(), DNS{}, nil, []helper{h})
 		if err != nil {
 			t.Fatal(err)
@@ -88,11 +89,16 @@ func TestPrivateNetworkReachesOutsideAndNotTheHostsLoopback(t *testing.T) {
 			if word, err := greet(fmt.Sprintf("%s:%d", hostIP, outside)); err != nil || word != "outside" {
 				t.Errorf("outside: %q, %v", word, err)
 			}
-			if word, err := greet(fmt.Sprintf("[%s]:%d", outsideIP6, outside6)); h.name == pasta && word != "outside6" {
+			if word, err := greet(fmt.Sprintf("[%s]:%d", outsideIP6, outside6)); word != "outside6" {
 				t.Errorf("outside by IPv6: %q, %v", word, err)
 			}
 			for _, ip := range []string{"127.0.0.1", gateway, forward, guestIP} {
 				if word, err := greet(fmt.Sprintf("%s:%d", ip, loopback)); err == nil {
+					t.Errorf("the host's loopback answers at %s: %q", ip, word)
+				}
+			}
+			for _, ip := range []string{"::1", gateway6, forward6} {
+				if word, err := greet(fmt.Sprintf("[%s]:%d", ip, loopback6)); err == nil {
 					t.Errorf("the host's loopback answers at %s: %q", ip, word)
 				}
 			}
@@ -175,9 +181,6 @@ func TestNamesAreResolvedWhereverTheHostsResolverListens(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			forEachHelper(t, func(t *testing.T, h helper) {
-				if h.name == slirp4netns && tc.server == "::1" {
-					t.Skip("slirp4netns is used without IPv6")
-				}
 				if tc.name == "IPv4 behind IPv6" {
 					shell(t, "ip -6 route del default")
 					defer shell(t, "ip -6 route add default via fd00:1::1")

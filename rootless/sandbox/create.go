@@ -15,7 +15,8 @@ import (
 
 // Program is a program in a sandbox that outlives the call which made it. Its
 // first process is a child of this one, with no runtime between. The methods may
-// be called side by side, but for Close, which comes last.
+// be called side by side; after Close only Wait, Signal and Exec, which then fails,
+// have a meaning.
 type Program struct {
 	oci    *OCI
 	spec   Spec
@@ -25,6 +26,7 @@ type Program struct {
 
 	terminal *os.File
 	paused   paused
+	execs    execs
 	memory   *memory
 	kills    int64 // of memory's processes, before this one's
 	ended    chan struct{}
@@ -198,8 +200,8 @@ func (p *Program) Wait() (Exit, error) {
 	return p.exit, p.err
 }
 
-// hasEnded tells whether the first process has: everything else in the sandbox is
-// being killed then.
+// hasEnded tells whether the first process has ended, or waits to do so until all
+// else in its pid namespace is killed.
 func (p *Program) hasEnded() bool {
 	select {
 	case <-p.ended:
@@ -207,7 +209,7 @@ func (p *Program) hasEnded() bool {
 	default:
 	}
 	now, err := lookUp(p.PID())
-	return err != nil || now.state == zombie
+	return err != nil || now.exiting
 }
 
 // Signal sends a signal to the program's first process. It is no error that it
@@ -220,6 +222,7 @@ func (p *Program) Close() error {
 	if p.first != nil {
 		_ = send(p.first, unix.SIGKILL)
 		<-p.ended
+		p.execs.end(p.ipc)
 	} else {
 		killRest(p.ipc, 0)
 		p.oci.children.endOrphans(p.bundle.path("pid"), p.oci.pidNS)

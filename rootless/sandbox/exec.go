@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
 
 	"github.com/opencontainers/runtime-tools/generate"
 	"golang.org/x/sys/unix"
@@ -50,6 +51,11 @@ var ErrEnded = errors.New("the program of the sandbox has ended")
 // error tells that it can't be run, as that of Run does, or is ErrEnded. The end of
 // ctx ends the making, not the program.
 func (p *Program) Exec(ctx context.Context, e Exec) (*Running, error) {
+	p.execs.starting.RLock()
+	defer p.execs.starting.RUnlock()
+	if p.execs.closed {
+		return nil, ErrEnded
+	}
 	r, err := p.start(ctx, e)
 	if err != nil && p.hasEnded() {
 		return nil, ErrEnded
@@ -78,11 +84,31 @@ func (p *Program) start(ctx context.Context, e Exec) (*Running, error) {
 		p.oci.children.endOrphans(b.path("pid"), p.oci.pidNS)
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	go r.watch(p.oci, b)
+	p.execs.running.Go(func() { r.watch(p.oci, b) })
 	if failed := diagnose(p.seen(s)); failed != nil && p.failsToBegin(r.process.Pid, r.ended) && r.exit.Code == codeRuntime {
+		if r.terminal != nil {
+			_ = r.terminal.Close()
+		}
 		return nil, failed.fault(p.oci.runtime, s)
 	}
 	return r, nil
+}
+
+// execs are a sandbox's programs beside the first.
+type execs struct {
+	starting sync.RWMutex // held for reading while one is started
+	closed   bool         // there are to be no more; guarded by starting
+	running  sync.WaitGroup
+}
+
+// end returns when there are none any more, nor can be. The first program has
+// ended, and with it all but what was just being started.
+func (e *execs) end(ipc string) {
+	e.starting.Lock()
+	e.closed = true
+	e.starting.Unlock()
+	killRest(ipc, 0)
+	e.running.Wait()
 }
 
 // spec is the sandbox's, with what is different for e.

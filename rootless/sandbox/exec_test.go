@@ -202,3 +202,40 @@ func TestExecOfAnotherUserInAnotherDirectory(t *testing.T) {
 		}
 	})
 }
+
+func TestCloseAmidExecsLeavesNothing(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		s := shell(t, "sleep 627")
+		p := started(t, o, s)
+		var execs sync.WaitGroup
+		for range 4 {
+			execs.Go(func() {
+				for {
+					r, err := p.Exec(t.Context(), execution("exec sleep 627"))
+					if err != nil {
+						if !errors.Is(err, ErrEnded) {
+							t.Errorf("%v", err)
+						}
+						return
+					}
+					if r.Signal(unix.SIGTERM) != nil {
+						t.Error("a program that runs can't be signalled")
+					}
+				}
+			})
+		}
+		first, err := p.Exec(t.Context(), execution("true"))
+		if err == nil {
+			_, err = first.Wait()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		closeAll(t, p)
+		execs.Wait()
+		if left := running(t, "sleep\x00627"); len(left) > 0 {
+			t.Errorf("processes are left: %s", left)
+		}
+		closeAll(t, p)
+	})
+}

@@ -10,9 +10,10 @@ import (
 
 // process is what proc(5) tells of one in its file stat.
 type process struct {
-	parent int
-	state  byte
-	born   string // in the kernel's words
+	parent  int
+	state   byte
+	exiting bool
+	born    string // in the kernel's words
 }
 
 // zombie is the state of a process that has ended and isn't waited for.
@@ -29,8 +30,10 @@ func lookUp(pid int) (process, error) {
 	if len(fields) < 20 {
 		return process{}, fs.ErrInvalid
 	}
+	const exiting = 4 // PF_EXITING
+	flags, _ := strconv.ParseUint(fields[6], 10, 64)
 	parent, err := strconv.Atoi(fields[1])
-	return process{parent: parent, state: fields[0][0], born: fields[19]}, err
+	return process{parent, fields[0][0], flags&exiting != 0, fields[19]}, err
 }
 
 // parent gives a process's parent, 0 where it doesn't exist.

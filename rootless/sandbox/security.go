@@ -151,8 +151,9 @@ func addPaths(to *[]string, value string) error {
 	return nil
 }
 
-// hidden gives the paths that are masked, and those that are read-only.
-func (s Spec) hidden() (masked, readOnly []string) {
+// HiddenPaths gives those that the program doesn't see, and those that it can't
+// write to.
+func (s Spec) HiddenPaths() (masked, readOnly []string) {
 	seen := func(p string) bool {
 		return s.Insecure || slices.ContainsFunc(s.Security.Unmask, func(pattern string) bool {
 			match, _ := path.Match(pattern, p)

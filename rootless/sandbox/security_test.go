@@ -69,7 +69,7 @@ func TestHiddenPaths(t *testing.T) {
 		{"a read-only one", Spec{Security: Security{Unmask: []string{"/proc/sys"}}}, "/proc/kcore", "-/proc/sys"},
 		{"all", Spec{Security: Security{Unmask: []string{"ALL"}}}, "-/proc/kcore", "-/proc/sys"},
 	} {
-		masked, readOnly := tc.spec.hidden()
+		masked, readOnly := tc.spec.HiddenPaths()
 		for want, got := range map[string][]string{tc.masked: masked, tc.readOnly: readOnly} {
 			path, not := strings.CutPrefix(want, "-")
 			if slices.Contains(got, path) == not {

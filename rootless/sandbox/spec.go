@@ -56,7 +56,7 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 		}
 	}
 	o.setMounts(&g, s, bundle)
-	masked, readOnly := s.hidden()
+	masked, readOnly := s.HiddenPaths()
 	for _, path := range masked {
 		g.AddLinuxMaskedPaths(path)
 	}

@@ -110,7 +110,8 @@ func (t *Tree) lstat(path string) (*Node, error) {
 }
 
 // ReadDir gives the entries of a directory sorted by name. Sockets, which
-// layers can't hold, aren't among them.
+// layers can't hold, aren't among them, and neither is what has gone since the
+// directory was read, of a tree that is in use.
 func (t *Tree) ReadDir(path string) ([]*Node, error) {
 	path = clean(path)
 	t.mu.Lock()
@@ -122,6 +123,9 @@ func (t *Tree) ReadDir(path string) ([]*Node, error) {
 	nodes := make([]*Node, 0, len(m.names))
 	for _, name := range m.sorted() {
 		n, err := t.node(m, name, join(path, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return nil, pathError("lstat", join(path, name), err)
 		}
@@ -186,6 +190,9 @@ func (t *Tree) walk(n *Node, fn func(*Node) error) error {
 		return nil
 	}
 	children, err := t.ReadDir(n.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it has gone
+	}
 	if err != nil {
 		return err
 	}

@@ -2,14 +2,16 @@ package layer
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"strings"
 )
 
 // Whole gives everything that stands in a tree, but for its root. Of several
 // names of a file the first holds it, and the others are links to that. The tree
-// may be in use: of a file that grows meanwhile its length at the time of its
-// header is taken.
+// may be in use: what vanishes meanwhile is left out, and of a file that grows or
+// shrinks as many bytes are taken as it had, zeros for those that are gone.
 func Whole(t *Tree) Source { return whole{tree: t} }
 
 // Below gives a directory of a tree, whose path [Tree.Resolve] has given, as the
@@ -39,18 +41,19 @@ func (w whole) Walk(ctx context.Context, fn func(*Entry) error) error {
 		if n.Type != TypeDir && n.Stat.Nlink > 1 {
 			id := inode{n.Stat.Dev, n.Stat.Ino}
 			if known, ok := first[id]; ok {
-				e = Entry{
+				return fn(&Entry{
 					Path: e.Path, Type: TypeLink, Linkname: known,
 					Mode: e.Mode, UID: e.UID, GID: e.GID, ModTime: e.ModTime,
-				}
-			} else {
+				})
+			}
+			given, err := whileOpen(&e, fn)
+			if given {
 				first[id] = e.Path
 			}
+			return err
 		}
-		if open := e.Open; open != nil {
-			e.Open = func() (io.ReadCloser, error) { return openUpTo(open, e.Size) }
-		}
-		return fn(&e)
+		_, err := whileOpen(&e, fn)
+		return err
 	})
 }
 
@@ -62,14 +65,30 @@ func (w whole) below(path string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(path, w.dir), "/")
 }
 
-// openUpTo opens a file of which no more than size bytes are read.
-func openUpTo(open func() (io.ReadCloser, error), size int64) (io.ReadCloser, error) {
-	f, err := open()
-	if err != nil {
-		return nil, err
+// whileOpen calls fn with an entry whose file is open already: no header is to be
+// written of one that has gone. It tells whether it has called fn.
+func whileOpen(e *Entry, fn func(*Entry) error) (given bool, err error) {
+	if e.Open == nil {
+		return true, fn(e)
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(f, size), f}, nil
+	f, err := e.Open()
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	e.Open = func() (io.ReadCloser, error) {
+		return io.NopCloser(io.LimitReader(io.MultiReader(f, nothing{}), e.Size)), nil
+	}
+	return true, fn(e)
+}
+
+// nothing is zeros without an end.
+type nothing struct{}
+
+func (nothing) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

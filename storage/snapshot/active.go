@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -73,19 +72,9 @@ func (s *Store) make(ctx context.Context, parentID string) (string, error) {
 // tree. It must not be written to while the tree is mounted.
 func (a *Active) Upper() string { return a.store.driver.top(a.id) }
 
-// Place names the tree for TreeAt and Live, as long as it is neither committed nor
+// Place names the tree for TreeAt, as long as it is neither committed nor
 // discarded: it holds what the tree changes.
 func (a *Active) Place() string { return a.store.name + "/" + a.id }
-
-// Live is the merged view of a tree that another process has prepared at a place,
-// and may be changing. The caller closes it.
-func (s *Store) Live(place string) (*layer.Tree, error) {
-	root, id, ok := TreeAt(place)
-	if !ok || root != s.name {
-		return nil, fmt.Errorf("tree %q of %s: %w", place, s.name, fs.ErrNotExist)
-	}
-	return s.view(id)
-}
 
 // Parent is the merged view of the tree below. Commit and Discard free the
 // descriptors that it has cached.

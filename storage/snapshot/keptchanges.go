@@ -3,7 +3,6 @@ package snapshot
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/builder-oci/builder/storage/layer"
 )
@@ -51,13 +50,27 @@ func PlainChanges(dir, owner string, single bool, o ChangeOptions) (layer.Source
 	if single || isVFS(k.Root) || k.Boot != boot {
 		return nil, errors.ErrUnsupported
 	}
-	ids, err := Stack(dir, k.Root, k.ID)
+	dirs, err := KeptDirs(dir, owner)
 	if err != nil {
 		return nil, fmt.Errorf("tree of %s: %w", owner, errors.Join(errors.ErrUnsupported, err))
 	}
-	below := make([]string, 0, len(ids)-1)
-	for _, id := range ids[1:] {
-		below = append(below, filepath.Join(dir, k.Root, id, "diff"))
+	return layer.Upper(dirs[0], layer.NewTree(dirs[1:]), o.upper(layer.Flavor(DriverOf(k.Root)), true)), nil
+}
+
+// KeptDirs gives the directories that make up the kept tree of an owner, the top
+// one first; dir is that of the driver roots. All of them are there.
+func KeptDirs(dir, owner string) ([]string, error) {
+	k, err := ReadKept(dir, owner)
+	if err != nil {
+		return nil, err
 	}
-	return layer.Upper(TreePath(dir, k.Root, k.ID), layer.NewTree(below), o.upper(layer.Flavor(DriverOf(k.Root)), true)), nil
+	ids, err := Stack(dir, k.Root, k.ID)
+	if err != nil {
+		return nil, err
+	}
+	dirs := make([]string, len(ids))
+	for i, id := range ids {
+		dirs[i] = TreePath(dir, k.Root, id)
+	}
+	return dirs, nil
 }

@@ -26,13 +26,14 @@ func (s *Store) Remove(ctx context.Context, name string, users Users) error {
 	if err != nil {
 		return err
 	}
-	gone, err := s.leftovers()
-	aside, failed := s.detach(name, users())
+	aside, err := s.detach(name, users())
+	gone, failed := s.leftovers(users)
 	held.Unlock()
-	if err = errors.Join(failed, err); err != nil {
-		return err
+	if err == nil {
+		gone = append(gone, detached{aside: aside})
 	}
-	for _, g := range append(gone, detached{aside: aside}) {
+	err = errors.Join(err, failed)
+	for _, g := range gone {
 		err = errors.Join(err, os.RemoveAll(g.aside))
 	}
 	return err
@@ -88,7 +89,7 @@ func (s *Store) detachAll(ctx context.Context, users Users, match func(Volume) b
 		return nil, err
 	}
 	defer held.Unlock()
-	gone, err := s.leftovers()
+	gone, err := s.leftovers(users)
 	if err != nil {
 		return gone, err
 	}
@@ -113,14 +114,51 @@ func (s *Store) detachAll(ctx context.Context, users Users, match func(Volume) b
 	return gone, nil
 }
 
-// leftovers are directories aside: nobody makes one while the lock is held
-// exclusively, and those that are being removed may be so by two.
-func (s *Store) leftovers() ([]detached, error) {
+// Sweep removes what killed commands have left, unless somebody is about to make or
+// remove something. It works inside the user namespace.
+func (s *Store) Sweep(users Users) error {
+	if _, err := os.Lstat(s.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	held, alone, err := lock.TryExclusive(s.lockFile)
+	if err != nil || !alone {
+		return err
+	}
+	gone, err := s.leftovers(users)
+	held.Unlock()
+	for _, g := range gone {
+		err = errors.Join(err, os.RemoveAll(g.aside))
+	}
+	return err
+}
+
+// leftovers are directories aside, and volumes that were made for containers which
+// weren't: nobody makes one while the lock is held exclusively. What is being removed
+// may be so by two.
+func (s *Store) leftovers(users Users) (all []detached, err error) {
 	entries, err := os.ReadDir(s.dir)
-	var all []detached
+	var inUse map[string][]string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), atomicfile.Prefix) {
-			all = append(all, detached{aside: filepath.Join(s.dir, e.Name())})
+		name := e.Name()
+		if strings.HasPrefix(name, atomicfile.Prefix) {
+			all = append(all, detached{aside: filepath.Join(s.dir, name)})
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(s.own(name), makeMarker)); err != nil {
+			continue
+		}
+		if inUse == nil {
+			inUse = users()
+		}
+		aside, err := s.detach(name, inUse)
+		switch {
+		case errors.Is(err, ErrInUse): // the container had been made
+			err = s.Made(name)
+		case err == nil:
+			all = append(all, detached{aside: aside})
+		}
+		if err != nil {
+			return all, err
 		}
 	}
 	return all, err

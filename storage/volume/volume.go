@@ -7,6 +7,7 @@
 //	<name>/_data/     what containers see
 //	<name>/lock       held while it is filled
 //	<name>/filling    is there while it is filled
+//	<name>/making     is there until the container has it for which it is made
 //
 // It is made aside, and removed by way of a name of that kind. Who is about to
 // name a volume in a container's configuration holds the lock of all of them
@@ -70,6 +71,7 @@ const (
 	dataDir    = "_data"
 	fillLock   = "lock"
 	fillMarker = "filling"
+	makeMarker = "making"
 )
 
 // Data gives the path of what containers see of a volume.
@@ -87,6 +89,25 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	if name == "" {
 		v = anonymous(v)
 	}
+	return s.create(ctx, v, false)
+}
+
+// CreateFor makes a volume without a name for a container that is being made: if
+// that comes to nothing, Sweep removes it. Made tells that it has come to something.
+func (s *Store) CreateFor(ctx context.Context) (Volume, error) {
+	return s.create(ctx, anonymous(Volume{Created: time.Now().UTC()}), true)
+}
+
+// Made says that a container has a volume that CreateFor has made.
+func (s *Store) Made(name string) error {
+	err := os.Remove(filepath.Join(s.own(name), makeMarker))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (s *Store) create(ctx context.Context, v Volume, marked bool) (Volume, error) {
 	if err := CheckName(v.Name); err != nil {
 		return Volume{}, err
 	}
@@ -98,7 +119,7 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 	if known, err := s.Get(v.Name); !errors.Is(err, ErrUnknown) {
 		return known, err
 	}
-	err = s.make(v)
+	err = s.make(v, marked)
 	if errors.Is(err, fs.ErrExist) { // somebody was quicker
 		return s.Get(v.Name)
 	}
@@ -109,7 +130,7 @@ func (s *Store) Create(ctx context.Context, name string, labels map[string]strin
 }
 
 // make makes the volume's directory aside, and names it.
-func (s *Store) make(v Volume) error {
+func (s *Store) make(v Volume, marked bool) error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
@@ -118,6 +139,9 @@ func (s *Store) make(v Volume) error {
 		return err
 	}
 	err = fill(aside, v)
+	if err == nil && marked {
+		err = os.WriteFile(filepath.Join(aside, makeMarker), nil, 0o600)
+	}
 	if err == nil {
 		err = os.Rename(aside, s.own(v.Name))
 	}

@@ -161,6 +161,40 @@ func TestPruneTakesWhatMatchesAndWhatIsLeftOver(t *testing.T) {
 	}
 }
 
+func TestVolumesOfContainersThatNeverWereGo(t *testing.T) {
+	s := newStore(t)
+	must(t, s.Sweep(nobody))
+	var made [3]Volume
+	for i := range made {
+		var err error
+		made[i], err = s.CreateFor(t.Context())
+		must(t, err)
+	}
+	must(t, s.Made(made[0].Name)) // that container is gone again, and the volume stays
+	create(t, s, "data", nil)
+	held, err := s.Hold(t.Context())
+	must(t, err)
+	must(t, s.Sweep(nobody))
+	if got := len(strings.Fields(names(t, s))); got != 4 {
+		t.Errorf("while containers are made there are %d", got)
+	}
+	held.Unlock()
+	users := func() map[string][]string { return map[string][]string{made[1].Name: {"c1"}} }
+	for _, users := range []Users{users, nobody} { // what had a container once is none's any more
+		must(t, s.Sweep(users))
+		got := names(t, s)
+		if len(strings.Fields(got)) != 3 || strings.Contains(got, made[2].Name) {
+			t.Errorf("left: %s", got)
+		}
+	}
+	again, err := s.CreateFor(t.Context())
+	must(t, err)
+	must(t, s.Remove(t.Context(), again.Name, nobody))
+	if left, err := os.ReadDir(s.dir); err != nil || len(left) != 3 {
+		t.Errorf("left: %v (%v)", left, err)
+	}
+}
+
 func TestOnlyAnEmptyVolumeIsFilled(t *testing.T) {
 	s := newStore(t)
 	create(t, s, "data", nil)

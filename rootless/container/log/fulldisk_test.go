@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -111,5 +112,31 @@ func TestRotationMakesRoomOnAFullDisk(t *testing.T) {
 	entries := read(t, dir, ReadOptions{Tail: All})
 	if last := entries[len(entries)-1]; last.Log != "line 4999\n" {
 		t.Errorf("the last line is %q", last.Log)
+	}
+}
+
+// Each of a user's processes that waits for changes takes one of few that the
+// kernel gives him.
+func TestFollowWithoutAWatchOfTheKernels(t *testing.T) {
+	dir, is := onSmallDisk(t, 1<<20)
+	if !is {
+		return
+	}
+	if err := os.WriteFile("/proc/sys/user/max_inotify_instances", []byte("0"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := watchDir(dir); err == nil {
+		t.Fatalf("there is a watch: %v", w.WatchList())
+	}
+	w := open(t, dir, Options{})
+	var ended atomic.Bool
+	got := following(t, dir, ReadOptions{Tail: All, Ended: ended.Load})
+	for i := range 3 {
+		line := fmt.Sprintf("%d\n", i)
+		write(t, w.Stream(Stdout), line)
+		next(t, got, line)
+	}
+	ended.Store(true)
+	for range got {
 	}
 }

@@ -13,10 +13,6 @@
 package log
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -108,17 +104,4 @@ func path(dir string, n int) string {
 		return filepath.Join(dir, fileName)
 	}
 	return filepath.Join(dir, fileName+"."+strconv.Itoa(n))
-}
-
-// Remove removes a container's log.
-func Remove(dir string) error {
-	for n := 0; ; n++ {
-		err := os.Remove(path(dir, n))
-		if errors.Is(err, fs.ErrNotExist) && n > 0 {
-			return nil
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("removing the log: %w", err)
-		}
-	}
 }

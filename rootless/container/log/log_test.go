@@ -297,21 +297,6 @@ func TestOptionsAreReadAsDockerReadsThem(t *testing.T) {
 	}
 }
 
-func TestRemoveLeavesNoLog(t *testing.T) {
-	dir := t.TempDir()
-	w := open(t, dir, Options{MaxSize: 100, MaxFile: 3})
-	write(t, w.Stream(Stdout), strings.Repeat("line\n", 100))
-	closeLog(t, w)
-	for range 2 {
-		if err := Remove(dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) > 0 {
-		t.Errorf("there is %q", names)
-	}
-}
-
 // FuzzText holds the strings that are written against encoding/json.
 func FuzzText(f *testing.F) {
 	f.Add([]byte("plain\n"))
