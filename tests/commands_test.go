@@ -36,7 +36,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"webserver": webserver,
 }
 
-// base NAME... imports base images: busybox, debian.
+// base NAME... imports base images: busybox, debian, nginx.
 func base(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: base NAME...")
