@@ -24,6 +24,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"expand":    expand,
 	"freeport":  freePort,
 	"hostile":   hostileRegistry,
+	"monitor":   monitor,
 	"peak":      peak,
 	"platforms": platforms,
 	"pushall":   pushAll,
