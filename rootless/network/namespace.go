@@ -199,8 +199,12 @@ func letPortsBeBound() {
 	_, _ = f.WriteString("0")
 }
 
-// release undoes bindNew.
+// release undoes bindNew. Who has removed the file meanwhile, as the user's log-out
+// does, has ended the mount as well.
 func release(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	err := unix.Unmount(path, unix.MNT_DETACH)
 	return errors.Join(os.NewSyscallError("umount", err), os.Remove(path))
 }
