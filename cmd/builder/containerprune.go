@@ -49,9 +49,6 @@ func containerPrune(c *cli.Context) error {
 // pruneContainers removes the containers that set lets through and that don't run,
 // with what they have changed. It works inside the user namespace.
 func pruneContainers(ctx context.Context, store *storage.Store, p *pruning, before time.Time, set filter.Set) error {
-	if err := sweepContainers(ctx, store); err != nil {
-		return err
-	}
 	var ids []string
 	var failed error
 	for _, found := range container.List(containersDir(store)) {
