@@ -17,7 +17,7 @@ import (
 func rmCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "rm",
-		Category:  categoryMore,
+		Category:  categoryBuild,
 		Usage:     "Remove containers",
 		ArgsUsage: "CONTAINER...",
 		Flags: append([]cli.Flag{
