@@ -19,7 +19,7 @@ import (
 func importCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "import",
-		Category:  categoryImages,
+		Category:  categoryMore,
 		Usage:     "Make an image from the tarball of a root file system",
 		ArgsUsage: "FILE|URL|- [NAME[:TAG]]",
 		Description: `

@@ -112,7 +112,7 @@ func TestWhatIsMissingIsTold(t *testing.T) {
 }
 
 func TestNoLimitsNeedNoCgroup(t *testing.T) {
-	release, err := Claim(Limits{})
+	release, err := Claim(t.Context(), Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

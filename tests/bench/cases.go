@@ -263,11 +263,16 @@ func version(r *rig, f *figure) error {
 // onStores measures on one store of each column, in turn, so that a slow
 // moment of the machine meets all of them.
 func (r *rig) onStores(f *figure, peerRuns int, measure func(s *store, ours bool) (float64, error)) error {
+	return r.onColumns(buildColumns, f, peerRuns, measure)
+}
+
+// onColumns does that for columns that are stores.
+func (r *rig) onColumns(columns []string, f *figure, peerRuns int, measure func(s *store, ours bool) (float64, error)) error {
 	stores := map[string]*store{}
 	for i := range max(r.runs, peerRuns) {
-		for column := range eachColumn(peerRuns) {
+		for _, column := range columns {
 			_, ours := drivers[column]
-			if i >= r.times(ours, peerRuns) {
+			if column == floor || i >= r.times(ours, peerRuns) {
 				continue
 			}
 			if stores[column] == nil {

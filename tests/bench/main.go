@@ -1,5 +1,5 @@
 // Bench measures a builder binary against the figures that the project sets
-// itself, beside tar, pigz and Debian's buildah in the same run, and writes the
+// itself, beside tar, pigz and Debian's buildah, skopeo and podman in the same run, and writes the
 // tables of docs/performance.md. `make bench` runs it as an unprivileged user.
 package main
 
@@ -13,10 +13,12 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -30,7 +32,7 @@ func run(ctx context.Context) error {
 	dir := flag.String("dir", "/dev/shm", "work below this `directory`: on a tmpfs or a fresh file system")
 	runs := flag.Int("runs", 5, "measure each figure `n` times")
 	peerRuns := flag.Int("peer-runs", 5, "measure the peers' slow figures `n` times; 0 leaves them out")
-	only := flag.String("only", "", "measure only what matches this `expression`")
+	only := flag.String("only", "", "measure only what matches this `expression`, of builds, images or containers, as in '^containers: exec'")
 	flag.Parse()
 
 	expression, err := regexp.Compile(*only)
@@ -48,7 +50,7 @@ func run(ctx context.Context) error {
 	defer r.close()
 
 	started := time.Now()
-	builds, err := measure(r, buildCases, expression)
+	builds, err := measure(r, "builds", buildCases, expression)
 	if err != nil {
 		return err
 	}
@@ -56,7 +58,11 @@ func run(ctx context.Context) error {
 		builds = append(builds, r.memory)
 		r.memory.print()
 	}
-	images, err := measure(r, imageCases, expression)
+	images, err := measure(r, "images", imageCases, expression)
+	if err != nil {
+		return err
+	}
+	containers, err := measure(r, "containers", containerCases, expression)
 	if err != nil {
 		return err
 	}
@@ -65,14 +71,14 @@ func run(ctx context.Context) error {
 	if *report == "" {
 		return nil
 	}
-	return writeReport(*report, r, table{buildColumns, builds}, table{imageColumns, images})
+	return writeReport(*report, r, table{buildColumns, builds}, table{imageColumns, images}, table{containerColumns, containers})
 }
 
-// measure does those cases whose names match.
-func measure(r *rig, cases []benchCase, which *regexp.Regexp) ([]figure, error) {
+// measure does those cases whose names match, with what they are of before them.
+func measure(r *rig, of string, cases []benchCase, which *regexp.Regexp) ([]figure, error) {
 	var done []figure
 	for _, c := range cases {
-		if !which.MatchString(c.name) {
+		if !which.MatchString(of + ": " + c.name) {
 			continue
 		}
 		f := &figure{name: c.name, limit: c.limit, unit: c.unit, cells: map[string]samples{}}
@@ -89,7 +95,7 @@ func measure(r *rig, cases []benchCase, which *regexp.Regexp) ([]figure, error) 
 
 func (f figure) print() {
 	fmt.Println(f.name)
-	for _, column := range slices.Concat(buildColumns, imageColumns) {
+	for _, column := range slices.Concat(buildColumns, imageColumns, containerColumns[2:]) {
 		if s := f.cells[column]; len(s) > 0 {
 			fmt.Printf("    %-16s %s\n", column, s.format(f.unit))
 		}

@@ -38,6 +38,8 @@ func (s samples) format(unit string) string {
 	switch unit {
 	case "ms":
 		text = fmt.Sprintf("%.0f ms", m*1000)
+	case "MiB/s":
+		text = fmt.Sprintf("%.0f MiB/s", m/(1<<20))
 	case "MiB":
 		text = fmt.Sprintf("%.0f MiB", m/(1<<20))
 	default:
@@ -189,15 +191,23 @@ func lookAt(pid int, program string, seen map[int]resident) {
 	} else if err == nil {
 		delete(seen, pid) // it has become something else
 	}
-	tasks, _ := filepath.Glob(proc + "task/*/children")
+	for _, child := range childrenOf(pid) {
+		lookAt(child, program, seen)
+	}
+}
+
+// childrenOf gives the processes that any thread of a process has started.
+func childrenOf(pid int) (children []int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, task := range tasks {
 		list, _ := os.ReadFile(task)
 		for _, field := range strings.Fields(string(list)) {
 			if child, err := strconv.Atoi(field); err == nil {
-				lookAt(child, program, seen)
+				children = append(children, child)
 			}
 		}
 	}
+	return children
 }
 
 func peakOf(status string) (kib int) {

@@ -31,7 +31,7 @@ func writeReport(file string, r *rig, tables ...table) error {
 		return err
 	}
 	head, rest, begun := bytes.Cut(text, []byte(beginMark))
-	_, tail, ended := bytes.Cut(rest, []byte(endMark))
+	old, tail, ended := bytes.Cut(rest, []byte(endMark))
 	if !begun || !ended {
 		return fmt.Errorf("%s lacks the marks %q and %q", file, beginMark, endMark)
 	}
@@ -40,9 +40,11 @@ func writeReport(file string, r *rig, tables ...table) error {
 	b.WriteString(beginMark)
 	fmt.Fprintf(&b, "\n%s\n", machine(r))
 	for _, t := range tables {
+		b.WriteString("\n")
 		if len(t.figures) > 0 {
-			b.WriteString("\n")
 			t.write(&b)
+		} else {
+			b.WriteString(t.earlier(string(old)))
 		}
 	}
 	b.WriteString("\n" + endMark)
@@ -50,9 +52,13 @@ func writeReport(file string, r *rig, tables ...table) error {
 	return os.WriteFile(file, b.Bytes(), 0o644)
 }
 
-func (t table) write(b *bytes.Buffer) {
+func (t table) writeHead(b *bytes.Buffer) {
 	writeRow(b, append([]string{"", "at most"}, t.columns...))
 	fmt.Fprintf(b, "|---|---|%s\n", strings.Repeat("---|", len(t.columns)))
+}
+
+func (t table) write(b *bytes.Buffer) {
+	t.writeHead(b)
 	for _, f := range t.figures {
 		row := []string{f.name, f.limit}
 		for _, column := range t.columns {
@@ -60,6 +66,18 @@ func (t table) write(b *bytes.Buffer) {
 		}
 		writeRow(b, row)
 	}
+}
+
+// earlier gives the table as a former run has written it, and says so.
+func (t table) earlier(report string) string {
+	var head bytes.Buffer
+	t.writeHead(&head)
+	_, rows, found := strings.Cut(report, head.String())
+	if !found {
+		return ""
+	}
+	rows, _, _ = strings.Cut(rows, "\n\n")
+	return "Of an earlier run:\n\n" + head.String() + strings.TrimSuffix(rows, "\n") + "\n"
 }
 
 // writeRow writes cells, in which a bar would begin another one.

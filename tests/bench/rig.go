@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,8 @@ type rig struct {
 	busybox  string // root file system's tarball
 	memory   figure // the highest peak of builder's processes, over all builds
 
-	many       *store // ten thousand images
+	running    []*store // in which containers may run
+	many       *store   // ten thousand images
 	moved      source
 	registries []*registry
 }
@@ -41,7 +43,8 @@ func newRig(ctx context.Context, binary, parent string, runs, peerRuns int) (*ri
 	if free := st.Bavail * uint64(st.Bsize); free < room {
 		return nil, fmt.Errorf("%s has %d MiB free, and %d are needed: name another directory with -dir", parent, free>>20, room>>20)
 	}
-	dir, err := os.MkdirTemp(parent, "builder-bench")
+	// A short name: podman takes no more than 50 characters for its directory.
+	dir, err := os.MkdirTemp(parent, "bench")
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +63,11 @@ func newRig(ctx context.Context, binary, parent string, runs, peerRuns int) (*ri
 }
 
 func (r *rig) close() {
+	for _, s := range r.running {
+		if err := s.end(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
 	for _, reg := range r.registries {
 		if err := reg.stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -90,12 +98,17 @@ const (
 	skopeo       = "skopeo copy"
 	skopeoUmoci  = "skopeo copy, umoci unpack"
 	podman       = "podman pull"
+
+	podmanFuse   = "podman fuse"
+	podmanNative = "podman native"
 )
 
-// Columns of the two tables.
+// Columns of the tables.
 var (
 	buildColumns = []string{builderFuse, builderNative, buildahFuse, buildahNative, floor}
 	imageColumns = []string{builderAlone, skopeo, skopeoUmoci, podman}
+
+	containerColumns = []string{builderFuse, builderNative, podmanFuse, podmanNative}
 )
 
 // store is one tool's state with one driver, and busybox in it.
@@ -104,8 +117,10 @@ type store struct {
 	column   string
 	dir      string
 	base     string // what FROM says
+	tool     string
 	global   []string
 	observed bool
+	prepared bool // for its containers
 }
 
 // drivers are the names of builder's storage drivers by column.
@@ -119,16 +134,27 @@ func (r *rig) newStore(column string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{rig: r, column: column, dir: dir, base: "busybox"}
+	s := &store{rig: r, column: column, dir: dir, base: "busybox", tool: r.binary}
 	if driver, ours := drivers[column]; ours {
 		s.global = []string{"--root", dir + "/root", "--storage-driver", driver}
 		return s, s.run("import", r.busybox, "busybox")
 	}
-	s.global = []string{"--root", dir + "/root", "--runroot", dir + "/run", "--storage-driver", "overlay"}
-	if column == buildahFuse {
-		s.global = append(s.global, "--storage-opt", "overlay.mount_program=/usr/bin/fuse-overlayfs")
+	s.global = peerStore(dir, column == buildahFuse || column == podmanFuse)
+	if column == podmanFuse || column == podmanNative {
+		s.willRun()
+		return s, s.importForPodman()
 	}
+	s.tool = "buildah"
 	return s, s.importForBuildah()
+}
+
+// peerStore says to buildah and podman that their store is in dir.
+func peerStore(dir string, fuse bool) []string {
+	args := []string{"--root", dir + "/root", "--runroot", dir + "/run", "--storage-driver", "overlay"}
+	if fuse {
+		args = append(args, "--storage-opt", "overlay.mount_program=/usr/bin/fuse-overlayfs")
+	}
+	return args
 }
 
 // importForBuildah makes busybox of the tarball as buildah can: ADD to scratch.
@@ -144,15 +170,18 @@ func (s *store) importForBuildah() error {
 	return s.run("bud", "--layers", "-q", "-t", s.base, context)
 }
 
-func (s *store) close() error { return s.rig.removeAll(s.dir) }
+func (s *store) close() error {
+	if slices.Contains(s.rig.running, s) {
+		if err := s.end(); err != nil {
+			return err
+		}
+	}
+	return s.rig.removeAll(s.dir)
+}
 
 // command prepares to run the store's tool.
 func (s *store) command(args ...string) *exec.Cmd {
-	name := "buildah"
-	if _, ours := drivers[s.column]; ours {
-		name = s.rig.binary
-	}
-	cmd := exec.CommandContext(s.rig.ctx, name, append(s.global[:len(s.global):len(s.global)], args...)...)
+	cmd := exec.CommandContext(s.rig.ctx, s.tool, append(s.global[:len(s.global):len(s.global)], args...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+s.rig.dir)
 	return cmd
 }
@@ -172,12 +201,17 @@ func (s *store) build(context string, args ...string) error {
 
 func (s *store) buildArgs(context string, args ...string) []string {
 	all := []string{"bud", "--layers", "--build-arg", "BASE=" + s.base, "-t", "bench"}
-	// crun, as buildah runs it, refuses to work with both kinds of cgroups
-	// mounted side by side.
-	if _, err := os.Stat("/sys/fs/cgroup/unified"); err == nil && drivers[s.column] == "" {
+	if hybridCgroups() && drivers[s.column] == "" {
 		all = append(all, "--runtime", "runc")
 	}
 	return append(append(all, args...), context)
+}
+
+// hybridCgroups says whether both kinds of cgroups are mounted side by side. crun,
+// as the peers run it, refuses to work there, and they are measured with runc.
+func hybridCgroups() bool {
+	_, err := os.Stat("/sys/fs/cgroup/unified")
+	return err == nil
 }
 
 // context makes a build context that holds a Dockerfile.

@@ -111,7 +111,9 @@ func pullAndRun(r *rig, f *figure) error {
 			return timed(r.skopeoCopy(name, dir),
 				exec.CommandContext(r.ctx, "umoci", "unpack", "--rootless", "--image", dir+"/layout:v1", dir+"/bundle"))
 		}}, way{podman, r.peerRuns, func(dir string) (float64, error) {
-			return timed(r.podman(dir, "pull", "--quiet", "--tls-verify=false", name))
+			p := r.podmanIn(dir)
+			took, err := timed(p.command("pull", "--quiet", "--tls-verify=false", name))
+			return took, errors.Join(err, p.stopPause())
 		}},
 	)
 }
@@ -183,20 +185,12 @@ func saveAndLoad(r *rig, f *figure) error {
 
 // builderIn prepares builder with a store in dir.
 func (r *rig) builderIn(dir string, args ...string) *exec.Cmd {
-	s := &store{rig: r, column: builderAlone, global: []string{"--root", dir + "/root"}}
+	s := &store{rig: r, column: builderAlone, tool: r.binary, global: []string{"--root", dir + "/root"}}
 	return s.command(args...)
 }
 
 func (r *rig) skopeoCopy(name, dir string) *exec.Cmd {
 	return exec.CommandContext(r.ctx, "skopeo", "copy", "-q", "--src-tls-verify=false", "docker://"+name, "oci:"+dir+"/layout:v1")
-}
-
-// podman prepares podman with a store in dir, over fuse-overlayfs as builder's.
-func (r *rig) podman(dir string, args ...string) *exec.Cmd {
-	return exec.CommandContext(r.ctx, "podman", append([]string{
-		"--root", dir + "/root", "--runroot", dir + "/run", "--tmpdir", dir + "/tmp",
-		"--storage-driver", "overlay", "--storage-opt", "overlay.mount_program=/usr/bin/fuse-overlayfs",
-	}, args...)...)
 }
 
 // writeNoise writes a file that nothing compresses.

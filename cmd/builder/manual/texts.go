@@ -241,7 +241,7 @@ func exitsOf(path []string) []Item {
 	switch path[1] {
 	case "bud":
 		return buildExits
-	case "run", "debug", "unshare":
+	case "run", "exec", "debug", "unshare":
 		return runExits
 	}
 	return otherExits
