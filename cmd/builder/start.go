@@ -126,7 +126,7 @@ func (n named) begin(config container.Config, a *attached, fn func(*container.Cl
 	}
 	defer at.close()
 	at.label = config.Name
-	if err := ownDriver(n.Context, config); err != nil {
+	if err := asMade(n.Context, config); err != nil {
 		return errors.Join(err, a.close())
 	}
 	client, err := startMonitor(n.Context, n.env, at)
@@ -168,8 +168,13 @@ func restartContainer(n named, ref string) error {
 	return err
 }
 
-// ownDriver takes the storage driver that a container was made with.
-func ownDriver(c *cli.Context, config container.Config) error {
+// asMade takes the storage driver that a container was made with, and its runtime.
+func asMade(c *cli.Context, config container.Config) error {
+	if config.Runtime != "" {
+		if err := c.Set(flagRuntime, config.Runtime); err != nil {
+			return err
+		}
+	}
 	root, _, ok := snapshot.TreeAt(config.Layer)
 	if !ok {
 		return nil

@@ -40,6 +40,8 @@ type Config struct {
 	ImageID string `json:"image_id,omitempty"`
 	// Layer is what the container changes, as the storage calls it.
 	Layer string `json:"layer,omitempty"`
+	// Runtime is the OCI runtime that was chosen for it; "" for the best.
+	Runtime string `json:"runtime,omitempty"`
 	// Settings is the image's config with what was asked for in its place, as
 	// the storage writes it.
 	Settings json.RawMessage `json:"settings,omitempty"`

@@ -26,11 +26,11 @@ func (f fixture) exited(t *testing.T) State {
 	}
 }
 
-// The kernel's pipe to the client doesn't hold what is printed here; together with the
-// monitor's memory and the pipe from the program it does.
+// What is printed here fits into three pipes, and not into the two that the client
+// and the monitor fill while the program runs.
 func TestAClientThatReadsLateHasAllAndHoldsUpNoEnd(t *testing.T) {
-	const lines = 30000
-	f := newFixture(t, "busybox seq 1 30000; exit 3")
+	const lines = 33000
+	f := newFixture(t, "busybox seq 1 33000; exit 3")
 	s, _, out := pipes(t)
 	c := f.run(t, s)
 	_ = s.Out.Close()
