@@ -72,7 +72,10 @@ func (n named) start(ref string) error {
 	if err := checkStart(state); err != nil || state.Lives() {
 		return err
 	}
-	err = n.begin(config, &attached{}, func(*container.Client) error { return nil })
+	err = n.begin(config, &attached{}, func(*container.Client) error {
+		noteLogout(n.Context)
+		return nil
+	})
 	if errors.Is(err, container.ErrRunning) {
 		return nil // somebody else was quicker
 	}
