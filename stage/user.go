@@ -116,6 +116,9 @@ func readThrough(tree *layer.Tree, path string) ([]byte, error) {
 	case errors.Is(err, unix.EINVAL):
 		return nil, fault.New("choose another base image, or replace it by a COPY",
 			"the image's /%s is no plain file", path)
+	case errors.Is(err, layer.ErrLarger):
+		return nil, fault.New("choose another base image, or replace it by a COPY",
+			"the image's /%s is larger than %d MiB", path, maxAccounts>>20)
 	}
 	return data, err
 }

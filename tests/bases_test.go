@@ -16,4 +16,12 @@ var bases = map[string]func() (tarball string, err error){
 	"debian": sync.OnceValues(func() (string, error) {
 		return rootfs.Cached("debian.tar", func(file string) error { return rootfs.Distribution(file) })
 	}),
+	// The distribution's package, with its pages where nginx's own image has them:
+	// the demo's.
+	"nginx": sync.OnceValues(func() (string, error) {
+		return rootfs.Cached("nginx.tar", func(file string) error {
+			return rootfs.Distribution(file, "nginx-light",
+				`sed -i "s,root /var/www/html;,root /usr/share/nginx/html;," "$1"/etc/nginx/sites-available/default`)
+		})
+	}),
 }

@@ -24,6 +24,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"expand":    expand,
 	"freeport":  freePort,
 	"hostile":   hostileRegistry,
+	"monitor":   monitor,
 	"peak":      peak,
 	"platforms": platforms,
 	"pushall":   pushAll,
@@ -35,7 +36,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"webserver": webserver,
 }
 
-// base NAME... imports base images: busybox, debian.
+// base NAME... imports base images: busybox, debian, nginx.
 func base(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: base NAME...")

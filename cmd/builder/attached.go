@@ -44,11 +44,21 @@ type attached struct {
 	left    chan struct{}  // closed when the user has typed the keys for that
 	hungUp  chan struct{}  // closed when the user's terminal has gone
 	hanging sync.Once
+	unread  chan struct{} // closed when nobody reads what is printed any more
+	unheard sync.Once
+}
+
+// unattached is joined to nothing yet.
+func unattached(w wishes) *attached {
+	return &attached{
+		wishes: w, ended: make(chan struct{}), left: make(chan struct{}), hungUp: make(chan struct{}), unread: make(chan struct{}),
+	}
 }
 
 // ownTerminal is for a program whose terminal is had directly.
 func ownTerminal(w wishes, terminal *os.File) *attached {
-	a := &attached{wishes: w, own: terminal, ended: make(chan struct{}), left: make(chan struct{}), hungUp: make(chan struct{})}
+	a := unattached(w)
+	a.own = terminal
 	if w.in {
 		a.typed = terminal
 	}
@@ -57,7 +67,7 @@ func ownTerminal(w wishes, terminal *os.File) *attached {
 }
 
 func newAttached(w wishes) (a *attached, err error) {
-	a = &attached{wishes: w, ended: make(chan struct{}), left: make(chan struct{}), hungUp: make(chan struct{})}
+	a = unattached(w)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -101,7 +111,9 @@ func (a *attached) print(to *os.File) (theirs *os.File, err error) {
 func (a *attached) show() {
 	for _, p := range a.printed {
 		a.reading.Go(func() {
-			show(p.to, p.from, a.ended)
+			if show(p.to, p.from, a.ended) != nil {
+				a.unheard.Do(func() { close(a.unread) })
+			}
 			_ = p.from.Close()
 		})
 	}
@@ -199,6 +211,8 @@ func (a *attached) follow(ctx context.Context, client *container.Client) (contai
 		return container.Exit{}, errLeft
 	case <-stopped:
 		return container.Exit{}, context.Cause(ctx)
+	case <-a.unread:
+		return container.Exit{}, errUnread
 	case <-a.hungUp:
 		return container.Exit{}, exitStatus(128 + int(unix.SIGHUP))
 	}

@@ -101,7 +101,7 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs, p *progress) (
 		if err := passStdin(o); err != nil {
 			return "", err
 		}
-		release, err := cgroup.Claim(o.Limits)
+		release, err := cgroup.Claim(c.Context, o.Limits)
 		if err != nil {
 			return "", err
 		}
@@ -136,7 +136,7 @@ func finish(c *cli.Context, store *storage.Store, result build.Result, outs *out
 
 // buildInside opens a shell, where that is asked for, in the step that failed.
 func buildInside(c *cli.Context, o build.Options, outs *outputs, shell bool, p *progress) (_ digest.Digest, err error) {
-	release, err := cgroup.Claim(o.Limits)
+	release, err := cgroup.Claim(c.Context, o.Limits)
 	if err != nil {
 		return "", err
 	}

@@ -52,7 +52,7 @@ func commitContainer(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkNewName(name); err != nil {
+	if err := checkNewName(name, "commit to"); err != nil {
 		return err
 	}
 	o := build.CommitOptions{
@@ -67,7 +67,9 @@ func commitContainer(c *cli.Context) error {
 	}
 	found, err := findFor(store, ref)
 	if err == nil {
-		_, err = baseOf(store, found.Config)
+		if _, err = baseOf(store, found.Config); errors.Is(err, build.ErrNamespace) {
+			err = nil // it is made inside
+		}
 	}
 	env := storeEnv(store)
 	if err := errors.Join(err, store.Close()); err != nil {

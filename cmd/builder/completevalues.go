@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"slices"
@@ -45,7 +46,17 @@ func (p *completer) kind(name, before string) {
 		p.print(before, p.images)
 	case "CONTAINER":
 		p.print(before, containers)
+	case "CONTAINER:PATH", "PATH|-":
+		p.opened(before, containers)
+		p.offer(offerFiles, "")
 	case "VOLUME":
+		p.print(before, volumes)
+	case "[SOURCE:]PATH[:ro]":
+		p.opened(before, volumes)
+		p.offer(offerDirectories, "")
+	case "CONTAINER|IMAGE|VOLUME":
+		p.print(before, containers)
+		p.print(before, p.images)
 		p.print(before, volumes)
 	case "CONTAINER|STEP":
 		p.print(before, containers)
@@ -55,6 +66,23 @@ func (p *completer) kind(name, before string) {
 	case "OS/ARCH[/VARIANT]":
 		p.platforms(before)
 	}
+}
+
+// opened offers names with a colon behind them, where a path follows.
+func (p *completer) opened(before string, offers cli.BashCompleteFunc) {
+	if strings.ContainsAny(p.word, "/.") { // it is a path
+		return
+	}
+	p.print(before, func(c *cli.Context) {
+		var names bytes.Buffer
+		inner := *c.App
+		inner.Writer = &names
+		offers(cli.NewContext(&inner, nil, c))
+		for line := range strings.Lines(names.String()) {
+			name, about, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+			_, _ = fmt.Fprintln(c.App.Writer, strings.TrimRight(name+":\t"+about, "\t"))
+		}
+	})
 }
 
 var (

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -49,14 +50,15 @@ func containerPrune(c *cli.Context) error {
 // pruneContainers removes the containers that set lets through and that don't run,
 // with what they have changed. It works inside the user namespace.
 func pruneContainers(ctx context.Context, store *storage.Store, p *pruning, before time.Time, set filter.Set) error {
-	if err := sweepContainers(ctx, store); err != nil {
-		return err
-	}
 	var ids []string
 	var failed error
 	for _, found := range container.List(containersDir(store)) {
 		old := before.IsZero() || found.Config.CreatedAt.Before(before)
 		if found.State.Lives() || !old || !set.HasLabels(found.Config.Labels) {
+			continue
+		}
+		if err := damaged(found.Config); err != nil { // its labels are unknown, and so are its volumes
+			tell(os.Stderr, err)
 			continue
 		}
 		bytes, err := takeContainer(ctx, store, found.Config, false)

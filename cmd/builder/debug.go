@@ -80,7 +80,7 @@ func debugStep(c *cli.Context) error {
 	if err := errors.Join(err, store.Close()); err != nil {
 		return err
 	}
-	release, err := cgroup.Claim(step.Limits())
+	release, err := cgroup.Claim(c.Context, step.Limits())
 	if err != nil {
 		tell(c.App.ErrWriter, fault.New(fault.Remedy(err), "going on without the step's limits: %w", err))
 	}
@@ -124,7 +124,7 @@ func debugInside(c *cli.Context, id string, command []string, secrets build.Opti
 	if err != nil {
 		return err
 	}
-	release, err := cgroup.Claim(step.Limits())
+	release, err := cgroup.Claim(c.Context, step.Limits())
 	if err != nil {
 		step.Unlimit() // that was told outside
 	}

@@ -39,6 +39,27 @@ func (h *host) openSnapshots(c *cli.Context) (*snapshot.Store, error) {
 	return nil, errors.Join(errs...)
 }
 
+// treesBy gives the trees of a driver beside those that are open, once for each.
+func (h *host) treesBy(c *cli.Context) func(snapshot.Driver) (*snapshot.Store, error) {
+	known := map[snapshot.Driver]*snapshot.Store{h.snapshots.Driver(): h.snapshots}
+	return func(driver snapshot.Driver) (*snapshot.Store, error) {
+		if trees, ok := known[driver]; ok {
+			return trees, nil
+		}
+		tried, err := candidates(h.store, string(driver))
+		if err != nil {
+			return nil, err
+		}
+		trees, err := h.store.Snapshots(c.Context, snapshot.Options{
+			Driver: driver, MountProgram: tried.fuse, MappingKey: h.mapping.Key(), ExactOwners: h.mapping.Exact(),
+		})
+		if err == nil {
+			known[driver] = trees
+		}
+		return trees, err
+	}
+}
+
 // driverNotice tells that a build goes on with another driver than the default.
 func driverNotice(driver snapshot.Driver, lack error) error {
 	return fault.New(fmt.Sprintf("%s\nor choose it, and this isn't told: --%s %s", fault.Remedy(lack), flagDriver, driver),

@@ -21,7 +21,7 @@ import (
 func execCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "exec",
-		Category:  categoryMore,
+		Category:  categoryBuild,
 		Usage:     "Run one more command in a container that runs",
 		ArgsUsage: "CONTAINER COMMAND [ARGUMENT...]",
 		Flags: []cli.Flag{

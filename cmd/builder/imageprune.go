@@ -74,7 +74,8 @@ func imagePrune(c *cli.Context) error {
 // left, and tells what it did.
 func pruneInside(c *cli.Context, prune func(*storage.Store) (*pruning, error)) error {
 	return withStore(c, func(store *storage.Store) error {
-		if err := store.Sweep(c.Context, true); err != nil {
+		// A tree goes after its container.
+		if err := errors.Join(sweepContainers(c.Context, store), store.Sweep(c.Context, true)); err != nil {
 			return err
 		}
 		p, err := prune(store)

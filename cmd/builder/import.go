@@ -19,7 +19,7 @@ import (
 func importCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "import",
-		Category:  categoryImages,
+		Category:  categoryMore,
 		Usage:     "Make an image from the tarball of a root file system",
 		ArgsUsage: "FILE|URL|- [NAME[:TAG]]",
 		Description: `
@@ -48,7 +48,7 @@ func importTarball(c *cli.Context) error {
 		return err
 	}
 	o.Change = changes.Apply
-	if err := checkNewName(name); err != nil { // before much is read
+	if err := checkNewName(name, "import"); err != nil { // before much is read
 		return err
 	}
 	in, err := openTarball(c, path)
@@ -73,14 +73,15 @@ func importTarball(c *cli.Context) error {
 	})
 }
 
-// checkNewName looks at the name that a new image is to have, or "".
-func checkNewName(name string) error {
+// checkNewName looks at the name that a new image is to have, or "". doing is what
+// makes it.
+func checkNewName(name, doing string) error {
 	if name == "" {
 		return nil
 	}
 	canonical, err := layout.ParseName(name)
 	if err == nil && strings.Contains(canonical, "@") {
-		err = fault.New("give it a name with a tag", "cannot import digest reference: %s", name)
+		err = fault.New("give it a name with a tag", "cannot %s digest reference: %s", doing, name)
 	}
 	return err
 }

@@ -33,6 +33,10 @@ type visit struct {
 	in, out *os.File // in place of the standard streams
 }
 
+// visitedEnv tells the command inside which container is meant: names may have
+// changed hands by then.
+const visitedEnv = "_BUILDER_CONTAINER_ID"
+
 // goInside runs this command once more where the container's files can be
 // reached: one that has a monitor has them mounted in the monitor's namespaces,
 // others are opened in a user namespace of their own. No store is open here.
@@ -45,6 +49,7 @@ func (v visit) goInside(c *cli.Context, found container.Found, env []string) err
 }
 
 func (v visit) run(c *cli.Context, found container.Found, env []string) (code int, err error) {
+	env = append(env, visitedEnv+"="+found.Config.ID)
 	in, out := v.in, v.out
 	if in == nil {
 		in = os.Stdin
@@ -97,6 +102,9 @@ type keptFiles struct {
 // Nobody starts the container meanwhile.
 func inside(c *cli.Context, ref string, fn func(*keptFiles) error) (err error) {
 	k := &keptFiles{root: os.Getenv(container.RootEnv)}
+	if id := os.Getenv(visitedEnv); id != "" {
+		ref = id
+	}
 	if err := k.open(c, ref); err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func inspectCommand() *cli.Command {
 		Name:      "inspect",
 		Category:  categoryMore,
 		Usage:     "Tell all about containers, images and volumes",
-		ArgsUsage: "NAME...",
+		ArgsUsage: "CONTAINER|IMAGE|VOLUME...",
 		Flags: []cli.Flag{
 			inspectFormat(),
 			inspectSize(),

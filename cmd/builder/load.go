@@ -14,7 +14,7 @@ import (
 func loadCommand() *cli.Command {
 	return &cli.Command{
 		Name:     "load",
-		Category: categoryImages,
+		Category: categoryMore,
 		Usage:    "Take up the images of an archive",
 		Description: `
 The archive is one that docker, podman, skopeo, buildah, BuildKit or builder has

@@ -25,7 +25,7 @@ func writtenBy(c *cli.Context, store *storage.Store, found []container.Found) (s
 			return nil, false, opening
 		}
 		defer func() { err = errors.Join(err, h.Close()) }()
-		changes = h.snapshots.KeptChanges
+		changes = h.keptChanges(c)
 	}
 	for _, f := range found {
 		bytes, err := bytesOf(c.Context, changes, f.Config)
@@ -41,6 +41,22 @@ func writtenBy(c *cli.Context, store *storage.Store, found []container.Found) (s
 		sizes = append(sizes, bytes)
 	}
 	return sizes, false, nil
+}
+
+// keptChanges reads what is changed, whatever driver each container has.
+func (h *host) keptChanges(c *cli.Context) func(string, snapshot.ChangeOptions) (layer.Source, error) {
+	treesBy := h.treesBy(c)
+	return func(owner string, o snapshot.ChangeOptions) (layer.Source, error) {
+		_, root, err := h.store.KeptParent(owner)
+		if err != nil {
+			return nil, err
+		}
+		trees, err := treesBy(snapshot.DriverOf(root))
+		if err != nil {
+			return nil, err
+		}
+		return trees.KeptChanges(owner, o)
+	}
 }
 
 // plainChanges reads what is changed outside of the user namespace.

@@ -32,9 +32,5 @@ func renameContainer(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	config, _, err := n.find(c.Args().First())
-	if err != nil {
-		return err
-	}
-	return container.Rename(n.dir, config.ID, name)
+	return container.Rename(n.dir, c.Args().First(), name)
 }

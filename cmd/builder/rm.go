@@ -17,7 +17,7 @@ import (
 func rmCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "rm",
-		Category:  categoryMore,
+		Category:  categoryBuild,
 		Usage:     "Remove containers",
 		ArgsUsage: "CONTAINER...",
 		Flags: append([]cli.Flag{
@@ -60,7 +60,22 @@ type remover struct {
 	store *storage.Store
 }
 
+// remove removes a container. With force it kills also what somebody else has
+// started meanwhile.
 func (r remover) remove(ref string) error {
+	for {
+		err := r.removeOnce(ref)
+		if !errors.Is(err, container.ErrRunning) {
+			return err
+		}
+		if !r.Bool("force") {
+			return stillRuns(ref, container.StatusRunning)
+		}
+	}
+}
+
+// removeOnce fails with container.ErrRunning where somebody has started it.
+func (r remover) removeOnce(ref string) error {
 	config, state, err := r.find(ref)
 	if err != nil {
 		return err
@@ -74,9 +89,6 @@ func (r remover) remove(ref string) error {
 		}
 	}
 	_, err = takeContainer(r.Context.Context, r.store, config, r.Bool("volumes"))
-	if errors.Is(err, container.ErrRunning) {
-		return stillRuns(ref, container.StatusRunning)
-	}
 	return err
 }
 

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 
+	units "github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
-	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/container"
@@ -73,6 +73,7 @@ func runImage(c *cli.Context) (err error) {
 		return err
 	}
 	if !r.AttachedStdout && !r.AttachedStderr {
+		noteLogout(c)
 		_, err := fmt.Fprintln(c.App.Writer, id)
 		if err == nil && r.AttachedStdin {
 			a.pass()
@@ -105,7 +106,7 @@ func bringImage(c *cli.Context, r *containerRequest) (env []string, err error) {
 
 // startMonitor starts a monitor, which waits for what it is asked to do.
 func startMonitor(c *cli.Context, env []string, at place) (*container.Client, error) {
-	if _, err := cgroup.Claim(at.limits); err != nil {
+	if _, err := cgroup.Claim(c.Context, at.limits); err != nil {
 		return nil, err
 	}
 	noticeMapping(c)
@@ -130,6 +131,15 @@ func startMonitor(c *cli.Context, env []string, at place) (*container.Client, er
 		return nil, errors.Join(err, client.Close())
 	}
 	return client, nil
+}
+
+// noteLogout says that a container with limits which runs by itself won't outlive
+// the user's session.
+func noteLogout(c *cli.Context) {
+	if cgroup.EndsAtLogout() {
+		tell(c.App.ErrWriter, fault.New("sudo loginctl enable-linger $(id -un)    # lets it go on",
+			"the container will end when you log out: its limits are held by a systemd of yours, which ends then"))
+	}
 }
 
 // containersDir is where containers have their directories.
@@ -177,13 +187,16 @@ func asExit(exit sandbox.Exit, err error) error {
 
 // outOfMemory tells as much as the cgroup does.
 func outOfMemory(code int, oom *sandbox.OOM) error {
-	limit := ""
-	if oom.Limit > 0 {
-		limit = ", whose limit is " + format.Size(oom.Limit)
+	e := &fault.Error{Code: code, Remedy: "give it more memory, or let it use less"}
+	limit := units.BytesSize(float64(oom.Limit))
+	switch {
+	case oom.Asked:
+		e.Err = fmt.Errorf("the program was ended by the kernel's out-of-memory killer: it may use %s (--memory)", limit)
+		e.Remedy = "give it more by --memory, or let it use less"
+	case oom.Limit > 0:
+		e.Err = fmt.Errorf("the program was ended by the kernel's out-of-memory killer in cgroup %s, whose limit is %s", oom.Cgroup, limit)
+	default:
+		e.Err = fmt.Errorf("the program was ended by the kernel's out-of-memory killer in cgroup %s", oom.Cgroup)
 	}
-	return &fault.Error{
-		Err:    fmt.Errorf("the program was ended by the kernel's out-of-memory killer in cgroup %s%s", oom.Cgroup, limit),
-		Remedy: "give it more memory, or let it use less",
-		Code:   code,
-	}
+	return e
 }

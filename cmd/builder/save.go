@@ -24,7 +24,7 @@ const (
 func saveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "save",
-		Category:  categoryImages,
+		Category:  categoryMore,
 		Usage:     "Write images to an archive",
 		ArgsUsage: "IMAGE...",
 		Description: `

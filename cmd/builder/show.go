@@ -16,9 +16,9 @@ const (
 )
 
 // show prints what a program prints, until nobody can print any more, or the
-// program has ended and all of its own is shown. Where nobody reads what is printed,
-// the program goes on all the same.
-func show(to io.Writer, from *os.File, ended <-chan struct{}) {
+// program has ended and all of its own is shown. The error is about to: nobody reads
+// that any more.
+func show(to io.Writer, from *os.File, ended <-chan struct{}) error {
 	over := make(chan struct{})
 	defer close(over)
 	go func() {
@@ -32,23 +32,23 @@ func show(to io.Writer, from *os.File, ended <-chan struct{}) {
 	after, last := 0, false
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 && to != nil {
+		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
-				to = nil
+				return err
 			}
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if last || after > leftover {
-				return
+				return nil
 			}
 			last = true
 			_ = from.SetReadDeadline(time.Now().Add(lull))
 		case err != nil:
-			return
+			return nil
 		case last:
 			if after += n; after > leftover {
-				return
+				return nil
 			}
 			_ = from.SetReadDeadline(time.Now().Add(lull))
 		}

@@ -72,7 +72,10 @@ func (n named) start(ref string) error {
 	if err := checkStart(state); err != nil || state.Lives() {
 		return err
 	}
-	err = n.begin(config, &attached{}, func(*container.Client) error { return nil })
+	err = n.begin(config, &attached{}, func(*container.Client) error {
+		noteLogout(n.Context)
+		return nil
+	})
 	if errors.Is(err, container.ErrRunning) {
 		return nil // somebody else was quicker
 	}
@@ -120,13 +123,16 @@ func checkStart(s container.State) error {
 // begin has a new monitor start the container, and goes on with fn when its program
 // runs.
 func (n named) begin(config container.Config, a *attached, fn func(*container.Client) error) error {
+	if err := damaged(config); err != nil {
+		return errors.Join(err, a.close())
+	}
 	at, err := findPlace(n.Context, config.Network, config.KeepID, config.Spec.Limits)
 	if err != nil {
 		return errors.Join(err, a.close())
 	}
 	defer at.close()
 	at.label = config.Name
-	if err := ownDriver(n.Context, config); err != nil {
+	if err := asMade(n.Context, config); err != nil {
 		return errors.Join(err, a.close())
 	}
 	client, err := startMonitor(n.Context, n.env, at)
@@ -168,8 +174,13 @@ func restartContainer(n named, ref string) error {
 	return err
 }
 
-// ownDriver takes the storage driver that a container was made with.
-func ownDriver(c *cli.Context, config container.Config) error {
+// asMade takes the storage driver that a container was made with, and its runtime.
+func asMade(c *cli.Context, config container.Config) error {
+	if config.Runtime != "" {
+		if err := c.Set(flagRuntime, config.Runtime); err != nil {
+			return err
+		}
+	}
 	root, _, ok := snapshot.TreeAt(config.Layer)
 	if !ok {
 		return nil

@@ -12,7 +12,7 @@ import (
 func stopCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "stop",
-		Category:  categoryMore,
+		Category:  categoryBuild,
 		Usage:     "Stop containers",
 		ArgsUsage: "CONTAINER...",
 		Flags:     stopFlags(),

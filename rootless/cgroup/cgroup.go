@@ -9,6 +9,7 @@
 package cgroup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -30,9 +31,31 @@ const (
 )
 
 // Claim makes room for groups with these limits in the cgroup of this process,
-// or else tells what is missing. release undoes that, and is called when no
-// program runs any more. No limits need none.
-func Claim(l Limits) (release func(), err error) {
+// or else tells what is missing. Where that cgroup isn't the user's own, the process
+// moves to one that the user's systemd makes for it. release undoes what was done to
+// the cgroup, and is called when no program runs any more. No limits need none.
+//
+// Whoever leaves a program behind and claims again, for another one, gets another
+// scope of systemd's for that: each ends by itself.
+func Claim(ctx context.Context, l Limits) (release func(), err error) {
+	if l != (Limits{}) && l.Parent == "" && inOwnScope() {
+		_ = enterScope(ctx) // without it both are in the one
+	}
+	release, err = claim(l)
+	if !errors.Is(err, errNotDelegated) || l.Parent != "" {
+		return release, err
+	}
+	if failed := enterScope(ctx); failed != nil {
+		if !errors.Is(failed, errNoSystemd) {
+			err = &fault.Error{Err: err, Remedy: fault.Remedy(err), Detail: []string{failed.Error()}}
+		}
+		return release, err
+	}
+	return claim(l)
+}
+
+// claim is Claim in the cgroup that this process is in.
+func claim(l Limits) (release func(), err error) {
 	release = func() {}
 	if l == (Limits{}) {
 		return release, nil
@@ -65,6 +88,7 @@ func Claim(l Limits) (release func(), err error) {
 type place struct {
 	dir  string // in the file system
 	path string // in the hierarchy
+	root string // where the hierarchy is mounted
 	// claimed says that a builder, this one or its parent, is in its leaf.
 	claimed bool
 }
@@ -77,14 +101,14 @@ func base(l Limits) (place, error) {
 		return place{}, err
 	}
 	if l.Parent != "" {
-		named := place{dir: filepath.Join(root, l.Parent), path: filepath.Join("/", l.Parent)}
+		named := place{dir: filepath.Join(root, l.Parent), path: filepath.Join("/", l.Parent), root: root}
 		if _, err := os.Stat(named.dir); err != nil {
 			return named, fault.New("name one that is below "+root, "--cgroup-parent %s: there is no such cgroup: %w", l.Parent, err)
 		}
 		return named, nil
 	}
 	if filepath.Base(at.path) == leaf {
-		return place{dir: filepath.Dir(at.dir), path: filepath.Dir(at.path), claimed: true}, nil
+		return place{dir: filepath.Dir(at.dir), path: filepath.Dir(at.path), root: root, claimed: true}, nil
 	}
 	return at, nil
 }
@@ -135,15 +159,26 @@ func (p place) enable(controllers []string) error {
 	return nil
 }
 
-// leave undoes settle. Another builder that is still there hinders it, and does
-// it when it ends.
+// leave undoes settle, unless another builder is still there, whose programs would
+// lose their limits by it.
 func (p place) leave() {
 	p.sweep()
+	if p.isUsed() {
+		return
+	}
 	for _, name := range p.words("cgroup.subtree_control") {
 		_ = p.write("cgroup.subtree_control", "-"+name)
 	}
 	_ = p.write("cgroup.procs", "0")
 	_ = os.Remove(filepath.Join(p.dir, leaf))
+}
+
+// isUsed tells whether another process than this one is in the leaf, or a program's
+// group beside it.
+func (p place) isUsed() bool {
+	groups, _ := filepath.Glob(filepath.Join(p.dir, prefix+"*"))
+	others := slices.DeleteFunc(p.words(leaf+"/cgroup.procs"), func(pid string) bool { return pid == fmt.Sprint(os.Getpid()) })
+	return len(groups) > 0 || len(others) > 0
 }
 
 // sweep removes the groups of builders that were killed: nobody holds their

@@ -1,9 +1,10 @@
 package cgroup
 
 import (
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -29,7 +30,7 @@ func find() (own place, root string, err error) {
 	if err != nil || strings.HasPrefix(below, "..") {
 		return place{}, "", fault.New(ownScope, "builder's own cgroup %s isn't among those that are mounted here", path)
 	}
-	return place{dir: filepath.Join(root, below), path: path}, root, nil
+	return place{dir: filepath.Join(root, below), path: path, root: root}, root, nil
 }
 
 // ownPath reads /proc/self/cgroup for the path in the version 2 hierarchy.
@@ -58,7 +59,7 @@ func mountOf(text string) (mountpoint, at string, found bool) {
 const (
 	// ownScope starts builder in a cgroup that is delegated to the user.
 	ownScope = "systemd-run --user --scope -p Delegate=yes builder …    # starts builder in a cgroup of its own"
-	lingers  = "sudo loginctl enable-linger $(id -un)    # has a systemd of the user run, which the next line needs"
+	lingers  = "sudo loginctl enable-linger $(id -un)    # has a systemd of the user run, which gives builder a cgroup"
 	// delegates has systemd delegate every controller to the user.
 	delegates = `sudo mkdir -p /etc/systemd/system/user@.service.d
 printf '[Service]\nDelegate=cpu cpuset io memory pids\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf
@@ -67,28 +68,42 @@ sudo systemctl daemon-reload    # then log in again`
 	byHand  = "start builder, alone, in a cgroup that belongs to the user: man 7 cgroups, \"Delegating a hierarchy\""
 )
 
+// errNotDelegated is told of a cgroup that isn't builder's to divide: another one may
+// be.
+var errNotDelegated = errors.New("isn't delegated to it")
+
 // notDelegated is the error where limits can't be set, though the machine may
 // have the controllers.
 func (p place) notDelegated(why string) error {
-	return fault.New(scopeRemedy(), "the limits can't be held: builder's cgroup %s isn't delegated to it: %s", p.path, why)
+	return fault.New(scopeRemedy(), "the limits can't be held: builder's cgroup %s %w: %s", p.path, errNotDelegated, why)
 }
 
 // scopeRemedy says how to get a cgroup of one's own on this machine.
 func scopeRemedy() string {
-	if _, err := os.Stat("/run/systemd/system"); err != nil {
+	if !hasSystemd() {
 		return byHand
 	}
-	if _, err := os.Stat(fmt.Sprintf("/run/user/%d/systemd", os.Getuid())); err != nil {
-		return lingers + "\n" + ownScope
+	if _, err := os.Stat(userSystemd()); err != nil {
+		return lingers
 	}
 	return ownScope
 }
 
-// lacks is the error where the cgroup hasn't the controller.
+func hasSystemd() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
+}
+
+// lacks is the error where the cgroup hasn't the controller: whoever delegated it
+// kept that back, or the machine has none.
 func (p place) lacks(controller string) error {
+	if p.root != "" && !slices.Contains((place{dir: p.root}).words("cgroup.controllers"), controller) {
+		return fault.New("start the kernel with cgroup_enable="+controller+" among its parameters, and without cgroup_disable",
+			"the limits can't be held: the controller %q isn't among those of this machine, which are in %s/cgroup.controllers", controller, p.root)
+	}
 	remedy := byHand
-	if _, err := os.Stat("/run/systemd/system"); err == nil {
-		remedy = delegates + "\n" + ownScope
+	if hasSystemd() {
+		remedy = delegates
 	}
 	return fault.New(remedy, "the limits can't be held: the controller %q isn't delegated to builder's cgroup %s", controller, p.path)
 }

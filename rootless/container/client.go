@@ -168,9 +168,12 @@ func newAttachRequest(in, out, err *os.File, size unix.Winsize) (attachRequest, 
 
 // Inside runs a command of builder's own where the container's file system is
 // mounted, with these streams, and gives its exit code. At the end of ctx it gets
-// the signal that sig then gives.
+// the signal that sig then gives. It fails with ErrNotRunning where the container
+// has ended before that.
 func (c *Client) Inside(ctx context.Context, r InsideRequest, in, out, err *os.File, sig func() unix.Signal) (int, error) {
-	if err := c.ask(kindInside, r, in, out, err); err != nil {
+	if err := c.ask(kindInside, r, in, out, err); errors.Is(err, ErrEnded) {
+		return 0, ErrNotRunning // nothing has begun
+	} else if err != nil {
 		return 0, err
 	}
 	defer context.AfterFunc(ctx, func() { _ = c.Say(sig()) })()

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
@@ -33,6 +36,9 @@ func (m *Monitor) connect(ctx context.Context) (_ *connection, err error) {
 			return nil, m.explainPort(err)
 		}
 		n.network = n.pending.Network()
+		if err := n.keep(m.runDir()); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
 	case network.ModeNone:
 		n.network = network.ForNone()
 	default:
@@ -81,7 +87,23 @@ func (n *connection) share(m *Monitor) error {
 		return err
 	}
 	n.network = n.private.Network()
-	return m.parts.Network.Close()
+	return errors.Join(n.keep(m.runDir()), m.parts.Network.Close())
+}
+
+// keep binds the namespace to a file in the monitor's own directory, for the next
+// program: the user's run-time directory, where helpers have to find it, is removed
+// when he logs out.
+func (n *connection) keep(dir string) error {
+	path := filepath.Join(dir, "netns")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Close(), unix.Mount(n.network.NSPath, path, "", unix.MS_BIND, "")); err != nil {
+		return &os.PathError{Op: "mount", Path: path, Err: err}
+	}
+	n.network.NSPath = path
+	return nil
 }
 
 // apply tells a program of its network.

@@ -47,6 +47,7 @@ type fixture struct {
 	dir, rootfs string
 	config      Config
 	runtime     *sandbox.OCI
+	ready       func(context.Context) error // nil for nothing
 }
 
 // plainRoot is a file system that is there and stays as it is.
@@ -122,7 +123,12 @@ func (f fixture) watch(t *testing.T, m *Monitor, s *Streams) *Client {
 	go func() {
 		ended <- m.Run(context.WithoutCancel(t.Context()), Parts{
 			Root: plainRoot(f.rootfs), Runtime: f.runtime, RunDir: t.TempDir(),
-			Ready:   func(context.Context, string) ([]sandbox.Mount, error) { return nil, nil },
+			Ready: func(ctx context.Context, _ string) ([]sandbox.Mount, error) {
+				if f.ready == nil {
+					return nil, nil
+				}
+				return nil, f.ready(ctx)
+			},
 			Started: func() error { return nil }, Removing: func() error { return nil },
 		}, first)
 	}()
@@ -339,8 +345,8 @@ func dead(t *testing.T, dir string, remove, whole bool) (id string) {
 	if err := m.save(); err != nil {
 		t.Fatal(err)
 	}
-	if !whole {
-		if err := os.Remove(filepath.Join(m.dir, stateFile)); err != nil {
+	if !whole { // as a removal that was cut off
+		if err := os.Remove(filepath.Join(m.dir, configFile)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -220,13 +220,18 @@ func (m *Monitor) running(p *sandbox.Program, e *environment) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.program, m.ended = p, make(chan struct{})
-	close(m.begun)
-	m.begun = make(chan struct{})
+	select {
+	case <-m.renew: // who wanted that has it
+	default:
+	}
 	m.state.Status, m.state.StartedAt, m.state.FinishedAt = StatusRunning, time.Now().UTC(), time.Time{}
 	m.state.ExitCode, m.state.OOMKilled, m.state.Error = 0, false, ""
 	m.state.Ports, m.state.IP, m.state.Boot = e.net.ports(), e.net.ip(), bootID()
 	m.state.Files = e.net.files
-	return m.save()
+	err := m.save()
+	close(m.begun)
+	m.begun = make(chan struct{})
+	return err
 }
 
 // save records the state. What leaves nothing needn't be on the disk.

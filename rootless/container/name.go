@@ -1,6 +1,9 @@
 package container
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,20 +37,29 @@ func flock(f *os.File) error {
 	}
 }
 
-// Rename gives the container id, in the directory dir of all, another name.
-func Rename(dir, id, name string) error {
+// Rename gives the container that ref means, in the directory dir of all, another
+// name.
+func Rename(dir, ref, name string) error {
 	names, err := lockNames(dir)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = names.Close() }()
-	return rewrite(filepath.Join(dir, id), func(c *Config) error {
+	found, _, err := Find(dir, ref)
+	if err != nil {
+		return err
+	}
+	err = rewrite(filepath.Join(dir, found.ID), func(c *Config) error {
 		if c.Name == name {
 			return fault.New("", "Renaming a container with the same name as its current name")
 		}
 		c.Name, err = freeName(dir, name)
 		return err
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s", ErrUnknown, ref) // it has been removed meanwhile
+	}
+	return err
 }
 
 // rewrite changes the config in a container's own directory, while the names are
@@ -55,7 +67,7 @@ func Rename(dir, id, name string) error {
 func rewrite(own string, change func(*Config) error) error {
 	var c Config
 	path := filepath.Join(own, configFile)
-	if err := readJSON(path, &c); err != nil {
+	if err := readRecord(path, &c); err != nil {
 		return err
 	}
 	if err := change(&c); err != nil {

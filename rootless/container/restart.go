@@ -78,11 +78,11 @@ func (m *Monitor) restarting(exit sandbox.Exit, itself bool) error {
 func (m *Monitor) restart(name string, timeout *int) error {
 	m.mu.Lock()
 	p, ended, begun := m.program, m.ended, m.begun
-	m.mu.Unlock()
 	select {
 	case m.renew <- struct{}{}:
 	default: // somebody else wants it as well
 	}
+	m.mu.Unlock()
 	if p != nil {
 		m.endProgram(p, ended, name, timeout)
 	}

@@ -133,6 +133,11 @@ func (s *server) serve(ctx context.Context, c *conn) {
 		return
 	}
 	request, err := c.receive()
+	if errors.Is(err, os.ErrDeadlineExceeded) { // the container has ended meanwhile
+		err = notRunning{fmt.Errorf("container %s is not running", m.Config.ID)}
+		_ = c.send(kindError, tellError(err))
+		return
+	}
 	if err != nil {
 		_ = c.send(kindError, tellError(fmt.Errorf("the monitor of container %s doesn't understand: %w", short(m.Config.ID), err)))
 		return
@@ -247,8 +252,13 @@ func (m *Monitor) errNotRunning() error {
 	if m.state.Status == StatusRestarting {
 		return fmt.Errorf("container %s is restarting, wait until the container is running", m.Config.ID)
 	}
-	return fmt.Errorf("container %s is not running", m.Config.ID)
+	return notRunning{fmt.Errorf("container %s is not running", m.Config.ID)}
 }
+
+// notRunning is ErrNotRunning in other words.
+type notRunning struct{ error }
+
+func (notRunning) Is(target error) bool { return target == ErrNotRunning }
 
 // use gives the program that runs. It isn't closed before done is called, which
 // has to come without waiting for more than the program's end.

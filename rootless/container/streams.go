@@ -255,7 +255,6 @@ func (s *streams) close() error {
 	return s.log.Close()
 }
 
-// resize gives the terminal another size.
 // resize gives the terminal another size, and the next program's.
 func (s *streams) resize(size unix.Winsize) {
 	s.mu.Lock()

@@ -187,11 +187,15 @@ type told struct {
 	Detail        []string
 	Code          int
 	Running       bool `json:",omitempty"` // it is ErrRunning
+	NotRunning    bool `json:",omitempty"` // it is ErrNotRunning
 }
 
 func tellError(err error) told {
 	var f *fault.Error
-	t := told{Cause: err.Error(), Remedy: fault.Remedy(err), Detail: fault.Detail(err), Running: errors.Is(err, ErrRunning)}
+	t := told{
+		Cause: err.Error(), Remedy: fault.Remedy(err), Detail: fault.Detail(err),
+		Running: errors.Is(err, ErrRunning), NotRunning: errors.Is(err, ErrNotRunning),
+	}
 	if errors.As(err, &f) {
 		t.Code = f.Code
 	}
@@ -201,8 +205,11 @@ func tellError(err error) told {
 // fault is what a client makes of it.
 func (t told) fault() error {
 	cause := errors.New(t.Cause)
-	if t.Running {
+	switch {
+	case t.Running:
 		cause = ErrRunning
+	case t.NotRunning:
+		cause = notRunning{cause}
 	}
 	return &fault.Error{Err: cause, Remedy: t.Remedy, Detail: t.Detail, Code: t.Code}
 }

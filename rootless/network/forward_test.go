@@ -79,12 +79,17 @@ func TestPublishedPortsReachTheContainer(t *testing.T) {
 		if _, err := greet(address(Port{HostIP: hostIP, HostPort: ns.Ports[0].HostPort}, "")); err == nil {
 			t.Error("a port published on the loopback answers elsewhere")
 		}
-		for _, at := range []string{
-			address(ns.Ports[4], "127.0.0.1"), address(ns.Ports[4], hostIP),
-			address(ns.Ports[5], "::1"), address(ns.Ports[5], hostIP6), address(ns.Ports[5], outsideIP6),
+		// The second is where who asks is.
+		for _, at := range [][2]string{
+			{address(ns.Ports[4], "127.0.0.1"), ":0"},
+			{address(ns.Ports[4], hostIP), ":0"},
+			{address(ns.Ports[4], "127.0.0.5"), "127.0.0.1:0"},
+			{address(ns.Ports[5], "::1"), ":0"},
+			{address(ns.Ports[5], hostIP6), ":0"},
+			{address(ns.Ports[5], outsideIP6), "[" + hostIP6 + "]:0"},
 		} {
-			if _, err := dialUDP(at); err != nil {
-				t.Errorf("%s: %v", at, err)
+			if _, err := dialUDP(at[0], at[1]); err != nil {
+				t.Errorf("%s from %s: %v", at[0], at[1], err)
 			}
 		}
 	})
@@ -92,8 +97,13 @@ func TestPublishedPortsReachTheContainer(t *testing.T) {
 
 // dialUDP says something and waits for the answer, which must come from where it
 // was said to: the socket is connected.
-func dialUDP(at string) (n int, err error) {
-	conn, err := net.Dial("udp", at)
+func dialUDP(at, from string) (n int, err error) {
+	local, err := net.ResolveUDPAddr("udp", from)
+	if err != nil {
+		return 0, err
+	}
+	dialer := net.Dialer{LocalAddr: local}
+	conn, err := dialer.Dial("udp", at)
 	if err != nil {
 		return 0, err
 	}
@@ -131,6 +141,7 @@ func TestPublishedPortKeepsEndsAndBytes(t *testing.T) {
 				if _, err := conn.Write([]byte("hello")); err != nil {
 					return err
 				}
+				_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 				all, err := io.ReadAll(conn)
 				if err != nil {
 					return err
@@ -144,6 +155,7 @@ func TestPublishedPortKeepsEndsAndBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = conn.Close() }()
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 		if _, err := io.ReadFull(conn, make([]byte, len("hello"))); err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +205,7 @@ func TestCloseEndsConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = conn.Close() }()
-		if _, err := dialUDP(address(ns.Ports[1], "")); err != nil {
+		if _, err := dialUDP(address(ns.Ports[1], ""), ":0"); err != nil {
 			t.Fatal(err)
 		}
 		if err := ns.Close(); err != nil {

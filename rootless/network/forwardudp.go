@@ -30,18 +30,22 @@ type udpPort struct {
 	to   netip.AddrPort
 
 	mu    sync.Mutex
-	flows map[netip.AddrPort]*flow
+	flows map[peers]*flow
+}
+
+// peers are a client and, as a control message for its answers, the host's address
+// that it speaks to.
+type peers struct {
+	client netip.AddrPort
+	from   string
 }
 
 // flow is one client of a port: what it sends comes out of a socket of its own
 // inside, so that answers find back.
-type flow struct {
-	inner *net.UDPConn
-	from  []byte // control message that has the answers sent from where the client sent to
-}
+type flow struct{ inner *net.UDPConn }
 
 func (f *forwarder) serveUDP(conn *net.UDPConn, to netip.AddrPort) {
-	p := &udpPort{f: f, conn: conn, to: to, flows: map[netip.AddrPort]*flow{}}
+	p := &udpPort{f: f, conn: conn, to: to, flows: map[peers]*flow{}}
 	buf, oob := make([]byte, maxDatagram), make([]byte, 128)
 	for {
 		n, oobn, _, client, err := conn.ReadMsgUDPAddrPort(buf, oob)
@@ -52,18 +56,18 @@ func (f *forwarder) serveUDP(conn *net.UDPConn, to netip.AddrPort) {
 		case err != nil:
 			continue // an answer's, that nobody took: the client is gone
 		}
-		if flow := p.flow(client, oob[:oobn]); flow != nil {
+		if flow := p.flow(peers{client, string(answerFrom(oob[:oobn]))}); flow != nil {
 			_ = flow.inner.SetReadDeadline(time.Now().Add(flowIdle))
 			_, _ = flow.inner.Write(buf[:n]) // what is lost, is lost: it is UDP
 		}
 	}
 }
 
-// flow gives the flow of a client; nil where there can't be one.
-func (p *udpPort) flow(client netip.AddrPort, oob []byte) *flow {
+// flow gives the flow between peers; nil where there can't be one.
+func (p *udpPort) flow(between peers) *flow {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if known := p.flows[client]; known != nil {
+	if known := p.flows[between]; known != nil {
 		return known
 	}
 	if len(p.flows) >= maxFlows {
@@ -73,9 +77,9 @@ func (p *udpPort) flow(client netip.AddrPort, oob []byte) *flow {
 	if err != nil {
 		return nil
 	}
-	made := &flow{inner: conn.(*net.UDPConn), from: answerFrom(oob)}
-	p.flows[client] = made
-	p.f.work.Go(func() { p.answer(client, made) })
+	made := &flow{conn.(*net.UDPConn)}
+	p.flows[between] = made
+	p.f.work.Go(func() { p.answer(between, made) })
 	return made
 }
 
@@ -88,10 +92,10 @@ func (p *udpPort) closeFlows() {
 }
 
 // answer passes a client's answers on until there are no more.
-func (p *udpPort) answer(client netip.AddrPort, flow *flow) {
+func (p *udpPort) answer(between peers, flow *flow) {
 	defer func() {
 		p.mu.Lock()
-		delete(p.flows, client)
+		delete(p.flows, between)
 		p.mu.Unlock()
 		_ = flow.inner.Close()
 	}()
@@ -102,7 +106,7 @@ func (p *udpPort) answer(client netip.AddrPort, flow *flow) {
 	for {
 		err := receive(raw, func(datagram []byte) {
 			_ = flow.inner.SetReadDeadline(time.Now().Add(flowIdle))
-			_, _, _ = p.conn.WriteMsgUDPAddrPort(datagram, flow.from, client)
+			_, _, _ = p.conn.WriteMsgUDPAddrPort(datagram, []byte(between.from), between.client)
 		})
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return

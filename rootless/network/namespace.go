@@ -180,14 +180,31 @@ func bindNew(path string) error {
 			if err := loopbackUp(); err != nil {
 				return err
 			}
+			letPortsBeBound()
 			return os.NewSyscallError("mount", unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""))
 		}()
 	}()
 	return <-result
 }
 
-// release undoes bindNew.
+// letPortsBeBound lets every user of the calling thread's network namespace have
+// ports below 1024, as docker does. Where /proc/sys can't be written to, those stay
+// root's.
+func letPortsBeBound() {
+	f, err := os.OpenFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	_, _ = f.WriteString("0")
+}
+
+// release undoes bindNew. Who has removed the file meanwhile, as the user's log-out
+// does, has ended the mount as well.
 func release(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	err := unix.Unmount(path, unix.MNT_DETACH)
 	return errors.Join(os.NewSyscallError("umount", err), os.Remove(path))
 }

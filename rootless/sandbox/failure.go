@@ -92,6 +92,15 @@ func (f *failure) fault(rt Runtime, s Spec) error {
 	case codeNotExecutable:
 		e.Err = fmt.Errorf("%q can't be run, it isn't executable: %s", s.Args[0], f.message)
 		e.Remedy = "give it the right to be executed (COPY --chmod=755), and build it for this machine"
+		if strings.Contains(f.message, "chdir") {
+			e.Err = fmt.Errorf("%q can't be run there: %s", s.Args[0], f.message)
+			e.Remedy = fmt.Sprintf("check the working directory %q", s.Cwd)
+		}
+	default:
+		if why := badPlace(s); why != "" {
+			e.Err = fmt.Errorf("%s, and what the sandbox has there can't be mounted: %s", why, e.Err)
+			e.Remedy = "choose another image, or replace that in it by an empty directory or file"
+		}
 	}
 	return e
 }

@@ -155,6 +155,9 @@ func (t *Tree) openFD(path string) (int, error) {
 	return m.openFile(base)
 }
 
+// ErrLarger is behind the error of ReadFile about a file that is larger than it may be.
+var ErrLarger = errors.New("larger than")
+
 // ReadFile reads a regular file of at most limit bytes.
 func (t *Tree) ReadFile(path string, limit int64) ([]byte, error) {
 	f, err := t.Open(path)
@@ -167,7 +170,7 @@ func (t *Tree) ReadFile(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("read /%s: larger than %d bytes", clean(path), limit)
+		return nil, fmt.Errorf("read /%s: %w %d bytes", clean(path), ErrLarger, limit)
 	}
 	return data, nil
 }

@@ -39,7 +39,8 @@ _builder() {
         while IFS= read -r offer; do
             COMPREPLY+=("$offer")
         done < <(compgen "$files" -- "${cur#"$kept"}")
-    elif [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]]; then
+    fi
+    if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=:] ]]; then
         compopt -o nospace
     fi
 } 2>/dev/null

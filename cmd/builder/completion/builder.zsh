@@ -11,7 +11,7 @@ _builder() {
             *)
                 offer=${${line%%$'\t'*}//:/\\:}
                 [[ $line == *$'\t'* ]] && offer+=:${line#*$'\t'}
-                if [[ ${line%%$'\t'*} == *= ]]; then open+=("$offer"); else offers+=("$offer"); fi
+                if [[ ${line%%$'\t'*} == *[=:] ]]; then open+=("$offer"); else offers+=("$offer"); fi
                 ;;
         esac
     done < <("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)

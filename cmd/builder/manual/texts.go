@@ -184,6 +184,22 @@ the keys that leave a container leave it running.`,
 				{"The image as it was after a step of a build", "builder inspect 1f2e3d4c5b6a"},
 			},
 		},
+		"container inspect": {Examples: []Item{{"Where its program is on this machine", "builder container inspect -f '{{.State.Pid}}' web"}}},
+		"diff":              {Examples: []Item{{"What a container has changed", "builder diff web"}}},
+		"commit": {
+			More: "The container's settings become the image's, with the variables and labels that it was given.",
+			Examples: []Item{
+				{"An image with another command", "builder commit -m 'new page' -c 'CMD [\"nginx\", \"-g\", \"daemon off;\"]' web nginx:v2"},
+			},
+		},
+		"cp": {
+			More: "Links are followed as the container's programs see them, and lead nowhere out of it. What is copied to this machine follows none of the links that are among it.",
+			Examples: []Item{
+				{"A file into a container, and a directory out of it", "builder cp index.html web:/srv/\nbuilder cp web:/var/log ./log"},
+				{"What is in a directory", "builder cp site/. web:/srv"},
+				{"As a tar", "builder cp web:/etc - | tar -t"},
+			},
+		},
 		"export":  {Examples: []Item{{"Its files as a tarball", "builder export -o files.tar 1f2e3d4c5b6a"}}},
 		"import":  {Examples: []Item{{"A root file system", "builder import rootfs.tar base:v1"}}},
 		"save":    {Examples: []Item{{"Two images in one archive", "builder save -o images.tar app:v1 app:v2"}, {"Through a pipe", "builder save app | ssh host builder load"}}},
@@ -225,7 +241,7 @@ func exitsOf(path []string) []Item {
 	switch path[1] {
 	case "bud":
 		return buildExits
-	case "run", "debug", "unshare":
+	case "run", "exec", "debug", "unshare":
 		return runExits
 	}
 	return otherExits
