@@ -177,6 +177,9 @@ func (s *state) quiet() error {
 func (s *state) close() error {
 	var errs []error
 	errs = append(errs, s.quiet())
+	for _, dir := range halfContainers(s.root()) {
+		errs = append(errs, fmt.Errorf("left half removed: %s", dir))
+	}
 	for p := range processesOf(s.dir) {
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}

@@ -123,6 +123,9 @@ func checkStart(s container.State) error {
 // begin has a new monitor start the container, and goes on with fn when its program
 // runs.
 func (n named) begin(config container.Config, a *attached, fn func(*container.Client) error) error {
+	if err := damaged(config); err != nil {
+		return errors.Join(err, a.close())
+	}
 	at, err := findPlace(n.Context, config.Network, config.KeepID, config.Spec.Limits)
 	if err != nil {
 		return errors.Join(err, a.close())
