@@ -8,8 +8,10 @@ import (
 	"os/exec"
 	"runtime"
 
+	units "github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/cgroup"
 )
 
@@ -98,7 +100,22 @@ func (p *Program) make(ctx context.Context) error {
 		return err
 	}
 	p.first, p.terminal, err = o.made(p.spec, b, code)
-	return err
+	if err != nil {
+		return p.tooLittle(err)
+	}
+	return nil
+}
+
+// tooLittle explains a runtime that has failed: it is held to the program's limits
+// itself while it makes that.
+func (p *Program) tooLittle(err error) error {
+	oom, _ := p.memory.oomSince(p.kills)
+	if oom == nil || !oom.Asked {
+		return err
+	}
+	return fault.New("give it more by --memory, or take the smaller runtime: --runtime crun",
+		"%s was ended by the kernel's out-of-memory killer before the program ran: %s are too little for it",
+		p.oci.runtime.Name, units.BytesSize(float64(oom.Limit)))
 }
 
 // made takes hold of what a runtime has made: a process and, where it has one, the
