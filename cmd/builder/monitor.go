@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -143,6 +144,9 @@ func (w *watched) open(ctx context.Context, id string) (err error) {
 	}()
 	w.tree, err = w.host.snapshots.Reopen(ctx, id)
 	var missing *snapshot.MissingParentError
+	if errors.Is(err, snapshot.ErrNotFound) {
+		return fault.New("builder rm "+cmp.Or(w.monitor.Config.Name, id), "what container %s has written is gone from the store", id)
+	}
 	if !errors.As(err, &missing) {
 		return err
 	}

@@ -106,6 +106,24 @@ func (n *connection) keep(dir string) error {
 	return nil
 }
 
+// reconnect makes the network once more whose helper has been killed: the next
+// program isn't to do without.
+func (e *environment) reconnect(ctx context.Context) (err error) {
+	if e.net.private == nil || e.net.private.Lost() == nil {
+		return nil
+	}
+	err = errors.Join(e.net.Close(), unix.Unmount(e.net.network.NSPath, unix.MNT_DETACH))
+	if err != nil {
+		return err
+	}
+	e.net = &connection{config: e.net.config} // there is nothing to be closed
+	next, err := e.m.connect(ctx)
+	if err == nil {
+		e.net = next
+	}
+	return err
+}
+
 // apply tells a program of its network.
 func (n *connection) apply(spec *sandbox.Spec) {
 	spec.Network, spec.NetNS = n.network.Mode, n.network.NSPath

@@ -179,6 +179,9 @@ func (m *Monitor) ran() {
 
 // start creates the program while its network comes up, and starts it then.
 func (m *Monitor) start(ctx context.Context, e *environment) (_ *sandbox.Program, err error) {
+	if err := e.reconnect(ctx); err != nil {
+		return nil, err
+	}
 	spec := e.spec
 	e.net.apply(&spec)
 	spec.Size = m.streams.windowSize()

@@ -29,9 +29,13 @@ func (c *children) adopt(pid int) (*os.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("holding process %d: %w", pid, err)
 	}
-	if parent(pid) != os.Getpid() {
+	known, err := lookUp(pid)
+	if err == nil && known.parent != os.Getpid() {
+		err = errors.New("it isn't builder's child")
+	}
+	if err != nil { // that may be for want of descriptors
 		_ = p.Release()
-		return nil, fmt.Errorf("process %d isn't builder's child", pid)
+		return nil, fmt.Errorf("holding process %d: %w", pid, err)
 	}
 	if c.held == nil {
 		c.held = map[int]bool{}

@@ -115,12 +115,10 @@ func (c *Collector) KeptBytes(container string) (int64, error) {
 }
 
 // RemoveKept removes the tree of a container that nobody uses any more, and gives
-// its bytes.
+// its bytes. One that can't be measured, as its marker can't be read, is removed all
+// the same.
 func (c *Collector) RemoveKept(container string) (int64, error) {
-	bytes, err := c.KeptBytes(container)
-	if err != nil {
-		return 0, err
-	}
+	bytes, _ := c.KeptBytes(container)
 	return bytes, snapshot.RemoveKept(c.Snapshots, container)
 }
 
