@@ -86,7 +86,7 @@ func TestAClientsDeath(t *testing.T) {
 	kill(t, exec)
 	s.runs(t, "web", "sleep 2002", false)
 
-	exec, out = s.begin(t, "exec", "-d", "web", "sleep", "2003")
+	exec, _ = s.begin(t, "exec", "-d", "web", "sleep", "2003")
 	_ = exec.Wait()
 	s.runs(t, "web", "sleep 2003", true)
 

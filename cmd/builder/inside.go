@@ -9,7 +9,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -21,9 +20,6 @@ import (
 // happens to it is its monitor's business, or that of who locks it.
 func findFor(store *storage.Store, ref string) (container.Found, error) {
 	config, state, err := container.Find(containersDir(store), ref)
-	if errors.Is(err, container.ErrUnknown) {
-		err = fault.New("builder ps -a    # lists all containers", "%w", err)
-	}
 	return container.Found{Config: config, State: state}, err
 }
 
