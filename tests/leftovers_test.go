@@ -3,8 +3,11 @@ package tests
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -14,11 +17,14 @@ import (
 	"syscall"
 )
 
-// snapshot is what runs and what is mounted on the machine, as far as tests
-// of builder could have caused it.
+// snapshot is what runs and what is mounted, listens or is connected on the machine,
+// as far as tests of builder could have caused it.
 type snapshot struct {
-	processes map[process]string // to its command line
-	mounts    []string           // lines of /proc/self/mountinfo
+	processes  map[process]string // to its command line
+	mounts     []string           // lines of /proc/self/mountinfo
+	sockets    []string           // Unix sockets in the ground's directory, and builder's own
+	interfaces []string           // of the machine's network
+	containers []string           // directories of containers in the ground's directory
 }
 
 // process is one process for good: pids are used again, start times aren't.
@@ -56,7 +62,83 @@ func machine() (*snapshot, error) {
 		return nil, err
 	}
 	s.mounts = strings.Split(string(mounts), "\n")
+	if s.sockets, err = unixSockets(ground.dir, os.Getenv("XDG_RUNTIME_DIR")); err != nil {
+		return nil, err
+	}
+	links, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	for _, link := range links {
+		s.interfaces = append(s.interfaces, link.Name)
+	}
+	s.containers = containerDirs(ground.dir)
 	return s, nil
+}
+
+// unixSockets gives the names of bound Unix sockets in a directory: those that the
+// kernel has, and the files. A monitor's is bound by another path, but its file is in
+// the container's directory.
+func unixSockets(dirs ...string) (names []string, err error) {
+	data, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(data)) {
+		// Num RefCount Protocol Flags Type St Inode Path
+		words := strings.Fields(line)
+		if len(words) > 7 && slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(words[7], dir+"/") }) {
+			names = append(names, words[7])
+		}
+	}
+	for _, dir := range dirs {
+		eachFile(dir, func(path string, entry fs.DirEntry) {
+			if entry.Type() == fs.ModeSocket {
+				names = append(names, path)
+			}
+		})
+	}
+	return names, nil
+}
+
+// eachFile calls fn for what is below dir, but for what stores keep of images.
+func eachFile(dir string, fn func(path string, entry fs.DirEntry)) {
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // another one's, or it has gone meanwhile
+		}
+		if name := entry.Name(); entry.IsDir() && (name == "images" || name == "snapshots" || name == "volumes") {
+			return fs.SkipDir
+		}
+		fn(path, entry)
+		return nil
+	})
+}
+
+// containerDirs gives the directories that containers have in the stores below dir.
+func containerDirs(dir string) (found []string) {
+	eachFile(dir, func(path string, entry fs.DirEntry) {
+		if entry.IsDir() && filepath.Base(filepath.Dir(path)) == "containers" {
+			found = append(found, path)
+		}
+	})
+	return found
+}
+
+// halfContainers gives those of a store that are to be no more: that weren't finished,
+// or that were to leave nothing, and have no monitor.
+func halfContainers(root string) (found []string) {
+	for _, dir := range containerDirs(root) {
+		var config struct{ Remove bool }
+		data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+		if err == nil && json.Unmarshal(data, &config) == nil && !config.Remove {
+			continue
+		}
+		if pid, err := lockHolder(filepath.Join(dir, "lock")); err == nil && pid == 0 {
+			found = append(found, dir)
+		}
+	}
+	return found
 }
 
 // leftSince says what is there now that wasn't before.
@@ -67,9 +149,19 @@ func (s *snapshot) leftSince(before *snapshot) error {
 			errs = append(errs, fmt.Errorf("left running: %d %s", p.pid, line))
 		}
 	}
-	for _, line := range s.mounts {
-		if !slices.Contains(before.mounts, line) {
-			errs = append(errs, fmt.Errorf("left mounted: %s", line))
+	for _, kind := range []struct {
+		what        string
+		now, before []string
+	}{
+		{"mounted", s.mounts, before.mounts},
+		{"bound: the socket", s.sockets, before.sockets},
+		{"in the machine's network: the interface", s.interfaces, before.interfaces},
+		{"in a store: the container", s.containers, before.containers},
+	} {
+		for _, name := range kind.now {
+			if !slices.Contains(kind.before, name) {
+				errs = append(errs, fmt.Errorf("left %s %s", kind.what, name))
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -37,13 +37,16 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// condition tells scripts about the machine: [emulated], [delegated] and [ipv6].
+// condition tells scripts about the machine: [emulated], [delegated],
+// [systemd] and [ipv6].
 func condition(name string) (bool, error) {
 	switch name {
 	case "emulated":
 		return emulated(), nil
 	case "delegated":
 		return delegated(), nil
+	case "systemd":
+		return os.Getenv(cgroupEnv) == "" && delegated(), nil
 	case "ipv6":
 		l, err := net.Listen("tcp", "[::1]:0")
 		if err != nil {
@@ -174,6 +177,9 @@ func (s *state) quiet() error {
 func (s *state) close() error {
 	var errs []error
 	errs = append(errs, s.quiet())
+	for _, dir := range halfContainers(s.root()) {
+		errs = append(errs, fmt.Errorf("left half removed: %s", dir))
+	}
 	for p := range processesOf(s.dir) {
 		_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	}

@@ -51,20 +51,18 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
 	}
-	prepare(app.Commands, programName)
+	prepare(app.Commands)
 	app.CustomAppHelpTemplate = appHelp(app)
 	return app
 }
 
-// prepare gives commands what all of them have alike.
-func prepare(commands []*cli.Command, parent string) {
+// prepare gives commands what all of them have alike, but for their help.
+func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		// A "help" behind a command is an argument, such as a directory's name.
 		c.HideHelpCommand = true
 		c.OnUsageError = onUsageError
-		name := parent + " " + c.Name
-		c.CustomHelpTemplate = commandHelp(c, name)
-		prepare(c.Subcommands, name)
+		prepare(c.Subcommands)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -54,6 +55,10 @@ func pruneContainers(ctx context.Context, store *storage.Store, p *pruning, befo
 	for _, found := range container.List(containersDir(store)) {
 		old := before.IsZero() || found.Config.CreatedAt.Before(before)
 		if found.State.Lives() || !old || !set.HasLabels(found.Config.Labels) {
+			continue
+		}
+		if err := damaged(found.Config); err != nil { // its labels are unknown, and so are its volumes
+			tell(os.Stderr, err)
 			continue
 		}
 		bytes, err := takeContainer(ctx, store, found.Config, false)

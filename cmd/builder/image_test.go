@@ -12,18 +12,19 @@ import (
 func TestHelpFitsTheScreen(t *testing.T) {
 	app := newApp(io.Discard, io.Discard)
 	checkScreen(t, programName, app.CustomAppHelpTemplate, 24, 80)
-	var check func(commands []*cli.Command)
-	check = func(commands []*cli.Command) {
+	var check func(commands []*cli.Command, parent string)
+	check = func(commands []*cli.Command, parent string) {
 		for _, c := range commands {
-			help := printedHelp(t, c.CustomHelpTemplate, c)
+			name := parent + " " + c.Name
+			help := printedHelp(t, commandHelp(c, name), c)
 			checkScreen(t, c.Name, help, 40, 100)
 			if c.Description != "" && !strings.Contains(help, "\n\n"+c.Usage+"\n\n"+strings.Trim(c.Description, "\n")+"\n") {
 				t.Errorf("%s: the description is no paragraph of its own:\n%s", c.Name, help)
 			}
-			check(c.Subcommands)
+			check(c.Subcommands, name)
 		}
 	}
-	check(app.Commands)
+	check(app.Commands, programName)
 }
 
 // printedHelp is what the library makes of a help text.
@@ -54,7 +55,7 @@ func checkScreen(t *testing.T, name, text string, lines, columns int) {
 }
 
 func TestHelpOfGroupsHasColumns(t *testing.T) {
-	_, list, _ := strings.Cut(newApp(io.Discard, io.Discard).Command("image").CustomHelpTemplate, "Commands:\n")
+	_, list, _ := strings.Cut(commandHelp(newApp(io.Discard, io.Discard).Command("image"), "image"), "Commands:\n")
 	column := strings.Index(list, "Show how")
 	for line := range strings.Lines(list) {
 		if line == "\n" {

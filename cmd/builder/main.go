@@ -62,6 +62,7 @@ func run(argv []string) int {
 	app := newApp(results{os.Stdout}, os.Stderr)
 	args, err := canonical(app, argv)
 	if err == nil {
+		lighten(app, args)
 		err = app.RunContext(ctx, args)
 	}
 	return report(ctx, os.Stderr, err)

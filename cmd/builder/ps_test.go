@@ -70,6 +70,20 @@ func TestStatusIsInDockersWords(t *testing.T) {
 	}
 }
 
+// The clock has been set back.
+func TestStatusOfWhatIsYetToCome(t *testing.T) {
+	later := testNow.Add(time.Hour)
+	for want, state := range map[string]container.State{
+		"Up Less than a second":                 {Status: container.StatusRunning, StartedAt: later},
+		"Restarting (1) Less than a second ago": {Status: container.StatusRestarting, StartedAt: later, FinishedAt: later, ExitCode: 1},
+		"Exited (0) Less than a second ago":     {Status: container.StatusExited, StartedAt: later, FinishedAt: later},
+	} {
+		if got := containerStatus(state, testNow); got != want {
+			t.Errorf("%+v: %q, not %q", state, got, want)
+		}
+	}
+}
+
 // found makes a container, so many minutes old.
 func found(name string, minutes int, status container.Status, change func(*container.Found)) container.Found {
 	f := container.Found{

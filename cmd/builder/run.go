@@ -73,6 +73,7 @@ func runImage(c *cli.Context) (err error) {
 		return err
 	}
 	if !r.AttachedStdout && !r.AttachedStderr {
+		noteLogout(c)
 		_, err := fmt.Fprintln(c.App.Writer, id)
 		if err == nil && r.AttachedStdin {
 			a.pass()
@@ -130,6 +131,15 @@ func startMonitor(c *cli.Context, env []string, at place) (*container.Client, er
 		return nil, errors.Join(err, client.Close())
 	}
 	return client, nil
+}
+
+// noteLogout says that a container with limits which runs by itself won't outlive
+// the user's session.
+func noteLogout(c *cli.Context) {
+	if cgroup.EndsAtLogout() {
+		tell(c.App.ErrWriter, fault.New("sudo loginctl enable-linger $(id -un)    # lets it go on",
+			"the container will end when you log out: its limits are held by a systemd of yours, which ends then"))
+	}
 }
 
 // containersDir is where containers have their directories.

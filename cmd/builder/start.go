@@ -72,7 +72,10 @@ func (n named) start(ref string) error {
 	if err := checkStart(state); err != nil || state.Lives() {
 		return err
 	}
-	err = n.begin(config, &attached{}, func(*container.Client) error { return nil })
+	err = n.begin(config, &attached{}, func(*container.Client) error {
+		noteLogout(n.Context)
+		return nil
+	})
 	if errors.Is(err, container.ErrRunning) {
 		return nil // somebody else was quicker
 	}
@@ -120,6 +123,9 @@ func checkStart(s container.State) error {
 // begin has a new monitor start the container, and goes on with fn when its program
 // runs.
 func (n named) begin(config container.Config, a *attached, fn func(*container.Client) error) error {
+	if err := damaged(config); err != nil {
+		return errors.Join(err, a.close())
+	}
 	at, err := findPlace(n.Context, config.Network, config.KeepID, config.Spec.Limits)
 	if err != nil {
 		return errors.Join(err, a.close())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -79,9 +80,12 @@ func check(c *cli.Context) error {
 				return err
 			}
 		}
+		damaged := tellDamaged(c.App.ErrWriter, store)
 		if found == nil {
-			_, err = fmt.Fprintln(c.App.Writer, "The store is in order.")
-			return err
+			if damaged == nil {
+				_, err = fmt.Fprintln(c.App.Writer, "The store is in order.")
+			}
+			return errors.Join(err, damaged)
 		}
 		_, err = fmt.Fprintf(c.App.Writer, "%s system check --repair mends this.\n", programName)
 		return errors.Join(err, found)
@@ -97,6 +101,29 @@ func deadContainers(store *storage.Store) (problems []gc.Problem, err error) {
 	return problems, err
 }
 
+// tellDamaged tells of the containers whose records can't be read, which nobody
+// can write again but the user, and fails where there are some.
+func tellDamaged(w io.Writer, store *storage.Store) (found error) {
+	for _, f := range container.Damaged(containersDir(store)) {
+		err := damaged(f.Config)
+		if err == nil {
+			err = fault.New(fmt.Sprintf("builder start %s    # runs it again", f.Config.Name), "container %s: %s", f.Config.Name, f.State.Damage)
+		}
+		tell(w, err)
+		found = errSome
+	}
+	return found
+}
+
+// damaged tells of a container of which nobody knows how to run it, nil of others.
+func damaged(config container.Config) error {
+	if config.Damage == "" {
+		return nil
+	}
+	id := config.ID[:min(len(config.ID), 12)]
+	return fault.New(fmt.Sprintf("builder export %s -o FILE    # saves its files\nbuilder rm %s    # removes it", id, id), "container %s: %s", id, config.Damage)
+}
+
 func repair(c *cli.Context) error {
 	if !userns.Inside() {
 		return enterWithout(c)
@@ -110,10 +137,11 @@ func repair(c *cli.Context) error {
 	for _, r := range done {
 		err = errors.Join(err, printRepaired(c.App.Writer, r))
 	}
-	if err == nil && len(done) == 0 {
+	damaged := tellDamaged(c.App.ErrWriter, h.store)
+	if err == nil && len(done) == 0 && damaged == nil {
 		_, err = fmt.Fprintln(c.App.Writer, "The store is in order.")
 	}
-	return errors.Join(err, h.Close())
+	return errors.Join(err, damaged, h.Close())
 }
 
 func printRepaired(w io.Writer, r gc.Repaired) error {

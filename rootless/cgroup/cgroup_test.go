@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,9 +106,56 @@ func TestWhatIsMissingIsTold(t *testing.T) {
 	if p.isAlone() {
 		t.Error("process 1 was taken for this one")
 	}
+	p.root = directory(t, map[string]string{"cgroup.controllers": "cpuset memory pids\n"}).dir
+	if err := p.check([]string{"cpuset"}); !strings.Contains(err.Error(), "isn't delegated") {
+		t.Errorf("%v", err)
+	}
+	if err := p.check([]string{"cpu"}); !strings.Contains(err.Error(), "isn't among those of this machine") || !strings.Contains(fault.Remedy(err), "cgroup_enable=cpu") {
+		t.Errorf("%v", err)
+	}
 	err = directory(t, nil).check(nil)
 	if err == nil || !strings.Contains(err.Error(), "isn't delegated to it") || fault.Remedy(err) == "" {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestOthersKeepTheirLimits: whoever leaves a cgroup doesn't take back the
+// controllers that another builder's programs are limited by.
+func TestOthersKeepTheirLimits(t *testing.T) {
+	own := fmt.Sprintln(os.Getpid())
+	for _, tc := range []struct {
+		name, procs, group string
+		want               string // last written to cgroup.subtree_control
+	}{
+		{"alone", own, "", "-memory"},
+		{"another in the leaf", own + "1\n", "", "memory"},
+		{"another's program", own, prefix + "other", "memory"},
+	} {
+		p := directory(t, map[string]string{"cgroup.procs": "", "cgroup.subtree_control": "memory"})
+		if err := os.Mkdir(filepath.Join(p.dir, leaf), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(p.dir, leaf, "cgroup.procs"), []byte(tc.procs), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if tc.group != "" {
+			held := filepath.Join(p.dir, tc.group)
+			if err := os.Mkdir(held, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open(held)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = f.Close() }()
+			if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.leave()
+		if got := p.words("cgroup.subtree_control"); len(got) != 1 || got[0] != tc.want {
+			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
+		}
 	}
 }
 

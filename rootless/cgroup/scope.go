@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,6 +23,20 @@ func scopePrefix() string { return fmt.Sprintf("builder-%d-", os.Getpid()) }
 func inOwnScope() bool {
 	at, _, err := find()
 	return err == nil && strings.HasPrefix(filepath.Base(filepath.Dir(at.path)), scopePrefix())
+}
+
+// EndsAtLogout tells whether what this process has started, since Claim moved it to a
+// scope, ends when the user logs out: his systemd does, unless he lingers.
+func EndsAtLogout() bool {
+	if !inOwnScope() {
+		return false
+	}
+	u, err := user.Current()
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(filepath.Join("/var/lib/systemd/linger", u.Username))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // scopePatience is how long systemd may take to make a scope.

@@ -20,16 +20,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/rootless/container/log"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
-	"golang.org/x/sys/unix"
 )
 
 // Config is what a container was made with.
@@ -64,6 +59,10 @@ type Config struct {
 	Remove      bool   `json:"remove,omitempty"`     // leave nothing at the end
 
 	CreatedAt time.Time `json:"created_at"`
+
+	// Damage says why this couldn't be read, "" where it could. What the container
+	// has written is there, but nobody knows how to run it.
+	Damage string `json:"-"`
 }
 
 // Network is what a container was to be connected to.
@@ -122,6 +121,10 @@ type State struct {
 	Files      Files          `json:"files,omitzero"`
 	Restarts   int            `json:"restarts,omitempty"`
 	Boot       string         `json:"boot,omitempty"` // the machine's boot that this is of
+
+	// Damage says why this couldn't be read, "" where it could. The container can be
+	// started.
+	Damage string `json:"-"`
 }
 
 // Files are those in a container that tell of its network, as they were made.
@@ -143,27 +146,6 @@ func NewID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Load reads what is known of a container in the directory dir of all
-// containers. One that has no monitor though it should is dead.
-func Load(dir, id string) (Config, State, error) {
-	var c Config
-	var s State
-	own := filepath.Join(dir, id)
-	if err := readJSON(filepath.Join(own, configFile), &c); err != nil {
-		return c, s, err
-	}
-	if err := readJSON(filepath.Join(own, stateFile), &s); err != nil {
-		return c, s, err
-	}
-	if s.Lives() {
-		if lock, err := lockDir(own); err == nil {
-			_ = lock.Close()
-			s.Status, s.ExitCode, s.Error = StatusDead, 128+int(unix.SIGKILL), "the monitor was killed"
-		}
-	}
-	return c, s, nil
-}
-
 const (
 	configFile = "config.json"
 	stateFile  = "state.json"
@@ -171,26 +153,3 @@ const (
 	socketFile = "sock"
 	runDir     = "run"
 )
-
-func readJSON(path string, v any) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
-}
-
-func writeJSON(path string, v any, synced bool) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	write := atomicfile.WriteUnsynced
-	if synced {
-		write = atomicfile.Write
-	}
-	return write(path, append(data, '\n'), 0o600)
-}

@@ -345,8 +345,8 @@ func dead(t *testing.T, dir string, remove, whole bool) (id string) {
 	if err := m.save(); err != nil {
 		t.Fatal(err)
 	}
-	if !whole {
-		if err := os.Remove(filepath.Join(m.dir, stateFile)); err != nil {
+	if !whole { // as a removal that was cut off
+		if err := os.Remove(filepath.Join(m.dir, configFile)); err != nil {
 			t.Fatal(err)
 		}
 	}

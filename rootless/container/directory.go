@@ -91,12 +91,12 @@ func eachDead(dir string, fn func(own string)) error {
 	return nil
 }
 
-// isKept tells whether a container without a monitor is to stay.
+// isKept tells whether a container without a monitor is to stay. Damaged records
+// are no reason to remove what it has written.
 func isKept(own string) bool {
 	var c Config
-	var s State
-	return readJSON(filepath.Join(own, configFile), &c) == nil && !c.Remove &&
-		readJSON(filepath.Join(own, stateFile), &s) == nil
+	err := readRecord(filepath.Join(own, configFile), &c)
+	return err == nil && !c.Remove || isDamaged(err)
 }
 
 // removeDir removes a container's directory, the lock last.

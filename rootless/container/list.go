@@ -3,6 +3,7 @@ package container
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
@@ -42,4 +43,9 @@ func Remove(dir, id string) error {
 	}
 	defer func() { _ = lock.Close() }()
 	return removeDir(own)
+}
+
+// Damaged gives the containers in the directory dir whose records can't be read.
+func Damaged(dir string) []Found {
+	return slices.DeleteFunc(List(dir), func(f Found) bool { return f.Config.Damage == "" && f.State.Damage == "" })
 }

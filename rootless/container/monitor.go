@@ -140,6 +140,9 @@ func Open(ctx context.Context, dir, id string) (*Monitor, error) {
 func tryOpen(dir, id string) (*Monitor, error) {
 	own := filepath.Join(dir, id)
 	lock, err := lockDir(own)
+	if isMissing(err) && !isGoing(own) {
+		lock, err = lockNew(own)
+	}
 	if err != nil {
 		return nil, err
 	}

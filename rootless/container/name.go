@@ -66,7 +66,7 @@ func Rename(dir, ref, name string) error {
 func rewrite(own string, change func(*Config) error) error {
 	var c Config
 	path := filepath.Join(own, configFile)
-	if err := readJSON(path, &c); err != nil {
+	if err := readRecord(path, &c); err != nil {
 		return err
 	}
 	if err := change(&c); err != nil {
