@@ -143,12 +143,18 @@ func (k *keptFiles) chooseDriver(c *cli.Context, ref string) error {
 	}
 	found, err := findFor(store, ref)
 	if err == nil {
-		var root string
-		if _, root, err = store.KeptParent(found.Config.ID); err == nil {
-			err = c.Set(flagDriver, string(snapshot.DriverOf(root)))
-		}
+		err = useDriver(c, store, found.Config.ID)
 	}
 	return errors.Join(err, store.Close())
+}
+
+// useDriver takes the storage driver that the container's tree was made with.
+func useDriver(c *cli.Context, store *storage.Store, id string) error {
+	driver, err := store.KeptDriver(id)
+	if err != nil {
+		return err
+	}
+	return c.Set(flagDriver, string(driver))
 }
 
 func (k *keptFiles) close() error {

@@ -33,8 +33,6 @@ type Config struct {
 	Name    string `json:"name,omitempty"`
 	Image   string `json:"image,omitempty"` // as the user named it
 	ImageID string `json:"image_id,omitempty"`
-	// Layer is what the container changes, as the storage calls it.
-	Layer string `json:"layer,omitempty"`
 	// Runtime is the OCI runtime that was chosen for it; "" for the best.
 	Runtime string `json:"runtime,omitempty"`
 	// Settings is the image's config with what was asked for in its place, as
