@@ -11,6 +11,7 @@
 //	<id>/sock         the monitor's socket, see Dial
 //	<id>/run/         the monitor's private tmpfs: the runtime's own files
 //	<id>/log          what the program printed
+//	<id>/monitor.log  what the monitor itself had to say
 //
 // It is made under another name, and has its own when it is whole and locked.
 // Of a container's file system this package knows a [Root] alone.
