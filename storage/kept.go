@@ -14,10 +14,14 @@ import (
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
-// KeptParent tells what a container's tree stands on, and in which driver root it
-// is, or snapshot.ErrNotFound. It needs no user namespace.
-func (s *Store) KeptParent(container string) (parent snapshot.Key, root string, err error) {
-	return snapshot.KeptParent(s.Dir(snapshotsDir), container)
+// KeptDriver is the driver that a container's tree was made with, or
+// snapshot.ErrNotFound. It needs no user namespace.
+func (s *Store) KeptDriver(container string) (snapshot.Driver, error) {
+	kept, err := snapshot.ReadKept(s.Dir(snapshotsDir), container)
+	if err != nil {
+		return "", err
+	}
+	return snapshot.DriverOf(kept.Root), nil
 }
 
 // KeptDirs gives the directories that make up the files of a container, its own

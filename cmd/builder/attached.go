@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/builder-oci/builder/cmd/builder/detach"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
@@ -234,7 +235,7 @@ func (a *attached) followUnlessLeft(c *cli.Context, client *container.Client) er
 func (a *attached) pass() {
 	in := io.Reader(os.Stdin)
 	if a.terminal && len(a.detachKeys) > 0 {
-		in = &leaving{from: in, keys: a.detachKeys, leave: sync.OnceFunc(func() { close(a.left) })}
+		in = detach.NewReader(in, a.detachKeys, func() { close(a.left) })
 	}
 	_, _ = io.Copy(a.typed, in)
 	if a.own == nil {

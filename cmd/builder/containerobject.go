@@ -18,7 +18,6 @@ import (
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
-	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 // containerObject is a container as docker's API tells it, and in docker's order.
@@ -183,11 +182,11 @@ func mainProcess(c *cli.Context, id string) int {
 
 // nameDriver tells where the container's files are.
 func (o *containerObject) nameDriver(store *storage.Store) {
-	_, root, err := store.KeptParent(o.ID)
+	driver, err := store.KeptDriver(o.ID)
 	if err != nil {
 		return
 	}
-	o.Driver = string(snapshot.DriverOf(root))
+	o.Driver = string(driver)
 	o.GraphDriver.Name = o.Driver
 	dirs, err := store.KeptDirs(o.ID)
 	if err != nil || len(dirs) < 2 {

@@ -33,7 +33,6 @@ type containerRequest struct {
 	PublishAll bool
 	Expose     []string // PORT/PROTOCOL, beside the image's
 	Mounts     []container.Mount
-	VolumesOf  []string // --volumes-from
 
 	Ulimits        []sandbox.Ulimit
 	ShmSize        int64

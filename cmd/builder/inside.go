@@ -9,7 +9,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -21,9 +20,6 @@ import (
 // happens to it is its monitor's business, or that of who locks it.
 func findFor(store *storage.Store, ref string) (container.Found, error) {
 	config, state, err := container.Find(containersDir(store), ref)
-	if errors.Is(err, container.ErrUnknown) {
-		err = fault.New("builder ps -a    # lists all containers", "%w", err)
-	}
 	return container.Found{Config: config, State: state}, err
 }
 
@@ -147,12 +143,18 @@ func (k *keptFiles) chooseDriver(c *cli.Context, ref string) error {
 	}
 	found, err := findFor(store, ref)
 	if err == nil {
-		var root string
-		if _, root, err = store.KeptParent(found.Config.ID); err == nil {
-			err = c.Set(flagDriver, string(snapshot.DriverOf(root)))
-		}
+		err = useDriver(c, store, found.Config.ID)
 	}
 	return errors.Join(err, store.Close())
+}
+
+// useDriver takes the storage driver that the container's tree was made with.
+func useDriver(c *cli.Context, store *storage.Store, id string) error {
+	driver, err := store.KeptDriver(id)
+	if err != nil {
+		return err
+	}
+	return c.Set(flagDriver, string(driver))
 }
 
 func (k *keptFiles) close() error {

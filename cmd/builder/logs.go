@@ -186,7 +186,7 @@ func findLog(c *cache.Cache, id string) (*os.File, error) {
 	case errors.Is(err, cache.ErrNoOutput):
 		return nil, fault.New("only RUN has output", "%w", err)
 	case errors.Is(err, cache.ErrNotFound):
-		return nil, fault.New(programName+" ps -a       # lists the containers\n"+stepLists, "No such container: %s", id)
+		return nil, fault.New(programName+" ps -a       # lists the containers\n"+stepLists, "%w: %s", container.ErrUnknown, id)
 	}
 	return f, err
 }

@@ -1,4 +1,5 @@
-// Command builder builds container images with no daemon and no root.
+// Command builder builds container images, and runs containers of them, with no
+// daemon and no root.
 //
 // Here is its command line and nothing that a library user would want: one
 // file for each family of commands, which reads flags, calls the rooms below,
@@ -6,7 +7,9 @@
 // made in printer.go, pull.go and errors.go alone.
 //
 // A command that only reads records is one process. One that works on file
-// systems runs itself once more as root of a user namespace: see enter.
+// systems runs itself once more as root of a user namespace: see enter. One that
+// starts a container runs itself once more as its monitor, which stays: see
+// startMonitor.
 package main
 
 import (

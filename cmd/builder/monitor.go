@@ -115,7 +115,7 @@ func (w *watched) make(ctx context.Context, c *cli.Context, r containerRequest) 
 	if lesser := network.StepDown(); lesser != nil && r.Network.Mode == "" {
 		tell(c.App.ErrWriter, lesser)
 	}
-	cfg.Layer, cfg.Runtime = w.tree.Place(), c.String(flagRuntime)
+	cfg.Runtime = c.String(flagRuntime)
 	if err := w.tree.Keep(cfg.ID); err != nil {
 		return err
 	}

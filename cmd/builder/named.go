@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 )
 
@@ -32,11 +31,7 @@ func openNamed(c *cli.Context) (named, error) {
 
 // find gives the container that ref means.
 func (n named) find(ref string) (container.Config, container.State, error) {
-	config, state, err := container.Find(n.dir, ref)
-	if errors.Is(err, container.ErrUnknown) {
-		err = fault.New("builder ps -a    # lists all containers", "%w", err)
-	}
-	return config, state, err
+	return container.Find(n.dir, ref)
 }
 
 // dial gives a connection to the monitor of the container that ref means. Where it

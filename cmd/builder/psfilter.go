@@ -127,7 +127,7 @@ func indexOf(found []container.Found, ref string) (int, error) {
 	begins := func(f container.Found) bool { return ref != "" && strings.HasPrefix(f.Config.ID, ref) }
 	i := slices.IndexFunc(found, begins)
 	if i < 0 || slices.ContainsFunc(found[i+1:], begins) {
-		return 0, fault.New(programName+" ps -a    # lists them", "No such container: %s", ref)
+		return 0, container.Unknown(ref)
 	}
 	return i, nil
 }

@@ -47,11 +47,11 @@ func writtenBy(c *cli.Context, store *storage.Store, found []container.Found) (s
 func (h *host) keptChanges(c *cli.Context) func(string, snapshot.ChangeOptions) (layer.Source, error) {
 	treesBy := h.treesBy(c)
 	return func(owner string, o snapshot.ChangeOptions) (layer.Source, error) {
-		_, root, err := h.store.KeptParent(owner)
+		driver, err := h.store.KeptDriver(owner)
 		if err != nil {
 			return nil, err
 		}
-		trees, err := treesBy(snapshot.DriverOf(root))
+		trees, err := treesBy(driver)
 		if err != nil {
 			return nil, err
 		}

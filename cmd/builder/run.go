@@ -126,8 +126,7 @@ func startMonitor(c *cli.Context, env []string, at place) (*container.Client, er
 	if at.network != nil {
 		o.Files = append(o.Files, at.network)
 	}
-	_, err = userns.Start(c.Context, o)
-	if err != nil {
+	if err := userns.Start(c.Context, o); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
 	return client, nil

@@ -181,9 +181,12 @@ func asMade(c *cli.Context, config container.Config) error {
 			return err
 		}
 	}
-	root, _, ok := snapshot.TreeAt(config.Layer)
-	if !ok {
-		return nil
+	store, err := openStore(c)
+	if err != nil {
+		return err
 	}
-	return c.Set(flagDriver, string(snapshot.DriverOf(root)))
+	if err = useDriver(c, store, config.ID); errors.Is(err, snapshot.ErrNotFound) {
+		err = nil // the monitor tells what is to be done about it
+	}
+	return errors.Join(err, store.Close())
 }

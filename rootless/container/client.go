@@ -22,7 +22,7 @@ type Client struct{ conn *conn }
 func Dial(dir, id string) (*Client, error) {
 	d, err := os.Open(filepath.Join(dir, id))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s", ErrUnknown, short(id))
+		return nil, Unknown(short(id))
 	}
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@
 //	<id>/sock         the monitor's socket, see Dial
 //	<id>/run/         the monitor's private tmpfs: the runtime's own files
 //	<id>/log          what the program printed
+//	<id>/monitor.log  what the monitor itself had to say
 //
 // It is made under another name, and has its own when it is whole and locked.
 // Of a container's file system this package knows a [Root] alone.
@@ -33,8 +34,6 @@ type Config struct {
 	Name    string `json:"name,omitempty"`
 	Image   string `json:"image,omitempty"` // as the user named it
 	ImageID string `json:"image_id,omitempty"`
-	// Layer is what the container changes, as the storage calls it.
-	Layer string `json:"layer,omitempty"`
 	// Runtime is the OCI runtime that was chosen for it; "" for the best.
 	Runtime string `json:"runtime,omitempty"`
 	// Settings is the image's config with what was asked for in its place, as

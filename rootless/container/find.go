@@ -2,7 +2,6 @@ package container
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -12,10 +11,17 @@ import (
 )
 
 // ErrUnknown is behind the error about a container that isn't there.
-var ErrUnknown = errors.New("no such container")
+var ErrUnknown = errors.New("No such container") //nolint:staticcheck // docker's words
+
+// Unknown is the error about a container that isn't there: ErrUnknown, with what
+// it was called.
+func Unknown(ref string) error {
+	return fault.New("builder ps -a    # lists all containers", "%w: %s", ErrUnknown, ref)
+}
 
 // Find gives the container that ref means, in the directory dir of all
-// containers: by its name, its id, or the unambiguous beginning of one.
+// containers: by its name, its id, or the unambiguous beginning of one. Where
+// there is none its error is [Unknown].
 func Find(dir, ref string) (Config, State, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -43,7 +49,7 @@ func Find(dir, ref string) (Config, State, error) {
 	}
 	switch len(ids) {
 	case 0:
-		return Config{}, State{}, fmt.Errorf("%w: %s", ErrUnknown, ref)
+		return Config{}, State{}, Unknown(ref)
 	case 1:
 		return Load(dir, ids[0])
 	}

@@ -2,7 +2,6 @@ package container
 
 import (
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -32,17 +31,6 @@ func List(dir string) []Found {
 		}
 	}
 	return list
-}
-
-// Remove removes a container that has ended, or fails where one still runs.
-func Remove(dir, id string) error {
-	own := filepath.Join(dir, id)
-	lock, err := lockDir(own)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = lock.Close() }()
-	return removeDir(own)
 }
 
 // Damaged gives the containers in the directory dir whose records can't be read.

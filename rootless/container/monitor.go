@@ -121,7 +121,7 @@ func Open(ctx context.Context, dir, id string) (*Monitor, error) {
 	for deadline := time.Now().Add(patience); ; {
 		m, err := tryOpen(dir, id)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %s", ErrUnknown, short(id))
+			return nil, Unknown(short(id))
 		}
 		if !errors.Is(err, errLocked) {
 			return m, err

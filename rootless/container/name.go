@@ -2,7 +2,6 @@ package container
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -57,7 +56,7 @@ func Rename(dir, ref, name string) error {
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s", ErrUnknown, ref) // it has been removed meanwhile
+		return Unknown(ref) // it has been removed meanwhile
 	}
 	return err
 }

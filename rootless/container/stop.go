@@ -107,24 +107,26 @@ func (m *Monitor) waits(ends bool) bool {
 }
 
 func (m *Monitor) pause() error {
-	p, done, err := m.use()
-	if err != nil {
-		return err
-	}
-	defer done()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.state.Status == StatusPaused {
-		return fault.New("", "container %s is already paused", m.Config.ID)
-	}
-	if err := p.Pause(); err != nil {
-		return err
-	}
-	m.state.Status = StatusPaused
-	return m.save()
+	return m.become(StatusPaused, func(p *sandbox.Program) error {
+		if m.state.Status == StatusPaused {
+			return fault.New("", "container %s is already paused", m.Config.ID)
+		}
+		return p.Pause()
+	})
 }
 
 func (m *Monitor) resume() error {
+	return m.become(StatusRunning, func(p *sandbox.Program) error {
+		if m.state.Status != StatusPaused {
+			return fault.New("", "container %s is not paused", m.Config.ID)
+		}
+		return p.Resume()
+	})
+}
+
+// become records that a program has another status, once fn has brought that about.
+// The state stays as it is meanwhile.
+func (m *Monitor) become(status Status, fn func(*sandbox.Program) error) error {
 	p, done, err := m.use()
 	if err != nil {
 		return err
@@ -132,12 +134,9 @@ func (m *Monitor) resume() error {
 	defer done()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.state.Status != StatusPaused {
-		return fault.New("", "container %s is not paused", m.Config.ID)
-	}
-	if err := p.Resume(); err != nil {
+	if err := fn(p); err != nil {
 		return err
 	}
-	m.state.Status = StatusRunning
+	m.state.Status = status
 	return m.save()
 }

@@ -14,7 +14,7 @@ import (
 func TestPortInUseIsToldWithRemedy(t *testing.T) {
 	needHost(t)
 	port := greeter(t, "127.0.0.1:0", "first")
-	_, err := Create(t.Context(), t.TempDir(), "", DNS{}, []Port{{HostIP: "127.0.0.1", HostPort: uint16(port), ContainerPort: 80, Proto: "tcp"}})
+	_, err := create(t, t.TempDir(), "", DNS{}, []Port{{HostIP: "127.0.0.1", HostPort: uint16(port), ContainerPort: 80, Proto: "tcp"}})
 	if !strings.Contains(fmt.Sprint(err), "in use") || fault.Remedy(err) == "" {
 		t.Errorf("error %v with remedy %q", err, fault.Remedy(err))
 	}

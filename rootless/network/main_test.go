@@ -113,7 +113,17 @@ func forEachHelper(t *testing.T, test func(t *testing.T, h helper)) {
 	}
 }
 
-// createBy is Create with the given helpers.
+// create makes a namespace whose helper is ready.
+func create(t *testing.T, dir, helper string, dns DNS, ports []Port) (*Namespace, error) {
+	t.Helper()
+	pending, err := Begin(t.Context(), dir, helper, dns, ports)
+	if err != nil {
+		return nil, err
+	}
+	return pending.Ready(t.Context())
+}
+
+// createBy is create with the given helpers.
 func createBy(ctx context.Context, dir string, dns DNS, ports []Port, helpers []helper) (*Namespace, error) {
 	pending, err := begin(ctx, dir, dns, ports, helpers)
 	if err != nil {

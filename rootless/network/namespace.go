@@ -1,7 +1,6 @@
 package network
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -39,16 +38,6 @@ type Namespace struct {
 
 	once   sync.Once // for Close
 	closed error
-}
-
-// Create makes a private network namespace, as [Begin] does, and waits until
-// its helper is ready.
-func Create(ctx context.Context, dir, helper string, dns DNS, ports []Port) (*Namespace, error) {
-	pending, err := Begin(ctx, dir, helper, dns, ports)
-	if err != nil {
-		return nil, err
-	}
-	return pending.Ready(ctx)
 }
 
 // Network gives what a sandbox needs to know of the namespace.

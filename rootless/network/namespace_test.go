@@ -397,7 +397,7 @@ func TestHelpersDieWithTheirOwner(t *testing.T) {
 func TestOnlyTheWantedHelperIsTried(t *testing.T) {
 	needHost(t)
 	for _, wanted := range []string{pasta, slirp4netns} {
-		ns, err := Create(t.Context(), t.TempDir(), wanted, DNS{}, nil)
+		ns, err := create(t, t.TempDir(), wanted, DNS{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -408,7 +408,7 @@ func TestOnlyTheWantedHelperIsTried(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	_, err := Create(t.Context(), t.TempDir(), "nosuchhelper", DNS{}, nil)
+	_, err := create(t, t.TempDir(), "nosuchhelper", DNS{}, nil)
 	if err == nil || !strings.Contains(err.Error(), "nosuchhelper isn't installed") || fault.Remedy(err) == "" {
 		t.Errorf("%v (remedy %q)", err, fault.Remedy(err))
 	}

@@ -29,7 +29,7 @@ type made struct {
 	err error
 }
 
-// NewPool makes an empty pool. Its arguments are those of [Create].
+// NewPool makes an empty pool. Its arguments are those of [Begin].
 func NewPool(dir, helper string, dns DNS) *Pool {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Pool{dir: dir, helper: helper, dns: dns, ctx: ctx, cancel: cancel}

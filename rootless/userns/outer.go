@@ -80,15 +80,15 @@ func (o *outer) run(ctx context.Context) (int, error) {
 }
 
 // launch starts the inner process and lets go of it.
-func (o *outer) launch(ctx context.Context) (*Started, error) {
+func (o *outer) launch(ctx context.Context) error {
 	in, reason, err := o.start(ctx, true, "")
 	if errors.Is(err, errNoPIDNamespace) {
 		in, _, err = o.start(ctx, false, reason)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &Started{in}, in.control.Close()
+	return in.control.Close()
 }
 
 type started struct {

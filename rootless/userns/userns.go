@@ -72,29 +72,17 @@ func (o Options) mapping() (Mapping, error) {
 	return detect(o)
 }
 
-// Started is an inner process that outlives the outer one.
-type Started struct{ inner inner }
-
 // Start is Enter for a process that outlives this one: it has a session and,
 // where it can, a pid namespace of its own, and signals aren't passed on. Its
 // standard input is empty, the other two are this process's, until it takes
 // others.
-func Start(ctx context.Context, opts Options) (*Started, error) {
+func Start(ctx context.Context, opts Options) error {
 	mapping, err := opts.mapping()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	o := outer{mapping: mapping, join: opts.Join, args: opts.Args, env: opts.Env, files: opts.Files, detached: true}
 	return o.launch(ctx)
-}
-
-// Wait gives the exit code when the process has ended, as Enter does.
-func (s *Started) Wait() (exitCode int, err error) {
-	state, err := s.inner.process.Wait()
-	if err != nil {
-		return 0, err
-	}
-	return exitStatus(state), nil
 }
 
 // What the outer process tells the inner one in its environment.

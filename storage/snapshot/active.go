@@ -72,10 +72,6 @@ func (s *Store) make(ctx context.Context, parentID string) (string, error) {
 // tree. It must not be written to while the tree is mounted.
 func (a *Active) Upper() string { return a.store.driver.top(a.id) }
 
-// Place names the tree for TreeAt, as long as it is neither committed nor
-// discarded: it holds what the tree changes.
-func (a *Active) Place() string { return a.store.name + "/" + a.id }
-
 // Parent is the merged view of the tree below. Commit and Discard free the
 // descriptors that it has cached.
 func (a *Active) Parent() *layer.Tree { return a.parent }

@@ -45,9 +45,9 @@ func TestKeptTreeStaysWithWhatWasWritten(t *testing.T) {
 		if len(b.journal.pending) > 0 {
 			t.Errorf("the session would remove %v", b.journal.pending)
 		}
-		parent, root, err := KeptParent(b.place.Dir, aContainer)
-		if err != nil || parent != base || root != b.Root() {
-			t.Errorf("stands on %s in %s: %v", parent, root, err)
+		kept, err := ReadKept(b.place.Dir, aContainer)
+		if err != nil || kept.Parent != base || kept.Root != b.Root() {
+			t.Errorf("stands on %+v: %v", kept, err)
 		}
 		a := b.reopen(t)
 		mounted, err := a.Mount(context.Background())

@@ -110,16 +110,6 @@ func readKeptFile(path string) (*Kept, error) {
 	return k, nil
 }
 
-// KeptParent tells what the tree of an owner stands on, and in which driver root
-// it is, or ErrNotFound. It needs no user namespace.
-func KeptParent(dir, owner string) (parent Key, root string, err error) {
-	k, err := ReadKept(dir, owner)
-	if err != nil {
-		return "", "", err
-	}
-	return k.Parent, k.Root, nil
-}
-
 // save puts the marker on stable storage.
 func (k *Kept) save(dir string) error {
 	data, err := json.Marshal(k)

@@ -123,13 +123,6 @@ func TreePath(dir, root, id string) string {
 	return filepath.Join(dir, root, id, "diff")
 }
 
-// TreeAt splits what Active.Place gave into driver root and id. It reports false
-// for what is no such name.
-func TreeAt(place string) (root, id string, ok bool) {
-	root, id, ok = strings.Cut(place, "/")
-	return root, id, ok && root != "" && id != "" && root[0] != '.' && id[0] != '.' && !strings.Contains(id, "/")
-}
-
 // RemoveTree removes a tree, or what there is of it, with its side files from
 // a driver root below dir.
 func RemoveTree(dir, root, id string) error {
