@@ -58,7 +58,10 @@ func monitorContainer(c *cli.Context) error {
 		first.Tell(err)
 		return nil
 	}
-	if err := first.Made(w.monitor.Config.ID); err != nil || !request.Start {
+	if !request.Start {
+		err = w.monitor.Leave() // before the client knows its id
+	}
+	if err := errors.Join(err, first.Made(w.monitor.Config.ID)); err != nil || !request.Start {
 		return errors.Join(err, w.monitor.Close(), w.tree.Release(), w.host.Close())
 	}
 	if request.Shares {
