@@ -237,9 +237,13 @@ func (m *Monitor) running(p *sandbox.Program, e *environment) error {
 	return err
 }
 
-// save records the state. What leaves nothing needn't be on the disk.
-func (m *Monitor) save() error { return m.write(stateFile, m.state) }
-
-func (m *Monitor) write(name string, v any) error {
-	return writeJSON(filepath.Join(m.dir, name), v, !m.Config.Remove)
+// save records the state. What leaves nothing needn't be on the disk. Where that is
+// full the present record is written over, which takes no room.
+func (m *Monitor) save() error {
+	path := filepath.Join(m.dir, stateFile)
+	err := writeJSON(path, m.state, !m.Config.Remove)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		err = overJSON(path, m.state)
+	}
+	return err
 }

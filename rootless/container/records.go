@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -85,7 +86,7 @@ func hasMonitor(own string) bool {
 }
 
 func writeJSON(path string, v any, synced bool) error {
-	data, err := json.MarshalIndent(v, "", "  ")
+	data, err := encode(v)
 	if err != nil {
 		return err
 	}
@@ -93,5 +94,34 @@ func writeJSON(path string, v any, synced bool) error {
 	if synced {
 		write = atomicfile.Write
 	}
-	return write(path, append(data, '\n'), 0o600)
+	return write(path, data, 0o600)
+}
+
+// overJSON writes over a record, in the room that it has. What is cut off meanwhile
+// is a damaged one.
+func overJSON(path string, v any) (err error) {
+	data, err := encode(v)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	// White space in place of what was there keeps it whole all the time.
+	rest := max(0, info.Size()-int64(len(data)))
+	if _, err := f.WriteAt(append(data, bytes.Repeat([]byte("\n"), int(rest))...), 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func encode(v any) ([]byte, error) {
+	data, err := json.MarshalIndent(v, "", "  ")
+	return append(data, '\n'), err
 }

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -125,7 +126,8 @@ func (m *Monitor) resume() error {
 }
 
 // become records that a program has another status, once fn has brought that about.
-// The state stays as it is meanwhile.
+// The state stays as it is meanwhile. A program whose pause can't be recorded goes
+// on.
 func (m *Monitor) become(status Status, fn func(*sandbox.Program) error) error {
 	p, done, err := m.use()
 	if err != nil {
@@ -138,5 +140,9 @@ func (m *Monitor) become(status Status, fn func(*sandbox.Program) error) error {
 		return err
 	}
 	m.state.Status = status
-	return m.save()
+	if err = m.save(); err != nil && status == StatusPaused {
+		m.state.Status = StatusRunning
+		err = errors.Join(err, p.Resume())
+	}
+	return err
 }
