@@ -52,7 +52,9 @@ func makeWorkdir(rootfs, cwd string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(dir); err == nil {
+	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
+		return fault.New("name another by --workdir", "Cannot mkdir: %s is not a directory", cwd)
+	} else if err == nil {
 		return nil
 	}
 	// Whatever umask the caller has, others than root shall get in.

@@ -23,3 +23,11 @@ func TestWorkdirIsMadeInsideTheRoot(t *testing.T) {
 		t.Errorf("%v, %v", st, err)
 	}
 }
+
+func TestWorkdirIsADirectory(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "file"), "")
+	if err := makeWorkdir(root, "/file"); err == nil || err.Error() != "Cannot mkdir: /file is not a directory" {
+		t.Error(err)
+	}
+}
