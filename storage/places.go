@@ -25,6 +25,9 @@ const (
 	RunDirEnv = "BUILDER_RUNDIR"
 )
 
+// ContainersDir is where containers have their directories, in the store at root.
+func ContainersDir(root string) string { return filepath.Join(root, containersDir) }
+
 // DefaultRoot gives the store's directory: $BUILDER_ROOT,
 // $XDG_DATA_HOME/builder or ~/.local/share/builder.
 func DefaultRoot() (string, error) {

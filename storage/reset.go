@@ -51,7 +51,7 @@ func Reset(ctx context.Context, root string) error {
 // refuseLiving is an error where a container has a living monitor. Those don't hold
 // the store. None can be made or started while the caller is alone with it.
 func refuseLiving(root string) error {
-	dir := filepath.Join(root, containersDir)
+	dir := ContainersDir(root)
 	names, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

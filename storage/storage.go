@@ -317,7 +317,7 @@ func create(ctx context.Context, root string) error {
 		return err
 	}
 	dirs := append(cache.Open(filepath.Join(root, cacheDir), "").Dirs(),
-		filepath.Join(root, recordsDir), filepath.Join(root, containersDir), filepath.Join(root, sessionsDir))
+		filepath.Join(root, recordsDir), ContainersDir(root), filepath.Join(root, sessionsDir))
 	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err

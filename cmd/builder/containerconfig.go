@@ -39,6 +39,7 @@ func (r containerRequest) config(img layout.Image, image layout.RunConfig, tree 
 		StopSignal: settings.StopSignal, StopTimeout: r.StopTimeout,
 		Terminal: r.Terminal, OpenStdin: r.Interactive, StdinOnce: r.Interactive && r.AttachedStdin,
 		KeepID: r.KeepID || r.SharedKeepID, Init: r.Init, Remove: r.Remove, CreatedAt: time.Now().UTC(),
+		GroupAdd: r.Groups, PublishAll: r.PublishAll,
 	}
 	if c.Network.Mode, err = r.networkMode(); err != nil {
 		return container.Config{}, err
@@ -153,9 +154,7 @@ func (r containerRequest) spec(c container.Config, settings layout.RunConfig, tr
 		s.Env = append(s.Env, "HOME="+account.home)
 	}
 	for _, d := range r.Devices {
-		s.Mounts = append(s.Mounts, sandbox.Mount{
-			Type: "bind", Source: d.Source, Destination: d.Target, Options: []string{"rbind", "nosuid", "noexec"},
-		})
+		s.Devices = append(s.Devices, sandbox.Device{Source: d.Source, Path: d.Target})
 	}
 	return s, nil
 }

@@ -114,7 +114,7 @@ func newContainerObject(c *cli.Context, store *storage.Store, found container.Fo
 		ID: config.ID, Created: config.CreatedAt.Format(time.RFC3339Nano), Args: []string{},
 		State: newStateObject(state), Image: config.ImageID, LogPath: logPath(store, config), Name: "/" + config.Name,
 		RestartCount: state.Restarts, Platform: "linux", AppArmorProfile: config.Spec.Security.AppArmor,
-		HostConfig: newHostConfig(config, c.String(flagRuntime)), Mounts: []mountObject{},
+		HostConfig: newHostConfig(config), Mounts: []mountObject{},
 		Config: newConfigObject(config, settings), NetworkSettings: newNetworkObject(found, settings),
 	}
 	if len(config.Spec.Args) > 0 {

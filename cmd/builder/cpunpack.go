@@ -31,6 +31,9 @@ func unpackAt(ctx context.Context, r io.Reader, settle func(isDir bool) (landing
 	if err != nil {
 		return err
 	}
+	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
+		return fault.New("show it to a container: --device /dev/NAME", "%s is a device, which only root can copy", path.Base(h.Name))
+	}
 	to, err := settle(h.Typeflag == tar.TypeDir)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layer"
@@ -118,6 +119,12 @@ func placeholders(config container.Config) []string {
 	}
 	for _, m := range config.Spec.Mounts {
 		paths = append(paths, m.Destination)
+	}
+	for _, d := range config.Spec.Devices {
+		paths = append(paths, d.Path)
+	}
+	if config.Init {
+		paths = append(paths, sandbox.InitPath)
 	}
 	return slices.Compact(paths)
 }

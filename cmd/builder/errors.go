@@ -209,6 +209,14 @@ func notYet(what string) error {
 	return fault.New("", "%s is not supported yet", what)
 }
 
+// needSome tells that a command which takes any number of things was given none.
+func needSome(c *cli.Context, what string) error {
+	if c.NArg() == 0 {
+		return usageError(c.Command.HelpName, "%s needs at least one %s", c.Command.HelpName, what)
+	}
+	return nil
+}
+
 // argument gives the only argument of a command.
 func argument(c *cli.Context, what string) (string, error) {
 	if c.NArg() != 1 {

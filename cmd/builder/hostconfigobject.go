@@ -8,6 +8,7 @@ import (
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/container/log"
 	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
 // hostConfigObject is what docker keeps of the flags that a container was made
@@ -105,16 +106,16 @@ type ulimitObject struct {
 
 const defaultShm = 64 << 20
 
-func newHostConfig(c container.Config, runtime string) hostConfigObject {
+func newHostConfig(c container.Config) hostConfigObject {
 	limits := c.Spec.Limits
 	o := hostConfigObject{
 		LogConfig: newLogConfig(c.Log), NetworkMode: networkMode(c.Network), PortBindings: map[string][]portBinding{},
 		RestartPolicy: restartObject{string(cmp.Or(c.Restart.Policy, container.RestartNo)), c.Restart.Retries}, AutoRemove: c.Remove,
 		CapAdd: c.Spec.CapAdd, CapDrop: c.Spec.CapDrop, CgroupnsMode: "host",
 		DNS: list(c.Network.DNS.Servers), DNSOptions: list(c.Network.DNS.Options), DNSSearch: list(c.Network.DNS.Search),
-		ExtraHosts: c.Network.AddHosts, IpcMode: "private", OomScoreAdj: c.Spec.OOMScoreAdj, Privileged: c.Spec.Insecure,
+		ExtraHosts: extraHosts(c.Network.AddHosts), GroupAdd: c.GroupAdd, PublishAllPorts: c.PublishAll, IpcMode: "private", OomScoreAdj: c.Spec.OOMScoreAdj, Privileged: c.Spec.Insecure,
 		ReadonlyRootfs: c.Spec.ReadOnly, SecurityOpt: securityOptions(c), ShmSize: cmp.Or(c.Spec.ShmSize, defaultShm),
-		Sysctls: c.Spec.Sysctls, Runtime: runtime, CPUShares: limits.CPUShares, Memory: limits.Memory, CgroupParent: limits.Parent,
+		Sysctls: c.Spec.Sysctls, Runtime: runtimeOf(c), CPUShares: limits.CPUShares, Memory: limits.Memory, CgroupParent: limits.Parent,
 		BlkioWeight: limits.IOWeight, CPUPeriod: limits.CPUPeriod, CPUQuota: limits.CPUQuota,
 		CPUsetCPUs: limits.CPUs, CPUsetMems: limits.Mems, MemoryReservation: limits.MemoryReservation, MemorySwap: limits.MemorySwap,
 		Devices: []deviceObject{}, Ulimits: []ulimitObject{},
@@ -146,8 +147,30 @@ func newHostConfig(c container.Config, runtime string) hostConfigObject {
 	return o
 }
 
+// runtimeOf is the runtime that was chosen for a container, or would be today.
+func runtimeOf(c container.Config) string {
+	if c.Runtime != "" {
+		return c.Runtime
+	}
+	runtime, err := sandbox.FindRuntime("")
+	if err != nil {
+		return "" // the container needs one, looking at it doesn't
+	}
+	return runtime.Name
+}
+
 // list gives an empty list for none.
 func list(words []string) []string { return append([]string{}, words...) }
+
+// extraHosts turns lines of /etc/hosts back into what --add-host takes.
+func extraHosts(lines []string) []string {
+	var hosts []string
+	for _, line := range lines {
+		address, name, _ := strings.Cut(line, "\t")
+		hosts = append(hosts, name+":"+address)
+	}
+	return hosts
+}
 
 // networkMode is the word that --network was, or would have been, given.
 func networkMode(n container.Network) string {

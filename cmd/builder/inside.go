@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -82,7 +81,7 @@ func dialMonitor(c *cli.Context, id string) (*container.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return container.Dial(filepath.Join(root, "containers"), id)
+	return container.Dial(storage.ContainersDir(root), id)
 }
 
 // keptFiles is, inside, a container with its kept tree at hand.

@@ -37,7 +37,7 @@ func inspectCommand() *cli.Command {
 			case "image":
 				return inspectThings(c, inspectImage)
 			case "volume":
-				return inspectThings(c, inspectVolumeThing)
+				return inspectThings(c, inspectVolume)
 			}
 			return inspectThings(c, inspectAnything)
 		}),
@@ -89,8 +89,8 @@ func checkType(c *cli.Context, kind string) error {
 
 // inspectThings prints all that are found, and then the errors.
 func inspectThings(c *cli.Context, find func(c *cli.Context, store *storage.Store, ref string) (any, error)) error {
-	if c.NArg() == 0 {
-		return usageError(c.Command.HelpName, "%s needs at least one name", c.Command.HelpName)
+	if err := needSome(c, "name"); err != nil {
+		return err
 	}
 	objects, err := format.NewObjects(c.String("format"))
 	if err != nil {
@@ -135,7 +135,7 @@ func inspectAnything(c *cli.Context, store *storage.Store, ref string) (any, err
 	if !errors.Is(unknown, layout.ErrUnknown) {
 		return found, unknown
 	}
-	found, err = inspectVolumeThing(c, store, ref)
+	found, err = inspectVolume(c, store, ref)
 	if !errors.Is(err, volume.ErrUnknown) {
 		return found, err
 	}
@@ -152,11 +152,6 @@ func inspectImage(c *cli.Context, store *storage.Store, ref string) (any, error)
 		_, _ = fmt.Fprintln(c.App.ErrWriter, "WARNING: --size ignored for image")
 	}
 	return newImageObject(store, img, c.String(flagDriver))
-}
-
-func inspectVolumeThing(_ *cli.Context, store *storage.Store, ref string) (any, error) {
-	found, err := inspectVolume(store, ref)
-	return found, remediedVolume(err)
 }
 
 // inspectContainer gives what docker tells of a container.

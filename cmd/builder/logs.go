@@ -94,8 +94,8 @@ func readTime(c *cli.Context, name string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// containerLog prints the log of a container in the directory dir of all. No store is open meanwhile: it may take
-// for ever.
+// containerLog prints the log of a container in the directory dir of all. No store
+// is open meanwhile: it may take for ever.
 func containerLog(c *cli.Context, dir string, config container.Config, o log.ReadOptions) error {
 	if config.Log.Driver == log.DriverNone {
 		return fault.New("run it without --log-driver none", "configured logging driver does not support reading")

@@ -225,8 +225,8 @@ func freeNoted(c *cli.Context, store *storage.Store) error {
 
 // manifestRm removes lists, and goes on after an error.
 func manifestRm(c *cli.Context) error {
-	if c.NArg() == 0 {
-		return usageError(c.Command.HelpName, "%s needs at least one list", c.Command.HelpName)
+	if err := needSome(c, "list"); err != nil {
+		return err
 	}
 	return withStore(c, func(store *storage.Store) error {
 		var failed error

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/volume"
 )
 
@@ -95,7 +95,7 @@ func inheritedMounts(c *cli.Context, refs []string) ([]container.Mount, error) {
 		if err := setMode(&given, mode); err != nil || len(given.Options) > 0 || given.NoCopy || given.Chown {
 			return nil, fault.New("write --volumes-from "+ref+" or "+ref+":ro", "invalid mode: %s", mode)
 		}
-		config, _, err := container.Find(filepath.Join(root, "containers"), ref)
+		config, _, err := container.Find(storage.ContainersDir(root), ref)
 		if err != nil {
 			return nil, err
 		}

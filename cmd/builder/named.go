@@ -61,19 +61,11 @@ func (n named) ask(ref string, fn func(*container.Client) error) error {
 	return fn(client)
 }
 
-// needContainers tells that no container was named.
-func needContainers(c *cli.Context) error {
-	if c.NArg() == 0 {
-		return usageError(c.Command.HelpName, "%s needs at least one container", c.Command.HelpName)
-	}
-	return nil
-}
-
 // onEach does the same to each of the containers that are named, to all of them at
 // once, and prints the names in their order. It goes on after an error.
 func onEach(do func(n named, ref string) error) cli.ActionFunc {
 	return coded(func(c *cli.Context) error {
-		if err := needContainers(c); err != nil {
+		if err := needSome(c, "container"); err != nil {
 			return err
 		}
 		n, err := openNamed(c)

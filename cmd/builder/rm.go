@@ -31,7 +31,7 @@ func rmCommand() *cli.Command {
 // rm removes containers. What they have changed may belong to subordinate ids, and
 // so it does that inside the user namespace.
 func rm(c *cli.Context) error {
-	if err := needContainers(c); err != nil {
+	if err := needSome(c, "container"); err != nil {
 		return err
 	}
 	if !userns.Inside() {

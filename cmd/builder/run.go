@@ -142,7 +142,7 @@ func noteLogout(c *cli.Context) {
 }
 
 // containersDir is where containers have their directories.
-func containersDir(store *storage.Store) string { return store.Dir("containers") }
+func containersDir(store *storage.Store) string { return storage.ContainersDir(store.Root()) }
 
 // leasedImage finds or pulls an image, sees that its tree is there, and keeps that
 // while the container lives: what removals and prunings set free beside it

@@ -52,8 +52,8 @@ without a tag means all its tags.`,
 }
 
 func save(c *cli.Context) error {
-	if c.NArg() == 0 {
-		return usageError(c.Command.HelpName, "%s needs at least one image", c.Command.HelpName)
+	if err := needSome(c, "image"); err != nil {
+		return err
 	}
 	target := saved{format: c.String("format"), path: c.String("output")}
 	if err := target.check(c.NArg()); err != nil {

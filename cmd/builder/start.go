@@ -29,7 +29,7 @@ func startCommand() *cli.Command {
 
 // start starts one container after the other, as docker does.
 func start(c *cli.Context) error {
-	if err := needContainers(c); err != nil {
+	if err := needSome(c, "container"); err != nil {
 		return err
 	}
 	n, err := openNamed(c)

@@ -97,7 +97,7 @@ func waitCommand() *cli.Command {
 }
 
 func waitForContainers(c *cli.Context) error {
-	if err := needContainers(c); err != nil {
+	if err := needSome(c, "container"); err != nil {
 		return err
 	}
 	n, err := openNamed(c)

@@ -114,8 +114,8 @@ func volumeRemoveCommand() *cli.Command {
 
 // volumeRemove goes on after an error, as docker does.
 func volumeRemove(c *cli.Context) error {
-	if c.NArg() == 0 {
-		return usageError(c.Command.HelpName, "%s needs at least one volume", c.Command.HelpName)
+	if err := needSome(c, "volume"); err != nil {
+		return err
 	}
 	if !userns.Inside() {
 		return enterWithout(c)

@@ -163,6 +163,19 @@ func TestDirectoriesAndFilesDontReplaceEachOther(t *testing.T) {
 
 // A program that exchanges a directory and a link to another place, as fast as it
 // can, gets nothing of that place read or written.
+func TestDevicesAreLeftOutAndTakeNoPlace(t *testing.T) {
+	to := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(to, "null"), []byte("kept"), 0o600))
+	u := beneath(t, to)
+	for _, kind := range []byte{tar.TypeChar, tar.TypeBlock} {
+		must(t, u.Add(t.Context(), &tar.Header{Typeflag: kind, Name: "null"}, nil))
+	}
+	must(t, u.Close())
+	if got, err := os.ReadFile(filepath.Join(to, "null")); string(got) != "kept" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestRacingLinksLeadNowhereElse(t *testing.T) {
 	outside, top := t.TempDir(), t.TempDir()
 	must(t, os.Mkdir(filepath.Join(outside, "d"), 0o755))

@@ -24,16 +24,17 @@ type Unpacker struct {
 	// makes them.
 	Owner func(uid, gid int) (int, int)
 
-	open func(dir string) (*os.File, error)
-	top  *os.File // closed at the end; may be nil
-	dir  *os.File // the directory at, which is likely to be needed again
-	at   string
-	made []*tar.Header // directories, whose modes and times are set at the end
+	open  func(dir string) (*os.File, error)
+	under string   // the directory, as errors name it
+	top   *os.File // closed at the end; may be nil
+	dir   *os.File // the directory at, which is likely to be needed again
+	at    string
+	made  []*tar.Header // directories, whose modes and times are set at the end
 }
 
 // In unpacks into a root's directory, where entries may lead through links.
 func In(root *Root, dir string) *Unpacker {
-	return &Unpacker{open: func(name string) (*os.File, error) { return root.makeDir(dir + "/" + name) }}
+	return &Unpacker{under: dir, open: func(name string) (*os.File, error) { return root.makeDir(dir + "/" + name) }}
 }
 
 // Beneath unpacks into a directory, where entries mustn't lead through links. Close
@@ -83,8 +84,11 @@ func (u *Unpacker) Add(ctx context.Context, h *tar.Header, content io.Reader) er
 		return fmt.Errorf("entry %q: it leads out of the directory", h.Name)
 	}
 	name := path.Clean("/" + h.Name)[1:]
-	if name == "" || h.Typeflag == tar.TypeXGlobalHeader {
+	switch {
+	case name == "", h.Typeflag == tar.TypeXGlobalHeader:
 		return nil
+	case h.Typeflag == tar.TypeChar, h.Typeflag == tar.TypeBlock:
+		return nil // and what is in its place stays
 	}
 	dir, err := u.parent(path.Dir(name))
 	if err != nil {
@@ -95,7 +99,7 @@ func (u *Unpacker) Add(ctx context.Context, h *tar.Header, content io.Reader) er
 	if err != nil {
 		return err
 	}
-	return named("write", "/"+name, u.make(ctx, dir, base, there, h, content))
+	return named("write", path.Join("/", u.under, name), u.make(ctx, dir, base, there, h, content))
 }
 
 // parent opens the directory that an entry is in.
@@ -165,8 +169,6 @@ func (u *Unpacker) make(ctx context.Context, dir int, base string, there bool, h
 		err = unix.Symlinkat(h.Linkname, dir, base)
 	case tar.TypeFifo:
 		err = unix.Mknodat(dir, base, unix.S_IFIFO|0o600, 0)
-	case tar.TypeChar, tar.TypeBlock:
-		return nil
 	default:
 		return fmt.Errorf("entry of unknown type %q", h.Typeflag)
 	}

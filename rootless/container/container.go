@@ -48,6 +48,10 @@ type Config struct {
 	Restart Restart           `json:"restart,omitzero"`
 	Log     LogOptions        `json:"log,omitzero"`
 
+	// What inspect tells as it was asked for: Spec has the groups' ids, Ports the ports.
+	GroupAdd   []string `json:"group_add,omitempty"`
+	PublishAll bool     `json:"publish_all,omitempty"`
+
 	StopSignal  string `json:"stop_signal,omitempty"`  // "" stands for SIGTERM
 	StopTimeout *int   `json:"stop_timeout,omitempty"` // seconds, -1 for ever; nil stands for 10
 	Terminal    bool   `json:"terminal,omitempty"`
@@ -71,7 +75,7 @@ type Network struct {
 	// Container is the id of the one whose network this one shares.
 	Container string      `json:"container,omitempty"`
 	DNS       network.DNS `json:"dns,omitzero"`
-	AddHosts  []string    `json:"add_hosts,omitempty"` // "NAME:ADDRESS"
+	AddHosts  []string    `json:"add_hosts,omitempty"` // lines of /etc/hosts: address, tab, name
 }
 
 // Policy says when a container whose program has ended is started again.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,8 @@ import (
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		switch {
+		case slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "-test.fuzz") }):
+			return m.Run() // what is fuzzed needs no namespace, and workers aren't entered
 		case userns.Inside():
 			if err := userns.Setup(); err != nil {
 				fmt.Fprintln(os.Stderr, err)
