@@ -267,8 +267,8 @@ func TestConfinementIsWhatWasAskedFor(t *testing.T) {
 	if !s.Insecure || !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"all"}) || s.Limits.Memory != 64<<20 || s.OOMScoreAdj != 500 || s.Sysctls["net.a"] != "1" {
 		t.Errorf("%+v", s)
 	}
-	if want := []sandbox.Mount{{Type: "bind", Source: "/dev/null", Destination: "/dev/mine", Options: []string{"rbind", "nosuid", "noexec"}}}; !reflect.DeepEqual(s.Mounts, want) {
-		t.Errorf("mounts %+v", s.Mounts)
+	if want := []sandbox.Device{{Source: "/dev/null", Path: "/dev/mine"}}; !slices.Equal(s.Devices, want) {
+		t.Errorf("devices %+v", s.Devices)
 	}
 	if !c.Init || !c.Remove || !c.OpenStdin || !c.StdinOnce || c.Terminal {
 		t.Errorf("%+v", c)

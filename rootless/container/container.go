@@ -124,6 +124,9 @@ type State struct {
 	Files      Files          `json:"files,omitzero"`
 	Restarts   int            `json:"restarts,omitempty"`
 	Boot       string         `json:"boot,omitempty"` // the machine's boot that this is of
+	// Waits says that it was made to be started later, and stays until then, even
+	// where Config.Remove has it leave nothing at its end.
+	Waits bool `json:"waits,omitempty"`
 
 	// Damage says why this couldn't be read, "" where it could. The container can be
 	// started.

@@ -426,6 +426,23 @@ func TestSweepTellsOfEachContainerBeforeItGoes(t *testing.T) {
 	}
 }
 
+func TestSweepLeavesWhatWaitsForItsStart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "containers")
+	m, err := Create(dir, Config{ID: NewID(), Remove: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(m.Leave(), m.Close(), Sweep(dir, withNothing)); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = Open(t.Context(), dir, m.Config.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSweepDoesNotTakeWhatIsBeingMade(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "containers")
 	done := make(chan struct{})

@@ -107,7 +107,12 @@ func eachDead(dir string, fn func(own string)) error {
 func isKept(own string) bool {
 	var c Config
 	err := readRecord(filepath.Join(own, configFile), &c)
-	return err == nil && !c.Remove || isDamaged(err)
+	if err != nil || !c.Remove {
+		return err == nil || isDamaged(err)
+	}
+	var s State
+	err = readRecord(filepath.Join(own, stateFile), &s)
+	return err == nil && s.Waits
 }
 
 // removeDir removes a container's directory, the lock last.

@@ -170,6 +170,12 @@ func newMonitor(dir string, c Config, s State) *Monitor {
 	}
 }
 
+// Leave records that a new container stays, without a monitor, until it is started.
+func (m *Monitor) Leave() error {
+	m.state.Waits = true
+	return m.save()
+}
+
 // Close lets go of a container whose program isn't run.
 func (m *Monitor) Close() error { return m.lock.Close() }
 
