@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -50,6 +51,9 @@ func monitorContainer(c *cli.Context) error {
 	}
 	var request monitorRequest
 	first, err := container.FirstClient(userns.FirstFile, &request)
+	if errors.Is(err, io.EOF) {
+		return nil // the client has been killed
+	}
 	if err != nil {
 		return err
 	}
@@ -61,7 +65,8 @@ func monitorContainer(c *cli.Context) error {
 	if !request.Start {
 		err = w.monitor.Leave() // before the client knows its id
 	}
-	if err := errors.Join(err, first.Made(w.monitor.Config.ID)); err != nil || !request.Start {
+	// A client that doesn't hear of it has been killed: there is nobody to tell.
+	if unheard := first.Made(w.monitor.Config.ID); unheard != nil || err != nil || !request.Start {
 		return errors.Join(err, w.monitor.Close(), w.tree.Release(), w.host.Close())
 	}
 	if request.Shares {

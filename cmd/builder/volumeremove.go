@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 
 	"github.com/builder-oci/builder/rootless/container"
@@ -49,15 +48,8 @@ func (w *watched) haveVolumes(config container.Config) error {
 // namespace.
 func sweepContainers(ctx context.Context, store *storage.Store) error {
 	dir := containersDir(store)
-	dead, err := container.Dead(dir)
-	errs := []error{err}
-	for _, own := range dead {
-		// What can be read of it, before it goes.
-		config, _, _ := container.Load(dir, filepath.Base(own))
-		errs = append(errs, removeAnonymous(ctx, store.Volumes(), dir, config))
-	}
-	errs = append(errs, container.Sweep(dir), store.Volumes().Sweep(volumeUsers(dir, "")))
-	return errors.Join(errs...)
+	err := container.Sweep(dir, func(c container.Config) error { return removeAnonymous(ctx, store.Volumes(), dir, c) })
+	return errors.Join(err, store.Volumes().Sweep(volumeUsers(dir, "")))
 }
 
 // removeVolumes removes volumes that no container has.

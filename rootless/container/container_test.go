@@ -246,7 +246,7 @@ func TestStopOfAProgramThatDoesNotListen(t *testing.T) {
 	if _, state, err := Load(f.dir, f.config.ID); err != nil || state.Status != StatusRunning {
 		t.Errorf("while it runs: %+v, %v", state, err)
 	}
-	if err := Sweep(f.dir); err != nil {
+	if err := Sweep(f.dir, withNothing); err != nil {
 		t.Error(err)
 	}
 	now := 0
@@ -361,7 +361,7 @@ func dead(t *testing.T, dir string, remove, whole bool) (id string) {
 
 func TestSweepRemovesWhatKilledMonitorsLeave(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "containers")
-	if err := Sweep(dir); err != nil {
+	if err := Sweep(dir, withNothing); err != nil {
 		t.Errorf("without the directory: %v", err)
 	}
 	removed := dead(t, dir, true, true)
@@ -380,7 +380,7 @@ func TestSweepRemovesWhatKilledMonitorsLeave(t *testing.T) {
 	if err != nil || len(found) != 4 {
 		t.Errorf("of four to be swept, found: %v (%v)", found, err)
 	}
-	if err := Sweep(dir); err != nil {
+	if err := Sweep(dir, withNothing); err != nil {
 		t.Error(err)
 	}
 	for _, id := range []string{removed, half, lockless, aside} {
@@ -396,13 +396,43 @@ func TestSweepRemovesWhatKilledMonitorsLeave(t *testing.T) {
 	}
 }
 
+// withNothing is for containers that nothing goes with.
+func withNothing(Config) error { return nil }
+
+func TestSweepTellsOfEachContainerBeforeItGoes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "containers")
+	first, second := dead(t, dir, true, true), dead(t, dir, true, true)
+	dead(t, dir, false, true)
+	failed := errors.New("its volume can't be removed")
+	told := map[string]bool{}
+	err := Sweep(dir, func(c Config) error {
+		told[c.ID] = true
+		if _, err := os.Stat(filepath.Join(dir, c.ID, configFile)); err != nil {
+			t.Error(err)
+		}
+		if m, err := tryOpen(dir, c.ID); !errors.Is(err, errLocked) {
+			t.Errorf("not locked meanwhile: %v, %v", m, err)
+		}
+		if c.ID == second {
+			return failed
+		}
+		return nil
+	})
+	if !errors.Is(err, failed) || len(told) != 2 || !told[first] || !told[second] {
+		t.Errorf("told of %v, error %v", told, err)
+	}
+	if left, err := Dead(dir); err != nil || len(left) != 1 || filepath.Base(left[0]) != second {
+		t.Errorf("left %v, error %v", left, err)
+	}
+}
+
 func TestSweepLeavesWhatWaitsForItsStart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "containers")
 	m, err := Create(dir, Config{ID: NewID(), Remove: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(m.Leave(), m.Close(), Sweep(dir)); err != nil {
+	if err := errors.Join(m.Leave(), m.Close(), Sweep(dir, withNothing)); err != nil {
 		t.Fatal(err)
 	}
 	if m, err = Open(t.Context(), dir, m.Config.ID); err != nil {
@@ -423,7 +453,7 @@ func TestSweepDoesNotTakeWhatIsBeingMade(t *testing.T) {
 			case <-done:
 				return
 			default:
-				if err := Sweep(dir); err != nil {
+				if err := Sweep(dir, withNothing); err != nil {
 					t.Error(err)
 				}
 			}

@@ -47,10 +47,21 @@ func makeDir(own string, fill func(dir string) error) (lock *os.File, err error)
 }
 
 // Sweep removes the directories of containers that were to be removed, or
-// weren't yet whole, when their monitor was killed. dir may be missing.
-func Sweep(dir string) error {
+// weren't yet whole, when their monitor was killed. dir may be missing. What else
+// goes with a container is removed before by removing, of which the container isn't
+// removed as long as that fails.
+func Sweep(dir string, removing func(Config) error) error {
 	var errs []error
-	err := eachDead(dir, func(own string) { errs = append(errs, removeDir(own)) })
+	err := eachDead(dir, func(own string) {
+		var c Config
+		if readRecord(filepath.Join(own, configFile), &c) == nil {
+			if err := removing(c); err != nil {
+				errs = append(errs, err)
+				return
+			}
+		}
+		errs = append(errs, removeDir(own))
+	})
 	return errors.Join(append(errs, err)...)
 }
 

@@ -22,7 +22,7 @@ func TestDamagedRecordsLoseNoContainer(t *testing.T) {
 			if err := damage(filepath.Join(dir, id)); err != nil {
 				t.Fatal(err)
 			}
-			if err := Sweep(dir); err != nil {
+			if err := Sweep(dir, withNothing); err != nil {
 				t.Error(err)
 			}
 			if list := List(dir); len(list) != 2 {
