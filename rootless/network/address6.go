@@ -12,7 +12,8 @@ import (
 )
 
 // setIPv6 gives an interface in the namespace that path is bound to an address,
-// usable at once, and a default route (rtnetlink(7)).
+// usable at once, and a default route (rtnetlink(7)). What router advertisements have
+// brought already gives way.
 func setIPv6(path, device string, address netip.Prefix, gateway netip.Addr) error {
 	result := make(chan error)
 	go func() {
@@ -62,7 +63,7 @@ func tellKernel(kind uint16, body []byte) error {
 	defer func() { _ = unix.Close(fd) }()
 	request := binary.NativeEndian.AppendUint32(nil, uint32(unix.SizeofNlMsghdr+len(body)))
 	request = binary.NativeEndian.AppendUint16(request, kind)
-	request = binary.NativeEndian.AppendUint16(request, unix.NLM_F_REQUEST|unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	request = binary.NativeEndian.AppendUint16(request, unix.NLM_F_REQUEST|unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 	request = append(request, make([]byte, 8)...) // sequence number and port
 	if err := unix.Sendto(fd, append(request, body...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)

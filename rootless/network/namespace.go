@@ -169,23 +169,30 @@ func bindNew(path string) error {
 			if err := loopbackUp(); err != nil {
 				return err
 			}
-			letPortsBeBound()
+			prepareNew()
 			return os.NewSyscallError("mount", unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""))
 		}()
 	}()
 	return <-result
 }
 
-// letPortsBeBound lets every user of the calling thread's network namespace have
-// ports below 1024, as docker does. Where /proc/sys can't be written to, those stay
-// root's.
-func letPortsBeBound() {
-	f, err := os.OpenFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", os.O_WRONLY, 0)
-	if err != nil {
-		return
+// prepareNew sets what is different in the calling thread's new network namespace,
+// as far as /proc/sys can be written to. Every user may have ports below 1024, as
+// with docker. And nobody else is in that network, whose addresses needn't be looked
+// for before they are used, which takes seconds (RFC 4862, section 5.4).
+func prepareNew() {
+	for _, s := range []struct{ name, value string }{
+		{"ipv4/ip_unprivileged_port_start", "0"},
+		{"ipv6/conf/all/accept_dad", "0"},
+		{"ipv6/conf/default/accept_dad", "0"},
+	} {
+		f, err := os.OpenFile("/proc/sys/net/"+s.name, os.O_WRONLY, 0)
+		if err != nil {
+			continue
+		}
+		_, _ = f.WriteString(s.value)
+		_ = f.Close()
 	}
-	defer func() { _ = f.Close() }()
-	_, _ = f.WriteString("0")
 }
 
 // release undoes bindNew. Who has removed the file meanwhile, as the user's log-out
