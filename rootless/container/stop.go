@@ -77,6 +77,7 @@ func (m *Monitor) stopSignal() unix.Signal {
 // its restarts too, as docker has it.
 func (m *Monitor) signal(sig unix.Signal) error {
 	ends := sig == unix.SIGKILL || sig == m.stopSignal()
+	lived := !m.isOver()
 	if ends {
 		m.stay()
 	}
@@ -84,6 +85,9 @@ func (m *Monitor) signal(sig unix.Signal) error {
 		return nil
 	}
 	p, done, err := m.use()
+	if err != nil && ends && lived {
+		return nil // between two programs, and there is no other one
+	}
 	if err != nil {
 		return err
 	}
@@ -99,11 +103,16 @@ func (m *Monitor) signal(sig unix.Signal) error {
 func (m *Monitor) waits(ends bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return !m.isOver() && m.program == nil && (ends || m.state.Status == StatusRestarting)
+}
+
+// isOver tells whether the container has ended for good.
+func (m *Monitor) isOver() bool {
 	select {
 	case <-m.over:
-		return false
+		return true
 	default:
-		return m.program == nil && (ends || m.state.Status == StatusRestarting)
+		return false
 	}
 }
 
