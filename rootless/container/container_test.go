@@ -274,6 +274,34 @@ func TestSignalsReachTheProgram(t *testing.T) {
 	}
 }
 
+func TestNothingIsDoneInsideWhereAPauseFails(t *testing.T) {
+	f := newFixture(t, "echo up; exec busybox sleep 600")
+	s, _, out := pipes(t)
+	c := f.run(t, s)
+	if err := c.Running(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadFull(out, make([]byte, 3))
+	// A state that can't be recorded: a directory is in its place.
+	state := filepath.Join(f.dir, f.config.ID, stateFile)
+	if err := errors.Join(os.Rename(state, state+".kept"), os.MkdirAll(filepath.Join(state, "full"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	request := InsideRequest{Args: []string{"-test.run", "^$"}, Dir: "/", Pause: true}
+	code, err := f.dial(t).Inside(t.Context(), request, null, null, null, func() unix.Signal { return unix.SIGTERM })
+	if err == nil {
+		t.Errorf("it was done, with code %d", code)
+	}
+	if err := errors.Join(os.RemoveAll(state), os.Rename(state+".kept", state)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRestartOnFailureHasALimit(t *testing.T) {
 	f := newFixture(t, "exit 5")
 	f.config.Restart = Restart{RestartOnFailure, 2}

@@ -103,7 +103,11 @@ func (m *Monitor) readyExec(r *ExecRequest, files []*os.File) error {
 	own := m.Config.Spec
 	r.Exec.UID, r.Exec.GID, r.Exec.Groups = own.UID, own.GID, own.Groups
 	if r.User != "" {
-		account, err := m.parts.Account(m.mountedAt(), r.User)
+		rootfs, err := m.mountedAt()
+		if err != nil {
+			return err
+		}
+		account, err := m.parts.Account(rootfs, r.User)
 		if err != nil {
 			return err
 		}

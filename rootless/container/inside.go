@@ -48,12 +48,16 @@ func (m *Monitor) runInside(ctx context.Context, c *conn, r InsideRequest, reque
 	// The file system stays mounted meanwhile.
 	m.visits.RLock()
 	defer m.visits.RUnlock()
-	rootfs := m.mountedAt()
-	if rootfs == "" {
-		return 0, m.errNotRunning()
+	rootfs, err := m.mountedAt()
+	if err != nil {
+		return 0, err
 	}
-	if r.Pause && m.pause() == nil {
-		defer func() { _ = m.resume() }()
+	if r.Pause {
+		thaw, err := m.hold()
+		if err != nil {
+			return 0, err
+		}
+		defer thaw()
 	}
 	if err := m.parts.Root.Sync(); err != nil {
 		return 0, err
@@ -83,8 +87,8 @@ func (m *Monitor) runInside(ctx context.Context, c *conn, r InsideRequest, reque
 func (m *Monitor) sync() error {
 	m.visits.RLock()
 	defer m.visits.RUnlock()
-	if m.mountedAt() == "" {
-		return nil // then all is there
+	if _, err := m.mountedAt(); err != nil {
+		return nil //nolint:nilerr // it isn't mounted: all is there
 	}
 	return m.parts.Root.Sync()
 }
@@ -123,12 +127,15 @@ func (m *Monitor) process() string {
 	return strconv.Itoa(p.PID())
 }
 
-// mountedAt tells where the container's file system is mounted, "" where it
-// isn't.
-func (m *Monitor) mountedAt() string {
+// mountedAt tells where the container's file system is mounted; the error is that
+// of a container without a program.
+func (m *Monitor) mountedAt() (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.rootfs
+	if m.rootfs == "" {
+		return "", m.errNotRunning()
+	}
+	return m.rootfs, nil
 }
 
 func (m *Monitor) setMounted(rootfs string) {

@@ -250,10 +250,12 @@ type Exit struct {
 // errNotRunning says that there is no program to do this to. m.mu is held.
 func (m *Monitor) errNotRunning() error {
 	if m.state.Status == StatusRestarting {
-		return fmt.Errorf("container %s is restarting, wait until the container is running", m.Config.ID)
+		return fmt.Errorf("container %s is %w, wait until the container is running", m.Config.ID, errRestarting)
 	}
 	return notRunning{fmt.Errorf("container %s is not running", m.Config.ID)}
 }
+
+var errRestarting = errors.New("restarting")
 
 // notRunning is ErrNotRunning in other words.
 type notRunning struct{ error }

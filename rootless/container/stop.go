@@ -116,10 +116,27 @@ func (m *Monitor) isOver() bool {
 	}
 }
 
+// hold keeps the programs from running until thaw is called. Those that are paused
+// stay so, and where none runs there is nothing to be held.
+func (m *Monitor) hold() (thaw func(), err error) {
+	switch err := m.pause(); {
+	case err == nil:
+		// That it has ended meanwhile, or that somebody else has let it go on, is
+		// no error.
+		return func() { _ = m.resume() }, nil
+	case errors.Is(err, errPaused), errors.Is(err, ErrNotRunning), errors.Is(err, errRestarting):
+		return func() {}, nil
+	default:
+		return nil, err
+	}
+}
+
+var errPaused = errors.New("already paused")
+
 func (m *Monitor) pause() error {
 	return m.become(StatusPaused, func(p *sandbox.Program) error {
 		if m.state.Status == StatusPaused {
-			return fault.New("", "container %s is already paused", m.Config.ID)
+			return fault.New("", "container %s is %w", m.Config.ID, errPaused)
 		}
 		return p.Pause()
 	})
