@@ -91,6 +91,10 @@ func globalFlags() []cli.Flag {
 			Name: flagIsolation, Usage: "`LEVEL` that keeps containers apart: oci",
 			EnvVars: []string{"BUILDER_ISOLATION"},
 		},
+		&cli.StringSliceFlag{
+			Name: flagCA, Usage: "trust the certificate authority in `FILE` too, and have containers do so",
+			EnvVars: []string{"BUILDER_CA"},
+		},
 		&cli.StringFlag{Name: flagLogLevel, Usage: "`LEVEL`: debug, info, warn or error", Value: "warn"},
 	}
 }
@@ -106,6 +110,9 @@ func before(c *cli.Context) error {
 		c.App.Metadata = map[string]any{}
 	}
 	c.App.Metadata[libraryKey] = newLibraryLog(c.App.ErrWriter, level <= slog.LevelDebug)
+	if err := trustAuthorities(c); err != nil {
+		return err
+	}
 	switch isolation := c.String(flagIsolation); isolation {
 	case "", "oci", "rootless", "default": // buildah's rootless is what oci is here
 		return nil
