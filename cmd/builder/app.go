@@ -92,6 +92,10 @@ func globalFlags() []cli.Flag {
 			Name: flagIsolation, Usage: "`LEVEL` that keeps containers apart: oci, chroot, any or none",
 			EnvVars: []string{"BUILDER_ISOLATION"},
 		},
+		&cli.StringSliceFlag{
+			Name: flagCA, Usage: "trust the certificate authority in `FILE` too, and have containers do so",
+			EnvVars: []string{"BUILDER_CA"},
+		},
 		&cli.StringFlag{Name: flagLogLevel, Usage: "`LEVEL`: debug, info, warn or error", Value: "warn"},
 	}
 }
@@ -107,6 +111,9 @@ func before(c *cli.Context) error {
 		c.App.Metadata = map[string]any{}
 	}
 	c.App.Metadata[libraryKey] = newLibraryLog(c.App.ErrWriter, level <= slog.LevelDebug)
+	if err := trustAuthorities(c); err != nil {
+		return err
+	}
 	if _, err := isolation.Parse(c.String(flagIsolation)); err != nil {
 		return usageError(programName, "--%s: %w", flagIsolation, err)
 	}

@@ -145,6 +145,9 @@ func buildInside(c *cli.Context, o build.Options, outs *outputs, shell bool, p *
 		return "", err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
+	if far := farProxy(o.Proxy, o.Network.Mode); far != nil {
+		tell(c.App.ErrWriter, far)
+	}
 	ctx, cancel := context.WithCancelCause(c.Context)
 	defer cancel(nil)
 	shown := p.display(c, false, cancel)
