@@ -87,7 +87,10 @@ func globalFlags() []cli.Flag {
 			Name: flagDriver, Usage: "`NAME`: fuse-overlayfs, overlay or vfs",
 			EnvVars: []string{"BUILDER_STORAGE_DRIVER"},
 		},
-		&cli.StringFlag{Name: flagRuntime, Usage: "run containers by `NAME`: crun or runc, or a path"},
+		&cli.StringFlag{
+			Name: flagRuntime, Usage: "run containers by `NAME`: crun or runc, or a path",
+			EnvVars: []string{"BUILDER_RUNTIME"},
+		},
 		&cli.StringFlag{
 			Name: flagIsolation, Usage: "`LEVEL` that keeps containers apart: oci, chroot, any or none",
 			EnvVars: []string{"BUILDER_ISOLATION"},
