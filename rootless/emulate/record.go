@@ -63,14 +63,13 @@ func (f *file) real() Owner { return Owner{f.st.Uid, f.st.Gid} }
 // recorded reads the owner that stands in an attribute, or in the record of what
 // lies below.
 func (s *Supervisor) recorded(f *file) (Owner, bool) {
-	if f.plainType() && inodeOf(&f.st) != s.root {
-		return attribute(f.at)
+	if f.plainType() {
+		if o, ok := attribute(f.at); ok || inodeOf(&f.st) != s.root {
+			return o, ok
+		}
 	}
 	if s.o.Recorded == nil || uint64(f.st.Dev) != s.root.dev || f.mode() == unix.S_IFSOCK {
 		return Owner{}, false
-	}
-	if o, ok := attribute(f.at); ok && f.mode() == unix.S_IFDIR {
-		return o, true
 	}
 	p, err := os.Readlink(f.at)
 	if err != nil {
