@@ -201,6 +201,15 @@ func (a *Active) Discard() error {
 	return errors.Join(err, a.parent.Close(), a.store.remove(a.id))
 }
 
+// NoteOwners puts on record who got files of the unmounted tree, where files can't
+// be given their true owners.
+func (a *Active) NoteOwners(files []layer.SetOwner) error {
+	if a.store.exact || a.mounted {
+		return nil
+	}
+	return layer.FindOwners(a.Upper(), files, a.owners)
+}
+
 // saveOwners writes the side record that the writers have filled.
 func (a *Active) saveOwners() error {
 	if a.store.exact {
