@@ -55,6 +55,10 @@ type Mapping struct {
 // Exact tells whether files can have the owners that images give them.
 func (m Mapping) Exact() bool { return m.Kind != KindSingle && m.Kind != KindOwn }
 
+// Faithful tells whether layers have the owners that images and instructions give
+// files: on disk, or by records where nothing can be run that would change them.
+func (m Mapping) Faithful() bool { return m.Exact() || m.Kind == KindOwn }
+
 // Key is a name of 12 hexadecimal digits for what is written under this
 // mapping: files on disk have the outer ids, so they mean something else
 // under another one.
