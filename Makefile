@@ -96,6 +96,10 @@ test-unit: ## run the tests that stand beside the code
 test-e2e: build ## run the end-to-end tests of bin/builder
 	tests/env/e2e.sh $(TESTFLAGS)
 
+.PHONY: test-packages
+test-packages: ## make a release, install and remove it in clean Debian trees; root or sudo
+	tests/env/packages.sh
+
 .PHONY: fuzz
 fuzz: ## try strange input on all parsers, FUZZTIME=10000x each
 	FUZZTIME="$(FUZZTIME)" tests/env/fuzz.sh
