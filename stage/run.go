@@ -178,6 +178,7 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 		return err
 	}
 	defer func() { _ = os.RemoveAll(spec.StateDir) }()
+	r.Settings.showTrust(&spec)
 	detach, err := in.attach(ctx, r, &spec, shows)
 	defer func() { err = errors.Join(err, detach()) }()
 	if err != nil {
@@ -240,7 +241,14 @@ func runIn(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox
 		return sandbox.Exit{}, err
 	}
 	spec.Stdout, spec.Stderr = out.stdout(), out.stderr()
+	hide, err := r.Settings.trusting(&spec)
+	if err != nil {
+		return sandbox.Exit{}, errors.Join(err, active.Unmount(ctx))
+	}
 	exit, err := r.Sandbox.Run(ctx, spec)
+	if herr := hide(); err == nil {
+		err = herr
+	}
 	// Without its file system the command failed, too, or couldn't be run.
 	uerr := active.Unmount(ctx)
 	if err == nil || errors.Is(uerr, unix.ENOTCONN) {

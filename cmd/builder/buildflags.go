@@ -260,21 +260,3 @@ func packing(c *cli.Context, o *build.Options) error {
 	}
 	return nil
 }
-
-// proxies are those variables of the environment, or of --build-arg, that every
-// RUN sees, as docker passes them: in no layer, no config and no key.
-func proxies(args map[string]string) []string {
-	var set []string
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"} {
-		for _, n := range []string{name, strings.ToLower(name)} {
-			value, given := args[n]
-			if !given {
-				value = os.Getenv(n)
-			}
-			if given || value != "" {
-				set = append(set, n+"="+value)
-			}
-		}
-	}
-	return set
-}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -76,6 +77,9 @@ type drivers struct {
 // candidates gives the drivers to try for what the user has named, "" for
 // nothing.
 func candidates(store *storage.Store, name string) (drivers, error) {
+	if !userns.MountNamespace() {
+		return unmounted(name)
+	}
 	fuse, missing := doctor.Fuse()
 	switch driver := snapshot.Driver(name); driver {
 	case "":
@@ -93,6 +97,19 @@ func candidates(store *storage.Store, name string) (drivers, error) {
 	default:
 		return drivers{}, fault.New("choose fuse-overlayfs, overlay or vfs", "unknown storage driver %q", name)
 	}
+}
+
+// unmounted is candidates for a process that may mount nothing.
+func unmounted(name string) (drivers, error) {
+	switch snapshot.Driver(name) {
+	case "", snapshot.VFS:
+		return drivers{drivers: []snapshot.Driver{snapshot.VFS}}, nil
+	}
+	lack := userns.Lack()
+	if lack == nil {
+		lack = fault.New("choose vfs", "there is no mount namespace")
+	}
+	return drivers{}, fault.New(lack.Remedy, "the storage driver %s mounts trees, which can't be done here: %w", name, lack)
 }
 
 // probeFuse tells why the kernel doesn't let FUSE be mounted, though there is

@@ -28,7 +28,7 @@ func findSteps(c *cli.Context, store *storage.Store) {
 func stepHost(c *cli.Context, store *storage.Store) (h *host, err error) {
 	h = &host{store: store}
 	if !userns.Inside() {
-		h.mapping, err = userns.Detect()
+		h.mapping, err = detect(c)
 		return h, err
 	}
 	if h.mapping, err = userns.Current(); err != nil {

@@ -91,8 +91,8 @@ func (h host) checkIDs(s Spec) error {
 func unmapped(kind string, id uint32, mapped idRanges) error {
 	remedy := fmt.Sprintf("choose a %s up to %d", kind, mapped.highest())
 	// Images use ids up to 65535; who needs more has to choose.
-	if m, err := userns.Current(); err == nil && m.More != "" && id < 1<<16 {
-		remedy = m.More + "\nor " + remedy
+	if m, err := userns.Current(); err == nil && m.Notice != nil && m.Notice.Remedy != "" && id < 1<<16 {
+		remedy = m.Notice.Remedy + "\nor " + remedy
 	}
 	return fault.New(remedy, "%s %d isn't among the ids mapped here, of which the highest is %d", kind, id, mapped.highest())
 }

@@ -41,6 +41,9 @@ func NewOCI(rt Runtime, cacheDir string, pidNS bool) *OCI {
 	return &OCI{runtime: rt, pidNS: pidNS, filters: newFilters(rt, cacheDir)}
 }
 
+// Runtime tells which runtime does the work.
+func (o *OCI) Runtime() Runtime { return o.runtime }
+
 // Run implements [Sandbox].
 func (o *OCI) Run(ctx context.Context, s Spec) (Exit, error) {
 	o.once.Do(func() { o.unready = o.prepare(s.Limits) })
@@ -80,7 +83,7 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 		return Exit{Code: code}, context.Cause(ctx)
 	}
 	if err != nil {
-		return Exit{}, fmt.Errorf("running %s: %w", o.runtime.Name, err)
+		return Exit{}, runtimeError{fmt.Errorf("running %s: %w", o.runtime.Name, err)}
 	}
 	exit := exitOf(code)
 	if code != 0 {

@@ -51,8 +51,8 @@ func (r Runtime) WithVersion() (Runtime, error) {
 	return r, nil
 }
 
-// identity tells one build of a runtime from another, without starting it.
-func (r Runtime) identity() string {
+// Identity tells one build of a runtime from another, without starting it.
+func (r Runtime) Identity() string {
 	st, err := os.Stat(r.Path)
 	if err != nil {
 		return r.Path

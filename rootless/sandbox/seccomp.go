@@ -103,7 +103,7 @@ func (f *filters) load(profile *rspec.LinuxSeccomp, stateDir string) string {
 	if err != nil {
 		return ""
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", f.runtime.identity(), runtime.GOARCH, text))
+	key := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", f.runtime.Identity(), runtime.GOARCH, text))
 	path := filepath.Join(f.dir, "seccomp-"+hex.EncodeToString(key[:16])+".bpf")
 	data, err := readFilter(path)
 	if err != nil {
