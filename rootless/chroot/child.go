@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -33,17 +34,18 @@ func childMain(args []string) {
 // child is the process that becomes the program.
 type child struct {
 	*invocation
-	fifo  int  // at which a created program waits, else -1
-	slave int  // the program's terminal, else -1
-	late  bool // the working directory isn't entered yet
+	fifo  int    // at which a created program waits, else -1
+	slave int    // the program's terminal, else -1
+	late  bool   // the working directory isn't entered yet
+	path  string // of the program's file
 }
 
 // become does everything in its order: what needs the privileges of root of the
 // namespace comes first.
 func (c *child) become() error {
-	unix.CloseOnExec(childSocket)
+	closeOnExec()
 	for _, step := range []func() error{
-		c.openFIFO, c.setAppArmor, c.setOOM, c.enterRoot, c.attachTerminal, c.setLimits, c.setDirectory, c.confine, c.await,
+		c.openFIFO, c.setAppArmor, c.setOOM, c.enterRoot, c.attachTerminal, c.setLimits, c.setDirectory, c.confine, c.find, c.await,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -100,7 +102,7 @@ func (c *child) joinRoot() error {
 // setDirectory enters the program's working directory, and makes what lacks of it.
 func (c *child) setDirectory() error {
 	dir := c.program.Cwd
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(dir); c.joined == 0 && errors.Is(err, os.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("chdir: %w", err)
 		}
@@ -132,20 +134,32 @@ func (c *child) await() error {
 
 // exec becomes the program.
 func (c *child) exec() error {
-	path, err := c.find()
-	if err != nil {
-		return err
-	}
-	if err := syscall.Exec(path, c.program.Args, slices.Clip(c.program.Env)); err != nil {
-		return fmt.Errorf("exec %s: %w", path, err)
-	}
-	return nil
+	err := syscall.Exec(c.path, c.program.Args, slices.Clip(c.program.Env))
+	return fmt.Errorf("exec %s: %w", c.path, err)
 }
 
-// find looks for the program's file as a shell does.
-func (c *child) find() (string, error) {
-	name := c.program.Args[0]
-	return lookPath(name, c.program.Env)
+// find looks for the program's file as a shell does, so that a program which isn't
+// there isn't made first.
+func (c *child) find() (err error) {
+	c.path, err = lookPath(c.program.Args[0], c.program.Env)
+	return err
+}
+
+// closeOnExec keeps all from the program that this process has open but its streams:
+// also what builder was started with.
+func closeOnExec() {
+	if unix.CloseRange(childSocket, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= childSocket {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 func pathError(op, path string, err error) error {

@@ -12,7 +12,7 @@ import (
 // words that other runtimes have for what isn't there.
 func lookPath(name string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
-		return name, nil
+		return name, fmtError("exec "+name, executable(name))
 	}
 	var denied error
 	for _, variable := range env {
