@@ -73,10 +73,10 @@ func (p *Plan) readRegistries(v Values, env Environment) error {
 // mirrors gives pairs of a registry and one of its mirrors, in their order.
 func mirrors(v Values, env Environment) (pairs [][2]string, err error) {
 	maps, forDockers := v.StringSlice("registry-map"), v.StringSlice("registry-mirror")
-	if value, set := env("KANIKO_REGISTRY_MAP"); set {
+	if value := env.get("KANIKO_REGISTRY_MAP"); value != "" {
 		maps = append(maps, value)
 	}
-	if value, set := env("KANIKO_REGISTRY_MIRROR"); set {
+	if value := env.get("KANIKO_REGISTRY_MIRROR"); value != "" {
 		forDockers = append(forDockers, value)
 	}
 	for _, list := range maps {
