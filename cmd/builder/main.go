@@ -21,6 +21,8 @@ import (
 
 	"github.com/containers/storage/pkg/reexec"
 
+	"github.com/builder-oci/builder/cmd/builder/settings"
+	"github.com/builder-oci/builder/rootless/chroot"
 	"github.com/builder-oci/builder/rootless/pid1"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -35,6 +37,9 @@ var (
 func main() {
 	if os.Args[0] == sandbox.InitPath {
 		os.Exit(pid1.Run(os.Args[1:]))
+	}
+	if os.Args[0] == chroot.Name {
+		os.Exit(chroot.Main(os.Args[1:]))
 	}
 	// containers/storage starts this program to mount an overlay of very many
 	// layers, whose options wouldn't fit otherwise.
@@ -54,6 +59,11 @@ func run(argv []string) int {
 	defer stop()
 	if userns.Inside() {
 		if err := userns.Setup(); err != nil {
+			return report(ctx, os.Stderr, err)
+		}
+	}
+	if !userns.Inside() {
+		if err := settings.Load(settings.User(), settings.Machine); err != nil {
 			return report(ctx, os.Stderr, err)
 		}
 	}
