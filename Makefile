@@ -56,7 +56,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 install: $(BINARY) dist/man/man1 ## copy binary, manual and completions to DESTDIR/PREFIX
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/builder
 	install -d $(SHARE)/man/man1
-	cp -P dist/man/man1/* $(SHARE)/man/man1/
+	umask 022 && cp -P --no-preserve=mode dist/man/man1/* $(SHARE)/man/man1/
 	install -D -m 0644 cmd/builder/completion/builder.bash $(SHARE)/bash-completion/completions/builder
 	install -D -m 0644 cmd/builder/completion/builder.zsh $(SHARE)/zsh/site-functions/_builder
 	install -D -m 0644 cmd/builder/completion/builder.fish $(SHARE)/fish/vendor_completions.d/builder.fish
