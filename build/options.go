@@ -116,6 +116,9 @@ type Options struct {
 	Security        sandbox.Security
 	Volumes         []stage.HostMount
 	Devices         []stage.HostDevice
+	// EmulateIDs has every RUN believe in ids that aren't mapped, where a single
+	// one is.
+	EmulateIDs bool
 	// Limits are those of each RUN by itself.
 	Limits cgroup.Limits
 	// Allow is what the Dockerfile may take by itself.

@@ -37,8 +37,11 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		CapDrop:  r.Settings.CapDrop,
 		Insecure: in.Insecure,
 		Security: r.Settings.Security,
-		Limits:   r.Settings.Limits,
-		StateDir: filepath.Join(r.Settings.StateDir, id),
+
+		EmulateIDs: r.Settings.EmulateIDs && !r.ExactOwners,
+		Recorded:   recordedOwner(active.Parent()),
+		Limits:     r.Settings.Limits,
+		StateDir:   filepath.Join(r.Settings.StateDir, id),
 	}
 	s.Groups = Groups(user)
 	return s, os.MkdirAll(s.StateDir, 0o700)

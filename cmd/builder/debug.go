@@ -85,7 +85,6 @@ func debugStep(c *cli.Context) error {
 		tell(c.App.ErrWriter, fault.New(fault.Remedy(err), "going on without the step's limits: %w", err))
 	}
 	defer release()
-	noticeMapping(c)
 	return enter(c, nil, storeEnv(store)...)
 }
 
@@ -141,7 +140,7 @@ func debugInside(c *cli.Context, id string, command []string, secrets build.Opti
 		return err
 	}
 	return openStep(c, build.Env{
-		Store: h.store, ExactOwners: h.mapping.Exact(), Snapshots: h.snapshots, Sandbox: h.sandbox,
+		Store: h.store, ExactOwners: h.mapping.Faithful(), Snapshots: h.snapshots, Sandbox: h.isolation,
 	}, step, build.DebugOptions{
 		Before: c.Bool("before"), Args: command, Env: mergeEnv(env),
 		Secrets: secrets.Secrets, SSH: secrets.SSH, Proxy: proxy, Trust: authorities(c),

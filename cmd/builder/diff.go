@@ -71,7 +71,7 @@ func printPlainly(c *cli.Context, store *storage.Store, found container.Found) e
 			}
 		}
 	}
-	mapping, err := userns.Detect()
+	mapping, err := detect(c)
 	if err != nil {
 		return err
 	}

@@ -48,14 +48,16 @@ type Mapping struct {
 	UID uint32 `json:"uid,omitempty"`
 	GID uint32 `json:"gid,omitempty"`
 	// Notice, where it isn't nil, says why the mapping is less than it could
-	// be, and what the user can do about it. It stays outside.
+	// be, and what the user can do about it.
 	Notice *fault.Error `json:"-"`
-	// More is the notice's remedy, known inside too: what gives more ids.
-	More string `json:"more,omitempty"`
 }
 
 // Exact tells whether files can have the owners that images give them.
 func (m Mapping) Exact() bool { return m.Kind != KindSingle && m.Kind != KindOwn }
+
+// Faithful tells whether layers have the owners that images and instructions give
+// files: on disk, or by records where nothing can be run that would change them.
+func (m Mapping) Faithful() bool { return m.Exact() || m.Kind == KindOwn }
 
 // Key is a name of 12 hexadecimal digits for what is written under this
 // mapping: files on disk have the outer ids, so they mean something else
@@ -71,11 +73,33 @@ func (m Mapping) Key() string {
 // it, nobody knows before.
 func Detect() (Mapping, error) { return Options{}.Detect() }
 
+// carried is a Mapping on its way to the inner process.
+type carried struct {
+	Mapping
+	Less string `json:"less,omitempty"` // the notice
+	More string `json:"more,omitempty"` // its remedy
+}
+
+func (m Mapping) carried() carried {
+	c := carried{Mapping: m}
+	if m.Notice != nil {
+		c.Less, c.More = m.Notice.Error(), m.Notice.Remedy
+	}
+	return c
+}
+
+func (c carried) mapping() Mapping {
+	if c.Less != "" {
+		c.Notice = fault.New(c.More, "%s", c.Less)
+	}
+	return c.Mapping
+}
+
 // Detect is the function of that name for what is entered with these options.
 func (opts Options) Detect() (Mapping, error) {
 	m, err := detect(opts)
 	if err != nil && opts.plainly() {
-		return plainMapping(), nil
+		return plainMapping(asFault(err)), nil
 	}
 	return m, err
 }
@@ -84,9 +108,6 @@ func detect(o Options) (Mapping, error) {
 	m, err := choose(o.Single)
 	if err == nil && o.KeepID {
 		m, err = m.keepID()
-	}
-	if m.Notice != nil {
-		m.More = m.Notice.Remedy
 	}
 	return m, err
 }

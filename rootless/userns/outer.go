@@ -31,9 +31,8 @@ type outer struct {
 	job bool
 	// detached lets the inner process outlive this one.
 	detached bool
-	lack     *fault.Error // why the mapping is less than was meant
-	noMounts bool         // without a user namespace: there is no mount namespace either
-	files    []*os.File   // the inner process has them behind the control socket
+	noMounts bool       // without a user namespace: there is no mount namespace either
+	files    []*os.File // the inner process has them behind the control socket
 	// stdin and stdout are the inner process's; nil stands for this one's.
 	stdin, stdout *os.File
 }
@@ -248,7 +247,7 @@ func (o *outer) input() (f *os.File, done func(), err error) {
 }
 
 func (o *outer) environment(pidNS bool, stepDown string) ([]string, error) {
-	mapping, err := json.Marshal(o.mapping)
+	mapping, err := json.Marshal(o.mapping.carried())
 	if err != nil {
 		return nil, err
 	}
@@ -262,9 +261,6 @@ func (o *outer) environment(pidNS bool, stepDown string) ([]string, error) {
 	}
 	if !o.noMounts {
 		env = append(env, envMounts+"=1")
-	}
-	if o.lack != nil {
-		env = append(env, envLack+"="+writeLack(o.lack))
 	}
 	// By these the libraries of containers/ know that they aren't root, and
 	// who the user is; the outermost namespace's word stands.

@@ -56,25 +56,24 @@ func (opts Options) stepDown(o *outer, start func() error) (err error) {
 		err = refusal{err}
 	}
 	if lesser := (unprivileged{}); errors.As(err, &lesser) && !opts.KeepID {
-		o.lack, o.mapping = asFault(lesser.error), singleMapping(os.Geteuid(), os.Getegid(), nil)
-		o.mapping.More = o.lack.Remedy
+		o.mapping = singleMapping(os.Geteuid(), os.Getegid(), asFault(lesser.error))
 		err = start()
 	}
 	if refused := (refusal{}); errors.As(err, &refused) && opts.plainly() {
-		o.lack, o.mapping = asFault(refused.error), plainMapping()
+		o.mapping = plainMapping(asFault(refused.error))
 		err = start()
 	}
 	return err
 }
 
 // plainMapping is that of a process without a user namespace of its own.
-func plainMapping() Mapping {
+func plainMapping(why *fault.Error) Mapping {
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
 	if uid == 0 {
 		all := []IDMap{{0, 0, maxID}}
-		return Mapping{UIDs: all, GIDs: all, Kind: KindHost}
+		return Mapping{UIDs: all, GIDs: all, Kind: KindHost, Notice: why}
 	}
-	return Mapping{UIDs: []IDMap{{uid, uid, 1}}, GIDs: []IDMap{{gid, gid, 1}}, Kind: KindOwn, UID: uid, GID: gid}
+	return Mapping{UIDs: []IDMap{{uid, uid, 1}}, GIDs: []IDMap{{gid, gid, 1}}, Kind: KindOwn, UID: uid, GID: gid, Notice: why}
 }
 
 // Plain tells whether there is no user namespace.
@@ -105,14 +104,12 @@ func readLack(text string) *fault.Error {
 	return fault.New(l.Remedy, "%s", l.Cause)
 }
 
-// Lack says, inside, why the mapping is less than Detect has said: subordinate ids
-// couldn't be mapped, or no user namespace was to be had; nil where nothing
-// lacks.
+// Lack says, inside, why there is no user namespace; nil where there is one.
 func Lack() *fault.Error {
-	if !Inside() {
-		return nil
+	if m, err := Current(); err == nil && m.Plain() {
+		return m.Notice
 	}
-	return readLack(os.Getenv(envLack))
+	return nil
 }
 
 // MountNamespace tells, inside, whether this process has mounts of its own.

@@ -80,7 +80,6 @@ const (
 	envMapping    = privatePrefix + "_MAP" // a Mapping as JSON
 	envPID        = privatePrefix + "_PID" // "1": pid 1 of a pid namespace
 	envStepDown   = privatePrefix + "_STEP_DOWN"
-	envLack       = privatePrefix + "_LACK"     // a lack as JSON: what had to be done without
 	envMounts     = privatePrefix + "_MOUNTS"   // "1": a mount namespace of its own
 	envDetached   = privatePrefix + "_DETACHED" // "1": outlives the outer process
 	envJoined     = privatePrefix + "_JOINED"   // "1": started by the inner process, see Joining
@@ -95,11 +94,11 @@ func Current() (Mapping, error) {
 	if !Inside() {
 		return Mapping{}, errors.New("not in a user namespace of builder's")
 	}
-	var m Mapping
-	if err := json.Unmarshal([]byte(os.Getenv(envMapping)), &m); err != nil {
+	var c carried
+	if err := json.Unmarshal([]byte(os.Getenv(envMapping)), &c); err != nil {
 		return Mapping{}, fault.New("", "reading the id mapping from %s: %w", envMapping, err)
 	}
-	return m, nil
+	return c.mapping(), nil
 }
 
 // PIDNamespace tells, inside, whether this process is pid 1 of a pid namespace
