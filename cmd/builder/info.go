@@ -168,7 +168,7 @@ func isolationChoice(forbidden error) choice {
 	}
 	return choice{
 		Value: "oci, without a pid namespace", Why: userns.StepDown(),
-		Better: "a fresh /proc: in a container, start that with an unmasked one",
+		Better: remedyLine(doctor.PIDNamespace(userns.StepDown())),
 	}
 }
 

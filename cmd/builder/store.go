@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -152,7 +153,7 @@ func openTrees(c *cli.Context) (_ *host, err error) {
 		return nil, err
 	}
 	if why := userns.StepDown(); why != "" {
-		_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: going on without a pid namespace: %s\n", programName, why)
+		_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: going on with %v (%s doctor tells what mends it)\n", programName, doctor.PIDNamespace(why), programName)
 	}
 	if h.store, err = openStore(c); err != nil {
 		return nil, err
