@@ -47,30 +47,42 @@ func writeChecks(b *strings.Builder, results []checks.Result) {
 		fmt.Fprintln(b, strings.TrimRight(fmt.Sprintf("%-*s%-*s%s", whatWidth, what, stateWidth, state, text), " "))
 	}
 	row("WHAT", "STATE", "FOUND, WHY IT MATTERS, REMEDY")
-	for _, r := range results {
+	for i, r := range results {
 		what, state := r.What, string(r.State)
 		if len(what) >= whatWidth {
 			row(what, "", "")
 			what = ""
 		}
-		for line := range strings.SplitSeq(ansi.Wrap(r.Found, detailWidth, "/"), "\n") {
+		bad := r.State == checks.Less || r.State == checks.Fails
+		same := bad && i > 0 && r.Remedy != "" && r.Remedy == results[i-1].Remedy && r.State == results[i-1].State
+		text := r.Found
+		if same {
+			text = "as above"
+		}
+		if bad {
+			text += "\nmatters: " + r.Matters
+		}
+		for line := range strings.SplitSeq(ansi.Wrap(text, detailWidth, "/"), "\n") {
 			row(what, state, line)
 			what, state = "", ""
 		}
-		if r.State != checks.Less && r.State != checks.Fails {
-			continue
+		if bad && !same {
+			writeRemedy(b, r.Remedy)
 		}
-		for line := range strings.SplitSeq(ansi.Wrap("matters: "+r.Matters, detailWidth, ""), "\n") {
-			row("", "", line)
-		}
-		if r.Remedy != "" {
-			for i, line := range strings.Split(r.Remedy, "\n") {
-				if i == 3 && strings.Count(r.Remedy, "\n") > 3 {
-					fmt.Fprintln(b, "    …  (all of it below)")
-					break
-				}
-				fmt.Fprintln(b, "    "+line)
-			}
+	}
+}
+
+// remedyLines is how many lines of a remedy the table has at most.
+const remedyLines = 4
+
+func writeRemedy(b *strings.Builder, remedy string) {
+	lines := strings.Split(remedy, "\n")
+	if len(lines) > remedyLines {
+		lines = append(lines[:remedyLines-1], "…    all of it is below")
+	}
+	for _, line := range lines {
+		if line != "" {
+			fmt.Fprintln(b, "    "+line)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"os"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/rootless/doctor"
 )
 
 // Ranges gives the caller's subordinate ids, as "uids 100000-165535".
@@ -28,12 +27,8 @@ func Ranges() (list []string) {
 func (r idRange) String() string { return fmt.Sprintf("%d-%d", r.start, r.end()-1) }
 
 // CheckRanges tells whether the caller has too few subordinate ids, or none, in
-// the words in which a mapping has it for its Notice. Root of a namespace needs
-// none.
+// the words in which a mapping has it for its Notice.
 func CheckRanges() error {
-	if os.Geteuid() == 0 && !doctor.InitialNamespace() {
-		return nil
-	}
 	me := currentUser()
 	ids, err := subordinate(me)
 	if err != nil {

@@ -220,8 +220,8 @@ func settle(results []Result) []Result {
 		if instead != "" && r.State != OK && r.State != Skipped && state(instead) == OK {
 			results[i].State = Info
 		}
-		if r.Check == "overlapping-ids" && r.State == OK && state("subordinate-ids") != OK {
-			results[i].State = Info
+		if r.Check == "nested-namespace" && state("user-namespace") != OK {
+			results[i] = skipped(r.Check, "it needs a user namespace")
 		}
 	}
 	return results
