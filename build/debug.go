@@ -11,6 +11,7 @@ import (
 	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/trust"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/stage"
@@ -90,10 +91,11 @@ type DebugOptions struct {
 	Args, Env []string
 	// BuildArgs are values of those build arguments that aren't kept.
 	BuildArgs map[string]string
-	// Secrets and SSH go before those that the step had; Proxy is as for a build.
+	// Secrets and SSH go before those that the step had; Proxy and Trust are as for a build.
 	Secrets map[string]stage.Secret
 	SSH     map[string]sshagent.Access
 	Proxy   []string
+	Trust   trust.Authorities
 	// Stdin, Stdout, Stderr and Terminal are as a sandbox has them.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -118,7 +120,7 @@ func Debug(ctx context.Context, env Env, s *stage.FailedStep, o DebugOptions) (s
 		Cache: env.Store.Cache(), Layout: env.Store.Layout(), Records: env.Store.Records(),
 		Snapshots: env.Snapshots, Sandbox: env.Sandbox, ExactOwners: env.ExactOwners,
 		Settings: stage.Settings{
-			StateDir: dir, Proxy: o.Proxy, Secrets: maps.Clone(o.Secrets), SSH: maps.Clone(o.SSH),
+			StateDir: dir, Proxy: o.Proxy, Trust: o.Trust, Secrets: maps.Clone(o.Secrets), SSH: maps.Clone(o.SSH),
 		},
 		Report: func(Event) {},
 	}

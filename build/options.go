@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/builder-oci/builder/internal/trust"
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -103,6 +104,8 @@ type Options struct {
 	AddHosts []string
 	DNS      network.DNS
 	Proxy    []string
+	// Trust are the authorities that every RUN is shown.
+	Trust trust.Authorities
 	// Secrets and SSH are what RUN --mount=type=secret and type=ssh may ask for,
 	// by id.
 	Secrets map[string]stage.Secret
@@ -113,6 +116,9 @@ type Options struct {
 	Security        sandbox.Security
 	Volumes         []stage.HostMount
 	Devices         []stage.HostDevice
+	// EmulateIDs has every RUN believe in ids that aren't mapped, where a single
+	// one is.
+	EmulateIDs bool
 	// Limits are those of each RUN by itself.
 	Limits cgroup.Limits
 	// Allow is what the Dockerfile may take by itself.

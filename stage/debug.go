@@ -121,6 +121,7 @@ func (r *Runner) Debug(ctx context.Context, s *FailedStep, d Debug) (exit sandbo
 		return exit, err
 	}
 	defer func() { _ = os.RemoveAll(spec.StateDir) }()
+	r.Settings.showTrust(&spec)
 	in := Run{Script: s.run.Script}
 	shows, err := s.mounts(ctx, r, &in, d)
 	if err != nil {
@@ -141,6 +142,9 @@ func (r *Runner) Debug(ctx context.Context, s *FailedStep, d Debug) (exit sandbo
 	defer func() { _ = release() }() // nothing is made of what its end could spoil
 	if _, err = mountRoot(ctx, active, &spec); err != nil {
 		return exit, err
+	}
+	if _, err = r.Settings.trusting(&spec); err != nil { // the tree is a copy that ends here
+		return exit, errors.Join(err, active.Unmount(context.WithoutCancel(ctx)))
 	}
 	exit, err = r.Sandbox.Run(ctx, spec)
 	return exit, errors.Join(err, active.Unmount(context.WithoutCancel(ctx)))
@@ -173,7 +177,7 @@ func (s *FailedStep) spec(r *Runner, tree *layer.Tree, d Debug) (sandbox.Spec, e
 	spec.ID = newID()
 	spec.StateDir = filepath.Join(r.Settings.StateDir, spec.ID)
 	spec.Stdin, spec.Stdout, spec.Stderr, spec.Terminal = d.Stdin, d.Stdout, d.Stderr, d.Terminal
-	spec.Env = withProxy(s.env(d), r.Settings.Proxy)
+	spec.Env = r.Settings.lent(s.env(d))
 	if spec.Args = d.Args; len(spec.Args) == 0 {
 		shell, err := s.shell(tree)
 		if err != nil {

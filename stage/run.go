@@ -115,7 +115,7 @@ func (in Run) inputs(r *Runner, st *State) []cache.Input {
 		{Name: "user", Value: c.User},
 		{Name: "workdir", Value: workdir(st)},
 		{Name: "network", Value: string(in.network(r))},
-		{Name: "owners", Value: strconv.FormatBool(r.ExactOwners)},
+		{Name: "owners", Value: in.owners(r)},
 		{Name: "shm-size", Value: strconv.FormatInt(r.Settings.ShmSize, 10)},
 	}
 	for _, a := range in.Args {
@@ -151,6 +151,15 @@ func (in Run) inputs(r *Runner, st *State) []cache.Input {
 	return inputs
 }
 
+// owners tells how owners come to be that the command sets: what is emulated must
+// not pose as what is.
+func (in Run) owners(r *Runner) string {
+	if !r.ExactOwners && r.Settings.EmulateIDs {
+		return "emulated"
+	}
+	return strconv.FormatBool(r.ExactOwners)
+}
+
 func (in Run) network(r *Runner) network.Mode {
 	if in.Network != "" {
 		return in.Network
@@ -166,7 +175,15 @@ func workdir(st *State) string {
 	return "/"
 }
 
+// refuser is a sandbox that may know beforehand that it runs nothing.
+type refuser interface{ Refusal() error }
+
 func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job, shows []*shown, result snapshot.Key) (err error) {
+	if s, ok := r.Sandbox.(refuser); ok {
+		if err := s.Refusal(); err != nil {
+			return err
+		}
+	}
 	active, err := r.Snapshots.Prepare(ctx, st.Tree)
 	if err != nil {
 		return err
@@ -178,6 +195,7 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 		return err
 	}
 	defer func() { _ = os.RemoveAll(spec.StateDir) }()
+	r.Settings.showTrust(&spec)
 	detach, err := in.attach(ctx, r, &spec, shows)
 	defer func() { err = errors.Join(err, detach()) }()
 	if err != nil {
@@ -240,7 +258,14 @@ func runIn(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox
 		return sandbox.Exit{}, err
 	}
 	spec.Stdout, spec.Stderr = out.stdout(), out.stderr()
+	hide, err := r.Settings.trusting(&spec)
+	if err != nil {
+		return sandbox.Exit{}, errors.Join(err, active.Unmount(ctx))
+	}
 	exit, err := r.Sandbox.Run(ctx, spec)
+	if herr := hide(); err == nil {
+		err = herr
+	}
 	// Without its file system the command failed, too, or couldn't be run.
 	uerr := active.Unmount(ctx)
 	if err == nil || errors.Is(uerr, unix.ENOTCONN) {
@@ -248,6 +273,9 @@ func runIn(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox
 	}
 	if uerr == nil {
 		uerr = undo()
+	}
+	if uerr == nil && exit.IDs != nil {
+		uerr = noteOwners(active, exit.IDs.Files)
 	}
 	if err == nil {
 		err = uerr

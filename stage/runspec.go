@@ -25,7 +25,7 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 	s := sandbox.Spec{
 		ID:       id,
 		Args:     in.Args,
-		Env:      withProxy(homeEnv(st.Env(), user.Home), r.Settings.Proxy),
+		Env:      r.Settings.lent(homeEnv(st.Env(), user.Home)),
 		Cwd:      workdir(st),
 		UID:      uint32(user.Uid),
 		GID:      uint32(user.Gid),
@@ -37,11 +37,20 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		CapDrop:  r.Settings.CapDrop,
 		Insecure: in.Insecure,
 		Security: r.Settings.Security,
-		Limits:   r.Settings.Limits,
-		StateDir: filepath.Join(r.Settings.StateDir, id),
+
+		EmulateIDs: r.Settings.EmulateIDs && !r.ExactOwners,
+		Recorded:   recordedOwner(active.Parent()),
+		Limits:     r.Settings.Limits,
+		StateDir:   filepath.Join(r.Settings.StateDir, id),
 	}
 	s.Groups = Groups(user)
 	return s, os.MkdirAll(s.StateDir, 0o700)
+}
+
+// lent adds to env what is this machine's and not the image's: proxies, and where
+// programs find the authorities that the user trusts.
+func (s Settings) lent(env []string) []string {
+	return withDefaults(withDefaults(env, s.Proxy), s.Trust.Env())
 }
 
 // showScript puts a here-document that is a program into the sandbox.
@@ -101,9 +110,9 @@ func homeEnv(env []string, home string) []string {
 	return env
 }
 
-// withProxy adds the proxies that env doesn't set itself.
-func withProxy(env, proxy []string) []string {
-	for _, kv := range proxy {
+// withDefaults adds the variables that env doesn't set itself.
+func withDefaults(env, defaults []string) []string {
+	for _, kv := range defaults {
 		name, _, _ := strings.Cut(kv, "=")
 		if _, set := lookupEnv(env, name); !set {
 			env = append(env, kv)

@@ -14,6 +14,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/builder-oci/builder/internal/trust"
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -97,6 +98,8 @@ type Settings struct {
 	AddHosts []string // lines of /etc/hosts
 	DNS      network.DNS
 	Proxy    []string // NAME=VALUE, in no key and in no image
+	// Trust are authorities that every RUN is shown, in no key and in no image.
+	Trust trust.Authorities
 	// Secrets and SSH are what mounts of these types may ask for, by id.
 	Secrets map[string]Secret
 	SSH     map[string]sshagent.Access
@@ -105,6 +108,8 @@ type Settings struct {
 	// CapAdd and CapDrop change the sandbox's capabilities.
 	CapAdd, CapDrop []string
 	Security        sandbox.Security
+	// EmulateIDs has commands believe in ids that aren't mapped.
+	EmulateIDs bool
 	// Limits are in no key, see securityInputs.
 	Limits   cgroup.Limits
 	StateDir string // private directory for what a sandbox needs while it runs

@@ -61,6 +61,15 @@ func DefaultRunDir(uid int) (string, error) {
 	return "/tmp/builder-" + strconv.Itoa(uid), nil
 }
 
+// OpenRunDir makes the caller's run-time directory, where there is none yet.
+func OpenRunDir() (string, error) {
+	dir, err := DefaultRunDir(os.Geteuid())
+	if err != nil {
+		return "", err
+	}
+	return dir, Explain(dir, makeRunDir(dir))
+}
+
 // Explain puts what the user can do about a failing disk into err, which
 // befell something at or below path. Other errors it returns as they are.
 func Explain(path string, err error) error {

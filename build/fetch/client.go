@@ -155,7 +155,7 @@ func unreachable(ctx context.Context, address string, err error) error {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		remedy = "if you trust who signed the certificate, install that certificate (ca-certificates), or name it by SSL_CERT_FILE=FILE"
+		remedy = "if you trust who signed the certificate, name that one's: --ca FILE"
 	case errors.As(err, &name):
 		remedy = "use the host's name that the certificate has"
 	case errors.As(err, &noTLS):

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/cmd/builder/flagdoc"
+	"github.com/builder-oci/builder/rootless/isolation"
 )
 
 const programName = "builder"
@@ -86,10 +87,17 @@ func globalFlags() []cli.Flag {
 			Name: flagDriver, Usage: "`NAME`: fuse-overlayfs, overlay or vfs",
 			EnvVars: []string{"BUILDER_STORAGE_DRIVER"},
 		},
-		&cli.StringFlag{Name: flagRuntime, Usage: "run containers by `NAME`: crun or runc, or a path"},
 		&cli.StringFlag{
-			Name: flagIsolation, Usage: "`LEVEL` that keeps containers apart: oci",
+			Name: flagRuntime, Usage: "run containers by `NAME`: crun or runc, or a path",
+			EnvVars: []string{"BUILDER_RUNTIME"},
+		},
+		&cli.StringFlag{
+			Name: flagIsolation, Usage: "`LEVEL` that keeps containers apart: oci, chroot, any or none",
 			EnvVars: []string{"BUILDER_ISOLATION"},
+		},
+		&cli.StringSliceFlag{
+			Name: flagCA, Usage: "trust the certificate authority in `FILE` too, and have containers do so",
+			EnvVars: []string{"BUILDER_CA"},
 		},
 		&cli.StringFlag{Name: flagLogLevel, Usage: "`LEVEL`: debug, info, warn or error", Value: "warn"},
 	}
@@ -106,14 +114,19 @@ func before(c *cli.Context) error {
 		c.App.Metadata = map[string]any{}
 	}
 	c.App.Metadata[libraryKey] = newLibraryLog(c.App.ErrWriter, level <= slog.LevelDebug)
-	switch isolation := c.String(flagIsolation); isolation {
-	case "", "oci", "rootless", "default": // buildah's rootless is what oci is here
-		return nil
-	case "chroot":
-		return notYet("--" + flagIsolation + " " + isolation)
-	default:
-		return usageError(programName, "--%s %q isn't known: it can be oci", flagIsolation, isolation)
+	if err := trustAuthorities(c); err != nil {
+		return err
 	}
+	if _, err := isolation.Parse(c.String(flagIsolation)); err != nil {
+		return usageError(programName, "--%s: %w", flagIsolation, err)
+	}
+	return nil
+}
+
+// askedIsolation is what the user asks for; before has looked at it.
+func askedIsolation(c *cli.Context) isolation.Asked {
+	asked, _ := isolation.Parse(c.String(flagIsolation))
+	return asked
 }
 
 // later declares flags of docker's or buildah's that builder will know one day.

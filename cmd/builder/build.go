@@ -82,7 +82,7 @@ func bud(c *cli.Context) error {
 // buildOutside gives no id where the build went on inside, and was finished
 // there.
 func buildOutside(c *cli.Context, o build.Options, outs *outputs, p *progress) (digest.Digest, error) {
-	mapping, err := userns.Detect()
+	mapping, err := detect(c)
 	if err != nil {
 		return "", err
 	}
@@ -91,7 +91,7 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs, p *progress) (
 		return "", err
 	}
 	shown := p.display(c, true, nil)
-	result, err := build.Build(c.Context, o, build.Env{Store: store, ExactOwners: mapping.Exact()}, shown)
+	result, err := build.Build(c.Context, o, build.Env{Store: store, ExactOwners: mapping.Faithful()}, shown)
 	if errors.Is(err, build.ErrNamespace) {
 		shown.discard()
 		// What this process holds of the store would keep others out.
@@ -106,7 +106,6 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs, p *progress) (
 			return "", err
 		}
 		defer release()
-		notice(c.App.ErrWriter, mapping)
 		return "", goOnInside(c, store, p)
 	}
 	err = shown.settle(err)
@@ -146,14 +145,17 @@ func buildInside(c *cli.Context, o build.Options, outs *outputs, shell bool, p *
 		return "", err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
+	if far := farProxy(o.Proxy, o.Network.Mode); far != nil {
+		tell(c.App.ErrWriter, far)
+	}
 	ctx, cancel := context.WithCancelCause(c.Context)
 	defer cancel(nil)
 	shown := p.display(c, false, cancel)
 	env := build.Env{
 		Store:       h.store,
-		ExactOwners: h.mapping.Exact(),
+		ExactOwners: h.mapping.Faithful(),
 		Snapshots:   h.snapshots,
-		Sandbox:     h.sandbox,
+		Sandbox:     h.isolation,
 		Pull:        puller(c, h.store, shown),
 		Adopt:       adopter(c, h.store),
 		AsCaller:    userns.AsCaller,

@@ -39,8 +39,12 @@ func readBuildahFlags(c *cli.Context, o *build.Options) error {
 			return err
 		}
 	}
+	o.Trust = authorities(c)
 	if c.Bool("http-proxy") {
-		o.Proxy = proxies(o.BuildArgs)
+		var err error
+		if o.Proxy, err = proxies(o.BuildArgs); err != nil {
+			return err
+		}
 	}
 	for _, text := range c.StringSlice("env") {
 		if text == "" || text[0] == '=' {

@@ -64,8 +64,12 @@ func budFlags() []cli.Flag {
 // be chosen.
 func sandboxFlags(networks string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: " + networks + ": pasta, slirp4netns"},
+		&cli.StringFlag{
+			Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: " + networks + ": pasta, slirp4netns",
+			EnvVars: []string{"BUILDER_NETWORK"},
+		},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "resource limit `NAME=SOFT[:HARD]`"},
+		&cli.BoolFlag{Name: "emulate-ids", Usage: "let programs have other users where only one id is mapped", EnvVars: []string{"BUILDER_EMULATE_IDS"}},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},
 		&cli.StringSliceFlag{Name: "dns", Usage: "ask the name server at `ADDRESS`"},
@@ -81,12 +85,14 @@ type sandboxOptions struct {
 	shmSize  int64
 	addHosts []string // lines of /etc/hosts
 	dns      network.DNS
+	emulate  bool // ids
 }
 
 func readSandboxFlags(c *cli.Context) (sandboxOptions, error) {
 	o := sandboxOptions{dns: network.DNS{
 		Servers: c.StringSlice("dns"), Search: c.StringSlice("dns-search"), Options: c.StringSlice("dns-option"),
 	}}
+	o.emulate = c.Bool("emulate-ids")
 	var err error
 	if o.network, err = network.ParseChoice(c.String("network")); err != nil {
 		return o, err
@@ -139,7 +145,7 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		Pull:       readPullPolicy(c) == pullAlways,
 		NeverPull:  readPullPolicy(c) == pullNever,
 		Jobs:       c.Int("jobs"),
-		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
+		Network:    s.network, EmulateIDs: s.emulate, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
 	}
 	if o.Platform, err = targetPlatform(c); err != nil {
 		return o, err
@@ -259,22 +265,4 @@ func packing(c *cli.Context, o *build.Options) error {
 		return usageError(c.Command.HelpName, "--compression-level %d: %s has levels from 1 to %d", o.Level, o.Compression, most)
 	}
 	return nil
-}
-
-// proxies are those variables of the environment, or of --build-arg, that every
-// RUN sees, as docker passes them: in no layer, no config and no key.
-func proxies(args map[string]string) []string {
-	var set []string
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"} {
-		for _, n := range []string{name, strings.ToLower(name)} {
-			value, given := args[n]
-			if !given {
-				value = os.Getenv(n)
-			}
-			if given || value != "" {
-				set = append(set, n+"="+value)
-			}
-		}
-	}
-	return set
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/trust"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -39,7 +40,7 @@ func (r containerRequest) config(img layout.Image, image layout.RunConfig, tree 
 		StopSignal: settings.StopSignal, StopTimeout: r.StopTimeout,
 		Terminal: r.Terminal, OpenStdin: r.Interactive, StdinOnce: r.Interactive && r.AttachedStdin,
 		KeepID: r.KeepID || r.SharedKeepID, Init: r.Init, Remove: r.Remove, CreatedAt: time.Now().UTC(),
-		GroupAdd: r.Groups, PublishAll: r.PublishAll,
+		GroupAdd: r.Groups, PublishAll: r.PublishAll, Authorities: string(r.Authorities),
 	}
 	if c.Network.Mode, err = r.networkMode(); err != nil {
 		return container.Config{}, err
@@ -149,7 +150,7 @@ func (r containerRequest) spec(c container.Config, settings layout.RunConfig, tr
 	if r.Terminal {
 		defaults = append(defaults, "TERM=xterm")
 	}
-	s.Env = mergeEnv(defaults, settings.Env, r.unset())
+	s.Env = mergeEnv(defaults, r.Proxies, trust.FromPEM(r.Authorities).Env(), settings.Env, r.unset())
 	if !slices.ContainsFunc(s.Env, func(v string) bool { return strings.HasPrefix(v, "HOME=") }) {
 		s.Env = append(s.Env, "HOME="+account.home)
 	}

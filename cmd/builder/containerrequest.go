@@ -22,11 +22,14 @@ type containerRequest struct {
 	ResetEntry bool     `json:",omitempty"` // --entrypoint was given, and was empty
 	Env        []string
 	Labels     map[string]string
-	Workdir    string
-	User       string
-	Groups     []string // --group-add: names or numbers
-	Name       string
-	Hostname   string
+	Proxies    []string // NAME=VALUE, for what doesn't set it itself
+	// Authorities are certificates that its programs are to trust, in PEM form.
+	Authorities []byte `json:",omitempty"`
+	Workdir     string
+	User        string
+	Groups      []string // --group-add: names or numbers
+	Name        string
+	Hostname    string
 
 	Network    container.Network // Mode "" is left to the machine
 	Ports      []network.Port

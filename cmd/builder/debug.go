@@ -85,7 +85,6 @@ func debugStep(c *cli.Context) error {
 		tell(c.App.ErrWriter, fault.New(fault.Remedy(err), "going on without the step's limits: %w", err))
 	}
 	defer release()
-	noticeMapping(c)
 	return enter(c, nil, storeEnv(store)...)
 }
 
@@ -136,11 +135,15 @@ func debugInside(c *cli.Context, id string, command []string, secrets build.Opti
 	if len(command) == 0 && onTerminal() {
 		printBanner(c.App.ErrWriter, fmt.Sprintf("%s: %s: %s", f.Place, oneLine(f.Instruction), f.Cause), c.Bool("before"))
 	}
+	proxy, err := proxies(nil)
+	if err != nil {
+		return err
+	}
 	return openStep(c, build.Env{
-		Store: h.store, ExactOwners: h.mapping.Exact(), Snapshots: h.snapshots, Sandbox: h.sandbox,
+		Store: h.store, ExactOwners: h.mapping.Faithful(), Snapshots: h.snapshots, Sandbox: h.isolation,
 	}, step, build.DebugOptions{
 		Before: c.Bool("before"), Args: command, Env: mergeEnv(env),
-		Secrets: secrets.Secrets, SSH: secrets.SSH, Proxy: proxies(nil),
+		Secrets: secrets.Secrets, SSH: secrets.SSH, Proxy: proxy, Trust: authorities(c),
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/internal/trust"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -70,7 +71,7 @@ func printPlainly(c *cli.Context, store *storage.Store, found container.Found) e
 			}
 		}
 	}
-	mapping, err := userns.Detect()
+	mapping, err := detect(c)
 	if err != nil {
 		return err
 	}
@@ -122,6 +123,9 @@ func placeholders(config container.Config) []string {
 	}
 	for _, d := range config.Spec.Devices {
 		paths = append(paths, d.Path)
+	}
+	if config.Authorities != "" {
+		paths = append(paths, trust.Dir)
 	}
 	if config.Init {
 		paths = append(paths, sandbox.InitPath)

@@ -57,7 +57,7 @@ func examineMachine(c *cli.Context) error {
 
 // machine is this one, and how it is examined.
 func machine(c *cli.Context) (m checks.Machine, err error) {
-	m = checks.Machine{Runtime: c.String(flagRuntime)}
+	m = checks.Machine{Runtime: c.String(flagRuntime), Isolation: askedIsolation(c)}
 	if m.Root, err = storeRoot(c); err != nil {
 		return m, err
 	}
@@ -78,8 +78,8 @@ func machine(c *cli.Context) (m checks.Machine, err error) {
 		return transport.Ping(ctx, registry, transport.Options{})
 	}
 	env := []string{storage.RootEnv + "=" + m.Root, storage.RunDirEnv + "=" + m.RunDir}
-	m.Enter = func(ctx context.Context, single bool, out *os.File) (int, error) {
-		return userns.Enter(ctx, userns.Options{Single: single, Stdout: out, Env: env})
+	m.Enter = func(ctx context.Context, out *os.File) (int, error) {
+		return userns.Enter(ctx, userns.Options{Plain: m.Isolation.Entering(), Stdout: out, Env: env})
 	}
 	return m, nil
 }

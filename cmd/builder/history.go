@@ -12,7 +12,6 @@ import (
 
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
-	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -52,7 +51,7 @@ func history(c *cli.Context) error {
 			return err
 		}
 		rows := historyRows(img, steps, historyStyle{human: c.Bool("human"), whole: c.Bool("no-trunc"), now: time.Now()})
-		if err := nameSteps(store, img, rows); err != nil {
+		if err := nameSteps(c, store, img, rows); err != nil {
 			return err
 		}
 		return format.Print(template, c.App.Writer, historyHeadings, slices.Values(rows))
@@ -103,12 +102,12 @@ func historyRows(img layout.Image, steps []layout.Step, style historyStyle) []hi
 
 // nameSteps gives the lines the ids of the images that there were then: of the steps
 // of a build that this store knows, and of its base.
-func nameSteps(store *storage.Store, img layout.Image, rows []historyRow) error {
-	mapping, err := userns.Detect()
+func nameSteps(c *cli.Context, store *storage.Store, img layout.Image, rows []historyRow) error {
+	mapping, err := detect(c)
 	if err != nil {
 		return err
 	}
-	ids, err := build.HistoryIDs(build.Env{Store: store, ExactOwners: mapping.Exact()}, img.ID)
+	ids, err := build.HistoryIDs(build.Env{Store: store, ExactOwners: mapping.Faithful()}, img.ID)
 	for place, id := range ids {
 		if i := len(rows) - 1 - place; i > 0 && i < len(rows) {
 			rows[i].id = id

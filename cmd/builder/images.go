@@ -12,7 +12,6 @@ import (
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/filter"
-	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -78,17 +77,17 @@ func listed(c *cli.Context, store *storage.Store) ([]layout.Image, error) {
 	if err != nil || !c.Bool("all") {
 		return list, err
 	}
-	between, err := intermediates(store, list)
+	between, err := intermediates(c, store, list)
 	return append(list, between...), err
 }
 
 // intermediates gives the images that builds of those in list went through.
-func intermediates(store *storage.Store, list []layout.Image) ([]layout.Image, error) {
-	mapping, err := userns.Detect()
+func intermediates(c *cli.Context, store *storage.Store, list []layout.Image) ([]layout.Image, error) {
+	mapping, err := detect(c)
 	if err != nil {
 		return nil, err
 	}
-	return build.Intermediates(build.Env{Store: store, ExactOwners: mapping.Exact()}, list)
+	return build.Intermediates(build.Env{Store: store, ExactOwners: mapping.Faithful()}, list)
 }
 
 // hintImageCommand helps who has written "images ls" for "image ls", as docker

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/builder-oci/builder/cmd/builder/format"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/rootless/isolation"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -79,38 +79,17 @@ func info(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		mapping.Notice = readNotice()
 		return examine(c, mapping, nil)
 	}
-	mapping, err := userns.Detect()
+	mapping, err := detect(c)
 	if err == nil {
-		err = enterQuietly(c, writeNotice(mapping.Notice)...)
+		err = enterQuietly(c)
 	}
 	var status exitStatus
 	if err == nil || errors.As(err, &status) {
 		return err
 	}
 	return examine(c, mapping, err)
-}
-
-// noticeEnv takes the notice of a mapping inside, for info: its cause on the
-// first line, its remedy on the others.
-const noticeEnv = "_BUILDER_INFO_NOTICE"
-
-func writeNotice(notice *fault.Error) []string {
-	if notice == nil {
-		return nil
-	}
-	return []string{noticeEnv + "=" + notice.Error() + "\n" + notice.Remedy}
-}
-
-func readNotice() *fault.Error {
-	text, set := os.LookupEnv(noticeEnv)
-	if !set {
-		return nil
-	}
-	cause, remedy, _ := strings.Cut(text, "\n")
-	return fault.New(remedy, "%s", cause)
 }
 
 // examine finds out everything and prints it. forbidden is why there is no user
@@ -122,7 +101,7 @@ func examine(c *cli.Context, mapping userns.Mapping, forbidden error) error {
 			Root:      store.Root(),
 			RunDir:    store.RunDir(),
 			Driver:    driverChoice(c, store, forbidden),
-			Isolation: isolationChoice(forbidden),
+			Isolation: isolationChoice(c, store, forbidden),
 			Runtime:   runtimeChoice(c.String(flagRuntime)),
 			Network:   networkChoice(),
 			Mapping:   mappingChoice(mapping, forbidden),
@@ -137,6 +116,9 @@ func driverChoice(c *cli.Context, store *storage.Store, forbidden error) choice 
 	tried, err := candidates(store, c.String(flagDriver))
 	if err != nil {
 		return missing(err)
+	}
+	if lack := userns.Lack(); lack != nil && !userns.MountNamespace() {
+		return choice{Value: string(tried.drivers[0]), Why: "nothing can be mounted without a namespace", Better: remedyLine(lack)}
 	}
 	native := probeNative(store)
 	chosen := choice{Value: string(tried.drivers[0])}
@@ -159,11 +141,23 @@ func driverChoice(c *cli.Context, store *storage.Store, forbidden error) choice 
 	return chosen
 }
 
-func isolationChoice(forbidden error) choice {
+func isolationChoice(c *cli.Context, store *storage.Store, forbidden error) choice {
 	if forbidden != nil {
 		return missing(forbidden)
 	}
-	if userns.PIDNamespace() {
+	level, why, err := newIsolation(c, store).Level()
+	switch {
+	case err != nil:
+		return missing(err)
+	case why != nil:
+		chosen := choice{Value: string(level), Why: why.Error(), Better: remedyLine(why)}
+		if level == isolation.Chroot {
+			chosen.Value += " (weak: " + isolation.Weakness + ")"
+		}
+		return chosen
+	case level == isolation.Chroot:
+		return choice{Value: "chroot (weak: " + isolation.Weakness + ")", Why: "asked for by --isolation or BUILDER_ISOLATION"}
+	case userns.PIDNamespace():
 		return choice{Value: "oci", Why: "user, mount and pid namespaces can be made, and a fresh /proc mounted"}
 	}
 	return choice{
@@ -220,6 +214,10 @@ func mappingChoice(m userns.Mapping, forbidden error) choice {
 		chosen.Why = "this process is root of a user namespace already, and maps its ids onto themselves"
 	case userns.KindRange:
 		chosen.Why = "the ranges stand in /etc/subuid and /etc/subgid"
+	case userns.KindHost:
+		chosen = choice{Value: "none: root's own ids", Why: "there is no user namespace"}
+	case userns.KindOwn:
+		chosen = choice{Value: "none: your own id alone", Why: "there is no user namespace: owners are kept aside"}
 	case userns.KindSingle:
 		chosen.Why = "no subordinate ids can be had: owners are kept aside, and a RUN can't change them"
 	}

@@ -58,8 +58,9 @@ func (v visit) run(c *cli.Context, found container.Found, env []string) (code in
 			return code, err
 		}
 	}
-	noticeMapping(c)
-	return userns.Enter(c.Context, userns.Options{KeepID: found.Config.KeepID, Env: env, Stdin: in, Stdout: out})
+	o := entering(c)
+	o.KeepID, o.Env, o.Stdin, o.Stdout = found.Config.KeepID, env, in, out
+	return userns.Enter(c.Context, o)
 }
 
 func visitMonitor(c *cli.Context, found container.Found, env []string, r container.InsideRequest, in, out *os.File) (code int, err error) {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/containers/storage/pkg/reexec"
 
+	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/rootless/doctor/checks"
 	"github.com/builder-oci/builder/rootless/pid1"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -58,6 +59,11 @@ func run(argv []string) int {
 	defer stop()
 	if userns.Inside() {
 		if err := userns.Setup(); err != nil {
+			return report(ctx, os.Stderr, err)
+		}
+	}
+	if !userns.Inside() {
+		if err := settings.Load(settings.User(), settings.Machine); err != nil {
 			return report(ctx, os.Stderr, err)
 		}
 	}

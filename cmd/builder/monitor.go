@@ -195,7 +195,7 @@ func (h *host) unpackAgain(ctx context.Context, c container.Config, parent snaps
 func (w *watched) run(c *cli.Context, first *container.First) error {
 	m, h := w.monitor, w.host
 	parts := container.Parts{
-		Root: w.tree, Runtime: h.programs, RunDir: h.store.RunDir(), Network: w.network, Account: accountIn,
+		Root: w.tree, Runtime: h.isolation, RunDir: h.store.RunDir(), Network: w.network, Account: accountIn,
 		Ready: func(ctx context.Context, rootfs string) ([]sandbox.Mount, error) {
 			if err := makeWorkdir(rootfs, m.Config.Spec.Cwd); err != nil {
 				return nil, err

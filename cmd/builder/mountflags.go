@@ -59,7 +59,7 @@ func readMountFlags(c *cli.Context) ([]container.Mount, error) {
 	for _, m := range append(inherited, unnamed...) {
 		_ = set.add(m) // what is named there already wins
 	}
-	noticeOwners(c.App.ErrWriter, set.mounts)
+	noticeOwners(c, set.mounts)
 	return set.mounts, nil
 }
 

@@ -3,10 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
@@ -25,8 +26,8 @@ func missingSource(m *container.Mount, err error) error {
 
 // noticeOwners tells, in a line each, of what the host's files can't be to a
 // container because their owner isn't in it.
-func noticeOwners(w io.Writer, mounts []container.Mount) {
-	mapping, err := userns.Detect()
+func noticeOwners(c *cli.Context, mounts []container.Mount) {
+	mapping, err := detect(c)
 	if err != nil {
 		return // which will be the error of entering the namespace
 	}
@@ -35,7 +36,7 @@ func noticeOwners(w io.Writer, mounts []container.Mount) {
 			continue
 		}
 		if why := strangersOwn(m, mapping.UIDs); why != "" {
-			_, _ = fmt.Fprintf(w, "%s: %s\n", programName, why)
+			_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: %s\n", programName, why)
 		}
 	}
 }

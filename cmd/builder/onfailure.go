@@ -69,7 +69,7 @@ func openFailed(c *cli.Context, env build.Env, o build.Options, err error) error
 	if err != nil {
 		return errors.Join(code, err)
 	}
-	err = openStep(c, env, step, build.DebugOptions{Secrets: o.Secrets, SSH: o.SSH, Proxy: o.Proxy, BuildArgs: o.BuildArgs})
+	err = openStep(c, env, step, build.DebugOptions{Secrets: o.Secrets, SSH: o.SSH, Proxy: o.Proxy, Trust: o.Trust, BuildArgs: o.BuildArgs})
 	var left exitStatus
 	if err != nil && !errors.As(err, &left) {
 		return errors.Join(code, err)

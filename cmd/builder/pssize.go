@@ -18,7 +18,7 @@ import (
 // Where that takes the user namespace, and this isn't it, inside is true. A
 // container whose files aren't there has none.
 func writtenBy(c *cli.Context, store *storage.Store, found []container.Found) (sizes []int64, inside bool, err error) {
-	changes := plainChanges(store)
+	changes := plainChanges(c, store)
 	if userns.Inside() {
 		h, opening := openTrees(c)
 		if opening != nil {
@@ -60,8 +60,8 @@ func (h *host) keptChanges(c *cli.Context) func(string, snapshot.ChangeOptions) 
 }
 
 // plainChanges reads what is changed outside of the user namespace.
-func plainChanges(store *storage.Store) func(string, snapshot.ChangeOptions) (layer.Source, error) {
-	mapping, err := userns.Detect()
+func plainChanges(c *cli.Context, store *storage.Store) func(string, snapshot.ChangeOptions) (layer.Source, error) {
+	mapping, err := detect(c)
 	return func(owner string, o snapshot.ChangeOptions) (layer.Source, error) {
 		if err != nil {
 			return nil, err

@@ -92,7 +92,7 @@ func removeImages(c *cli.Context, store *storage.Store) (free layout.Free, faile
 			return free, err
 		}
 		if err != nil {
-			err = asGone(store, ref, err)
+			err = asGone(c, store, ref, err)
 			if !c.Bool("force") || !errors.Is(err, layout.ErrUnknown) {
 				failed = errSome
 			}
@@ -111,12 +111,12 @@ func removeImages(c *cli.Context, store *storage.Store) (free layout.Free, faile
 
 // asGone has a step of an image that has been removed count as gone with it, as
 // docker's intermediate images do: so that rmi -f $(builder images -aq) succeeds.
-func asGone(store *storage.Store, ref string, err error) error {
+func asGone(c *cli.Context, store *storage.Store, ref string, err error) error {
 	if !errors.Is(err, layout.ErrStep) {
 		return err
 	}
 	list, unread := store.Layout().List()
-	between, unseen := intermediates(store, list)
+	between, unseen := intermediates(c, store, list)
 	of := strings.TrimPrefix(ref, "sha256:")
 	if unread != nil || unseen != nil || slices.ContainsFunc(between, func(i layout.Image) bool { return strings.HasPrefix(i.ID.Encoded(), of) }) {
 		return err

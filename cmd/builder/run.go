@@ -109,19 +109,18 @@ func startMonitor(c *cli.Context, env []string, at place) (*container.Client, er
 	if _, err := cgroup.Claim(c.Context, at.limits); err != nil {
 		return nil, err
 	}
-	noticeMapping(c)
 	client, theirs, err := container.NewMonitor()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = theirs.Close() }()
 	args := []string{programName}
-	for _, flag := range []string{flagDriver, flagRuntime, flagLogLevel} {
+	for _, flag := range []string{flagDriver, flagRuntime, flagIsolation, flagLogLevel} {
 		if c.IsSet(flag) {
 			args = append(args, "--"+flag, c.String(flag))
 		}
 	}
-	o := at.options()
+	o := at.options(c)
 	o.Args, o.Env, o.Files = append(args, "monitor", at.label), env, []*os.File{theirs}
 	if at.network != nil {
 		o.Files = append(o.Files, at.network)

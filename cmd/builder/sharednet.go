@@ -72,8 +72,10 @@ func (p place) close() {
 }
 
 // options are what the user namespace must know.
-func (p place) options() userns.Options {
-	return userns.Options{KeepID: p.keepID, Join: p.join}
+func (p place) options(c *cli.Context) userns.Options {
+	o := entering(c)
+	o.KeepID, o.Join = p.keepID, p.join
+	return o
 }
 
 // findPlace gives the place where a container is to run.

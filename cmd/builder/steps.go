@@ -28,7 +28,7 @@ func findSteps(c *cli.Context, store *storage.Store) {
 func stepHost(c *cli.Context, store *storage.Store) (h *host, err error) {
 	h = &host{store: store}
 	if !userns.Inside() {
-		h.mapping, err = userns.Detect()
+		h.mapping, err = detect(c)
 		return h, err
 	}
 	if h.mapping, err = userns.Current(); err != nil {
@@ -44,5 +44,5 @@ func (h *host) findSteps(c *cli.Context) {
 }
 
 func (h *host) stepEnv() build.Env {
-	return build.Env{Store: h.store, ExactOwners: h.mapping.Exact(), Snapshots: h.snapshots}
+	return build.Env{Store: h.store, ExactOwners: h.mapping.Faithful(), Snapshots: h.snapshots}
 }

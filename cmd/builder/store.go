@@ -7,14 +7,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/build"
-	"github.com/builder-oci/builder/rootless/doctor"
-	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/isolation"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -44,7 +44,6 @@ func withStore(c *cli.Context, fn func(*storage.Store) error) error {
 	if closing := store.Close(); closing != nil || !errors.Is(err, build.ErrNamespace) || userns.Inside() {
 		return errors.Join(err, closing)
 	}
-	noticeMapping(c)
 	return enter(c, nil, storeEnv(store)...)
 }
 
@@ -69,58 +68,34 @@ func enter(c *cli.Context, args []string, env ...string) error {
 	if args == nil {
 		args, env = hideCreds(c, os.Args, env)
 	}
-	code, err := userns.Enter(c.Context, userns.Options{Args: args, Env: env})
+	o := entering(c)
+	o.Args, o.Env = args, env
+	code, err := userns.Enter(c.Context, o)
 	if err == nil && code != 0 {
 		return exitStatus(code)
 	}
 	return err
 }
 
-// notice tells of a mapping that is less than it could be, and goes on.
-func notice(w io.Writer, m userns.Mapping) {
-	if m.Notice == nil {
-		return
-	}
-	why := *m.Notice
-	if m.Kind == userns.KindSingle {
-		why.Err = fmt.Errorf("going on with a single id, so that a RUN can't change owners: %w", why.Err)
-	}
-	tell(w, &why)
+// entering says how commands enter the namespace.
+func entering(c *cli.Context) userns.Options {
+	return userns.Options{Plain: askedIsolation(c).Entering()}
 }
 
-// noticeMapping is notice for a command that has no other use for the mapping.
-// That there is none will be the error of entering the namespace.
-func noticeMapping(c *cli.Context) {
-	if mapping, err := userns.Detect(); err == nil {
-		notice(c.App.ErrWriter, mapping)
-	}
-}
+// detect gives the mapping that commands will have inside.
+func detect(c *cli.Context) (userns.Mapping, error) { return entering(c).Detect() }
 
 // tell prints what was found out, as an error is, and goes on.
 func tell(w io.Writer, err error) { _, _ = io.WriteString(w, render(err)) }
 
 // host is what commands have that work on file systems: the store with its
-// trees open, and a sandbox to run programs over them, whose runtime is looked
-// for when there is one to run. It is had only inside the user namespace.
+// trees open, and a sandbox to run programs over them, which is chosen when there
+// is one to run. It is had only inside the user namespace.
 type host struct {
 	store     *storage.Store
 	mapping   userns.Mapping
 	snapshots *snapshot.Store
-	sandbox   sandbox.Sandbox
-	programs  programs
-}
-
-// programs makes programs that outlive the call which makes them, once there is a
-// runtime to make them by.
-type programs func() (*sandbox.OCI, error)
-
-// Create is container.Runtime's.
-func (p programs) Create(ctx context.Context, s sandbox.Spec) (*sandbox.Program, error) {
-	oci, err := p()
-	if err != nil {
-		return nil, err
-	}
-	return oci.Create(ctx, s)
+	isolation *isolation.Isolation
 }
 
 // openHost gives all of it, cleared of what killed commands have left: containers
@@ -130,19 +105,30 @@ func openHost(c *cli.Context) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
+	noticeStepDowns(c, h.mapping)
 	if err := errors.Join(sweepContainers(c.Context, h.store), h.store.Sweep(c.Context, true)); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	name, filters := c.String(flagRuntime), filepath.Join(h.store.Dir("cache"), "seccomp")
-	h.programs = sync.OnceValues(func() (*sandbox.OCI, error) {
-		runtime, err := sandbox.FindRuntime(name)
-		if err != nil {
-			return nil, err
-		}
-		return sandbox.NewOCI(runtime, filters, userns.PIDNamespace()), nil
-	})
-	h.sandbox = sandbox.Lazy(func() (sandbox.Sandbox, error) { return h.programs() })
+	h.isolation = newIsolation(c, h.store)
 	return h, nil
+}
+
+func newIsolation(c *cli.Context, store *storage.Store) *isolation.Isolation {
+	return isolation.New(isolation.Options{
+		Asked: askedIsolation(c), Runtime: c.String(flagRuntime),
+		Filters: filepath.Join(store.Dir("cache"), "seccomp"), RunDir: store.RunDir(),
+		Tell: func(level isolation.Level, why *fault.Error) { stepDownNotice(c, "the isolation "+string(level), why) },
+	})
+}
+
+// stepDownNotice tells what builder goes on with, which isn't the best. A remedy of
+// many lines is doctor's business.
+func stepDownNotice(c *cli.Context, with string, why error) {
+	remedy := strings.TrimSpace(fault.Remedy(why))
+	if strings.Contains(remedy, "\n") {
+		remedy = "builder doctor    # tells what to do about it"
+	}
+	tell(c.App.ErrWriter, fault.New(remedy, "going on with %s: %w", with, why))
 }
 
 // openTrees gives store and trees as they are: a repair has to see them so, and
@@ -151,9 +137,6 @@ func openTrees(c *cli.Context) (_ *host, err error) {
 	h := &host{}
 	if h.mapping, err = userns.Current(); err != nil {
 		return nil, err
-	}
-	if why := userns.StepDown(); why != "" {
-		_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: going on with %v (%s doctor tells what mends it)\n", programName, doctor.PIDNamespace(why), programName)
 	}
 	if h.store, err = openStore(c); err != nil {
 		return nil, err
@@ -168,6 +151,22 @@ func openTrees(c *cli.Context) (_ *host, err error) {
 	}
 	h.findSteps(c)
 	return h, nil
+}
+
+// noticeStepDowns tells what of the namespaces couldn't be had.
+func noticeStepDowns(c *cli.Context, m userns.Mapping) {
+	switch {
+	case m.Notice == nil:
+	case m.Kind == userns.KindSingle:
+		stepDownNotice(c, "a single id, so that a RUN can't change owners", m.Notice)
+	case !m.Plain():
+		tell(c.App.ErrWriter, m.Notice)
+	case askedIsolation(c).Level != isolation.Chroot:
+		stepDownNotice(c, "no user namespace", m.Notice)
+	}
+	if why := userns.StepDown(); why != "" && !m.Plain() {
+		_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: going on without a pid namespace: %s\n", programName, why)
+	}
 }
 
 // Close ends the session and lets go of the store.

@@ -152,7 +152,6 @@ func printRepaired(w io.Writer, r gc.Repaired) error {
 // enterWithout goes on inside the user namespace where the store can't be, or
 // isn't to be, opened before.
 func enterWithout(c *cli.Context) error {
-	noticeMapping(c)
 	return enterQuietly(c)
 }
 

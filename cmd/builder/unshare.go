@@ -25,8 +25,8 @@ func unshare(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if !userns.Inside() {
-		noticeMapping(c)
+	if mapping, err := userns.Detect(); err == nil && !userns.Inside() {
+		noticeStepDowns(c, mapping)
 	}
 	// A builder that the command starts has another home there.
 	code, err := userns.Unshare(c.Context, c.Args().Slice(), storage.RootEnv+"="+root)

@@ -47,6 +47,8 @@ type Config struct {
 	Labels  map[string]string `json:"labels,omitempty"`
 	Restart Restart           `json:"restart,omitzero"`
 	Log     LogOptions        `json:"log,omitzero"`
+	// Authorities are certificates in PEM form that its programs are to trust.
+	Authorities string `json:"authorities,omitempty"`
 
 	// What inspect tells as it was asked for: Spec has the groups' ids, Ports the ports.
 	GroupAdd   []string `json:"group_add,omitempty"`

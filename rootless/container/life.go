@@ -97,6 +97,11 @@ func (e *environment) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	trusted, err := m.showTrust(rootfs)
+	if err != nil {
+		return err
+	}
+	mounts = append(mounts, trusted...)
 	if m.streams.log, err = log.Open(m.dir, m.Config.Log); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/rootless/userns"
 	"golang.org/x/sys/unix"
 )
 
@@ -88,6 +89,9 @@ func ParseChoice(s string) (Choice, error) {
 
 // Default is ModePrivate where something can carry it, else ModeHost.
 func Default() Mode {
+	if plain() {
+		return ModeHost
+	}
 	if helper, _ := Available(); helper != "" {
 		return ModePrivate
 	}
@@ -100,7 +104,17 @@ func Lack() error {
 	if Default() == ModePrivate {
 		return nil
 	}
+	if lack := userns.Lack(); lack != nil && plain() {
+		return fault.New(lack.Remedy, "no network namespace can be made: %w", lack)
+	}
 	return errNoHelper("")
+}
+
+// plain tells whether this process goes on without a user namespace, and so
+// without any other.
+func plain() bool {
+	m, err := userns.Current()
+	return err == nil && m.Plain()
 }
 
 // StepDown is Lack for who goes on with the host's network.

@@ -20,6 +20,16 @@ const (
 // codeRuntime is a runtime's own failure.
 const codeRuntime = 1
 
+// ErrRuntime marks errors of which the runtime may be the cause: it started
+// nothing, and not because of the command.
+var ErrRuntime = errors.New("the runtime failed")
+
+// runtimeError is one of those.
+type runtimeError struct{ error }
+
+func (runtimeError) Is(target error) bool { return target == ErrRuntime }
+func (e runtimeError) Unwrap() error      { return e.error }
+
 // failure is why a runtime didn't start the program.
 type failure struct {
 	code    int
@@ -101,6 +111,7 @@ func (f *failure) fault(rt Runtime, s Spec) error {
 			e.Err = fmt.Errorf("%s, and what the sandbox has there can't be mounted: %s", why, e.Err)
 			e.Remedy = "choose another image, or replace that in it by an empty directory or file"
 		}
+		e.Err = runtimeError{e.Err}
 	}
 	return e
 }

@@ -13,6 +13,7 @@ import (
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/builder-oci/builder/rootless/cgroup"
+	"github.com/builder-oci/builder/rootless/emulate"
 )
 
 // OCI is a [Sandbox] that hands the work to an OCI runtime. It is safe for
@@ -40,6 +41,9 @@ type OCI struct {
 func NewOCI(rt Runtime, cacheDir string, pidNS bool) *OCI {
 	return &OCI{runtime: rt, pidNS: pidNS, filters: newFilters(rt, cacheDir)}
 }
+
+// Runtime tells which runtime does the work.
+func (o *OCI) Runtime() Runtime { return o.runtime }
 
 // Run implements [Sandbox].
 func (o *OCI) Run(ctx context.Context, s Spec) (Exit, error) {
@@ -80,9 +84,10 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 		return Exit{Code: code}, context.Cause(ctx)
 	}
 	if err != nil {
-		return Exit{}, fmt.Errorf("running %s: %w", o.runtime.Name, err)
+		return Exit{}, runtimeError{fmt.Errorf("running %s: %w", o.runtime.Name, err)}
 	}
 	exit := exitOf(code)
+	b.noted(&exit)
 	if code != 0 {
 		exit.OOM, exit.OOMUnknown = mem.oomSince(before)
 	}
@@ -135,11 +140,18 @@ type bundle struct {
 	console *console // where the runtime is to hand over a terminal
 	// group holds the limits; nil where there are none.
 	group *cgroup.Group
+	// supervisor sees calls that a single id can't satisfy, as they come from
+	// listener; nil where more ids are mapped.
+	supervisor *emulate.Supervisor
+	listener   *emulate.Listener
 }
 
 func (b *bundle) path(name string) string { return filepath.Join(b.dir, name) }
 
 func (b *bundle) remove() {
+	if b.listener != nil {
+		b.listener.Close()
+	}
 	if b.group != nil {
 		b.group.Remove()
 	}
@@ -180,6 +192,9 @@ func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 		return nil, err
 	}
 	if b.ready, err = o.filters.apply(spec, s); err != nil {
+		return nil, err
+	}
+	if err = o.supervise(b, s, spec); err != nil {
 		return nil, err
 	}
 	return b, writeSpec(b.path("config.json"), spec)

@@ -37,9 +37,10 @@ func FindRuntime(prefer string) (Runtime, error) {
 	return Runtime{}, fault.Machine(doctor.Install("crun"), "no OCI runtime is installed (crun or runc)")
 }
 
-// WithVersion asks the runtime for its version.
+// WithVersion asks the runtime for its version. crun (1.21) wants a directory for
+// its state even then, and fails where XDG_RUNTIME_DIR isn't set; any will do.
 func (r Runtime) WithVersion() (Runtime, error) {
-	out, err := exec.Command(r.Path, "--version").Output()
+	out, err := exec.Command(r.Path, "--root", "/", "--version").Output()
 	if err != nil {
 		return r, fault.New("install "+r.Name+" again, or choose another by --runtime", "%s --version: %w", r.Path, err)
 	}
@@ -51,8 +52,8 @@ func (r Runtime) WithVersion() (Runtime, error) {
 	return r, nil
 }
 
-// identity tells one build of a runtime from another, without starting it.
-func (r Runtime) identity() string {
+// Identity tells one build of a runtime from another, without starting it.
+func (r Runtime) Identity() string {
 	st, err := os.Stat(r.Path)
 	if err != nil {
 		return r.Path

@@ -89,6 +89,18 @@ func (f *filters) applyDefault(spec *rspec.Spec, stateDir string) (ready bool, e
 	return true, nil
 }
 
+// profile is what apply puts into spec, before anybody has compiled it; nil where
+// nothing is forbidden.
+func (f *filters) profile(spec *rspec.Spec, s Spec) (*rspec.LinuxSeccomp, error) {
+	switch {
+	case s.Security.Seccomp != "":
+		return s.Security.profile(spec)
+	case s.Security.NoSeccomp || s.Insecure:
+		return nil, nil
+	}
+	return seccomp.GetDefaultProfile(spec)
+}
+
 // refuse ends the use of ready-made filters.
 func (f *filters) refuse() {
 	f.mu.Lock()
@@ -103,7 +115,7 @@ func (f *filters) load(profile *rspec.LinuxSeccomp, stateDir string) string {
 	if err != nil {
 		return ""
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", f.runtime.identity(), runtime.GOARCH, text))
+	key := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", f.runtime.Identity(), runtime.GOARCH, text))
 	path := filepath.Join(f.dir, "seccomp-"+hex.EncodeToString(key[:16])+".bpf")
 	data, err := readFilter(path)
 	if err != nil {

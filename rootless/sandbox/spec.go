@@ -79,8 +79,10 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 	if s.Cwd != "" {
 		g.SetProcessCwd(s.Cwd)
 	}
-	g.SetProcessUID(s.UID)
-	g.SetProcessGID(s.GID)
+	if !o.host.emulates(s) {
+		g.SetProcessUID(s.UID)
+		g.SetProcessGID(s.GID)
+	}
 	if o.host.groups {
 		for _, gid := range s.Groups {
 			g.AddProcessAdditionalGid(gid)

@@ -12,7 +12,7 @@ import (
 // root, it does nothing.
 func AsCaller(cmd *exec.Cmd) {
 	m, err := Current()
-	if err != nil || m.Kind == KindSelf || len(m.UIDs) == 0 || len(m.GIDs) == 0 {
+	if err != nil || m.Kind == KindSelf || m.Plain() || len(m.UIDs) == 0 || len(m.GIDs) == 0 {
 		return
 	}
 	if cmd.SysProcAttr == nil {

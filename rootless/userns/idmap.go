@@ -3,12 +3,14 @@ package userns
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
@@ -19,7 +21,10 @@ import (
 // newuidmap and newgidmap at once.
 func (m Mapping) write(ctx context.Context, pid int) error {
 	if m.Kind != KindRange || os.Geteuid() == 0 {
-		return m.writeDirectly(pid)
+		if err := m.writeDirectly(pid); err != nil {
+			return refusal{err}
+		}
+		return nil
 	}
 	tools, err := doctor.IDMapTools()
 	if err != nil {
@@ -36,10 +41,14 @@ func runTool(ctx context.Context, name, path string, pid int, maps []IDMap) erro
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err != nil {
-		return doctor.Mapping(name, err, string(out))
+	if err == nil {
+		return nil
 	}
-	return nil
+	refused := doctor.Mapping(name, err, string(out))
+	if errors.Is(err, unix.EPERM) || bytes.Contains(out, []byte("Operation not permitted")) {
+		return unprivileged{refused}
+	}
+	return refused
 }
 
 // toolArgs are newuidmap's and newgidmap's arguments.

@@ -31,13 +31,46 @@ func Setup() error {
 	if err != nil {
 		return err
 	}
-	if err := becomeRoot(); err != nil {
-		return err
-	}
-	if err := makeFilesAsCaller(); err != nil {
-		return err
-	}
 	pidNS := PIDNamespace()
+	if err := settle(pidNS); err != nil {
+		answer(control, answerRefused, writeLack(asFault(err)))
+		os.Exit(fault.CodeOwn) // the outer process tells it
+	}
+	if pidNS {
+		if err := mountProc(); err != nil {
+			answer(control, answerNoPIDs, fmt.Sprintf("no fresh /proc can be mounted here: %v", err))
+			os.Exit(0) // the outer process starts another
+		}
+	}
+	// Lists of processes would show "exe".
+	_ = os.WriteFile("/proc/self/comm", []byte("builder"), 0)
+	answer(control, answerReady, "")
+	// A parent that died before the parent-death signal was armed is seen here
+	// too: its end of the socket is closed.
+	if detached() {
+		_ = unix.Close(control)
+	} else {
+		go endWithOuter(control, pidNS)
+	}
+	go reapOrphans()
+	return nil
+}
+
+// settle makes this process root of its namespaces, as far as it has any, and
+// bound to the life of the outer one.
+func settle(pidNS bool) error {
+	mapping, err := Current()
+	if err != nil {
+		return err
+	}
+	if !mapping.Plain() {
+		if err := becomeRoot(); err != nil {
+			return err
+		}
+		if err := makeFilesAsCaller(); err != nil {
+			return err
+		}
+	}
 	if pidNS && !detached() {
 		// The change of credentials has disarmed it.
 		if err := onAllThreads(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL)); err != nil {
@@ -48,26 +81,12 @@ func Setup() error {
 			return err
 		}
 	}
+	if !MountNamespace() {
+		return nil
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return doctor.Namespace(&os.PathError{Op: "making mounts private", Path: "/", Err: err})
 	}
-	if pidNS {
-		if err := mountProc(); err != nil {
-			answer(control, fmt.Sprintf("no fresh /proc can be mounted here: %v", err))
-			os.Exit(0) // the outer process starts another
-		}
-	}
-	// Lists of processes would show "exe".
-	_ = os.WriteFile("/proc/self/comm", []byte("builder"), 0)
-	answer(control, "")
-	// A parent that died before the parent-death signal was armed is seen here
-	// too: its end of the socket is closed.
-	if detached() {
-		_ = unix.Close(control)
-	} else {
-		go endWithOuter(control, pidNS)
-	}
-	go reapOrphans()
 	return nil
 }
 
@@ -93,10 +112,17 @@ func awaitIDs() (control int, err error) {
 	}
 }
 
-// answer tells the outer process that all is ready, or why there can be no pid
-// namespace. Where that process is dead, endWithOuter finds it out.
-func answer(control int, reason string) {
-	_, _ = unix.Write(control, []byte(strings.ReplaceAll(reason, "\n", " ")+"\n"))
+// What the inner process answers when it has its ids: one byte, and a text.
+const (
+	answerReady   = 'r'
+	answerNoPIDs  = 'p' // and why there can be no pid namespace
+	answerRefused = 'x' // and a lack: why it can't be what it should
+	maxAnswer     = 8 << 10
+)
+
+// answer tells the outer process. Where that is dead, endWithOuter finds it out.
+func answer(control int, kind byte, text string) {
+	_, _ = unix.Write(control, append([]byte{kind}, text[:min(len(text), maxAnswer-1)]...))
 }
 
 // becomeRoot takes the ids 0 and all capabilities in the ordinary way of root:
@@ -124,7 +150,7 @@ func becomeRoot() error {
 // root in every respect again, as an exec makes them.
 func makeFilesAsCaller() error {
 	m, err := Current()
-	if err != nil || m.UID == 0 && m.GID == 0 {
+	if err != nil || m.Plain() || m.UID == 0 && m.GID == 0 {
 		return err
 	}
 	const doing = "making files as the caller"

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 
@@ -30,6 +31,10 @@ const (
 	KindRange Kind = "range"
 	// KindSingle maps root to the caller, and nothing else.
 	KindSingle Kind = "single"
+	// KindHost is root without a user namespace of his own: ids are what they are.
+	KindHost Kind = "host"
+	// KindOwn is an ordinary user without a user namespace.
+	KindOwn Kind = "own"
 )
 
 // Mapping is the ids of a user namespace.
@@ -43,14 +48,16 @@ type Mapping struct {
 	UID uint32 `json:"uid,omitempty"`
 	GID uint32 `json:"gid,omitempty"`
 	// Notice, where it isn't nil, says why the mapping is less than it could
-	// be, and what the user can do about it. It stays outside.
+	// be, and what the user can do about it.
 	Notice *fault.Error `json:"-"`
-	// More is the notice's remedy, known inside too: what gives more ids.
-	More string `json:"more,omitempty"`
 }
 
 // Exact tells whether files can have the owners that images give them.
-func (m Mapping) Exact() bool { return m.Kind != KindSingle }
+func (m Mapping) Exact() bool { return m.Kind != KindSingle && m.Kind != KindOwn }
+
+// Faithful tells whether layers have the owners that images and instructions give
+// files: on disk, or by records where nothing can be run that would change them.
+func (m Mapping) Faithful() bool { return m.Exact() || m.Kind == KindOwn }
 
 // Key is a name of 12 hexadecimal digits for what is written under this
 // mapping: files on disk have the outer ids, so they mean something else
@@ -62,16 +69,45 @@ func (m Mapping) Key() string {
 
 // Detect gives the mapping that Enter will use. It reads a few small files and
 // changes nothing. The error is a *fault.Error with the remedy; a mapping that
-// falls short of what the user was given has a Notice.
-func Detect() (Mapping, error) { return detect(Options{}) }
+// falls short of what the user was given has a Notice. Whether the kernel grants
+// it, nobody knows before.
+func Detect() (Mapping, error) { return Options{}.Detect() }
+
+// carried is a Mapping on its way to the inner process.
+type carried struct {
+	Mapping
+	Less string `json:"less,omitempty"` // the notice
+	More string `json:"more,omitempty"` // its remedy
+}
+
+func (m Mapping) carried() carried {
+	c := carried{Mapping: m}
+	if m.Notice != nil {
+		c.Less, c.More = m.Notice.Error(), m.Notice.Remedy
+	}
+	return c
+}
+
+func (c carried) mapping() Mapping {
+	if c.Less != "" {
+		c.Notice = fault.New(c.More, "%s", c.Less)
+	}
+	return c.Mapping
+}
+
+// Detect is the function of that name for what is entered with these options.
+func (opts Options) Detect() (Mapping, error) {
+	m, err := detect(opts)
+	if err != nil && opts.plainly() {
+		return plainMapping(asFault(err)), nil
+	}
+	return m, err
+}
 
 func detect(o Options) (Mapping, error) {
 	m, err := choose(o.Single)
 	if err == nil && o.KeepID {
 		m, err = m.keepID()
-	}
-	if m.Notice != nil {
-		m.More = m.Notice.Remedy
 	}
 	return m, err
 }
@@ -107,6 +143,9 @@ func choose(single bool) (Mapping, error) {
 		}
 	}
 	m := Mapping{UIDs: stack(uid, ids.uids), GIDs: stack(gid, ids.gids), Kind: KindRange}
+	if len(m.UIDs) == 1 || len(m.GIDs) == 1 {
+		return singleMapping(uid, gid, foreignRanges(me)), nil
+	}
 	if n := min(total(m.UIDs), total(m.GIDs)); n < subordinateIDs {
 		m.Notice = tooFew(me, n)
 	}
@@ -127,6 +166,13 @@ func noRanges(me account, root bool) *fault.Error {
 		lack.Err = fmt.Errorf("root needs subordinate ids as well, so that an image's other users aren't this machine's: %w", lack.Err)
 	}
 	return lack
+}
+
+// foreignRanges complains of ranges that the namespace doesn't have in which
+// builder was started.
+func foreignRanges(me account) *fault.Error {
+	return fault.New("give "+me.String()+" ranges in /etc/subuid and /etc/subgid that lie within those of /proc/self/uid_map and gid_map",
+		"the subordinate ids of %s don't exist in the user namespace that builder was started in", me)
 }
 
 // maxExtents is how many lines the kernel takes in an id map.
@@ -260,7 +306,7 @@ func readMap(path string) (maps []IDMap, err error) {
 
 // asFault gives err as the *fault.Error that doctor makes all of its errors.
 func asFault(err error) *fault.Error {
-	if f, ok := err.(*fault.Error); ok {
+	if f := (*fault.Error)(nil); errors.As(err, &f) {
 		return f
 	}
 	return fault.New("", "%w", err)

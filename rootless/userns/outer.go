@@ -31,6 +31,7 @@ type outer struct {
 	job bool
 	// detached lets the inner process outlive this one.
 	detached bool
+	noMounts bool       // without a user namespace: there is no mount namespace either
 	files    []*os.File // the inner process has them behind the control socket
 	// stdin and stdout are the inner process's; nil stands for this one's.
 	stdin, stdout *os.File
@@ -83,7 +84,7 @@ func (o *outer) run(ctx context.Context) (int, error) {
 func (o *outer) launch(ctx context.Context) error {
 	in, reason, err := o.start(ctx, true, "")
 	if errors.Is(err, errNoPIDNamespace) {
-		in, _, err = o.start(ctx, false, reason)
+		in, _, err = o.startWithoutPIDs(ctx, reason)
 	}
 	if err != nil {
 		return err
@@ -114,8 +115,19 @@ func (o *outer) startBest(ctx context.Context) (s started, pidNS bool, err error
 	if err := becomeSubreaper(); err != nil {
 		return started{}, false, err
 	}
-	in, _, err := o.start(ctx, false, why)
+	in, _, err := o.startWithoutPIDs(ctx, why)
 	return started{in, others}, false, err
+}
+
+// startWithoutPIDs starts the inner process without a pid namespace, and where it
+// has no user namespace, without mounts of its own if need be.
+func (o *outer) startWithoutPIDs(ctx context.Context, why string) (inner, string, error) {
+	in, reason, err := o.start(ctx, false, why)
+	if err != nil && o.mapping.Plain() && !o.noMounts {
+		o.noMounts = true
+		in, reason, err = o.start(ctx, false, why)
+	}
+	return in, reason, err
 }
 
 // start starts the inner process and maps its ids. With errNoPIDNamespace
@@ -135,10 +147,10 @@ func (o *outer) start(ctx context.Context, pidNS bool, stepDown string) (in inne
 		if f := (*fault.Error)(nil); errors.As(err, &f) {
 			return inner{}, "", f
 		}
-		return inner{}, "", doctor.Namespace(errno(err))
+		return inner{}, "", refusal{doctor.Namespace(errno(err))}
 	}
 	in = inner{process, ours}
-	if o.join == 0 {
+	if o.join == 0 && !o.mapping.Plain() {
 		if err := o.mapping.write(ctx, process.Pid); err != nil {
 			in.abandon()
 			return inner{}, "", err
@@ -148,11 +160,18 @@ func (o *outer) start(ctx context.Context, pidNS bool, stepDown string) (in inne
 		in.abandon()
 		return inner{}, "", fault.New("", "releasing the process in the user namespace: %w", err)
 	}
-	answer := make([]byte, 512)
-	n, _ := ours.Read(answer) // an end of file: it is dead or has told the user why, as its exit code will say
-	if n > 1 {
+	answer := make([]byte, maxAnswer)
+	n, _ := ours.Read(answer) // an end of file: it is dead, as its exit code will say
+	if n == 0 {
+		return in, "", nil
+	}
+	switch text := string(answer[1:n]); answer[0] {
+	case answerNoPIDs:
 		in.abandon()
-		return inner{}, string(answer[:n-1]), errNoPIDNamespace
+		return inner{}, text, errNoPIDNamespace
+	case answerRefused:
+		in.abandon()
+		return inner{}, "", refusal{cmp.Or(readLack(text), fault.New("", "%s", text))}
 	}
 	return in, "", nil
 }
@@ -192,13 +211,18 @@ func (o *outer) fork(ours, control *os.File, pidNS bool, stepDown string) (*os.P
 		Env:   env,
 		Files: append([]*os.File{0: stdin, 1: cmp.Or(o.stdout, os.Stdout), 2: os.Stderr, controlFD: control}, o.files...),
 		Sys: &syscall.SysProcAttr{
-			Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
-			// An exec as an id that isn't mapped yet drops all capabilities
-			// but these.
-			AmbientCaps: capabilities(),
 			// Ctrl-C comes to this process alone, which passes it on once.
 			Setsid: !o.job,
 		},
+	}
+	switch {
+	case !o.mapping.Plain():
+		attr.Sys.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS
+		// An exec as an id that isn't mapped yet drops all capabilities
+		// but these.
+		attr.Sys.AmbientCaps = capabilities()
+	case !o.noMounts:
+		attr.Sys.Cloneflags = unix.CLONE_NEWNS
 	}
 	if pidNS {
 		attr.Sys.Cloneflags |= unix.CLONE_NEWPID
@@ -223,7 +247,7 @@ func (o *outer) input() (f *os.File, done func(), err error) {
 }
 
 func (o *outer) environment(pidNS bool, stepDown string) ([]string, error) {
-	mapping, err := json.Marshal(o.mapping)
+	mapping, err := json.Marshal(o.mapping.carried())
 	if err != nil {
 		return nil, err
 	}
@@ -235,8 +259,14 @@ func (o *outer) environment(pidNS bool, stepDown string) ([]string, error) {
 	if o.detached {
 		env = append(env, envDetached+"=1")
 	}
+	if !o.noMounts {
+		env = append(env, envMounts+"=1")
+	}
 	// By these the libraries of containers/ know that they aren't root, and
 	// who the user is; the outermost namespace's word stands.
+	if o.mapping.Plain() {
+		return env, nil
+	}
 	if os.Getenv("_CONTAINERS_USERNS_CONFIGURED") == "" {
 		env = append(env, "_CONTAINERS_USERNS_CONFIGURED=done",
 			"_CONTAINERS_ROOTLESS_UID="+strconv.Itoa(os.Geteuid()),

@@ -26,6 +26,7 @@ func scenes(name string) func(args []string) int {
 		"sleep": sleep, "daemon": daemon, "family": family, "orphans": orphans,
 		"nested": nested, "covered": covered, "limited": limited, "filtered": filtered,
 		"files": files, "powerless": powerless, "no-new-privs": noNewPrivs,
+		"filtered-plainly": filteredPlainly,
 	}[name]
 }
 
@@ -35,6 +36,8 @@ func state([]string) int {
 	fmt.Println("mapping", mapping.Kind, mapping.Exact(), err)
 	fmt.Println("ids", os.Getuid(), os.Geteuid(), os.Getgid(), os.Getegid())
 	fmt.Println("pid 1", os.Getpid() == 1, PIDNamespace(), StepDown() == "")
+	fmt.Println("lack", Lack())
+	fmt.Println("mounts", MountNamespace())
 	fmt.Println("extra", os.Getenv("BUILDER_TEST_EXTRA"))
 	var death int32
 	err = unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&death)), 0, 0, 0)
@@ -225,6 +228,24 @@ func denied(args []string, deny []unix.SockFilter) int {
 		return 1
 	}
 	return nested(args)
+}
+
+// filteredPlainly goes on without a namespace where a filter denies one.
+func filteredPlainly(args []string) int {
+	runtime.LockOSThread()
+	err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) // or only root may install a filter
+	if err == nil {
+		err = install(denyUserNamespaces)
+	}
+	if err != nil {
+		fmt.Println("installing the filter:", err)
+		return 1
+	}
+	code, err := Enter(context.Background(), Options{Plain: PlainUser, Args: append([]string{os.Args[0], "scene"}, args...)})
+	if err != nil {
+		complain(err)
+	}
+	return code
 }
 
 const (

@@ -89,8 +89,38 @@ func currentUser() account {
 type ranges struct{ uids, gids []idRange }
 
 // subordinate gives the caller's ranges, all of them in the order in which
-// they are listed, from the files or from the source that nsswitch.conf names.
+// they are listed, as far as they exist in the namespace that this process is in.
 func subordinate(me account) (ranges, error) {
+	listed, err := listedRanges(me)
+	if err != nil || doctor.InitialNamespace() {
+		return listed, err
+	}
+	uids, err := identity("/proc/self/uid_map")
+	if err != nil {
+		return ranges{}, err
+	}
+	gids, err := identity("/proc/self/gid_map")
+	return ranges{within(listed.uids, uids), within(listed.gids, gids)}, err
+}
+
+// within gives the parts of the ranges that are mapped. Each lies within one
+// range of the map, as the kernel wants it.
+func within(listed []idRange, maps []IDMap) []idRange {
+	var parts []idRange
+	for _, r := range listed {
+		for _, m := range maps {
+			start := max(r.start, uint64(m.ContainerID))
+			end := min(r.end(), uint64(m.ContainerID)+uint64(m.Size))
+			if start < end {
+				parts = append(parts, idRange{start, end - start})
+			}
+		}
+	}
+	return parts
+}
+
+// listedRanges reads the files, or asks the source that nsswitch.conf names.
+func listedRanges(me account) (ranges, error) {
 	if source := subidSource(nsswitchFile); source != "" && source != "files" {
 		return askGetsubids(me, source)
 	}

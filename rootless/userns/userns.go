@@ -32,12 +32,15 @@ import (
 
 // Options change what Enter starts.
 type Options struct {
-	Single bool       // map a single id, though there may be ranges
-	KeepID bool       // let the caller have his own ids inside
-	Args   []string   // the inner process's argv; nil stands for this one's
-	Env    []string   // added to the environment
-	Join   int        // a process in whose user namespace the inner one is to be; 0 for a new one
-	Files  []*os.File // of Start: the inner process has them from FirstFile on
+	Single bool     // map a single id, though there may be ranges
+	KeepID bool     // let the caller have his own ids inside
+	Args   []string // the inner process's argv; nil stands for this one's
+	Env    []string // added to the environment
+	Join   int      // a process in whose user namespace the inner one is to be; 0 for a new one
+	// Plain says whether the inner process is started without a user namespace
+	// where there can be none.
+	Plain Plain
+	Files []*os.File // of Start: the inner process has them from FirstFile on
 	// Stdin and Stdout are, for Enter, the inner process's; nil stands for this one's.
 	Stdin, Stdout *os.File
 }
@@ -54,22 +57,11 @@ const FirstFile = 4
 // terminal. The end of ctx without any of these is passed on as TERM. All file
 // descriptors from 3 on become close-on-exec.
 func Enter(ctx context.Context, opts Options) (exitCode int, err error) {
-	mapping, err := opts.mapping()
-	if err != nil {
-		return 0, err
-	}
-	o := outer{
-		mapping: mapping, join: opts.Join, args: opts.Args, env: opts.Env,
-		stdin: opts.Stdin, stdout: opts.Stdout,
-	}
-	return o.run(ctx)
-}
-
-func (o Options) mapping() (Mapping, error) {
-	if o.Join != 0 {
-		return mappingOf(o.Join)
-	}
-	return detect(o)
+	o := outer{join: opts.Join, args: opts.Args, env: opts.Env, stdin: opts.Stdin, stdout: opts.Stdout}
+	return exitCode, opts.stepDown(&o, func() error {
+		exitCode, err = o.run(ctx)
+		return err
+	})
 }
 
 // Start is Enter for a process that outlives this one: it has a session and,
@@ -77,12 +69,8 @@ func (o Options) mapping() (Mapping, error) {
 // standard input is empty, the other two are this process's, until it takes
 // others.
 func Start(ctx context.Context, opts Options) error {
-	mapping, err := opts.mapping()
-	if err != nil {
-		return err
-	}
-	o := outer{mapping: mapping, join: opts.Join, args: opts.Args, env: opts.Env, files: opts.Files, detached: true}
-	return o.launch(ctx)
+	o := outer{join: opts.Join, args: opts.Args, env: opts.Env, files: opts.Files, detached: true}
+	return opts.stepDown(&o, func() error { return o.launch(ctx) })
 }
 
 // What the outer process tells the inner one in its environment.
@@ -92,6 +80,7 @@ const (
 	envMapping    = privatePrefix + "_MAP" // a Mapping as JSON
 	envPID        = privatePrefix + "_PID" // "1": pid 1 of a pid namespace
 	envStepDown   = privatePrefix + "_STEP_DOWN"
+	envMounts     = privatePrefix + "_MOUNTS"   // "1": a mount namespace of its own
 	envDetached   = privatePrefix + "_DETACHED" // "1": outlives the outer process
 	envJoined     = privatePrefix + "_JOINED"   // "1": started by the inner process, see Joining
 	envRelay      = privatePrefix + "_RELAY"    // how many files the relay is to pass on, and argv[0]
@@ -105,11 +94,11 @@ func Current() (Mapping, error) {
 	if !Inside() {
 		return Mapping{}, errors.New("not in a user namespace of builder's")
 	}
-	var m Mapping
-	if err := json.Unmarshal([]byte(os.Getenv(envMapping)), &m); err != nil {
+	var c carried
+	if err := json.Unmarshal([]byte(os.Getenv(envMapping)), &c); err != nil {
 		return Mapping{}, fault.New("", "reading the id mapping from %s: %w", envMapping, err)
 	}
-	return m, nil
+	return c.mapping(), nil
 }
 
 // PIDNamespace tells, inside, whether this process is pid 1 of a pid namespace

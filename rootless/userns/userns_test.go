@@ -2,8 +2,10 @@ package userns
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -241,6 +243,39 @@ func TestRefusalsNameTheirCause(t *testing.T) {
 				t.Errorf("exit code %d\n%s", code, out)
 			}
 		})
+	}
+}
+
+func TestAnOrdinaryUserGoesOnWithoutANamespace(t *testing.T) {
+	needsUser(t)
+	if os.Geteuid() == 0 {
+		t.Skip("root doesn't go on unless told so: run this as an ordinary user")
+	}
+	uid, gid := os.Getuid(), os.Getgid()
+	out, code := play(t, "plain", "filtered-plainly", "state")
+	for _, line := range []string{
+		"mapping own false <nil>", fmt.Sprintf("ids %d %d %d %d", uid, uid, gid, gid),
+		"pid 1 false false false", "mounts false", "effective false",
+	} {
+		if !strings.Contains("\n"+out, "\n"+line+"\n") {
+			t.Errorf("no line %q", line)
+		}
+	}
+	if code != 0 || !strings.Contains(out, "lack user namespaces are forbidden: ") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+func TestRangesOutsideOfTheNamespaceCountForNothing(t *testing.T) {
+	maps := []IDMap{{0, 100000, 1000}, {1000, 500000, 64536}}
+	for _, tc := range []struct{ listed, want []idRange }{
+		{[]idRange{{100000, 65536}}, nil},
+		{[]idRange{{900, 200}}, []idRange{{900, 100}, {1000, 100}}},
+		{[]idRange{{65000, 65536}, {2000, 10}}, []idRange{{65000, 536}, {2000, 10}}},
+	} {
+		if got := within(tc.listed, maps); !slices.Equal(got, tc.want) {
+			t.Errorf("%v: %v, want %v", tc.listed, got, tc.want)
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ func (s *Store) Prepare(ctx context.Context, parent Key) (*Active, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := len(below.Dirs()); n >= maxDepth {
+	if n := len(below.Dirs()); n >= maxDepth && s.flavor != layer.Stacked {
 		return nil, fault.New("join instructions to make fewer layers, or use --storage-driver vfs",
 			"the tree below has %d layers: overlay mounts stack at most %d", n, maxDepth)
 	}
@@ -139,7 +139,7 @@ func (a *Active) Writer() *layer.DirWriter {
 }
 
 func (s *Store) dirOptions(owners layer.Owners) layer.DirOptions {
-	return layer.DirOptions{Flavor: s.flavor, ExactOwners: s.exact, Owners: owners}
+	return layer.DirOptions{Flavor: s.flavor, ExactOwners: s.exact, Unprivileged: s.recorded, Owners: owners}
 }
 
 // Changes gives what stands in the layer. The tree must not change until it
@@ -199,6 +199,15 @@ func (a *Active) Discard() error {
 	// Cleaning up goes on where the caller's context has ended.
 	err := a.Unmount(context.Background())
 	return errors.Join(err, a.parent.Close(), a.store.remove(a.id))
+}
+
+// NoteOwners puts on record who got files of the unmounted tree, where files can't
+// be given their true owners.
+func (a *Active) NoteOwners(files []layer.SetOwner) error {
+	if a.store.exact || a.mounted {
+		return nil
+	}
+	return layer.FindOwners(a.Upper(), files, a.owners)
 }
 
 // saveOwners writes the side record that the writers have filled.

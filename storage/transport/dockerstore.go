@@ -35,6 +35,9 @@ func dockerConfigDir() string {
 	return filepath.Join(home, ".docker")
 }
 
+// DockerConfigFile is docker's own configuration of the user.
+func DockerConfigFile() string { return filepath.Join(dockerConfigDir(), dockerConfigFile) }
+
 // fromDockersStore looks for credentials of a repository in the one helper that
 // docker's configuration names for all registries, credsStore: the library knows
 // the others, which are asked first.

@@ -52,7 +52,7 @@ func (o Options) explainRegistry(err error, r *remote) error {
 		return fault.New(o.authHint(r.domain),
 			"access to %s denied by %s: it doesn't exist, or needs a login: %w", name, r.domain, cause(err))
 	case isOverrun(err):
-		return fault.New("wait, or log in for a higher limit\n"+o.authHint(r.domain),
+		return fault.New("wait, or log in for a higher limit\n"+o.authHint(r.domain)+"\n"+mirrorLine(r.domain),
 			"%s: the registry %s has had too many requests from here", name, r.domain)
 	case strings.Contains(err.Error(), "does not match provided manifest digest"):
 		return fault.New("check the digest; else a proxy or mirror on the way is at fault",
@@ -75,8 +75,9 @@ func (o Options) explainRegistry(err error, r *remote) error {
 		return fault.New("try again: what has arrived whole isn't fetched again",
 			"%s: the connection to the registry %s broke: %w", name, r.domain, err)
 	case isTLS(err):
-		return fault.New(fmt.Sprintf("put its CA into /etc/containers/certs.d/%s/ca.crt or ~/.config/containers/certs.d/%s/ca.crt\n"+
-			"or, on a network that you trust, do without: --tls-verify=false", r.domain, r.domain),
+		return fault.New(fmt.Sprintf("name the certificate of who signed it: --ca FILE    # or ca = [\"FILE\"] in builder's config.toml\n"+
+			"or put it into ~/.config/containers/certs.d/%s/ca.crt, for this registry alone\n"+
+			"or, on a network that you trust, do without: --tls-verify=false", r.domain),
 			"%s: the registry %s doesn't prove itself: %w", name, r.domain, cause(err))
 	case isUnreachable(err):
 		return fault.New("check the network, the name's spelling, and proxies (HTTPS_PROXY): curl -v https://"+host(r.domain)+"/v2/",

@@ -121,6 +121,12 @@ func badRegistries(sys *types.SystemContext, err error) error {
 		"the configuration of registries: %w", err)
 }
 
+// mirrorLine is what registries.conf would say of a registry that has a mirror.
+func mirrorLine(domain string) string {
+	return fmt.Sprintf("or ask a mirror first, by these lines in ~/.config/containers/registries.conf:\n"+
+		"  [[registry]]\n  location = %q\n  [[registry.mirror]]\n  location = \"MIRROR\"    # such as mirror.example.com", domain)
+}
+
 // mirrorNote tells of what mirrors said before the registry itself failed.
 func mirrorNote(err error) string {
 	_, after, found := strings.Cut(err.Error(), "(Mirrors also failed: ")

@@ -24,7 +24,6 @@ const ChildPath = "/.builder-doctor"
 
 // children are what RunChild can do, by the first word of its arguments.
 var children = map[string]func(args []string) error{
-	"run":     func([]string) error { return nil },
 	"mounts":  func([]string) error { return makePrivate() },
 	"nest":    func([]string) error { return nest() },
 	"resolve": func([]string) error { return resolve() },

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/isolation"
 	"github.com/builder-oci/builder/rootless/userns"
 )
 
@@ -20,14 +20,15 @@ import (
 type Machine struct {
 	Root, RunDir string // of the store
 	Runtime      string // the one that is named, "" for none
+	Isolation    isolation.Asked
 	Registries   []string
 	// Open opens the store, and gives a directory in it that close removes.
 	Open func(context.Context) (temp string, closed func() error, err error)
 	// Ping asks a registry, and gives its clock's time, zero where that isn't known.
 	Ping func(ctx context.Context, registry string) (time.Time, error)
-	// Enter starts this command inside the user namespace, with a single id or
-	// with all there are, and what it writes goes to out.
-	Enter func(ctx context.Context, single bool, out *os.File) (code int, err error)
+	// Enter starts this command where builder works, in its user namespace or,
+	// if that may be, without one. What it writes goes to out.
+	Enter func(ctx context.Context, out *os.File) (code int, err error)
 }
 
 // Examine makes every check.
@@ -41,11 +42,7 @@ func (m Machine) Examine(ctx context.Context) Report {
 		one("memory", memoryLeft),
 		one("clock", m.clock),
 	}, slices.Concat(limitTries(), m.registryTries())...), c.add)
-	if c.of("user-namespace").State == OK {
-		m.examineInside(ctx, &c)
-	} else {
-		m.withoutNamespace(ctx, &c)
-	}
+	m.examineInside(ctx, &c)
 	return reportOf(settle(c.results))
 }
 
@@ -78,39 +75,40 @@ func find(results []Result, name string) Result {
 
 // inside are the checks of ExamineInside.
 var inside = []string{
-	"pid-namespace", "store", "lock", "disk", "space", "fuse-overlayfs", "overlay", "crun", "runc", "pasta", "slirp4netns", "emulators",
+	"mapping", "pid-namespace", "store", "lock", "disk", "space", "fuse-overlayfs", "overlay", "crun", "runc", "isolation",
+	"pasta", "slirp4netns", "emulators",
 }
 
-// examineInside has ExamineInside called in the namespace, with the ids that
-// builder would take, or else with one.
+// examineInside has ExamineInside called where builder works.
 func (m Machine) examineInside(ctx context.Context, c *collected) {
-	mapping, err := userns.Detect()
-	var code int
-	if err == nil {
-		code, err = m.enter(ctx, false, c)
-	}
-	if err == nil {
-		c.add(mapped(mapping))
-	} else {
+	code, err := m.enter(ctx, c)
+	if err != nil {
 		c.add(lacks("mapping", err))
-		if code, err = m.enter(ctx, true, c); err != nil {
-			code = fault.CodeOwn
-		}
 	}
 	for _, name := range inside {
-		if c.of(name).Check == "" {
-			c.add(lacks(name, fmt.Errorf("the process in the user namespace has ended before it could tell (exit code %d)", code)))
+		switch {
+		case c.of(name).Check != "":
+		case err != nil:
+			c.add(skipped(name, needsNamespace))
+		default:
+			c.add(lacks(name, fmt.Errorf("the process that tries it has ended before it could tell (exit code %d)", code)))
 		}
 	}
 }
 
-func mapped(mapping userns.Mapping) Result {
+const needsNamespace = "it needs a user namespace"
+
+// mapped tells of the ids that builder works with.
+func mapped(m userns.Mapping) Result {
+	if m.Notice != nil {
+		return lacks("mapping", m.Notice)
+	}
 	ids := uint64(0)
-	for _, r := range mapping.UIDs {
+	for _, r := range m.UIDs {
 		ids += uint64(r.Size)
 	}
-	if !mapping.Exact() {
-		return ok("mapping", "a single id")
+	if ids == 1 {
+		return about("mapping").result(Less, "a single id, which is all there is")
 	}
 	return ok("mapping", "%d ids", ids)
 }
@@ -118,7 +116,7 @@ func mapped(mapping userns.Mapping) Result {
 // enterPatience is how long all checks inside may take.
 const enterPatience = patience + patience/2
 
-func (m Machine) enter(ctx context.Context, single bool, c *collected) (code int, err error) {
+func (m Machine) enter(ctx context.Context, c *collected) (code int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, enterPatience)
 	defer cancel()
 	r, w, err := os.Pipe()
@@ -136,15 +134,19 @@ func (m Machine) enter(ctx context.Context, single bool, c *collected) (code int
 			}
 		}
 	}()
-	code, err = m.Enter(ctx, single, w)
+	code, err = m.Enter(ctx, w)
 	_ = w.Close()
 	<-read
 	return code, err
 }
 
-// ExamineInside makes the checks that need the user namespace, and writes each
+// ExamineInside makes the checks of who works on file systems, and writes each
 // result to w, one a line.
 func (m Machine) ExamineInside(ctx context.Context, w io.Writer) error {
+	mapping, err := userns.Current()
+	if err != nil {
+		return err
+	}
 	encoder := json.NewEncoder(w)
 	var failed error
 	report := func(results ...Result) {
@@ -154,7 +156,7 @@ func (m Machine) ExamineInside(ctx context.Context, w io.Writer) error {
 			}
 		}
 	}
-	report(pidNamespace())
+	report(mapped(mapping), pidNamespace(mapping))
 	temp, closed, err := m.openPatiently(ctx)
 	if err != nil {
 		report(m.withoutStore(err)...)
@@ -162,20 +164,16 @@ func (m Machine) ExamineInside(ctx context.Context, w io.Writer) error {
 	}
 	defer func() { _ = closed() }()
 	report(ok("store", "%s", m.Root), m.space())
-	mapping, err := userns.Current()
-	if err != nil {
-		return err
-	}
 	p := probe{m, temp, mapping}
 	all(ctx, []try{
 		one("lock", p.locks),
 		one("disk", p.disk),
-		one("fuse-overlayfs", p.fuse),
-		one("overlay", p.overlay),
-		{"crun", p.runtimes},
-		one("pasta", p.network("pasta")),
-		one("slirp4netns", p.network("slirp4netns")),
-		one("emulators", p.emulators),
+		one("fuse-overlayfs", p.mounting("fuse-overlayfs", p.fuse)),
+		one("overlay", p.mounting("overlay", p.overlay)),
+		{"isolation", p.runtimes},
+		one("pasta", p.confined("pasta", p.network("pasta"))),
+		one("slirp4netns", p.confined("slirp4netns", p.network("slirp4netns"))),
+		one("emulators", p.confined("emulators", p.emulators)),
 	}, report)
 	return failed
 }
@@ -194,20 +192,20 @@ func oneLine(text string) string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' }), "; ")
 }
 
-// withoutNamespace tells what can be told where there is no user namespace.
-func (m Machine) withoutNamespace(ctx context.Context, c *collected) {
-	_, closed, err := m.openPatiently(ctx)
-	if err != nil {
-		c.add(lacks("store", err))
-	} else {
-		_ = closed()
-		c.add(ok("store", "%s", m.Root), m.space())
+// confined is a check that needs a user namespace.
+func (p probe) confined(name string, do func(context.Context) Result) func(context.Context) Result {
+	if p.mapping.Plain() {
+		return func(context.Context) Result { return skipped(name, needsNamespace) }
 	}
-	for _, name := range append([]string{"mapping"}, inside...) {
-		if c.of(name).Check == "" {
-			c.add(skipped(name, "it needs a user namespace"))
-		}
+	return do
+}
+
+// mounting is a check that needs mounts of its own.
+func (p probe) mounting(name string, do func(context.Context) Result) func(context.Context) Result {
+	if !userns.MountNamespace() {
+		return func(context.Context) Result { return skipped(name, "nothing can be mounted here") }
 	}
+	return do
 }
 
 // settle lowers what something else stands in for.
@@ -221,8 +219,22 @@ func settle(results []Result) []Result {
 			results[i].State = Info
 		}
 		if r.Check == "nested-namespace" && state("user-namespace") != OK {
-			results[i] = skipped(r.Check, "it needs a user namespace")
+			results[i] = skipped(r.Check, needsNamespace)
+		}
+		if r.Check == "mapping" && r.State == Less && told(results, r) {
+			results[i] = r.less("a single id, as what stands above leaves no more")
 		}
 	}
 	return results
+}
+
+// told tells whether another result has the same words.
+func told(results []Result, r Result) bool {
+	return slices.ContainsFunc(results, func(other Result) bool { return other.Check != r.Check && other.Found == r.Found })
+}
+
+// less is the result in other words, with the remedy of another one.
+func (r Result) less(found string) Result {
+	r.State, r.Found, r.Remedy = Info, found, ""
+	return r
 }

@@ -75,7 +75,10 @@ func subordinateIDs(context.Context) []Result {
 }
 
 // pidNamespace tells what entering the namespace has shown.
-func pidNamespace() Result {
+func pidNamespace(m userns.Mapping) Result {
+	if m.Plain() {
+		return skipped("pid-namespace", needsNamespace)
+	}
 	if userns.PIDNamespace() {
 		return ok("pid-namespace", "a fresh /proc can be mounted")
 	}

@@ -1,15 +1,11 @@
 package checks
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
-	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/rootless/isolation"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 )
@@ -17,7 +13,7 @@ import (
 // runtimes tries one after the other: the sandbox hides cgroups of version 1 from
 // crun, and with that from whatever is started after it; runc wants to see them.
 func (p probe) runtimes(ctx context.Context) []Result {
-	return []Result{p.runtime(ctx, "runc"), p.runtime(ctx, "crun")}
+	return []Result{p.runtime(ctx, "runc"), p.runtime(ctx, "crun"), p.isolation(ctx)}
 }
 
 // runtime has a container started by crun or runc, with this program in it.
@@ -32,38 +28,36 @@ func (p probe) runtime(ctx context.Context, name string) Result {
 	if found, err = found.WithVersion(); err != nil {
 		return lacks(name, err)
 	}
-	if err := p.start(ctx, found); err != nil {
+	if p.mapping.Plain() {
+		return skipped(name, needsNamespace)
+	}
+	if err := sandbox.Probe(ctx, sandbox.NewOCI(found, "", userns.PIDNamespace()), p.temp); err != nil {
 		return lacks(name, doctor.Runtime(found.Name, err))
 	}
 	return ok(name, "%s starts containers (%s)", found.Version, found.Path)
 }
 
-func (p probe) start(ctx context.Context, found sandbox.Runtime) error {
-	dir, err := p.dir(found.Name)
-	if err != nil {
-		return err
-	}
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	root, state := filepath.Join(dir, "root"), filepath.Join(dir, "state")
-	for _, d := range []string{root, state} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			return err
-		}
-	}
-	var out bytes.Buffer
-	exit, err := sandbox.NewOCI(found, "", userns.PIDNamespace()).Run(ctx, sandbox.Spec{
-		ID: "doctor-" + found.Name, RootFS: root, StateDir: state, Args: []string{ChildPath, "run"}, Network: network.ModeNone,
-		Mounts: []sandbox.Mount{{Type: "bind", Source: program, Destination: ChildPath, Options: []string{"bind", "ro"}}},
-		Stdout: &out, Stderr: &out,
+// isolation runs a program as a RUN would be run.
+func (p probe) isolation(ctx context.Context) Result {
+	box := isolation.New(isolation.Options{
+		Asked: p.Isolation, Runtime: p.Runtime, RunDir: p.temp, Tell: func(isolation.Level, *fault.Error) {},
 	})
-	if err == nil && exit.Code != 0 {
-		err = fault.New("", "a program that does nothing has ended with exit code %d: %s", exit.Code, bytes.TrimSpace(out.Bytes()))
+	err := box.Refusal()
+	if err == nil {
+		err = sandbox.Probe(ctx, box, p.temp)
 	}
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("no answer after %v", patience)
+	level, why, failed := box.Level()
+	switch {
+	case err != nil:
+		return lacks("isolation", err)
+	case failed != nil:
+		return lacks("isolation", failed)
+	case level == isolation.Chroot && why != nil:
+		r := lacks("isolation", why)
+		r.State, r.Found = Less, "chroot: "+isolation.Weakness+"; "+r.Found
+		return r
+	case level == isolation.Chroot:
+		return about("isolation").result(Less, "chroot, as is asked for: "+isolation.Weakness)
 	}
-	return err
+	return ok("isolation", "%s, the best", level)
 }

@@ -1,0 +1,47 @@
+package isolation
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/sandbox"
+)
+
+// failedRuntime is what is remembered of a runtime that couldn't run anything.
+type failedRuntime struct {
+	Boot    string `json:"boot"`
+	Runtime string `json:"runtime"` // which build of it
+	Cause   string `json:"cause"`
+	Remedy  string `json:"remedy,omitempty"`
+}
+
+func (i *Isolation) file() string { return filepath.Join(i.o.RunDir, "isolation.json") }
+
+// remember notes that a runtime works for no program. If that can't be written it
+// will be tried again.
+func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
+	data, err := json.Marshal(failedRuntime{bootID(), rt.Identity(), why.Error(), why.Remedy})
+	if err == nil {
+		_ = atomicfile.WriteUnsynced(i.file(), data, 0o600)
+	}
+}
+
+// remembered gives why a runtime worked for no program since the machine was
+// started; nil where nothing is known.
+func (i *Isolation) remembered(rt sandbox.Runtime) *fault.Error {
+	data, err := os.ReadFile(i.file())
+	var failed failedRuntime
+	if err != nil || json.Unmarshal(data, &failed) != nil || failed.Boot != bootID() || failed.Runtime != rt.Identity() {
+		return nil
+	}
+	return fault.Machine(failed.Remedy, "%s", failed.Cause)
+}
+
+// bootID names the machine's present boot.
+func bootID() string {
+	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without it each is the same
+	return string(data)
+}

@@ -1,0 +1,46 @@
+#!/bin/sh
+# tree.sh SUITE [PACKAGE|HOOK]... makes a clean Debian of that suite, with these
+# packages besides its smallest system and what each HOOK (a shell command; $1 is
+# the tree) does to it, and prints the tarball's name. It is kept for thirty days
+# under a name made of its arguments, in BUILDER_PLACES_CACHE. As root.
+set -eu
+suite=$1
+shift
+
+cache=${BUILDER_PLACES_CACHE:-/var/cache/builder-places}
+tarball=$cache/$suite-$(printf '%s\n' "$@" | sort | sha256sum | cut -c 1-12).tar
+mkdir -p "$cache"
+# One at a time: tests ask for the same trees at once.
+exec 9>"$tarball.lock"
+flock 9
+
+if [ -z "$(find "$cache" -maxdepth 1 -name "${tarball##*/}" -mtime -30)" ]; then
+	printf '==> making a clean Debian, %s, with %s\n' "$suite" "$*" >&2
+	set -- "$@" --
+	while [ "$1" != -- ]; do
+		case $1 in
+		*' '*) set -- "$@" "--customize-hook=$1" ;;
+		*) set -- "$@" "--include=$1" ;;
+		esac
+		shift
+	done
+	shift
+	# Proxies of this machine's apt, which mmdebstrap doesn't read.
+	for protocol in http https; do
+		proxy=$(apt-config dump --format '%v' "Acquire::$protocol::Proxy")
+		[ -z "$proxy" ] || set -- "$@" --aptopt="Acquire::$protocol::Proxy \"$proxy\""
+	done
+	mmdebstrap --quiet --mode=root --variant=minbase --components=main \
+		--skip=output/dev \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		"$@" \
+		--customize-hook='rm -f "$1"/etc/resolv.conf "$1"/etc/hostname' \
+		--format=tar "$suite" "$tarball.part" \
+		"deb http://deb.debian.org/debian $suite main" \
+		"deb http://deb.debian.org/debian $suite-updates main" \
+		"deb http://deb.debian.org/debian-security $suite-security main" >&2
+	mv "$tarball.part" "$tarball"
+fi
+printf '%s\n' "$tarball"
