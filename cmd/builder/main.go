@@ -23,6 +23,7 @@ import (
 
 	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/rootless/chroot"
+	"github.com/builder-oci/builder/rootless/doctor/checks"
 	"github.com/builder-oci/builder/rootless/pid1"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -40,6 +41,9 @@ func main() {
 	}
 	if os.Args[0] == chroot.Name {
 		os.Exit(chroot.Main(os.Args[1:]))
+	}
+	if os.Args[0] == checks.ChildPath {
+		os.Exit(checks.RunChild(os.Args[1:]))
 	}
 	// containers/storage starts this program to mount an overlay of very many
 	// layers, whose options wouldn't fit otherwise.
