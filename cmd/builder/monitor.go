@@ -96,6 +96,9 @@ func openWatched(c *cli.Context, first *container.First, request monitorRequest)
 			err = errors.Join(err, w.host.Close())
 		}
 	}()
+	if w.host.mapping.Plain() && sandbox.MayMount() != nil {
+		return nil, sandbox.NoContainers()
+	}
 	if request.New != nil {
 		return w, w.make(ctx, c, *request.New)
 	}
