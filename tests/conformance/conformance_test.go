@@ -139,6 +139,7 @@ func (s *suite) builder(driver string, env []string, args ...string) (string, er
 	cmd.Env = append([]string{
 		"BUILDER_ROOT=" + s.root(driver), "XDG_RUNTIME_DIR=" + filepath.Join(s.dir, "run"), "HOME=" + s.dir,
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "SERVER=" + s.server,
+		"BUILDER_ISOLATION=" + os.Getenv("BUILDER_ISOLATION"),
 	}, env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
