@@ -96,7 +96,12 @@ func openWatched(c *cli.Context, first *container.First, request monitorRequest)
 			err = errors.Join(err, w.host.Close())
 		}
 	}()
-	if w.host.mapping.Plain() && sandbox.MayMount() != nil {
+	if request.Start {
+		if err := w.host.isolation.Refusal(); err != nil {
+			return nil, err
+		}
+	}
+	if w.host.mapping.Kind == userns.KindHost && sandbox.MayMount() != nil {
 		return nil, sandbox.NoContainers()
 	}
 	if request.New != nil {
