@@ -42,7 +42,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			createCommand(), startCommand(), killCommand(), restartCommand(), pauseCommand(), unpauseCommand(),
 			waitCommand(), renameCommand(), attachCommand(), topCommand(), portCommand(), updateCommand(),
 			volumeCommand(),
-			manCommand(), monitorCommand(),
+			manCommand(), monitorCommand(), executorCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,

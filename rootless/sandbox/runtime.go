@@ -52,6 +52,16 @@ func (r Runtime) WithVersion() (Runtime, error) {
 	return r, nil
 }
 
+// isOwn tells whether it is the runtime that builder has in itself.
+func (r Runtime) isOwn() bool { return r.Name == ownRuntime }
+
+// movesItself tells whether the runtime moves the program to another cgroup than the
+// one that itself was started in.
+func (r Runtime) movesItself() bool { return r.Name == "runc" }
+
+// waitsAsCrun tells whether a created program waits at a pipe as crun's do.
+func (r Runtime) waitsAsCrun() bool { return r.Name == "crun" || r.isOwn() }
+
 // Identity tells one build of a runtime from another, without starting it.
 func (r Runtime) Identity() string {
 	st, err := os.Stat(r.Path)
