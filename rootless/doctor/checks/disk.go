@@ -14,6 +14,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/rootless/userns"
 )
 
 // openPatience is how long another command may have the store to itself.
@@ -122,7 +123,7 @@ func (p probe) disk(context.Context) Result {
 	if err := unix.Setxattr(path, "user.builder.doctor", []byte("1"), 0); err != nil {
 		return lacks("disk", doctor.Attributes(err, p.Root))
 	}
-	if err := giveAway(path); err != nil {
+	if err := giveAway(path); err != nil && p.mapping.Kind != userns.KindOwn { // who isn't root keeps owners aside
 		return lacks("disk", doctor.Owners(err, p.Root))
 	}
 	d := doctor.DiskOf(p.Root)

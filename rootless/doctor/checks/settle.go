@@ -25,12 +25,15 @@ func settle(results []Result) []Result {
 			}
 		case "mapping":
 			if r.State == Less && told(results, *r) {
-				r.State, r.Found, r.Remedy = Info, "your own id alone, as what stands above leaves no more", ""
+				r.State, r.Found, r.Remedy = Info, "as many ids as what stands above leaves", ""
 			}
 		case "isolation":
 			if r.State == Fails && told(results, *r) {
 				r.Found, r.Remedy = "none, as there is no user namespace", ""
 			}
+		}
+		if r.Check == "overlay" && r.State == Less && state("fuse-overlayfs") != OK {
+			r.Found += "; vfs stands in, which copies every file"
 		}
 		if instead := standIns[r.Check]; instead != "" && r.State == Less && state(instead) == OK {
 			r.State = Info
