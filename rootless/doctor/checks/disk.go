@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,7 +57,7 @@ func (m Machine) kept() error {
 func (m Machine) withoutStore(err error) []Result {
 	results := []Result{lacks("store", err)}
 	for _, name := range inside {
-		if name != "store" && name != "pid-namespace" {
+		if !slices.Contains([]string{"mapping", "pid-namespace", "store"}, name) {
 			results = append(results, skipped(name, "it needs the store"))
 		}
 	}

@@ -28,7 +28,7 @@ func settle(results []Result) []Result {
 				r.State, r.Found, r.Remedy = Info, "as many ids as what stands above leaves", ""
 			}
 		case "isolation":
-			if r.State == Fails && told(results, *r) {
+			if r.State == Fails && state("user-namespace") != OK && told(results, *r) {
 				r.Found, r.Remedy = "none, as there is no user namespace", ""
 			}
 		}
