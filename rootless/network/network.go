@@ -165,8 +165,7 @@ func tunError() error {
 // or by any, and what to do.
 func errNoHelper(wanted string) error {
 	if err := tunError(); err != nil {
-		return fault.Machine("sudo modprobe tun && sudo chmod 0666 /dev/net/tun\nor use --network host",
-			"a private network can't be made: %w", err)
+		return doctor.Tun(err)
 	}
 	if wanted != "" {
 		return fault.Machine(doctor.Install(wanted)+"\nor use --network private, which takes what there is", "%s isn't installed", wanted)
