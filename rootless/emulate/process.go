@@ -30,7 +30,7 @@ func (p *process) alive() bool {
 // begin takes up the runtime's process that is about to become the first program.
 func (s *Supervisor) begin(tid int) {
 	st := readStatus(tid)
-	p := s.add(st.tgid, s.first())
+	p := s.add(st.tgid, process{cred: s.next.clone(), caps: s.next.capabilities()})
 	p.beginning = true
 	var root unix.Stat_t
 	if s.root == (inode{}) && unix.Stat(fmt.Sprintf("/proc/%d/root", tid), &root) == nil {
