@@ -175,7 +175,15 @@ func workdir(st *State) string {
 	return "/"
 }
 
+// refuser is a sandbox that may know beforehand that it runs nothing.
+type refuser interface{ Refusal() error }
+
 func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job, shows []*shown, result snapshot.Key) (err error) {
+	if s, ok := r.Sandbox.(refuser); ok {
+		if err := s.Refusal(); err != nil {
+			return err
+		}
+	}
 	active, err := r.Snapshots.Prepare(ctx, st.Tree)
 	if err != nil {
 		return err

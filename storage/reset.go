@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/lock"
 )
 
@@ -41,7 +42,7 @@ func Reset(ctx context.Context, root string) error {
 	// From here on it is no store any more, whenever this is cut short; and
 	// without its records a tree that is only partly gone is nobody's tree.
 	for _, name := range []string{versionFile, recordsDir, cacheDir, imagesDir} {
-		if err := os.RemoveAll(filepath.Join(root, name)); err != nil {
+		if err := removal.All(filepath.Join(root, name)); err != nil {
 			return fmt.Errorf("remove the store: %w", err)
 		}
 	}
@@ -87,13 +88,13 @@ func removeRest(ctx context.Context, root string) error {
 			last = append(last, n)
 		case lostAndFound:
 		default:
-			if err := os.RemoveAll(filepath.Join(root, n)); err != nil {
+			if err := removal.All(filepath.Join(root, n)); err != nil {
 				return fmt.Errorf("remove the store: %w", err)
 			}
 		}
 	}
 	for _, name := range last {
-		if err := os.RemoveAll(filepath.Join(root, name)); err != nil {
+		if err := removal.All(filepath.Join(root, name)); err != nil {
 			return fmt.Errorf("remove the store: %w", err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/lock"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
@@ -161,7 +162,7 @@ func (s *Session) close() error {
 	for tree := range s.pending {
 		errs = append(errs, snapshot.RemoveTree(s.store.Dir(snapshotsDir), tree.root, tree.id))
 	}
-	errs = append(errs, os.RemoveAll(s.dir))
+	errs = append(errs, removal.All(s.dir))
 	if err := errors.Join(errs...); err != nil {
 		// The file stays: a sweeper inside the namespace may be able to do more.
 		return fmt.Errorf("end the session: %w", err)

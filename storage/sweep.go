@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/gc"
 	"github.com/builder-oci/builder/storage/lock"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -105,7 +106,7 @@ func (s *Store) removeLeftovers(id, dir string, inside bool) (bool, error) {
 			return false, err
 		}
 	}
-	err = os.RemoveAll(dir)
+	err = removal.All(dir)
 	if errors.Is(err, fs.ErrPermission) && !inside {
 		return false, nil
 	}
@@ -126,7 +127,7 @@ func (s *Store) removeTemps(id string) error {
 			if !strings.HasPrefix(name.Name(), prefix) {
 				continue
 			}
-			if err := os.RemoveAll(filepath.Join(dir, name.Name())); err != nil {
+			if err := removal.All(filepath.Join(dir, name.Name())); err != nil {
 				return err
 			}
 		}

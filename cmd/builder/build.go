@@ -91,7 +91,7 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs, p *progress) (
 		return "", err
 	}
 	shown := p.display(c, true, nil)
-	result, err := build.Build(c.Context, o, build.Env{Store: store, ExactOwners: mapping.Exact()}, shown)
+	result, err := build.Build(c.Context, o, build.Env{Store: store, ExactOwners: mapping.Faithful()}, shown)
 	if errors.Is(err, build.ErrNamespace) {
 		shown.discard()
 		// What this process holds of the store would keep others out.
@@ -153,7 +153,7 @@ func buildInside(c *cli.Context, o build.Options, outs *outputs, shell bool, p *
 	shown := p.display(c, false, cancel)
 	env := build.Env{
 		Store:       h.store,
-		ExactOwners: h.mapping.Exact(),
+		ExactOwners: h.mapping.Faithful(),
 		Snapshots:   h.snapshots,
 		Sandbox:     h.isolation,
 		Pull:        puller(c, h.store, shown),

@@ -32,6 +32,7 @@ func budFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image a `NAME`[:TAG]; may be repeated"},
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the Dockerfile from `PATH`, - is standard input"},
 		&cli.StringSliceFlag{Name: "build-arg", Usage: "value of an ARG, `NAME[=VALUE]`, else the environment's"},
+		&cli.StringFlag{Name: "context-sub-path", Hidden: true, Usage: "take the directory `PATH` of a build context that is fetched"},
 		&cli.StringSliceFlag{Name: "build-context", Usage: "name a further context, `NAME=DIRECTORY|URL|…`"},
 		&cli.StringSliceFlag{Name: "label", Usage: "add a label `NAME=VALUE` to the image"},
 		&cli.StringFlag{Name: "target", Usage: "stop after the stage `NAME`"},
@@ -64,7 +65,10 @@ func budFlags() []cli.Flag {
 // be chosen.
 func sandboxFlags(networks string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: " + networks + ": pasta, slirp4netns"},
+		&cli.StringFlag{
+			Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: " + networks + ": pasta, slirp4netns",
+			EnvVars: []string{"BUILDER_NETWORK"},
+		},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "resource limit `NAME=SOFT[:HARD]`"},
 		&cli.BoolFlag{Name: "emulate-ids", Usage: "let programs have other users where only one id is mapped", EnvVars: []string{"BUILDER_EMULATE_IDS"}},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},

@@ -140,7 +140,7 @@ func debugInside(c *cli.Context, id string, command []string, secrets build.Opti
 		return err
 	}
 	return openStep(c, build.Env{
-		Store: h.store, ExactOwners: h.mapping.Exact(), Snapshots: h.snapshots, Sandbox: h.isolation,
+		Store: h.store, ExactOwners: h.mapping.Faithful(), Snapshots: h.snapshots, Sandbox: h.isolation,
 	}, step, build.DebugOptions{
 		Before: c.Bool("before"), Args: command, Env: mergeEnv(env),
 		Secrets: secrets.Secrets, SSH: secrets.SSH, Proxy: proxy, Trust: authorities(c),

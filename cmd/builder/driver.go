@@ -11,6 +11,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/rootless/doctor/checks"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -19,16 +20,13 @@ import (
 // openSnapshots opens the trees of the driver that the user names, or else of
 // the best that can be had, and tells if that isn't the default.
 func (h *host) openSnapshots(c *cli.Context) (*snapshot.Store, error) {
-	tried, err := candidates(h.store, c.String(flagDriver))
+	tried, err := h.candidates(c.String(flagDriver))
 	if err != nil {
 		return nil, err
 	}
 	var errs []error
 	for _, driver := range tried.drivers {
-		trees, err := h.store.Snapshots(c.Context, snapshot.Options{
-			Driver: driver, MountProgram: tried.fuse,
-			MappingKey: h.mapping.Key(), ExactOwners: h.mapping.Exact(),
-		})
+		trees, err := h.store.Snapshots(c.Context, h.treeOptions(driver, tried.fuse))
 		if err == nil {
 			if tried.lack != nil {
 				tell(c.App.ErrWriter, driverNotice(driver, tried.lack))
@@ -40,6 +38,13 @@ func (h *host) openSnapshots(c *cli.Context) (*snapshot.Store, error) {
 	return nil, errors.Join(errs...)
 }
 
+func (h *host) treeOptions(driver snapshot.Driver, fuse string) snapshot.Options {
+	return snapshot.Options{
+		Driver: driver, MountProgram: fuse, MappingKey: h.mapping.Key(),
+		ExactOwners: h.mapping.Exact(), Unprivileged: h.mapping.Kind == userns.KindOwn,
+	}
+}
+
 // treesBy gives the trees of a driver beside those that are open, once for each.
 func (h *host) treesBy(c *cli.Context) func(snapshot.Driver) (*snapshot.Store, error) {
 	known := map[snapshot.Driver]*snapshot.Store{h.snapshots.Driver(): h.snapshots}
@@ -47,13 +52,11 @@ func (h *host) treesBy(c *cli.Context) func(snapshot.Driver) (*snapshot.Store, e
 		if trees, ok := known[driver]; ok {
 			return trees, nil
 		}
-		tried, err := candidates(h.store, string(driver))
+		tried, err := h.candidates(string(driver))
 		if err != nil {
 			return nil, err
 		}
-		trees, err := h.store.Snapshots(c.Context, snapshot.Options{
-			Driver: driver, MountProgram: tried.fuse, MappingKey: h.mapping.Key(), ExactOwners: h.mapping.Exact(),
-		})
+		trees, err := h.store.Snapshots(c.Context, h.treeOptions(driver, tried.fuse))
 		if err == nil {
 			known[driver] = trees
 		}
@@ -72,6 +75,16 @@ type drivers struct {
 	drivers []snapshot.Driver // best first
 	fuse    string            // path of fuse-overlayfs where that is one of them
 	lack    error             // why the default, which is fuse-overlayfs, isn't
+}
+
+// candidates gives the drivers to try under the mapping that there is. An ordinary
+// user runs nothing without a user namespace, so that his trees needn't be whole in
+// one place.
+func (h *host) candidates(name string) (drivers, error) {
+	if stacked := snapshot.Driver(name); h.mapping.Kind == userns.KindOwn && (stacked == "" || stacked == snapshot.Stacked) {
+		return drivers{drivers: []snapshot.Driver{snapshot.Stacked}}, nil
+	}
+	return candidates(h.store, name)
 }
 
 // candidates gives the drivers to try for what the user has named, "" for
@@ -120,17 +133,10 @@ func probeFuse(store *storage.Store) error {
 	if err != nil {
 		return err
 	}
-	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		return err
+	if err := checks.TryFuse(dirs[0]); err != nil {
+		return doctor.FuseMount(err)
 	}
-	defer device.Close()
-	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device.Fd())
-	if err := unix.Mount("fuse", dirs[0], "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
-		return fault.New("uname -r    # Linux 4.18 is the first that lets FUSE be mounted in a user namespace",
-			"FUSE can't be mounted here: %w", err)
-	}
-	return os.NewSyscallError("umount", unix.Unmount(dirs[0], unix.MNT_DETACH))
+	return nil
 }
 
 // probeNative tells why the kernel doesn't let overlay be mounted in the store;

@@ -107,7 +107,7 @@ func nameSteps(c *cli.Context, store *storage.Store, img layout.Image, rows []hi
 	if err != nil {
 		return err
 	}
-	ids, err := build.HistoryIDs(build.Env{Store: store, ExactOwners: mapping.Exact()}, img.ID)
+	ids, err := build.HistoryIDs(build.Env{Store: store, ExactOwners: mapping.Faithful()}, img.ID)
 	for place, id := range ids {
 		if i := len(rows) - 1 - place; i > 0 && i < len(rows) {
 			rows[i].id = id

@@ -87,7 +87,7 @@ func intermediates(c *cli.Context, store *storage.Store, list []layout.Image) ([
 	if err != nil {
 		return nil, err
 	}
-	return build.Intermediates(build.Env{Store: store, ExactOwners: mapping.Exact()}, list)
+	return build.Intermediates(build.Env{Store: store, ExactOwners: mapping.Faithful()}, list)
 }
 
 // hintImageCommand helps who has written "images ls" for "image ls", as docker

@@ -44,5 +44,5 @@ func (h *host) findSteps(c *cli.Context) {
 }
 
 func (h *host) stepEnv() build.Env {
-	return build.Env{Store: h.store, ExactOwners: h.mapping.Exact(), Snapshots: h.snapshots}
+	return build.Env{Store: h.store, ExactOwners: h.mapping.Faithful(), Snapshots: h.snapshots}
 }

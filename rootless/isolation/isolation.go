@@ -112,6 +112,19 @@ func (i *Isolation) Level() (Level, *fault.Error, error) {
 	return now.level, now.why, nil
 }
 
+// Refusal is why nothing can be run here, as Run would say it; nil where something
+// may.
+func (i *Isolation) Refusal() error {
+	now, err := i.choose()
+	if err != nil {
+		return err
+	}
+	if refused, ok := now.box.(refusal); ok {
+		return refused.fault()
+	}
+	return nil
+}
+
 // Run implements [sandbox.Sandbox].
 func (i *Isolation) Run(ctx context.Context, s sandbox.Spec) (sandbox.Exit, error) {
 	now, err := i.ready()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/lock"
 )
 
@@ -167,11 +168,11 @@ func readyMount(ctx context.Context, l *lock.Lock, dir, id string, sharing Shari
 	}
 	// A process that was killed while it made the content has left this.
 	aside := filepath.Join(dir, atomicfile.Prefix+mountData)
-	if err := os.RemoveAll(aside); err != nil {
+	if err := removal.All(aside); err != nil {
 		return false, err
 	}
 	if err := fill(aside); err != nil {
-		return false, errors.Join(err, os.RemoveAll(aside))
+		return false, errors.Join(err, removal.All(aside))
 	}
 	text, err := json.Marshal(MountInfo{ID: id, Created: time.Now().UTC()})
 	if err != nil {
@@ -258,13 +259,13 @@ func (c *Cache) RemoveMount(m MountInfo) (bool, error) {
 	// The content goes first, so that what is left behind by a process that is
 	// killed can be removed by anybody.
 	content := filepath.Join(dir, atomicfile.Prefix+mountData)
-	if err := os.RemoveAll(content); err != nil {
+	if err := removal.All(content); err != nil {
 		return false, err
 	}
 	if err := os.Rename(filepath.Join(dir, mountData), content); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	if err := os.RemoveAll(content); err != nil {
+	if err := removal.All(content); err != nil {
 		return false, err
 	}
 	// Who waits for the lock sees that it names nothing any more.
@@ -272,5 +273,5 @@ func (c *Cache) RemoveMount(m MountInfo) (bool, error) {
 	if err := os.Rename(dir, aside); err != nil {
 		return false, err
 	}
-	return true, os.RemoveAll(aside)
+	return true, removal.All(aside)
 }

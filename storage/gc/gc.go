@@ -29,6 +29,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/lock"
@@ -263,7 +264,7 @@ func (c *Collector) removeRubbish() error {
 	// Builds that were killed have added nothing to it.
 	errs := []error{c.Cache.ForgetTotal(), c.forgetMemory(memoryAge)}
 	for _, path := range slices.Concat(paths, locks, logs, builds) {
-		errs = append(errs, os.RemoveAll(path))
+		errs = append(errs, removal.All(path))
 	}
 	return errors.Join(errs...)
 }

@@ -15,6 +15,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -186,7 +187,7 @@ func (c *Collector) mendLeftover(p Problem) (string, error) {
 	case p.tree.id != "":
 		err = snapshot.RemoveTree(c.Snapshots, p.tree.root, p.tree.id)
 	default:
-		err = os.RemoveAll(p.Path)
+		err = removal.All(p.Path)
 	}
 	if !c.Inside && errors.Is(err, fs.ErrPermission) {
 		return "", nil

@@ -146,6 +146,9 @@ func (w *DirWriter) link(path, target string) error {
 			}
 		}
 	}
+	if err == nil {
+		w.s.linkOwner(path, target)
+	}
 	if err != unix.ENOENT {
 		return err
 	}
@@ -254,7 +257,7 @@ func (w *DirWriter) overWhiteout(path string, above int, base string) (int, erro
 	if err := lstatAt(above, base, &st); err != nil {
 		return -1, err
 	}
-	if !isWhiteout(&st) || w.o.Flavor == VFS {
+	if !hidesLower(&st) || w.o.Flavor == VFS {
 		return -1, unix.ENOTDIR
 	}
 	if _, err := w.s.mkdir(path); err != nil {

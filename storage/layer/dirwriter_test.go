@@ -164,12 +164,12 @@ func TestSingleIDKeepsOwners(t *testing.T) {
 		shell(t, "touch -h -d 2020-01-01 d/l; echo more >> d/f; chmod 700 d; echo new > d/new; touch -d 2020-01-01 d")(root)
 		must(t, unmount(root))
 		must(t, Settle(t.Context(), above, tree, DirOptions{Flavor: flavor, Owners: u.Owners}))
-		got := map[string]Owner{}
+		got := map[string][2]int{}
 		must(t, Upper(above, tree, u).Walk(t.Context(), func(e *Entry) error {
-			got[e.Path] = Owner{e.UID, e.GID}
+			got[e.Path] = [2]int{e.UID, e.GID}
 			return nil
 		}))
-		for path, owner := range map[string]Owner{"d": {33, 34}, "d/f": {100, 200}, "d/l": {5, 6}, "d/new": {}} {
+		for path, owner := range map[string][2]int{"d": {33, 34}, "d/f": {100, 200}, "d/l": {5, 6}, "d/new": {}} {
 			if got[path] != owner {
 				t.Errorf("%s: in the layer above %s belongs to %v, want %v", flavor, path, got[path], owner)
 			}

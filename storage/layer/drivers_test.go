@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,11 @@ type stack struct {
 	flavor Flavor
 	dir    string
 	layers []string // upper directories, the top one first; for vfs full trees
+	// unprivileged says that an ordinary user without a namespace writes, whose
+	// records owners has for layers, and writing those of the layer being written.
+	unprivileged bool
+	owners       []Owners
+	writing      Owners
 }
 
 func newStack(t *testing.T, flavor Flavor) *stack {
@@ -31,10 +37,12 @@ func newStack(t *testing.T, flavor Flavor) *stack {
 	return &stack{t: t, flavor: flavor, dir: dir}
 }
 
-func (s *stack) options() DirOptions { return DirOptions{Flavor: s.flavor, ExactOwners: true} }
+func (s *stack) options() DirOptions {
+	return DirOptions{Flavor: s.flavor, ExactOwners: !s.unprivileged, Unprivileged: s.unprivileged, Owners: s.writing}
+}
 
 func (s *stack) upperOptions() UpperOptions {
-	return UpperOptions{Flavor: s.flavor, ExactOwners: true}
+	return UpperOptions{Flavor: s.flavor, ExactOwners: !s.unprivileged, Unprivileged: s.unprivileged, Owners: s.writing}
 }
 
 func (s *stack) mkdir(name string) string {
@@ -46,16 +54,24 @@ func (s *stack) mkdir(name string) string {
 
 // tree is what stands now.
 func (s *stack) tree() *Tree {
-	if s.flavor == VFS && len(s.layers) > 0 {
-		return NewTree(s.layers[:1])
+	layers := s.layers
+	if s.flavor == VFS && len(layers) > 0 {
+		layers = layers[:1]
 	}
-	return NewTree(s.layers)
+	if s.unprivileged {
+		return NewRecordedTree(layers, s.owners)
+	}
+	return NewTree(layers)
 }
 
 // next makes the directory of a new layer.
 func (s *stack) next() (dir string, base *Base) {
 	s.t.Helper()
 	dir = s.mkdir(fmt.Sprint("layer", len(s.layers)))
+	s.writing = Owners{}
+	if s.flavor == VFS && len(s.owners) > 0 {
+		s.writing = maps.Clone(s.owners[0])
+	}
 	must(s.t, InitRoot(dir, s.tree(), s.options()))
 	if s.flavor == VFS && len(s.layers) > 0 {
 		var err error
@@ -81,7 +97,7 @@ func (s *stack) run(step func(root string)) Source {
 		must(s.t, unmount(root))
 	}
 	must(s.t, Settle(context.Background(), dir, parent, s.options()))
-	s.layers = append([]string{dir}, s.layers...)
+	s.push(dir)
 	if s.flavor == VFS {
 		return Compare(dir, base, parent, s.upperOptions())
 	}
@@ -96,7 +112,7 @@ func (s *stack) write(step func(w *DirWriter)) Source {
 	w := NewDirWriter(dir, parent, s.options())
 	step(w)
 	must(s.t, w.Close())
-	s.layers = append([]string{dir}, s.layers...)
+	s.push(dir)
 	if s.flavor == VFS {
 		return Compare(dir, base, parent, s.upperOptions())
 	}
@@ -111,7 +127,13 @@ func (s *stack) unpack(tar []byte) {
 	p, err := Unpack(context.Background(), bytes.NewReader(tar), dir, s.options())
 	must(s.t, err)
 	must(s.t, FixImplied(context.Background(), dir, lower, p, s.options()))
+	s.push(dir)
+}
+
+// push puts a written layer on the stack.
+func (s *stack) push(dir string) {
 	s.layers = append([]string{dir}, s.layers...)
+	s.owners = append([]Owners{s.writing}, s.owners...)
 }
 
 func (s *stack) mount(upper string) string {

@@ -178,7 +178,7 @@ func (f *fixer) dropWhiteout(path string) error {
 		return err
 	}
 	var st unix.Stat_t
-	if err := lstatAt(fd, base, &st); err != nil || !isWhiteout(&st) {
+	if err := lstatAt(fd, base, &st); err != nil || !hidesLower(&st) {
 		if err == unix.ENOENT {
 			return nil
 		}
@@ -201,6 +201,9 @@ func (f *fixer) hiddenHere(path string) (bool, error) {
 		x, err := xattrsOfFD(fd)
 		if err != nil || x.opaque {
 			return x.opaque, err
+		}
+		if marked, err := exists(fd, whOpaque); err != nil || marked {
+			return marked, err
 		}
 	}
 	return false, nil

@@ -94,11 +94,13 @@ type Flavor string
 
 // The flavors. Fuse and Overlay are upper directories over a stack, in which a
 // whiteout is a character device 0:0 and an opaque directory bears an extended
-// attribute; VFS is a full copy of the tree.
+// attribute; VFS is a full copy of the tree. Stacked are upper directories that
+// nobody mounts: an ordinary user without a namespace writes and reads them.
 const (
 	Fuse    Flavor = "fuse-overlayfs"
 	Overlay Flavor = "overlay"
 	VFS     Flavor = "vfs"
+	Stacked Flavor = "stacked"
 )
 
 // opaqueXattr is what marks a directory that hides what lies below it.
@@ -170,3 +172,7 @@ func typeOf(mode uint32) byte {
 func isWhiteout(st *unix.Stat_t) bool {
 	return st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0
 }
+
+// hidesLower tells what hides a name of the layers below and shows none: a whiteout,
+// or a socket.
+func hidesLower(st *unix.Stat_t) bool { return isWhiteout(st) || typeOf(st.Mode) == 0 }

@@ -57,7 +57,7 @@ func (w *walker) markers(d *dir) error {
 			return false
 		}
 		switch {
-		case w.o.Flavor != Fuse:
+		case w.o.Flavor != Fuse && w.o.Flavor != Stacked:
 			bad = reservedName(join(d.Path, n.name))
 		case n.name == whOpaque || n.name == whFuseOpaque:
 			d.whole = true
@@ -117,9 +117,9 @@ func hasReserved(path string) bool {
 // CheckNames is an error where a step left a name in its directory that no
 // layer can hold, as packing would find it. It only lists directories, so that
 // it can be asked before the step counts as done. FUSE lets nobody make such a
-// name.
+// name, nor does [DirWriter].
 func CheckNames(ctx context.Context, dir string, flavor Flavor) error {
-	if flavor == Fuse {
+	if flavor == Fuse || flavor == Stacked {
 		return nil
 	}
 	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags&^unix.O_NOFOLLOW, 0)

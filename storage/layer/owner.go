@@ -12,12 +12,22 @@ import (
 	"github.com/builder-oci/builder/internal/owner"
 )
 
-// Owner is who a file belongs to, as inside the user namespace.
-type Owner struct{ UID, GID int }
+// Owner is who a file belongs to, as inside the user namespace. Where an ordinary
+// user wrote it without a namespace, it is also what else the file can't have: one
+// of mode 0444 would get no attribute, one of 0000 couldn't be read back, and
+// security.capability is root's to set. Then all files but those that are root's,
+// and of whose mode and attributes nothing is missing, have a record.
+type Owner struct {
+	UID, GID int
+	Mode     int64             `json:",omitempty"`
+	Xattrs   map[string][]byte `json:",omitempty"`
+}
+
+func (o Owner) isRoot() bool { return o.UID == 0 && o.GID == 0 }
 
 // Owners is the side record of a directory in single-id mode: the owners of
-// links and special files, which can't bear user attributes. Keys are paths as
-// in [Entry].
+// links and special files, which can't bear user attributes, or of everything; see
+// [Owner]. Keys are paths as in [Entry].
 type Owners map[string]Owner
 
 func (o Owner) override(mode int64) string {
@@ -44,6 +54,10 @@ func bySideRecord(e *Entry) bool {
 
 // ownFD gives an open file or directory its owner and attributes.
 func (s *sink) ownFD(fd int, path string, e *Entry) error {
+	if s.o.Unprivileged {
+		s.record(path, e)
+		return nil
+	}
 	if !s.o.ExactOwners {
 		if err := s.override(fd, path, e); err != nil {
 			return err
@@ -63,7 +77,7 @@ func (s *sink) ownFD(fd int, path string, e *Entry) error {
 
 // override notes the owner of a file or directory that can't have it.
 func (s *sink) override(fd int, path string, e *Entry) error {
-	o := Owner{e.UID, e.GID}
+	o := Owner{UID: e.UID, GID: e.GID}
 	if e.Type == TypeDir {
 		// A full copy has what a program has set.
 		if err := removeXattr(fd, owner.Emulated); err != nil {
@@ -76,7 +90,7 @@ func (s *sink) override(fd int, path string, e *Entry) error {
 		s.noteOwner(path, o)
 		return nil
 	}
-	if o != (Owner{}) {
+	if !o.isRoot() {
 		return setXattr(fd, path, overrideStat, o.override(e.Mode))
 	}
 	if e.Type != TypeDir {
@@ -95,7 +109,7 @@ func removeXattr(fd int, name string) error {
 
 // noteOwner puts an owner into the side record.
 func (s *sink) noteOwner(path string, o Owner) {
-	if o != (Owner{}) {
+	if !o.isRoot() {
 		s.o.Owners[path] = o
 	} else {
 		delete(s.o.Owners, path)
@@ -104,8 +118,12 @@ func (s *sink) noteOwner(path string, o Owner) {
 
 // own gives a link or special file its owner.
 func (s *sink) own(dirfd int, base, path string, e *Entry) error {
-	if !s.o.ExactOwners {
-		s.noteOwner(path, Owner{e.UID, e.GID})
+	switch {
+	case s.o.Unprivileged:
+		s.record(path, e)
+		return nil
+	case !s.o.ExactOwners:
+		s.noteOwner(path, Owner{UID: e.UID, GID: e.GID})
 		return nil
 	}
 	if s.o.Flavor != VFS && e.UID == s.uid && e.GID == s.gid {

@@ -57,6 +57,10 @@ func (w *walker) complete(fd int, name string, e *Entry, below *lower) error {
 			return err
 		}
 	}
+	if w.o.Unprivileged {
+		w.o.Owners.complete(e)
+		return nil
+	}
 	x, err := xattrsAt(fd, name)
 	if err != nil {
 		return err
@@ -80,7 +84,11 @@ func (w *walker) complete(fd int, name string, e *Entry, below *lower) error {
 
 // adopt gives e its owner in single-id mode.
 func (w *walker) adopt(e *Entry, x xattrs) {
-	if w.o.ExactOwners {
+	switch {
+	case w.o.ExactOwners:
+		return
+	case w.o.Unprivileged:
+		w.o.Owners.complete(e)
 		return
 	}
 	if o, ok := x.owner(); ok {

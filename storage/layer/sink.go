@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"time"
@@ -17,6 +18,10 @@ type DirOptions struct {
 	// Owners, which must not be nil then.
 	ExactOwners bool
 	Owners      Owners
+	// Unprivileged says that the process is an ordinary user without a namespace:
+	// Owners then keeps modes and attributes of all files too, see [Owner]. It
+	// goes without ExactOwners.
+	Unprivileged bool
 	// Time is that of directories that must be made on the way to an entry
 	// and exist nowhere else.
 	Time time.Time
@@ -148,6 +153,9 @@ func (s *sink) setOpaque(path string) error {
 		return err
 	}
 	s.opaque[path] = true
+	if s.o.Flavor == Stacked {
+		return errors.Join(s.keepTime(path, fd), markOpaque(fd))
+	}
 	return setXattr(fd, path, s.o.Flavor.opaqueXattr(), "y")
 }
 
@@ -245,7 +253,13 @@ func (s *sink) whiteout(path string) error {
 	if err != nil {
 		return err
 	}
-	return unix.Mknodat(fd, base, unix.S_IFCHR, 0)
+	err = unix.Mknodat(fd, base, unix.S_IFCHR, 0)
+	if s.o.Flavor == Stacked && err == unix.EPERM {
+		// Before Linux 5.8 an ordinary user makes no whiteouts. A socket, which
+		// no layer can hold either, hides as well.
+		err = unix.Mknodat(fd, base, unix.S_IFSOCK|0o600, 0)
+	}
+	return err
 }
 
 // finish gives the directories what is due to them.
@@ -266,24 +280,35 @@ func (s *sink) finish() error {
 
 func (s *sink) finishDir(fd int, path string, d lateDir) error {
 	if !d.timeOnly {
-		x, err := xattrsOfFD(fd)
-		if err != nil {
+		if err := s.dropXattrs(fd, d.Entry); err != nil {
 			return err
-		}
-		for name := range x.kept {
-			if _, ok := d.Xattrs[name]; ok {
-				continue
-			}
-			if err := unix.Fremovexattr(fd, name); err != nil {
-				return err
-			}
 		}
 		if err := s.ownFD(fd, path, d.Entry); err != nil {
 			return err
 		}
-		if err := unix.Fchmod(fd, uint32(d.Mode)); err != nil {
+		if err := unix.Fchmod(fd, s.mode(d.Entry)); err != nil {
 			return err
 		}
 	}
 	return setTime(fd, ".", d.time)
+}
+
+// dropXattrs takes off a directory the attributes that it shall not have.
+func (s *sink) dropXattrs(fd int, e *Entry) error {
+	if s.o.Unprivileged {
+		return nil // they are in the record, which is written anew
+	}
+	x, err := xattrsOfFD(fd)
+	if err != nil {
+		return err
+	}
+	for name := range x.kept {
+		if _, ok := e.Xattrs[name]; ok {
+			continue
+		}
+		if err := unix.Fremovexattr(fd, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -53,7 +53,7 @@ func (s *sink) make(fd int, base, path string, e *Entry) error {
 		return err
 	}
 	if e.Type != TypeSymlink {
-		if err := unix.Fchmodat(fd, base, uint32(e.Mode), 0); err != nil {
+		if err := unix.Fchmodat(fd, base, s.mode(e), 0); err != nil {
 			return err
 		}
 	}
@@ -81,7 +81,7 @@ func (s *sink) file(dirfd int, base, path string, e *Entry) (err error) {
 	if err := s.ownFD(fd, path, e); err != nil {
 		return err
 	}
-	if err := unix.Fchmod(fd, uint32(e.Mode)); err != nil {
+	if err := unix.Fchmod(fd, s.mode(e)); err != nil {
 		return err
 	}
 	return setTime(dirfd, base, e.ModTime)

@@ -23,6 +23,8 @@ import (
 type Tree struct {
 	dirs   []string
 	owners []Owners // one for each of dirs in single-id mode, else nil
+	// recorded says that owners have all of what files can't have themselves.
+	recorded bool
 
 	mu     sync.Mutex
 	views  map[string]*list.Element // of *cachedView
@@ -64,9 +66,20 @@ func NewSingleIDTree(dirs []string, owners []Owners) *Tree {
 	return t
 }
 
+// NewRecordedTree is [NewSingleIDTree] for directories that an ordinary user wrote
+// without a namespace; see [DirOptions.Unprivileged].
+func NewRecordedTree(dirs []string, owners []Owners) *Tree {
+	t := NewSingleIDTree(dirs, owners)
+	t.recorded = true
+	return t
+}
+
 // under is the tree with one more directory on top.
 func (t *Tree) under(dir string, owners Owners) *Tree {
 	dirs := append([]string{dir}, t.dirs...)
+	if t.recorded {
+		return NewRecordedTree(dirs, append([]Owners{owners}, t.owners...))
+	}
 	if t.owners == nil {
 		return NewTree(dirs)
 	}
@@ -269,6 +282,10 @@ func (t *Tree) root() (*Node, error) {
 		return nil, pathError("lstat", "", err)
 	}
 	n.Entry = entryOf("", &n.Stat)
+	if t.recorded {
+		t.recordOf(n)
+		return n, nil
+	}
 	x, err := xattrsOfFD(m.parts[0].fd)
 	if err != nil {
 		return nil, pathError("lstat", "", err)
@@ -298,11 +315,9 @@ func (t *Tree) nodeIn(part part, name, path string) (*Node, error) {
 			return nil, err
 		}
 	}
-	x, err := xattrsAt(part.fd, name)
-	if err != nil {
+	if err := t.attributes(n, part.fd, name); err != nil {
 		return nil, err
 	}
-	t.adopt(n, x)
 	if n.Type == TypeReg {
 		n.Open = func() (io.ReadCloser, error) {
 			fd, err := t.openFD(path)
@@ -313,6 +328,28 @@ func (t *Tree) nodeIn(part part, name, path string) (*Node, error) {
 		}
 	}
 	return n, nil
+}
+
+// attributes gives n what neither stat nor a link's target tells.
+func (t *Tree) attributes(n *Node, dirfd int, name string) error {
+	if t.recorded {
+		t.recordOf(n)
+		return nil
+	}
+	x, err := xattrsAt(dirfd, name)
+	if err == nil {
+		t.adopt(n, x)
+	}
+	return err
+}
+
+// recordOf gives n what the record tells of it.
+func (t *Tree) recordOf(n *Node) {
+	var in Owners
+	if n.Layer < len(t.owners) {
+		in = t.owners[n.Layer]
+	}
+	in.complete(&n.Entry)
 }
 
 // adopt gives n its attributes and, in single-id mode, its owner.

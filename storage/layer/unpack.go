@@ -363,7 +363,7 @@ func (u *unpacker) linkHere(p, targetDir, targetBase string) error {
 	if err := lstatAt(from, targetBase, &st); err != nil {
 		return err
 	}
-	if typeOf(st.Mode) == TypeDir || isWhiteout(&st) {
+	if typeOf(st.Mode) == TypeDir || hidesLower(&st) {
 		return fmt.Errorf("malformed layer: hard link to %q, which is no file", join(targetDir, targetBase))
 	}
 	dir, base := split(p)
@@ -377,8 +377,8 @@ func (u *unpacker) linkHere(p, targetDir, targetBase string) error {
 			err = unix.Linkat(from, targetBase, fd, base, 0)
 		}
 	}
-	if o, ok := u.o.Owners[join(targetDir, targetBase)]; ok && err == nil {
-		u.o.Owners[p] = o
+	if err == nil {
+		u.linkOwner(p, join(targetDir, targetBase))
 	}
 	return err
 }

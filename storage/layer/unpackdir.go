@@ -124,9 +124,9 @@ func (u *unpacker) stepOver(p string, above int, name string, create bool) (stri
 	case typeOf(st.Mode) == TypeSymlink && (!create || !lowers):
 		target, err := readlinkAt(above, name)
 		return target, isLink, err
-	case !create && isWhiteout(&st):
+	case !create && hidesLower(&st):
 		return "", isMissing, nil
-	case lowers || isWhiteout(&st):
+	case lowers || hidesLower(&st):
 		return "", isDir, u.imply(p)
 	}
 	return "", 0, fmt.Errorf("malformed layer: /%s is no directory: %w", p, unix.ENOTDIR)

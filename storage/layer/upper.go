@@ -17,6 +17,8 @@ type UpperOptions struct {
 	// owners are told by attributes and by Owners.
 	ExactOwners bool
 	Owners      Owners
+	// Unprivileged says the same as in [DirOptions].
+	Unprivileged bool
 	// Placeholders are paths at which a sandbox mounts something. What is new there,
 	// and empty, was made for that and doesn't stand in the layer, nor do directories
 	// that were made to lead there.

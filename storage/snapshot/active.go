@@ -41,7 +41,7 @@ func (s *Store) Prepare(ctx context.Context, parent Key) (*Active, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := len(below.Dirs()); n >= maxDepth {
+	if n := len(below.Dirs()); n >= maxDepth && s.flavor != layer.Stacked {
 		return nil, fault.New("join instructions to make fewer layers, or use --storage-driver vfs",
 			"the tree below has %d layers: overlay mounts stack at most %d", n, maxDepth)
 	}
@@ -139,7 +139,7 @@ func (a *Active) Writer() *layer.DirWriter {
 }
 
 func (s *Store) dirOptions(owners layer.Owners) layer.DirOptions {
-	return layer.DirOptions{Flavor: s.flavor, ExactOwners: s.exact, Owners: owners}
+	return layer.DirOptions{Flavor: s.flavor, ExactOwners: s.exact, Unprivileged: s.recorded, Owners: owners}
 }
 
 // Changes gives what stands in the layer. The tree must not change until it

@@ -22,13 +22,13 @@ var ErrNoCover = errors.New("no overlay can be mounted over the directory")
 // with uncover. No file is read or copied: hidden is what it costs. aside is an
 // empty directory of the caller's, on a disk, which he removes after uncover.
 //
-// With the driver vfs, and where neither the kernel nor fuse-overlayfs can do
+// With the drivers vfs and stacked, and where neither the kernel nor fuse-overlayfs can do
 // it, the error is ErrNoCover.
 func (s *Store) Cover(ctx context.Context, dir string, hidden []string, aside string) (path string, uncover func() error, err error) {
 	if err := ctx.Err(); err != nil {
 		return "", nil, err
 	}
-	if s.flavor == layer.VFS || strings.ContainsAny(aside, ":,\\") {
+	if s.flavor == layer.VFS || s.flavor == layer.Stacked || strings.ContainsAny(aside, ":,\\") {
 		return "", nil, ErrNoCover
 	}
 	for _, name := range []string{"upper", "work", "merged"} {

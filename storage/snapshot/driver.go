@@ -11,6 +11,7 @@ import (
 	graphdriver "github.com/containers/storage/drivers"
 	"github.com/containers/storage/drivers/overlay"
 	"github.com/containers/storage/drivers/vfs"
+	"github.com/containers/storage/pkg/idtools"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/owner"
@@ -54,7 +55,9 @@ func newDriver(home, features string, o Options) (driver, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open driver vfs: %w", err)
 		}
-		return &vfsDriver{home, d}, nil
+		return &vfsDriver{home: home, storage: d, options: vfsOptions(o)}, nil
+	case Stacked:
+		return &stackedDriver{home}, nil
 	}
 	return nil, fault.New("choose fuse-overlayfs, overlay or vfs", "unknown storage driver %q", o.Driver)
 }
@@ -160,10 +163,21 @@ func (d *overlayDriver) changes(id string, parent *layer.Tree, o layer.UpperOpti
 type vfsDriver struct {
 	home    string
 	storage graphdriver.Driver
+	options *graphdriver.CreateOpts // of every tree
+}
+
+// vfsOptions has the driver give an ordinary user's trees to him, not to root.
+func vfsOptions(o Options) *graphdriver.CreateOpts {
+	if !o.Unprivileged {
+		return nil
+	}
+	uid, gid := owner.IDs()
+	return &graphdriver.CreateOpts{IDMappings: idtools.NewIDMappingsFromMaps(
+		[]idtools.IDMap{{HostID: uid, Size: 1}}, []idtools.IDMap{{HostID: gid, Size: 1}})}
 }
 
 func (d *vfsDriver) create(ctx context.Context, id, parent string) error {
-	if err := d.storage.CreateReadWrite(id, "", nil); err != nil {
+	if err := d.storage.CreateReadWrite(id, "", d.options); err != nil {
 		return err
 	}
 	if err := giveCaller(filepath.Join(d.home, vfsDir)); err != nil {

@@ -47,7 +47,7 @@ func PlainChanges(dir, owner string, single bool, o ChangeOptions) (layer.Source
 	if err != nil {
 		return nil, err
 	}
-	if single || isVFS(k.Root) || k.Boot != boot {
+	if single || isVFS(k.Root) || DriverOf(k.Root) == Stacked || k.Boot != boot {
 		return nil, errors.ErrUnsupported
 	}
 	dirs, err := KeptDirs(dir, owner)

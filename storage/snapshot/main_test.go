@@ -112,7 +112,8 @@ func newBench(t testing.TB, driver Driver) *bench {
 func (b *bench) open(t testing.TB, driver Driver) *Store {
 	t.Helper()
 	s, err := Open(context.Background(), b.place, Options{
-		Driver: driver, MountProgram: "/usr/bin/fuse-overlayfs", MappingKey: "test", ExactOwners: true,
+		Driver: driver, MountProgram: "/usr/bin/fuse-overlayfs", MappingKey: "test",
+		ExactOwners: os.Geteuid() == 0, Unprivileged: os.Geteuid() != 0,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
@@ -18,6 +19,10 @@ import (
 const (
 	linksDir = "l"   // where the overlay driver keeps short names of its trees
 	vfsDir   = "dir" // where the vfs driver keeps its trees
+	// What a tree of the other drivers has: its own changes, and the list of those
+	// that it stands on.
+	topDir    = "diff"
+	lowerFile = "lower"
 )
 
 // Roots gives the names of the driver roots below dir.
@@ -39,7 +44,7 @@ func isRoot(name string) bool { return DriverOf(name) != "" }
 
 // DriverOf gives the driver of a driver root, "" for what is none.
 func DriverOf(root string) Driver {
-	for _, d := range []Driver{Fuse, Overlay, VFS} {
+	for _, d := range []Driver{Fuse, Overlay, VFS, Stacked} {
 		if strings.HasPrefix(root, string(d)+"-") {
 			return d
 		}
@@ -47,7 +52,7 @@ func DriverOf(root string) Driver {
 	return ""
 }
 
-func isVFS(root string) bool { return strings.HasPrefix(root, string(VFS)+"-") }
+func isVFS(root string) bool { return DriverOf(root) == VFS }
 
 // IDs gives the ids of the trees that a driver root below dir holds, whether a
 // record names them or not.
@@ -75,12 +80,9 @@ func IDs(dir, root string) ([]string, error) {
 // Stack gives the ids of a tree and of those that it stands on, the top one
 // first, all of which are there.
 func Stack(dir, root, id string) ([]string, error) {
-	ids := []string{id}
-	if !isVFS(root) {
-		var err error
-		if ids, err = overlayStack(filepath.Join(dir, root), id); err != nil {
-			return nil, err
-		}
+	ids, err := stackOf(filepath.Join(dir, root), id)
+	if err != nil {
+		return nil, err
 	}
 	for _, id := range ids {
 		if _, err := os.Lstat(TreePath(dir, root, id)); err != nil {
@@ -88,6 +90,16 @@ func Stack(dir, root, id string) ([]string, error) {
 		}
 	}
 	return ids, nil
+}
+
+func stackOf(home, id string) ([]string, error) {
+	switch DriverOf(filepath.Base(home)) {
+	case VFS:
+		return []string{id}, nil
+	case Stacked:
+		return stackedIDs(home, id)
+	}
+	return overlayStack(home, id)
 }
 
 // Whole is an error where a tree lacks something: its own directory, one that it
@@ -120,7 +132,7 @@ func TreePath(dir, root, id string) string {
 	if isVFS(root) {
 		return filepath.Join(dir, root, vfsDir, id)
 	}
-	return filepath.Join(dir, root, id, "diff")
+	return filepath.Join(dir, root, id, topDir)
 }
 
 // RemoveTree removes a tree, or what there is of it, with its side files from
@@ -129,7 +141,7 @@ func RemoveTree(dir, root, id string) error {
 	home := filepath.Join(dir, root)
 	errs := []error{removeLinks(home, id)}
 	for _, path := range []string{id, filepath.Join(vfsDir, id), id + ownersFile, id + baseFile, id + settledFile} {
-		errs = append(errs, os.RemoveAll(filepath.Join(home, path)))
+		errs = append(errs, removal.All(filepath.Join(home, path)))
 	}
 	return errors.Join(errs...)
 }

@@ -41,6 +41,7 @@ const (
 	Fuse    = Driver(layer.Fuse)    // overlay by fuse-overlayfs
 	Overlay = Driver(layer.Overlay) // the kernel's overlay in a user namespace
 	VFS     = Driver(layer.VFS)     // a full copy for each tree
+	Stacked = Driver(layer.Stacked) // what an overlay would stack, never mounted
 )
 
 // Options choose a driver root and how it is used.
@@ -54,6 +55,10 @@ type Options struct {
 	// ExactOwners says that files can be given their true owners. Where only
 	// one id is mapped, they are told by attributes and side records instead.
 	ExactOwners bool
+	// Unprivileged says that the process is an ordinary user without a user
+	// namespace. Side records then tell what his files can't have, and every tree
+	// keeps the owners, modes and attributes that the image gives it.
+	Unprivileged bool
 }
 
 // Place is where the store keeps what a Store needs.
@@ -87,6 +92,7 @@ type Store struct {
 	driver    driver
 	flavor    layer.Flavor
 	exact     bool
+	recorded  bool // Options.Unprivileged
 	boot      string
 	records   *Records
 	journal   Journal
@@ -115,6 +121,7 @@ func Open(ctx context.Context, p Place, o Options) (*Store, error) {
 		name:         string(o.Driver) + "-" + o.MappingKey,
 		flavor:       layer.Flavor(o.Driver),
 		exact:        o.ExactOwners,
+		recorded:     o.Unprivileged,
 		boot:         boot,
 		records:      p.Records,
 		journal:      p.Journal,
@@ -259,6 +266,9 @@ func (s *Store) viewOf(dirs []string) (*layer.Tree, error) {
 		if owners[i], err = s.owners(s.driver.idOf(dir)); err != nil {
 			return nil, err
 		}
+	}
+	if s.recorded {
+		return layer.NewRecordedTree(dirs, owners), nil
 	}
 	return layer.NewSingleIDTree(dirs, owners), nil
 }

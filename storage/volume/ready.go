@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/lock"
 )
 
@@ -67,7 +68,7 @@ func clearDir(dir string) error {
 		return err
 	}
 	for _, name := range names {
-		if err := os.RemoveAll(filepath.Join(dir, name.Name())); err != nil {
+		if err := removal.All(filepath.Join(dir, name.Name())); err != nil {
 			return err
 		}
 	}

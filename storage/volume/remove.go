@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/lock"
 )
 
@@ -34,7 +35,7 @@ func (s *Store) Remove(ctx context.Context, name string, users Users) error {
 	}
 	err = errors.Join(err, failed)
 	for _, g := range gone {
-		err = errors.Join(err, os.RemoveAll(g.aside))
+		err = errors.Join(err, removal.All(g.aside))
 	}
 	return err
 }
@@ -65,7 +66,7 @@ func (s *Store) Prune(ctx context.Context, users Users, match func(Volume) bool,
 	var removed []Removed
 	for _, g := range gone {
 		bytes, measured := measure(g.aside)
-		err = errors.Join(err, measured, os.RemoveAll(g.aside))
+		err = errors.Join(err, measured, removal.All(g.aside))
 		if g.volume.Name != "" {
 			removed = append(removed, Removed{g.volume, bytes})
 		}
@@ -127,7 +128,7 @@ func (s *Store) Sweep(users Users) error {
 	gone, err := s.leftovers(users)
 	held.Unlock()
 	for _, g := range gone {
-		err = errors.Join(err, os.RemoveAll(g.aside))
+		err = errors.Join(err, removal.All(g.aside))
 	}
 	return err
 }

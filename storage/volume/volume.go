@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/lock"
 )
 
@@ -146,7 +147,7 @@ func (s *Store) make(v Volume, marked bool) error {
 		err = os.Rename(aside, s.own(v.Name))
 	}
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(aside))
+		return errors.Join(err, removal.All(aside))
 	}
 	return nil
 }
