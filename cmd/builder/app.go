@@ -36,7 +36,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			cacheCommand(), debugCommand(), unshareCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(), exportCommand(), diffCommand(), commitCommand(), cpCommand(),
-			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
+			infoCommand(), doctorCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 			containerCommand(),
 			createCommand(), startCommand(), killCommand(), restartCommand(), pauseCommand(), unpauseCommand(),

@@ -22,6 +22,8 @@ import (
 	"github.com/containers/storage/pkg/reexec"
 
 	"github.com/builder-oci/builder/cmd/builder/settings"
+	"github.com/builder-oci/builder/rootless/chroot"
+	"github.com/builder-oci/builder/rootless/doctor/checks"
 	"github.com/builder-oci/builder/rootless/pid1"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -36,6 +38,12 @@ var (
 func main() {
 	if os.Args[0] == sandbox.InitPath {
 		os.Exit(pid1.Run(os.Args[1:]))
+	}
+	if os.Args[0] == chroot.Name {
+		os.Exit(chroot.Main(os.Args[1:]))
+	}
+	if os.Args[0] == checks.ChildPath {
+		os.Exit(checks.RunChild(os.Args[1:]))
 	}
 	// containers/storage starts this program to mount an overlay of very many
 	// layers, whose options wouldn't fit otherwise.

@@ -219,7 +219,11 @@ them.`,
 				{"From a branch of a git repository", "executor -c git://github.com/example/app.git#refs/heads/main -d registry.example.com/app"},
 			},
 		},
-		"info":    {Examples: []Item{{"The same, for a program", "builder info --format json"}}},
+		"info": {Examples: []Item{{"The same, for a program", "builder info --format json"}}},
+		"doctor": {
+			More:     "With a registry it tries to reach that, too, and holds the clock against its. Nothing is sent but requests that a pull begins with, and questions for the root's name servers.",
+			Examples: []Item{{"All that builder needs", "builder doctor"}, {"And a registry", "builder doctor registry.example.com"}, {"For a program", "builder doctor --format json"}},
+		},
 		"version": {Examples: []Item{{"The version", "builder version"}}},
 		"system check": {
 			More:     "Every blob, tree and record is read and held against its digest.",
