@@ -100,6 +100,11 @@ test-e2e: build ## run the end-to-end tests of bin/builder
 test-packages: ## make a release, install and remove it in clean Debian trees; root or sudo
 	tests/env/packages.sh
 
+# As root of a machine for tests, for it makes pods, clean Debians and a virtual machine.
+.PHONY: test-places
+test-places: build ## run bin/builder where its users are; -short without the virtual machine
+	tests/env/places.sh $(TESTFLAGS)
+
 .PHONY: fuzz
 fuzz: ## try strange input on all parsers, FUZZTIME=10000x each
 	FUZZTIME="$(FUZZTIME)" tests/env/fuzz.sh

@@ -32,9 +32,9 @@ func FindRuntime(prefer string) (Runtime, error) {
 		}
 	}
 	if prefer != "" {
-		return Runtime{}, fault.New(doctor.Install("crun"), "the runtime %q isn't installed", prefer)
+		return Runtime{}, fault.Machine(doctor.Install("crun"), "the runtime %q isn't installed", prefer)
 	}
-	return Runtime{}, fault.New(doctor.Install("crun"), "no OCI runtime is installed (crun or runc)")
+	return Runtime{}, fault.Machine(doctor.Install("crun"), "no OCI runtime is installed (crun or runc)")
 }
 
 // WithVersion asks the runtime for its version. crun (1.21) wants a directory for
