@@ -21,7 +21,8 @@ tar -C "$(go env GOROOT)" -c --exclude=./test --exclude=./doc --exclude=./api --
 ln -s ../go/bin/go "$dir/usr/local/bin/go"
 GOCACHE=$dir/seed/build GOMODCACHE=$dir/seed/modules GOPROXY=file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY) \
 	make -s compile BINARY="$dir/built" GOOS=linux >/dev/null
-find "$dir/seed/modules/cache/download" -name '*.zip' -delete
+find "$dir/seed/modules" \( -path '*/cache/download/*.zip' -o -name '*_test.go' \) -delete
+find "$dir/seed/modules" -type d -name testdata -prune -exec rm -rf {} +
 rm "$dir/built"
 tar -C "$dir" -cf "$file.part" --numeric-owner .
 mv "$file.part" "$file"
