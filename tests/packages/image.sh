@@ -29,11 +29,11 @@ fi
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 dir=$(cd .. && pwd)
 PATH=$dir/bin:$PATH
-BUILDER_ROOT=$(mktemp -d "$HOME/image-test.XXXXXX")
-export BUILDER_ROOT
+work=$(mktemp -d "$HOME/image-test.XXXXXX")
+export BUILDER_ROOT="$work/store"
 finish() {
-	builder system reset -f >/dev/null 2>&1 || true
-	rm -rf "${BUILDER_ROOT:?}"
+	builder system reset -f >/dev/null
+	rm -rf "${work:?}"
 }
 trap finish EXIT
 
@@ -66,9 +66,9 @@ say "what is in it"
 	fail "another version"
 [ "$(builder inspect -f '{{.Config.User}}' builder)" = 1000:1000 ] || fail "the user isn't a number other than 0"
 container --entrypoint /kaniko/executor builder --help >/dev/null || fail "executor doesn't start"
-inner info >"$BUILDER_ROOT/info"
+inner info >"$work/info"
 for line in 'Storage driver:  fuse-overlayfs' 'Isolation:       oci' 'Runtime:         crun' 'Network:         private, by pasta' 'Mapping:         range'; do
-	grep -q "^$line" "$BUILDER_ROOT/info" || { cat "$BUILDER_ROOT/info"; fail "in the container, info hasn't the line: $line"; }
+	grep -q "^$line" "$work/info" || { cat "$work/info"; fail "in the container, info hasn't the line: $line"; }
 done
 builder run --rm --user 0 builder info | grep '^Isolation:       chroot' || fail "as root without namespaces it isn't chroot"
 builder run --rm --entrypoint git builder ls-remote --heads https://127.0.0.1:1/x 2>&1 | grep -q 'unable to access' ||
