@@ -56,7 +56,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 install: $(BINARY) dist/man/man1 ## copy binary, manual and completions to DESTDIR/PREFIX
 	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/builder
 	install -d $(SHARE)/man/man1
-	cp -P dist/man/man1/* $(SHARE)/man/man1/
+	umask 022 && cp -P --no-preserve=mode dist/man/man1/* $(SHARE)/man/man1/
 	install -D -m 0644 cmd/builder/completion/builder.bash $(SHARE)/bash-completion/completions/builder
 	install -D -m 0644 cmd/builder/completion/builder.zsh $(SHARE)/zsh/site-functions/_builder
 	install -D -m 0644 cmd/builder/completion/builder.fish $(SHARE)/fish/vendor_completions.d/builder.fish
@@ -99,6 +99,11 @@ test-e2e: build ## run the end-to-end tests of bin/builder
 .PHONY: test-packages
 test-packages: ## make a release, install and remove it in clean Debian trees; root or sudo
 	tests/env/packages.sh
+
+# As root of a machine for tests, for it makes pods, clean Debians and a virtual machine.
+.PHONY: test-places
+test-places: build ## run bin/builder where its users are; -short without the virtual machine
+	tests/env/places.sh $(TESTFLAGS)
 
 .PHONY: fuzz
 fuzz: ## try strange input on all parsers, FUZZTIME=10000x each

@@ -25,6 +25,9 @@ type Options struct {
 	// ContextDir is the build context: a directory, or what has to be fetched,
 	// as context.IsRemote tells. "" is an empty one.
 	ContextDir string
+	// ContextSub is the directory of a context that is fetched which is meant, ""
+	// for all of it.
+	ContextSub string
 	// Stdin is the archive where ContextDir is "-".
 	Stdin io.Reader
 	// Contexts are further contexts by their names: directories, addresses to

@@ -32,6 +32,7 @@ func budFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image a `NAME`[:TAG]; may be repeated"},
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the Dockerfile from `PATH`, - is standard input"},
 		&cli.StringSliceFlag{Name: "build-arg", Usage: "value of an ARG, `NAME[=VALUE]`, else the environment's"},
+		&cli.StringFlag{Name: "context-sub-path", Hidden: true, Usage: "take the directory `PATH` of a build context that is fetched"},
 		&cli.StringSliceFlag{Name: "build-context", Usage: "name a further context, `NAME=DIRECTORY|URL|…`"},
 		&cli.StringSliceFlag{Name: "label", Usage: "add a label `NAME=VALUE` to the image"},
 		&cli.StringFlag{Name: "target", Usage: "stop after the stage `NAME`"},

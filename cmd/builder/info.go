@@ -162,7 +162,7 @@ func isolationChoice(c *cli.Context, store *storage.Store, forbidden error) choi
 	}
 	return choice{
 		Value: "oci, without a pid namespace", Why: userns.StepDown(),
-		Better: "a fresh /proc: in a container, start that with an unmasked one",
+		Better: remedyLine(doctor.PIDNamespace(userns.StepDown())),
 	}
 }
 

@@ -96,6 +96,11 @@ func openWatched(c *cli.Context, first *container.First, request monitorRequest)
 			err = errors.Join(err, w.host.Close())
 		}
 	}()
+	if request.Start {
+		if err := w.host.isolation.Refusal(); err != nil {
+			return nil, err
+		}
+	}
 	if request.New != nil {
 		return w, w.make(ctx, c, *request.New)
 	}

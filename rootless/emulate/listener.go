@@ -23,9 +23,15 @@ type Listener struct {
 	served sync.WaitGroup
 }
 
-// Name is the socket's in the directory that the runtime is started in: a whole
-// path may be longer than the kernel takes, see unix(7).
-const Name = "notify"
+// socketName is the socket's in its directory.
+const socketName = "notify"
+
+// Path is where the runtime finds the socket. It leads over a descriptor of this
+// process, because the directory's own path may be longer than what the kernel takes
+// for a socket, see unix(7).
+func (l *Listener) Path() string {
+	return fmt.Sprintf("/proc/%d/fd/%d/%s", os.Getpid(), l.dir.Fd(), socketName)
+}
 
 // Listen makes the socket in dir.
 func (s *Supervisor) Listen(dir string) (*Listener, error) {
@@ -33,7 +39,7 @@ func (s *Supervisor) Listen(dir string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := filepath.Join(fmt.Sprintf("/proc/self/fd/%d", d.Fd()), Name)
+	name := filepath.Join(fmt.Sprintf("/proc/self/fd/%d", d.Fd()), socketName)
 	socket, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
 	if err != nil {
 		return nil, errors.Join(err, d.Close())

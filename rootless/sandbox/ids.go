@@ -36,7 +36,7 @@ func (o *OCI) supervise(b *bundle, s Spec, spec *rspec.Spec) error {
 	if b.listener, err = b.supervisor.Listen(b.dir); err != nil {
 		return fmt.Errorf("listening for calls: %w", err)
 	}
-	spec.Linux.Seccomp = emulate.Extend(profile, mode, emulate.Name)
+	spec.Linux.Seccomp = emulate.Extend(profile, mode, b.listener.Path())
 	spec.Annotations = nil
 	b.ready = false
 	return nil

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/emulate"
 )
@@ -25,6 +27,7 @@ import (
 type OCI struct {
 	runtime Runtime
 	pidNS   bool
+	plain   bool // no namespace at all, see Chroot
 	filters *filters
 
 	once    sync.Once
@@ -50,6 +53,11 @@ func (o *OCI) Run(ctx context.Context, s Spec) (Exit, error) {
 	o.once.Do(func() { o.unready = o.prepare(s.Limits) })
 	if o.unready != nil {
 		return Exit{}, o.unready
+	}
+	if o.plain {
+		if err := plainly(s); err != nil {
+			return Exit{}, err
+		}
 	}
 	if failed := foreign(s); failed != nil {
 		return Exit{Code: failed.code}, failed.fault(o.runtime, s)
@@ -103,6 +111,9 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 // complaint tells why the runtime couldn't run the program; nil where it could.
 func (o *OCI) complaint(s Spec, b *bundle, code int) (int, error) {
 	failed := b.failure(code, s.Args[0])
+	if failed != nil && o.runtime.isOwn() && failed.code != fault.CodeOwn {
+		failed = cmp.Or(diagnose(s), failed)
+	}
 	if failed != nil && b.ready && strings.Contains(failed.message, "seccomp") {
 		return 0, errFilterRefused
 	}
@@ -191,8 +202,10 @@ func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 	if err := o.limit(b, s, spec); err != nil {
 		return nil, err
 	}
-	if b.ready, err = o.filters.apply(spec, s); err != nil {
-		return nil, err
+	if !o.plain || s.Security.NoNewPrivileges { // without either the kernel takes no filter
+		if b.ready, err = o.filters.apply(spec, s); err != nil {
+			return nil, err
+		}
 	}
 	if err = o.supervise(b, s, spec); err != nil {
 		return nil, err
@@ -212,7 +225,7 @@ func (o *OCI) limit(b *bundle, s Spec, spec *rspec.Spec) (err error) {
 	if b.group, err = o.groups.New(s.ID, s.Limits); err != nil {
 		return err
 	}
-	if o.runtime.Name != "crun" && unified() {
+	if o.runtime.movesItself() && unified() {
 		spec.Linux.CgroupsPath = filepath.Join(b.group.Path(), "program")
 	}
 	return nil

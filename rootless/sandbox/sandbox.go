@@ -124,6 +124,9 @@ type Mount struct {
 	Source      string   `json:"source,omitempty"`
 	Destination string   `json:"destination"` // absolute, in the root file system
 	Options     []string `json:"options,omitempty"`
+	// Move says that a bind mount's source may be moved to its destination, and back,
+	// where nothing can be mounted: if the program is killed, nobody misses it.
+	Move bool `json:"move,omitempty"`
 }
 
 // Exit tells how the program ended.

@@ -19,8 +19,6 @@ mkdir -p "$dir" "$cache"
 machine() {
 	"$here/tree.sh" trixie linux-image-cloud-amd64 systemd-sysv dbus-user-session libpam-systemd \
 		openssh-server apparmor sudo iproute2 netbase ca-certificates procps adduser \
-		'echo debian >"$1"/etc/hostname; echo 127.0.1.1 debian >>"$1"/etc/hosts' \
-		'echo nameserver 10.0.2.3 >"$1"/etc/resolv.conf' \
 		'printf "[Match]\nName=e*\n[Network]\nDHCP=yes\n[DHCPv4]\nUseDNS=no\n" >"$1"/etc/systemd/network/ether.network' \
 		'chroot "$1" systemctl enable systemd-networkd' \
 		'echo "/dev/vda / ext4 errors=remount-ro 0 1" >"$1"/etc/fstab'
@@ -38,6 +36,9 @@ if [ ! -e "$dir/disk.img" ]; then
 	trap 'rm -rf "${work:?}"' EXIT
 	mkdir -p "$work/root/dev"
 	tar -x -p --numeric-owner --xattrs --xattrs-include='*' -C "$work/root" -f "$tree"
+	echo debian >"$work/root/etc/hostname"
+	echo 127.0.1.1 debian >>"$work/root/etc/hosts"
+	echo nameserver 10.0.2.3 >"$work/root/etc/resolv.conf"
 	install -d -m 0700 "$work/root/root/.ssh" "$work/root/etc/skel/.ssh"
 	cp "$key.pub" "$work/root/root/.ssh/authorized_keys"
 	cp "$key.pub" "$work/root/etc/skel/.ssh/authorized_keys"

@@ -134,8 +134,14 @@ type want struct {
 // steps are those of the probe that a place may refuse.
 var steps = []string{"copy", "run", "owners", "container"}
 
-// expect runs the probe in a place and holds it against what is wanted.
-func (w want) expect(t *testing.T, place string, output string) {
+// expect holds what the probe printed in a place against what is wanted, and gives
+// the place a row in the table.
+func (w want) expect(t *testing.T, place, output string) {
+	t.Helper()
+	table.add(t, place, w.hold(t, output))
+}
+
+func (w want) hold(t *testing.T, output string) results {
 	t.Helper()
 	r := parseResults(output)
 	if len(r) == 0 {
@@ -148,10 +154,10 @@ func (w want) expect(t *testing.T, place string, output string) {
 		w.expectStep(t, step, r[step])
 	}
 	w.expectDoctor(t, r["doctor"])
-	table.add(t, place, r)
 	if t.Failed() {
 		t.Logf("%s", output)
 	}
+	return r
 }
 
 func (w want) expectStep(t *testing.T, step string, got result) {

@@ -7,8 +7,6 @@ step() {
 	printf '## %s %d\n%s\n' "$name" $? "$out"
 }
 
-quietly() { "$@" 2>/dev/null; }
-
 # In a path that everybody can write to, which a read-only root leaves.
 dir=$(mktemp -d "${WORK:-/tmp}/probe.XXXXXX")
 trap 'rm -rf "${dir:?}"' EXIT
@@ -34,7 +32,7 @@ USER www-data
 RUN test "$(id -u)" = 33
 DOCKERFILE
 
-step info quietly builder info --format json
+step info sh -c 'exec builder info --format json 2>/dev/null'
 step doctor builder doctor
 step base builder import /img.tar base
 step copy builder bud -q -f copy context

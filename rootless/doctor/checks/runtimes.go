@@ -1,0 +1,63 @@
+package checks
+
+import (
+	"context"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/rootless/isolation"
+	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/rootless/userns"
+)
+
+// runtimes tries one after the other: the sandbox hides cgroups of version 1 from
+// crun, and with that from whatever is started after it; runc wants to see them.
+func (p probe) runtimes(ctx context.Context) []Result {
+	return []Result{p.runtime(ctx, "runc"), p.runtime(ctx, "crun"), p.isolation(ctx)}
+}
+
+// runtime has a container started by crun or runc, with this program in it.
+func (p probe) runtime(ctx context.Context, name string) Result {
+	found, err := sandbox.FindRuntime(name)
+	if err != nil {
+		if _, none := sandbox.FindRuntime(""); none != nil {
+			err = none
+		}
+		return lacks(name, err)
+	}
+	if found, err = found.WithVersion(); err != nil {
+		return lacks(name, err)
+	}
+	if p.mapping.Plain() {
+		return skipped(name, needsNamespace)
+	}
+	if err := sandbox.Probe(ctx, sandbox.NewOCI(found, "", userns.PIDNamespace()), p.temp); err != nil {
+		return lacks(name, doctor.Runtime(found.Name, err))
+	}
+	return ok(name, "%s starts containers (%s)", found.Version, found.Path)
+}
+
+// isolation runs a program as a RUN would be run.
+func (p probe) isolation(ctx context.Context) Result {
+	box := isolation.New(isolation.Options{
+		Asked: p.Isolation, Runtime: p.Runtime, RunDir: p.temp, Tell: func(isolation.Level, *fault.Error) {},
+	})
+	err := box.Refusal()
+	if err == nil {
+		err = sandbox.Probe(ctx, box, p.temp)
+	}
+	level, why, failed := box.Level()
+	switch {
+	case err != nil:
+		return lacks("isolation", err)
+	case failed != nil:
+		return lacks("isolation", failed)
+	case level == isolation.Chroot && why != nil:
+		r := lacks("isolation", why)
+		r.State, r.Found = Less, "chroot: "+isolation.Weakness+"; "+r.Found
+		return r
+	case level == isolation.Chroot:
+		return about("isolation").result(Less, "chroot, as is asked for: "+isolation.Weakness)
+	}
+	return ok("isolation", "%s, the best", level)
+}
