@@ -66,6 +66,11 @@ func setUp(env *testscript.Env) error {
 		env.Setenv(name, value)
 	}
 	env.Setenv(cgroupEnv, os.Getenv(cgroupEnv))
+	action, err := filepath.Abs("../action")
+	if err != nil {
+		return err
+	}
+	env.Setenv("ACTION", action)
 	env.Values[stateKey{}] = state
 	env.Defer(func() {
 		if err := state.close(); err != nil {
