@@ -69,10 +69,7 @@ func (r *containerRequest) readProcess(c *cli.Context) (err error) {
 	if r.Env, err = readEnvironment(c.StringSlice("env-file"), c.StringSlice("env")); err != nil {
 		return err
 	}
-	if r.Proxies, err = containerProxies(); err != nil {
-		return err
-	}
-	r.Authorities = authorities(c).PEM()
+	r.Proxies, r.Authorities = containerProxies(), authorities(c).PEM()
 	r.Labels, err = readLabels(c.StringSlice("label-file"), c.StringSlice("label"))
 	return err
 }
