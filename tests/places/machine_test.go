@@ -1,6 +1,7 @@
 package places
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -105,6 +106,30 @@ func (m *machine) run(t *testing.T, user, text string) result {
 		r.code = exit.ExitCode()
 	}
 	return r
+}
+
+// until runs a script, and tells whether it printed a line; the script itself goes
+// on, until the machine ends it.
+func (m *machine) until(t *testing.T, user, text, line string) bool {
+	cmd := exec.CommandContext(t.Context(), "ssh", append(m.sshOptions(), user+"@127.0.0.1", text)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	if err := cmd.Start(); err != nil {
+		t.Error(err)
+		return false
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if lines.Text() == line {
+			go func() { _ = cmd.Wait() }() // the connection breaks
+			return true
+		}
+	}
+	_ = cmd.Wait() // that it ended is all that counts
+	return false
 }
 
 // ann runs a script as the ordinary user, and root as root, where it has to do.

@@ -96,6 +96,21 @@ func parseResults(output string) results {
 	return all
 }
 
+// report is what doctor's JSON has, as far as it is used here.
+type report struct {
+	Verdict  string
+	Commands struct{ Root, User, Other []string }
+}
+
+func (r results) doctor(t *testing.T) report {
+	t.Helper()
+	var said report
+	if err := json.Unmarshal([]byte(r["doctor-json"].output), &said); err != nil {
+		t.Errorf("builder doctor --format json: %v: %s", err, r["doctor-json"].output)
+	}
+	return said
+}
+
 // choices are the values of `builder info`.
 type choices struct{ Isolation, Storage, Mapping, Network string }
 
@@ -132,13 +147,15 @@ type want struct {
 }
 
 // steps are those of the probe that a place may refuse.
-var steps = []string{"copy", "run", "owners", "container"}
+var steps = []string{"copy", "run", "owners", "proc", "container"}
 
 // expect holds what the probe printed in a place against what is wanted, and gives
 // the place a row in the table.
-func (w want) expect(t *testing.T, place, output string) {
+func (w want) expect(t *testing.T, place, output string) results {
 	t.Helper()
-	table.add(t, place, w.hold(t, output))
+	r := w.hold(t, output)
+	table.add(t, place, r)
+	return r
 }
 
 func (w want) hold(t *testing.T, output string) results {
