@@ -45,7 +45,7 @@ var missing = []struct {
 func TestClean(t *testing.T) {
 	for _, suite := range slices.Sorted(maps.Keys(suites)) {
 		t.Run(suite, func(t *testing.T) {
-			want{choices: complete, doctor: 1}.expect(t, suites[suite], clean(t, suite, "ann sh /probe.sh"))
+			want{choices: complete}.expect(t, suites[suite], clean(t, suite, "ann sh /probe.sh"))
 			for _, m := range missing {
 				t.Run("without "+m.name, func(t *testing.T) {
 					testMissing(t, suite, m.name, m.want)
@@ -62,7 +62,7 @@ func testMissing(t *testing.T, suite, name string, expected want) {
 
 	remedy := strings.Join(r.doctor(t).Commands.Root, "\n")
 	output = clean(t, suite, "apt-get update -q && sudo() { \"$@\"; }\n"+remedy+"\nann sh /probe.sh", "--without", name)
-	want{choices: complete, doctor: 1}.hold(t, output)
+	want{choices: complete}.hold(t, output)
 }
 
 // clean runs a script as root on a clean Debian, which is made for it.
