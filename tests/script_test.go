@@ -66,6 +66,9 @@ func setUp(env *testscript.Env) error {
 		env.Setenv(name, value)
 	}
 	env.Setenv(cgroupEnv, os.Getenv(cgroupEnv))
+	if level := os.Getenv("BUILDER_ISOLATION"); level != "" { // all of them at another level
+		env.Setenv("BUILDER_ISOLATION", level)
+	}
 	env.Values[stateKey{}] = state
 	env.Defer(func() {
 		if err := state.close(); err != nil {

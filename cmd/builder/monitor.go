@@ -101,6 +101,9 @@ func openWatched(c *cli.Context, first *container.First, request monitorRequest)
 			return nil, err
 		}
 	}
+	if w.host.mapping.Kind == userns.KindHost && sandbox.MayMount() != nil {
+		return nil, sandbox.NoContainers()
+	}
 	if request.New != nil {
 		return w, w.make(ctx, c, *request.New)
 	}

@@ -47,6 +47,10 @@ func (p probe) isolation(ctx context.Context) Result {
 		err = sandbox.Probe(ctx, box, p.temp)
 	}
 	level, why, failed := box.Level()
+	how := "chroot"
+	if weak := box.Weakness(); weak != "" {
+		how += ": " + weak
+	}
 	switch {
 	case err != nil:
 		return lacks("isolation", err)
@@ -54,10 +58,10 @@ func (p probe) isolation(ctx context.Context) Result {
 		return lacks("isolation", failed)
 	case level == isolation.Chroot && why != nil:
 		r := lacks("isolation", why)
-		r.State, r.Found = Less, "chroot: "+isolation.Weakness+"; "+r.Found
+		r.State, r.Found = Less, how+"; "+r.Found
 		return r
 	case level == isolation.Chroot:
-		return about("isolation").result(Less, "chroot, as is asked for: "+isolation.Weakness)
+		return about("isolation").result(Less, how+", as is asked for")
 	}
 	return ok("isolation", "%s, the best", level)
 }
