@@ -111,6 +111,10 @@ test-packages: ## make a release, install and remove it in clean Debian trees; r
 test-places: build ## run bin/builder where its users are; -short without the virtual machine
 	tests/env/places.sh $(TESTFLAGS)
 
+.PHONY: test-image
+test-image: build ## build builder's own image, and have that build itself again
+	tests/packages/image.sh
+
 .PHONY: fuzz
 fuzz: ## try strange input on all parsers, FUZZTIME=10000x each
 	FUZZTIME="$(FUZZTIME)" tests/env/fuzz.sh
