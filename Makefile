@@ -84,7 +84,7 @@ release: man $(NFPM) $(CYCLONEDX) ## make tarballs, .deb, .rpm and checksums in 
 		NFPM='$(NFPM)' CYCLONEDX='$(CYCLONEDX)' packaging/release.sh $(RELEASE_ARCHES)
 
 .PHONY: test
-test: test-unit test-e2e ## run all tests; installs the Debian packages they need
+test: test-unit test-kubernetes test-e2e ## run all tests; installs the Debian packages they need
 
 # tests/env/lib.sh is sourced by each of these scripts; it says what it
 # installs and creates.
@@ -95,6 +95,12 @@ test-unit: ## run the tests that stand beside the code
 .PHONY: test-e2e
 test-e2e: build ## run the end-to-end tests of bin/builder
 	tests/env/e2e.sh $(TESTFLAGS)
+
+# A module of its own, so that Kubernetes is no dependency of builder's. What it
+# reads lies outside of it, which go test's cache doesn't see.
+.PHONY: test-kubernetes
+test-kubernetes: ## hold examples/kubernetes to Kubernetes's types and policies
+	cd tests/kubernetes && go mod tidy -diff && go vet ./... && go test -count=1 ./...
 
 .PHONY: test-packages
 test-packages: ## make a release, install and remove it in clean Debian trees; root or sudo
