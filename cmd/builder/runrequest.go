@@ -110,7 +110,7 @@ func (r *containerRequest) readNetwork(c *cli.Context) error {
 		return err
 	}
 	r.Network = container.Network{Mode: o.network.Mode, Helper: o.network.Helper, Container: o.network.Container, DNS: o.dns, AddHosts: o.addHosts}
-	r.Ulimits, r.ShmSize = o.ulimits, o.shmSize
+	r.Ulimits, r.ShmSize, r.EmulateIDs = o.ulimits, o.shmSize, o.emulate
 	const longest = 64 // sethostname(2)
 	odd := func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) || c == '#' }
 	if len(r.Hostname) > longest || strings.ContainsFunc(r.Hostname, odd) {
