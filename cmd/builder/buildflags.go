@@ -73,7 +73,7 @@ func sandboxFlags(networks string) []cli.Flag {
 			EnvVars: []string{"BUILDER_NETWORK"},
 		},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "resource limit `NAME=SOFT[:HARD]`"},
-		&cli.BoolFlag{Name: flagEmulateIDs, Usage: "let programs have other users where only one id is mapped", EnvVars: []string{"BUILDER_EMULATE_IDS"}},
+		&cli.BoolFlag{Name: flagEmulateIDs, Hidden: true, Usage: "let programs have other users where only one id is mapped", EnvVars: []string{"BUILDER_EMULATE_IDS"}},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},
 		&cli.StringSliceFlag{Name: "dns", Usage: "ask the name server at `ADDRESS`"},
