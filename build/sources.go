@@ -177,7 +177,7 @@ func (f *contextFiles) walk(ctx context.Context, path string, fn func(*layer.Ent
 		return err
 	}
 	for _, e := range entries {
-		if err := fn(f.noted(e), stage.FileIDOf(&e.Stat)); err != nil {
+		if err := fn(f.noted(e), stage.FileIDOf(e.Stat.Full())); err != nil {
 			return err
 		}
 	}
@@ -271,7 +271,7 @@ func (f *contextFiles) Remember(e *layer.Entry, d digest.Digest) {
 	original := f.known[e]
 	f.mu.Unlock()
 	if original != nil && f.digests != nil {
-		f.digests.Put(original.Path, &original.Stat, d)
+		f.digests.Put(original.Path, original.Stat.Full(), d)
 	}
 }
 

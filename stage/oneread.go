@@ -75,7 +75,7 @@ type passing struct {
 // to their end. The meter, which may be nil, is told of what is read: there may be
 // very many files, and so they are wrapped but once.
 func newPassing(sel *selection, meter *copyMeter) *passing {
-	p := &passing{sums: map[*layer.Entry][sha256.Size]byte{}}
+	p := &passing{sums: make(map[*layer.Entry][sha256.Size]byte, sel.count())}
 	for i := range sel.items {
 		for _, e := range sel.items[i].entries {
 			if e.Type != tar.TypeReg {
