@@ -25,11 +25,11 @@ type containerRequest struct {
 	Proxies    []string // NAME=VALUE, for what doesn't set it itself
 	// Authorities are certificates that its programs are to trust, in PEM form.
 	Authorities []byte `json:",omitempty"`
-	Workdir    string
-	User       string
-	Groups     []string // --group-add: names or numbers
-	Name       string
-	Hostname   string
+	Workdir     string
+	User        string
+	Groups      []string // --group-add: names or numbers
+	Name        string
+	Hostname    string
 
 	Network    container.Network // Mode "" is left to the machine
 	Ports      []network.Port
