@@ -118,6 +118,9 @@ func (f *digestingFile) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// ReadAt reads what isn't to be digested.
+func (f *digestingFile) ReadAt(p []byte, at int64) (int, error) { return readAt(f.ReadCloser, p, at) }
+
 // settle gives the selection its digests, reading what wasn't read, such as
 // files that the parent's tree holds already.
 func (p *passing) settle(ctx context.Context, sel *selection) error {
