@@ -84,7 +84,7 @@ release: man $(NFPM) $(CYCLONEDX) ## make tarballs, .deb, .rpm and checksums in 
 		NFPM='$(NFPM)' CYCLONEDX='$(CYCLONEDX)' packaging/release.sh $(RELEASE_ARCHES)
 
 .PHONY: test
-test: test-unit test-e2e ## run all tests; installs the Debian packages they need
+test: test-unit test-kubernetes test-e2e ## run all tests; installs the Debian packages they need
 
 # tests/env/lib.sh is sourced by each of these scripts; it says what it
 # installs and creates.
@@ -96,6 +96,12 @@ test-unit: ## run the tests that stand beside the code
 test-e2e: build ## run the end-to-end tests of bin/builder
 	tests/env/e2e.sh $(TESTFLAGS)
 
+# A module of its own, so that Kubernetes is no dependency of builder's. What it
+# reads lies outside of it, which go test's cache doesn't see.
+.PHONY: test-kubernetes
+test-kubernetes: ## hold examples/kubernetes to Kubernetes's types and policies
+	cd tests/kubernetes && go mod tidy -diff && go vet ./... && go test -count=1 ./...
+
 .PHONY: test-packages
 test-packages: ## make a release, install and remove it in clean Debian trees; root or sudo
 	tests/env/packages.sh
@@ -104,6 +110,10 @@ test-packages: ## make a release, install and remove it in clean Debian trees; r
 .PHONY: test-places
 test-places: build ## run bin/builder where its users are; -short without the virtual machine
 	tests/env/places.sh $(TESTFLAGS)
+
+.PHONY: test-image
+test-image: build ## build builder's own image, and have that build itself again
+	tests/packages/image.sh
 
 .PHONY: fuzz
 fuzz: ## try strange input on all parsers, FUZZTIME=10000x each

@@ -39,7 +39,7 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		Security: r.Settings.Security,
 
 		EmulateIDs: r.Settings.EmulateIDs && !r.ExactOwners,
-		Recorded:   recordedOwner(active.Parent()),
+		Recorded:   RecordedOwner(active),
 		Limits:     r.Settings.Limits,
 		StateDir:   filepath.Join(r.Settings.StateDir, id),
 	}

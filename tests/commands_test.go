@@ -20,6 +20,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"base":        base,
 	"capture":     capture,
 	"cosign":      cosign,
+	"diagnosed":   diagnosed,
 	"equal":       equal,
 	"expand":      expand,
 	"freeport":    freePort,

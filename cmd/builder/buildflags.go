@@ -45,6 +45,7 @@ func budFlags() []cli.Flag {
 		pullPolicyFlag(),
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's id only; others: --progress tty|plain"},
 		progressFlag(),
+		&cli.StringFlag{Name: flagSummary, Hidden: true, Usage: "append to `FILE`, in Markdown, which steps there were, how long they took, and why"},
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id to `FILE`"},
 		&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: oci or docker; of --check: json", Value: "oci"},
 		&cli.Int64Flag{Name: "timestamp", Usage: "`SECONDS` since 1970, the time of all that's in the image"},

@@ -23,11 +23,7 @@ func printReport(c *cli.Context, r checks.Report) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", r.Place)
 	writeChecks(&b, r.Checks)
-	fmt.Fprintf(&b, "\n%s\n", map[checks.State]string{
-		checks.OK:    "All works.",
-		checks.Less:  "builder works here, and could do more.",
-		checks.Fails: "builder can't build here.",
-	}[r.Verdict])
+	fmt.Fprintf(&b, "\n%s\n", r.Conclusion())
 	writeCommandsThatMend(&b, r.Commands)
 	_, err := io.WriteString(c.App.Writer, printable(b.String()))
 	return err

@@ -65,7 +65,7 @@ done
 # places of kaniko are what kaniko's users mount and call.
 install -d -m 0700 "$root/root"
 install -d -m 1777 "$root/tmp" "$root/var/tmp"
-install -d -m 1777 "$root/run"
+install -d "$root/run"
 ln -s builder "$root/usr/bin/executor"
 install -d "$root/kaniko/.docker" "$root/etc/builder"
 ln -s ../usr/bin/builder "$root/kaniko/executor"

@@ -22,7 +22,18 @@ import (
 // let its root do what root may: it is called on both sides. The result is a
 // *fault.Error.
 func Namespace(err error) error {
-	return explainNamespace(err, examine())
+	known := explainNamespace(err, examine())
+	known.Remedy = OrChroot(known.Remedy)
+	return known
+}
+
+// OrChroot adds to a remedy what root in a container can do without a user
+// namespace.
+func OrChroot(remedy string) string {
+	if caller() != 0 || container() == "" {
+		return remedy
+	}
+	return strings.TrimSpace(remedy + "\nor export BUILDER_ISOLATION=chroot    # for root in a container: chroot alone keeps RUNs apart")
 }
 
 // Mapping explains err, a failed attempt of tool ("newuidmap", "newgidmap") to

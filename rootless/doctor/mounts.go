@@ -37,6 +37,18 @@ func explainFuseMount(err error, f facts) *fault.Error {
 	return fault.Machine(remedy, "FUSE can't be mounted here: %w", err)
 }
 
+// Tun explains err: /dev/net/tun can't be opened, without which nothing carries a
+// private network. The result is a *fault.Error.
+func Tun(err error) error {
+	return fault.Machine(examine().pickOr(map[string]string{
+		"docker":     "docker run --device /dev/net/tun …",
+		"podman":     "podman run --device /dev/net/tun …",
+		"kubernetes": "give the pod /dev/net/tun by a device plugin",
+		"container":  "start the container with the device /dev/net/tun",
+	}, asRoot("modprobe tun")+"\n"+asRoot("chmod 0666 /dev/net/tun"))+"\nor use --network host",
+		"a private network can't be made: %w", err)
+}
+
 // Overlay explains err, the kernel's refusal to mount its overlay with dirs on
 // the file system of dir. The result is a *fault.Error.
 func Overlay(err error, dir string) error {

@@ -47,6 +47,14 @@ func (s Spec) credentials() emulate.Credentials {
 	return emulate.Credentials{UID: emulate.All(s.UID), GID: emulate.All(s.GID), Groups: s.Groups}
 }
 
+// starting calls start, which starts one more program in the sandbox.
+func (b *bundle) starting(s Spec, start func() error) error {
+	if b.supervisor == nil {
+		return start()
+	}
+	return b.supervisor.Start(s.credentials(), start)
+}
+
 // noted adds to an exit what the supervisor has seen.
 func (b *bundle) noted(e *Exit) {
 	if b.supervisor != nil {

@@ -163,6 +163,7 @@ func tooFew(me account, n uint64) *fault.Error {
 func noRanges(me account, root bool) *fault.Error {
 	lack := fault.Machine(addRanges(me.name), "%s has no subordinate ids in /etc/subuid and /etc/subgid", me)
 	if root {
+		lack.Remedy = doctor.OrChroot(lack.Remedy)
 		lack.Err = fmt.Errorf("root needs subordinate ids as well, so that an image's other users aren't this machine's: %w", lack.Err)
 	}
 	return lack

@@ -56,6 +56,22 @@ func (r Report) ExitCode() int {
 	return map[State]int{OK: 0, Less: 1, Fails: 2}[r.Verdict]
 }
 
+// Conclusion says the verdict in a sentence.
+func (r Report) Conclusion() string {
+	switch r.Verdict {
+	case OK:
+		return "All works."
+	case Less:
+		return "builder works here, and could do more."
+	}
+	for _, c := range r.Checks {
+		if c.State == Fails && c.Check != "isolation" && c.Check != "user-namespace" || c.Check == "store" && c.State == Skipped {
+			return "builder can't build here."
+		}
+	}
+	return "Only what has no RUN can be built here."
+}
+
 // reportOf draws the conclusions.
 func reportOf(results []Result) Report {
 	slices.SortStableFunc(results, func(a, b Result) int { return rank(a.Check) - rank(b.Check) })

@@ -7,12 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/rootless/userns"
 )
 
 // openPatience is how long another command may have the store to itself.
@@ -54,7 +57,7 @@ func (m Machine) kept() error {
 func (m Machine) withoutStore(err error) []Result {
 	results := []Result{lacks("store", err)}
 	for _, name := range inside {
-		if name != "store" && name != "pid-namespace" {
+		if !slices.Contains([]string{"mapping", "pid-namespace", "store"}, name) {
 			results = append(results, skipped(name, "it needs the store"))
 		}
 	}
@@ -121,10 +124,8 @@ func (p probe) disk(context.Context) Result {
 	if err := unix.Setxattr(path, "user.builder.doctor", []byte("1"), 0); err != nil {
 		return lacks("disk", doctor.Attributes(err, p.Root))
 	}
-	if p.mapping.Exact() {
-		if err := os.Lchown(path, 1, 1); err != nil {
-			return lacks("disk", doctor.Owners(err, p.Root))
-		}
+	if err := giveAway(path); err != nil && p.mapping.Kind != userns.KindOwn { // who isn't root keeps owners aside
+		return lacks("disk", doctor.Owners(err, p.Root))
 	}
 	d := doctor.DiskOf(p.Root)
 	found := d.Type
@@ -135,6 +136,29 @@ func (p probe) disk(context.Context) Result {
 		found += ", noexec: with --storage-driver vfs no RUN could start a program"
 	}
 	return ok("disk", "%s", found)
+}
+
+// giveAway gives a file to another user, where there is one among the ids here.
+func giveAway(path string) error {
+	if !isMapped("/proc/self/uid_map", 1) || !isMapped("/proc/self/gid_map", 1) {
+		return nil
+	}
+	return kernels(os.Lchown(path, 1, 1))
+}
+
+// isMapped looks for an id in an id map of /proc: user_namespaces(7).
+func isMapped(path string, id uint64) bool {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		var first, outside, size uint64
+		if _, err := fmt.Sscan(line, &first, &outside, &size); err == nil && first <= id && id-first < size {
+			return true
+		}
+	}
+	return false
 }
 
 // execute starts a script that it makes in dir; nil also where there is no shell.

@@ -45,7 +45,7 @@ func (l layers) options() string {
 
 // use does with a mounted tree what a RUN may do: it reads, writes, executes, gives
 // a file to another user, and removes one of the layer's.
-func (p probe) use(l layers) error {
+func (l layers) use() error {
 	path := filepath.Join(l.merged, hello)
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -54,10 +54,8 @@ func (p probe) use(l layers) error {
 	if string(data) != hello {
 		return fmt.Errorf("%s reads %q", path, data)
 	}
-	if p.mapping.Exact() {
-		if err := os.Lchown(path, 1, 1); err != nil {
-			return err
-		}
+	if err := giveAway(path); err != nil {
+		return fmt.Errorf("giving a file to another id: %w", err)
 	}
 	if err := execute(l.merged); err != nil {
 		return fmt.Errorf("executing a file: %w", err)
@@ -92,7 +90,7 @@ func (p probe) fuse(ctx context.Context) Result {
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return lacks("fuse-overlayfs", broken(program, fmt.Errorf("%w %s", err, bytes.TrimSpace(said.Bytes()))))
 	}
-	if err := p.use(l); err != nil {
+	if err := l.use(); err != nil {
 		return lacks("fuse-overlayfs", broken(program, err))
 	}
 	return ok("fuse-overlayfs", "mounted and used by %s", program)
@@ -137,7 +135,7 @@ func (p probe) overlay(context.Context) Result {
 		return lacks("overlay", doctor.Overlay(err, p.Root))
 	}
 	defer func() { _ = unix.Unmount(l.merged, unix.MNT_DETACH) }()
-	if err := p.use(l); err != nil {
+	if err := l.use(); err != nil {
 		return lacks("overlay", doctor.Overlay(err, p.Root))
 	}
 	return ok("overlay", "mounted and used: --storage-driver overlay would be faster")

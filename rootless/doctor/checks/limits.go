@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/builder-oci/builder/rootless/cgroup"
+	"github.com/builder-oci/builder/rootless/doctor"
 )
 
 // limits have a controller each.
@@ -21,7 +22,11 @@ func limitTries() (tries []try) {
 	for name := range limits {
 		tries = append(tries, one("limit-"+name, func(ctx context.Context) Result {
 			if err := child(ctx, nil, nil, nil, "limit", name); err != nil {
-				return lacks("limit-"+name, err)
+				r := lacks("limit-"+name, err)
+				if doctor.Here().Container != "" {
+					r.State = Info // it has its own limits, and passes nothing on
+				}
+				return r
 			}
 			return ok("limit-"+name, "a group with one can be made")
 		}))

@@ -83,7 +83,8 @@ var inside = []string{
 func (m Machine) examineInside(ctx context.Context, c *collected) {
 	code, err := m.enter(ctx, c)
 	if err != nil {
-		c.add(lacks("mapping", err))
+		c.add(lacks("isolation", err))
+		m.openOutside(ctx, c)
 	}
 	for _, name := range inside {
 		switch {
@@ -96,10 +97,24 @@ func (m Machine) examineInside(ctx context.Context, c *collected) {
 	}
 }
 
+// openOutside tells of the store where builder itself can't go.
+func (m Machine) openOutside(ctx context.Context, c *collected) {
+	_, closed, err := m.openPatiently(ctx)
+	if err != nil {
+		c.add(lacks("store", err))
+		return
+	}
+	_ = closed()
+	c.add(ok("store", "%s", m.Root), m.space())
+}
+
 const needsNamespace = "it needs a user namespace"
 
 // mapped tells of the ids that builder works with.
 func mapped(m userns.Mapping) Result {
+	if m.Plain() {
+		return skipped("mapping", needsNamespace)
+	}
 	if m.Notice != nil {
 		return lacks("mapping", m.Notice)
 	}
@@ -206,35 +221,4 @@ func (p probe) mounting(name string, do func(context.Context) Result) func(conte
 		return func(context.Context) Result { return skipped(name, "nothing can be mounted here") }
 	}
 	return do
-}
-
-// settle lowers what something else stands in for.
-func settle(results []Result) []Result {
-	state := func(name string) State { return find(results, name).State }
-	for i, r := range results {
-		instead := map[string]string{
-			"overlay": "fuse-overlayfs", "crun": "runc", "runc": "crun", "pasta": "slirp4netns", "slirp4netns": "pasta",
-		}[r.Check]
-		if instead != "" && r.State != OK && r.State != Skipped && state(instead) == OK {
-			results[i].State = Info
-		}
-		if r.Check == "nested-namespace" && state("user-namespace") != OK {
-			results[i] = skipped(r.Check, needsNamespace)
-		}
-		if r.Check == "mapping" && r.State == Less && told(results, r) {
-			results[i] = r.less("a single id, as what stands above leaves no more")
-		}
-	}
-	return results
-}
-
-// told tells whether another result has the same words.
-func told(results []Result, r Result) bool {
-	return slices.ContainsFunc(results, func(other Result) bool { return other.Check != r.Check && other.Found == r.Found })
-}
-
-// less is the result in other words, with the remedy of another one.
-func (r Result) less(found string) Result {
-	r.State, r.Found, r.Remedy = Info, found, ""
-	return r
 }

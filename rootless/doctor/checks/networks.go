@@ -96,7 +96,7 @@ func askResolvers(ctx context.Context, conf []byte) error {
 		if len(fields) < 2 || fields[0] != "nameserver" {
 			continue
 		}
-		err := askResolver(ctx, fields[1])
+		err := askResolver(ctx, net.JoinHostPort(fields[1], "53"))
 		if err == nil {
 			return nil
 		}
@@ -109,7 +109,7 @@ func askResolvers(ctx context.Context, conf []byte) error {
 }
 
 func askResolver(ctx context.Context, address string) error {
-	conn, err := (&net.Dialer{Timeout: resolverPatience}).DialContext(ctx, "udp", net.JoinHostPort(address, "53"))
+	conn, err := (&net.Dialer{Timeout: resolverPatience}).DialContext(ctx, "udp", address)
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,15 @@ package checks
 
 import (
 	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/isolation"
+	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 )
@@ -18,6 +23,9 @@ func (p probe) runtimes(ctx context.Context) []Result {
 
 // runtime has a container started by crun or runc, with this program in it.
 func (p probe) runtime(ctx context.Context, name string) Result {
+	if p.mapping.Plain() {
+		return skipped(name, needsNamespace)
+	}
 	found, err := sandbox.FindRuntime(name)
 	if err != nil {
 		if _, none := sandbox.FindRuntime(""); none != nil {
@@ -27,9 +35,6 @@ func (p probe) runtime(ctx context.Context, name string) Result {
 	}
 	if found, err = found.WithVersion(); err != nil {
 		return lacks(name, err)
-	}
-	if p.mapping.Plain() {
-		return skipped(name, needsNamespace)
 	}
 	if err := sandbox.Probe(ctx, sandbox.NewOCI(found, "", userns.PIDNamespace()), p.temp); err != nil {
 		return lacks(name, doctor.Runtime(found.Name, err))
@@ -43,7 +48,9 @@ func (p probe) isolation(ctx context.Context) Result {
 		Asked: p.Isolation, Runtime: p.Runtime, RunDir: p.temp, Tell: func(isolation.Level, *fault.Error) {},
 	})
 	err := box.Refusal()
-	if err == nil {
+	if err == nil && p.mapping.Plain() {
+		err = p.runPlainly(ctx, box)
+	} else if err == nil {
 		err = sandbox.Probe(ctx, box, p.temp)
 	}
 	level, why, failed := box.Level()
@@ -56,12 +63,49 @@ func (p probe) isolation(ctx context.Context) Result {
 		return lacks("isolation", err)
 	case failed != nil:
 		return lacks("isolation", failed)
-	case level == isolation.Chroot && why != nil:
-		r := lacks("isolation", why)
-		r.State, r.Found = Less, how+"; "+r.Found
-		return r
+	case level == isolation.Chroot && why != nil: // what that is stands elsewhere
+		return about("isolation").result(Less, how)
 	case level == isolation.Chroot:
 		return about("isolation").result(Less, how+", as is asked for")
 	}
+	if !userns.PIDNamespace() {
+		return ok("isolation", "%s, without a pid namespace", level)
+	}
 	return ok("isolation", "%s, the best", level)
+}
+
+// runPlainly runs this program where nothing can be mounted, and the network is the
+// machine's: it has to be copied.
+func (p probe) runPlainly(ctx context.Context, box sandbox.Sandbox) error {
+	dir, err := p.dir("isolation")
+	if err != nil {
+		return err
+	}
+	program, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	spec := sandbox.Spec{
+		ID: filepath.Base(dir), RootFS: filepath.Join(dir, "root"), StateDir: filepath.Join(dir, "state"),
+		Args: []string{"/builder", "version"}, Network: network.ModeHost,
+	}
+	for _, d := range []string{spec.RootFS, spec.StateDir} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return err
+		}
+	}
+	inside, err := os.OpenFile(filepath.Join(spec.RootFS, "builder"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(inside, program)
+	if err := errors.Join(err, inside.Close()); err != nil {
+		return err
+	}
+	exit, err := box.Run(ctx, spec)
+	if err == nil && exit.Code != 0 {
+		err = fault.New("", "a program that only tells its version ended with exit code %d", exit.Code)
+	}
+	return err
 }
