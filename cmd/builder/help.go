@@ -32,7 +32,7 @@ func appHelp(app *cli.App) string {
 	for _, f := range app.Flags {
 		flags = append(flags, flagdoc.Dashed(f.Names()[0]))
 	}
-	writeWords(&b, "Options:", append(flags, "--version"))
+	writeWords(&b, "Flags:", append(flags, "--version"))
 	return b.String()
 }
 
