@@ -24,6 +24,8 @@ MAX_SIZE := 35000000
 GOLANGCI_LINT_VERSION := v2.12.2
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/builder-tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+ACTIONLINT_VERSION := v1.7.7
+ACTIONLINT := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
 NFPM_VERSION := v2.45.2
 NFPM := $(TOOLS)/nfpm-$(NFPM_VERSION)/nfpm
 CYCLONEDX_VERSION := v1.10.0
@@ -84,7 +86,7 @@ release: man $(NFPM) $(CYCLONEDX) ## make tarballs, .deb, .rpm and checksums in 
 		NFPM='$(NFPM)' CYCLONEDX='$(CYCLONEDX)' packaging/release.sh $(RELEASE_ARCHES)
 
 .PHONY: test
-test: test-unit test-e2e ## run all tests; installs the Debian packages they need
+test: test-unit test-kubernetes test-e2e ## run all tests; installs the Debian packages they need
 
 # tests/env/lib.sh is sourced by each of these scripts; it says what it
 # installs and creates.
@@ -96,6 +98,12 @@ test-unit: ## run the tests that stand beside the code
 test-e2e: build ## run the end-to-end tests of bin/builder
 	tests/env/e2e.sh $(TESTFLAGS)
 
+# A module of its own, so that Kubernetes is no dependency of builder's. What it
+# reads lies outside of it, which go test's cache doesn't see.
+.PHONY: test-kubernetes
+test-kubernetes: ## hold examples/kubernetes to Kubernetes's types and policies
+	cd tests/kubernetes && go mod tidy -diff && go vet ./... && go test -count=1 ./...
+
 .PHONY: test-packages
 test-packages: ## make a release, install and remove it in clean Debian trees; root or sudo
 	tests/env/packages.sh
@@ -105,13 +113,19 @@ test-packages: ## make a release, install and remove it in clean Debian trees; r
 test-places: build ## run bin/builder where its users are; -short without the virtual machine
 	tests/env/places.sh $(TESTFLAGS)
 
+.PHONY: test-image
+test-image: build ## build builder's own image, and have that build itself again
+	tests/packages/image.sh
+
 .PHONY: fuzz
 fuzz: ## try strange input on all parsers, FUZZTIME=10000x each
 	FUZZTIME="$(FUZZTIME)" tests/env/fuzz.sh
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## check style, vet and which room imports which
+lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## check style, vet, scripts and which room imports which
 	$(GOLANGCI_LINT) run ./...
+	tests/env/shellcheck.sh
+	$(ACTIONLINT)
 	go mod tidy -diff
 	@# Another compressor gives other bytes: the packer's version has to tell.
 	@for m in compress pgzip; do \
@@ -127,6 +141,9 @@ fmt: $(GOLANGCI_LINT) ## format all Go files
 # Compiled with plain settings: our tags are not meant for it.
 $(GOLANGCI_LINT):
 	GOFLAGS= GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(ACTIONLINT):
+	GOFLAGS= GOBIN=$(@D) go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 # Without our paths in it: a bill of materials names the checksum of what made it.
 $(NFPM):

@@ -6,22 +6,23 @@ import (
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
-// recordedOwner gives the owners that a tree has on record for links and special
+// RecordedOwner gives the owners that a tree has on record for links and special
 // files, to those who emulate ids.
-func recordedOwner(tree *layer.Tree) func(string) (emulate.Owner, bool) {
+func RecordedOwner(active *snapshot.Active) func(string) (emulate.Owner, bool) {
 	return func(path string) (emulate.Owner, bool) {
-		n, err := tree.Lstat(path)
-		if err != nil {
-			return emulate.Owner{}, false
-		}
-		return emulate.Owner{UID: uint32(n.UID), GID: uint32(n.GID)}, n.UID != 0 || n.GID != 0
+		o, ok := active.RecordedOwner(path)
+		return emulate.Owner{UID: uint32(o.UID), GID: uint32(o.GID)}, ok
 	}
 }
 
-// noteOwners puts on record who got links and special files.
-func noteOwners(active *snapshot.Active, files []emulate.File) error {
-	set := make([]layer.SetOwner, len(files))
-	for i, f := range files {
+// NoteOwners puts on record who got links and special files of a tree that isn't
+// mounted any more. seen may be nil.
+func NoteOwners(active *snapshot.Active, seen *emulate.Seen) error {
+	if seen == nil {
+		return nil
+	}
+	set := make([]layer.SetOwner, len(seen.Files))
+	for i, f := range seen.Files {
 		set[i] = layer.SetOwner{Path: f.Path, Inode: f.Inode, Owner: layer.Owner{UID: int(f.Owner.UID), GID: int(f.Owner.GID)}}
 	}
 	return active.NoteOwners(set)

@@ -274,8 +274,8 @@ func runIn(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox
 	if uerr == nil {
 		uerr = undo()
 	}
-	if uerr == nil && exit.IDs != nil {
-		uerr = noteOwners(active, exit.IDs.Files)
+	if uerr == nil {
+		uerr = NoteOwners(active, exit.IDs)
 	}
 	if err == nil {
 		err = uerr

@@ -67,7 +67,7 @@ func wantOfIDs(e *fault.Error, refusals []emulate.Refusal) {
 		}
 	}
 	e.Err = fmt.Errorf("%w; there is a single id here, so that these were refused: %s", e.Err, strings.Join(calls, ", "))
-	remedy := "add --emulate-ids: builder answers such calls itself, and keeps the owners on record"
+	remedy := sandbox.EmulateRemedy
 	if m, err := userns.Current(); err == nil && m.Notice != nil && m.Notice.Remedy != "" {
 		remedy = m.Notice.Remedy + "\nor " + remedy
 	}

@@ -29,7 +29,7 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		Cwd:      workdir(st),
 		UID:      uint32(user.Uid),
 		GID:      uint32(user.Gid),
-		Hostname: cmp.Or(r.Settings.Hostname, hostname),
+		Hostname: cmp.Or(r.Settings.Hostname, sandbox.DefaultHostname),
 		Ulimits:  r.Settings.Ulimits,
 		ShmSize:  r.Settings.ShmSize,
 		Network:  in.network(r),
@@ -39,7 +39,7 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		Security: r.Settings.Security,
 
 		EmulateIDs: r.Settings.EmulateIDs && !r.ExactOwners,
-		Recorded:   recordedOwner(active.Parent()),
+		Recorded:   RecordedOwner(active),
 		Limits:     r.Settings.Limits,
 		StateDir:   filepath.Join(r.Settings.StateDir, id),
 	}
@@ -120,10 +120,6 @@ func withDefaults(env, defaults []string) []string {
 	}
 	return env
 }
-
-// hostname is what a RUN sees as its host's name where nobody names one; it is the
-// same in all builds, so that what prints it gives the same layer.
-const hostname = "builder"
 
 // DefaultPath is the PATH of images that set none, as docker has it.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

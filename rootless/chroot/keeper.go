@@ -20,10 +20,10 @@ func (in *invocation) keep() (code int, err error) {
 	// What is made by this thread ends with it, and namespaces are entered by it.
 	runtime.LockOSThread()
 	if in.plain {
-		undo, err := in.preparePlain()
+		undo, failed := in.preparePlain()
 		defer func() { err = errors.Join(err, undo()) }()
-		if err != nil {
-			return 0, err
+		if failed != nil {
+			return 0, failed
 		}
 	}
 	if err := errors.Join(in.prepareState(), in.gather()); err != nil {

@@ -3,11 +3,12 @@ package chroot
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
+	"time"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
@@ -90,13 +91,12 @@ func (s *stage) show(m rspec.Mount) error {
 	if m.Type == "tmpfs" {
 		return s.directory(m.Destination, 0o777|os.ModeSticky, nil)
 	}
-	if strings.HasPrefix(m.Destination, "/dev/") && isDevice(m.Source) {
-		return s.device(m)
-	}
 	st, err := os.Stat(m.Source)
 	switch {
 	case err != nil:
 		return err
+	case st.Mode()&os.ModeDevice != 0:
+		return s.device(m)
 	case st.Mode()&os.ModeSocket != 0:
 		return s.socket(m, st)
 	case slices.Contains(m.Options, MoveOption):
@@ -194,11 +194,50 @@ func (s *stage) directory(path string, mode os.FileMode, fill func(string) error
 	}, nil)
 }
 
-// move shows what may be moved here.
+// move shows what may be moved here. That it was only to be read can't be enforced, but
+// found out.
 func (s *stage) move(m rspec.Mount) error {
+	var moved time.Time
 	return s.replace(m.Destination,
-		func(at string) error { return os.Rename(m.Source, at) },
-		func(at string) error { return os.Rename(at, m.Source) })
+		func(at string) (err error) {
+			if err := os.Rename(m.Source, at); err != nil {
+				return err
+			}
+			moved, err = changeTime(at)
+			return err
+		},
+		func(at string) error {
+			err := error(nil)
+			if slices.Contains(m.Options, "ro") && changedSince(at, moved) {
+				err = fault.New("mount it with rw, or write elsewhere",
+					"the command has written to %s, which is mounted read-only", m.Destination)
+			}
+			return errors.Join(err, os.Rename(at, m.Source))
+		})
+}
+
+// changeTime is when a file was changed last in any respect.
+func changeTime(path string) (time.Time, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return time.Time{}, pathError("lstat", path, err)
+	}
+	return time.Unix(st.Ctim.Unix()), nil
+}
+
+// changedSince tells whether anything at a path or below it was changed later.
+func changedSince(path string, when time.Time) bool {
+	err := filepath.WalkDir(path, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		changed, err := changeTime(name)
+		if err == nil && changed.After(when) {
+			err = fs.ErrExist
+		}
+		return err
+	})
+	return err != nil
 }
 
 // copy shows a copy of a file. What the program does to it is lost, which only who

@@ -48,11 +48,6 @@ func makeDevice(path string, mode uint32, number int) error {
 	return os.Chmod(path, os.FileMode(mode&0o777))
 }
 
-func isDevice(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.Mode()&os.ModeDevice != 0
-}
-
 // device makes another device of the machine's.
 func (s *stage) device(m rspec.Mount) error {
 	var st unix.Stat_t

@@ -45,6 +45,7 @@ const (
 // see asm-generic/unistd.h.
 var generic = map[int32]func(*caller) answer{
 	33: sysMknodat, 34: sysMkdirat, 36: sysSymlinkat, 54: sysFchownat, 55: sysFchown, 56: sysOpenat,
+	91: sysCapset, 167: sysPrctl,
 	79: sysFstatat, 80: sysFstat, 94: sysExit,
 	143: sysSetregid, 144: sysSetgid, 145: sysSetreuid, 146: sysSetuid, 147: sysSetresuid, 148: sysGetresuid,
 	149: sysSetresgid, 150: sysGetresgid, 151: sysSetfsuid, 152: sysSetfsgid, 158: sysGetgroups, 159: sysSetgroups,
@@ -57,7 +58,7 @@ var amd64 = map[int32]func(*caller) answer{
 	83: sysMkdir, 85: sysCreat, 88: sysSymlink, 92: sysChown, 93: sysFchown, 94: sysLchown,
 	102: sysGetuid, 104: sysGetgid, 105: sysSetuid, 106: sysSetgid, 107: sysGeteuid, 108: sysGetegid,
 	113: sysSetreuid, 114: sysSetregid, 115: sysGetgroups, 116: sysSetgroups, 117: sysSetresuid, 118: sysGetresuid,
-	119: sysSetresgid, 120: sysGetresgid, 122: sysSetfsuid, 123: sysSetfsgid, 133: sysMknod,
+	119: sysSetresgid, 120: sysGetresgid, 122: sysSetfsuid, 123: sysSetfsgid, 126: sysCapset, 157: sysPrctl, 133: sysMknod,
 	231: sysExit, 257: sysOpenat, 258: sysMkdirat, 259: sysMknodat, 260: sysFchownat, 262: sysFstatat, 266: sysSymlinkat,
 	322: sysExecveat, 332: sysStatx, 437: sysOpenat2,
 	// x32 has numbers of its own where pointers to pointers are passed.
@@ -67,6 +68,7 @@ var amd64 = map[int32]func(*caller) answer{
 // i386 leaves out the calls with ids of 16 bits, which no C library makes any more.
 var i386 = map[int32]func(*caller) answer{
 	5: sysOpen, 8: sysCreat, 11: sysExecve, 14: sysMknod, 39: sysMkdir, 83: sysSymlink,
+	172: sysPrctl, 185: sysCapset,
 	195: sysStat, 196: sysLstat, 197: sysFstat, 198: sysLchown, 199: sysGetuid, 200: sysGetgid, 201: sysGeteuid, 202: sysGetegid,
 	203: sysSetreuid, 204: sysSetregid, 205: sysGetgroups, 206: sysSetgroups, 207: sysFchown, 208: sysSetresuid, 209: sysGetresuid,
 	210: sysSetresgid, 211: sysGetresgid, 212: sysChown, 213: sysSetuid, 214: sysSetgid, 215: sysSetfsuid, 216: sysSetfsgid,

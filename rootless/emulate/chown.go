@@ -18,10 +18,10 @@ func (c *caller) chown(dir int, path string, flags int, uid, gid uint32) answer 
 		return toKernel
 	}
 	now, known := c.s.owner(f)
-	if !known && isOwn(uid) && isOwn(gid) && c.p.cred.privileged() {
+	if !known && isOwn(uid) && isOwn(gid) && c.p.can(capChown) {
 		return toKernel
 	}
-	if !c.p.cred.mayGive(now, uid, gid) {
+	if !c.p.mayGive(now, uid, gid) {
 		return failed(unix.EPERM)
 	}
 	if err := f.chownReal(); err != nil {
@@ -40,10 +40,11 @@ func (c *caller) chown(dir int, path string, flags int, uid, gid uint32) answer 
 func isOwn(id uint32) bool { return id == 0 || id == keep }
 
 // mayGive tells whether a file's owner may be set.
-func (c Credentials) mayGive(now Owner, uid, gid uint32) bool {
-	if c.privileged() {
+func (p *process) mayGive(now Owner, uid, gid uint32) bool {
+	if p.can(capChown) {
 		return true
 	}
+	c := p.cred
 	return now.UID == c.UID.FS && (uid == keep || uid == now.UID) &&
 		(gid == keep || gid == now.GID || c.inGroup(gid))
 }

@@ -106,7 +106,12 @@ func (c *caller) mkdir(dir int, p string, mode uint32) answer {
 	if m == nil {
 		return toKernel
 	}
-	return c.made(m, unix.Mkdirat(m.at(), m.base, mode&^m.umask), unix.AT_REMOVEDIR)
+	err := unix.Mkdirat(m.at(), m.base, mode&^m.umask)
+	if group := m.dir.st.Mode & unix.S_ISGID; err == nil && group != 0 {
+		// The kernel hands the bit on by itself, fuse-overlayfs doesn't.
+		err = unix.Fchmodat(m.at(), m.base, mode&^m.umask|group, 0)
+	}
+	return c.made(m, err, unix.AT_REMOVEDIR)
 }
 
 func (c *caller) mknod(dir int, p string, mode uint32, dev uint64) answer {

@@ -15,14 +15,56 @@ type Credentials struct {
 	Groups   []uint32
 }
 
+// capabilities are those that a process is taken to have. The kernel leaves it the
+// ones that it has really, for it never ceases to be root.
+type capabilities struct {
+	effective, permitted uint64
+	keep                 bool // over a change of ids (PR_SET_KEEPCAPS)
+}
+
+const (
+	capChown  = 1 << unix.CAP_CHOWN
+	capSetgid = 1 << unix.CAP_SETGID
+	capSetuid = 1 << unix.CAP_SETUID
+
+	everyCap = ^uint64(0)
+)
+
+// capabilities gives the capabilities with which a program begins.
+func (c Credentials) capabilities() capabilities {
+	if c.UID.Effective == 0 {
+		return capabilities{effective: everyCap, permitted: everyCap}
+	}
+	return capabilities{}
+}
+
+// change is what becomes of capabilities when user ids change, see capabilities(7).
+func (k *capabilities) change(from, to IDs) {
+	had := from.Real == 0 || from.Effective == 0 || from.Saved == 0
+	has := to.Real == 0 || to.Effective == 0 || to.Saved == 0
+	if had && !has && !k.keep {
+		k.effective, k.permitted = 0, 0
+	}
+	switch {
+	case from.Effective == 0 && to.Effective != 0:
+		k.effective = 0
+	case from.Effective != 0 && to.Effective == 0:
+		k.effective = k.permitted
+	}
+	const fsCaps = capChown // of those that follow the file system id
+	switch {
+	case from.FS == 0 && to.FS != 0:
+		k.effective &^= fsCaps
+	case from.FS != 0 && to.FS == 0:
+		k.effective |= k.permitted & fsCaps
+	}
+}
+
 // IDs are the real, effective, saved and file system id.
 type IDs struct{ Real, Effective, Saved, FS uint32 }
 
 // All is the ids of who is one in every respect.
 func All(id uint32) IDs { return IDs{id, id, id, id} }
-
-// privileged stands for the capabilities CAP_SETUID, CAP_SETGID and CAP_CHOWN.
-func (c Credentials) privileged() bool { return c.UID.Effective == 0 }
 
 func (c Credentials) clone() Credentials {
 	c.Groups = slices.Clone(c.Groups)

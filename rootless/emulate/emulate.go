@@ -80,21 +80,35 @@ type Supervisor struct {
 	files     map[inode]*kept
 	plain     map[version]struct{}
 	refusals  []Refusal
-	root      inode // the root directory
-	filters   int   // of seccomp that this process has itself
-	groups    bool  // the kernel lets groups be set
+	next      Credentials // of the next first program
+	starting  sync.Mutex  // held while that is started
+	root      inode       // the root directory
+	filters   int         // of seccomp that this process has itself
+	groups    bool        // the kernel lets groups be set
 }
 
 // New makes a supervisor.
 func New(o Options) *Supervisor {
 	setgroups, err := os.ReadFile("/proc/self/setgroups")
 	return &Supervisor{
+		next:      o.User,
 		o:         o,
 		processes: map[int]*process{}, threads: map[int]*process{},
 		files: map[inode]*kept{}, plain: map[version]struct{}{},
 		filters: readStatus(os.Getpid()).filters,
 		groups:  err != nil || strings.TrimSpace(string(setgroups)) == "allow",
 	}
+}
+
+// Start calls start, which has the runtime start one more program in the sandbox. It
+// begins as user.
+func (s *Supervisor) Start(user Credentials, start func() error) error {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	s.mu.Lock()
+	s.next = user
+	s.mu.Unlock()
+	return start()
 }
 
 // serve answers what arrives at a filter's descriptor, until nobody has the filter

@@ -18,11 +18,13 @@ var (
 		"getuid32", "geteuid32", "getgid32", "getegid32", "getresuid32", "getresgid32", "getgroups32",
 		"stat", "lstat", "fstat", "newfstatat", "statx", "stat64", "lstat64", "fstat64", "fstatat64",
 		"creat", "openat2", "mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat",
-		"execve", "execveat", "exit_group",
+		"execve", "execveat", "exit_group", "capset",
 	}
 	// creating counts where a file may come to be, which the argument of that
 	// place tells.
 	creating = map[string]uint{"open": 1, "openat": 2}
+	// options counts with one value of its first argument.
+	options = map[string]uint64{"prctl": unix.PR_SET_KEEPCAPS}
 	// changing counts, where calls are only watched, with another id than the
 	// own one in one of these arguments.
 	changing = map[string][]uint{
@@ -62,7 +64,7 @@ func names(mode Mode) (names []string) {
 		slices.Sort(names)
 		return names
 	}
-	return append(slices.Clone(always), "open", "openat")
+	return append(slices.Clone(always), "open", "openat", "prctl")
 }
 
 // take takes names out of the rules that allow them, and tells which those were.
@@ -110,6 +112,12 @@ func handOver(mode Mode, name string) []rspec.LinuxSyscall {
 			return rspec.LinuxSeccompArg{Index: place, Value: unix.O_CREAT, ValueTwo: value, Op: rspec.OpMaskedEqual}
 		}
 		return []rspec.LinuxSyscall{rule(rspec.ActNotify, flag(unix.O_CREAT)), rule(rspec.ActAllow, flag(0))}
+	}
+	if option, ok := options[name]; ok {
+		is := func(op rspec.LinuxSeccompOperator) rspec.LinuxSeccompArg {
+			return rspec.LinuxSeccompArg{Value: option, Op: op}
+		}
+		return []rspec.LinuxSyscall{rule(rspec.ActNotify, is(rspec.OpEqualTo)), rule(rspec.ActAllow, is(rspec.OpNotEqual))}
 	}
 	if mode == Emulate || len(changing[name]) == 0 {
 		return []rspec.LinuxSyscall{rule(rspec.ActNotify)}

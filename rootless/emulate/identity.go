@@ -2,8 +2,11 @@ package emulate
 
 import "golang.org/x/sys/unix"
 
+// can tells whether the process has a capability in effect.
+func (p *process) can(capability uint64) bool { return p.caps.effective&capability != 0 }
+
 // change changes what the caller's process is, if that is allowed.
-func (c *caller) change(call string, ids []uint32, set func(*Credentials) unix.Errno) answer {
+func (c *caller) change(call string, ids []uint32, set func(*process) unix.Errno) answer {
 	if c.s.o.Mode == Observe {
 		return c.note(call, ids...)
 	}
@@ -11,53 +14,86 @@ func (c *caller) change(call string, ids []uint32, set func(*Credentials) unix.E
 		return toKernel
 	}
 	c.s.adopt(c.p)
-	return failed(set(&c.p.cred))
+	before := c.p.cred.UID
+	errno := set(c.p)
+	c.p.caps.change(before, c.p.cred.UID)
+	return failed(errno)
 }
 
 func sysSetuid(c *caller) answer {
-	return c.change("setuid", []uint32{c.id(0)}, func(k *Credentials) unix.Errno { return k.UID.set(c.id(0), k.privileged()) })
+	return c.change("setuid", c.ids(1), func(p *process) unix.Errno { return p.cred.UID.set(c.id(0), p.can(capSetuid)) })
 }
 
 func sysSetgid(c *caller) answer {
-	return c.change("setgid", []uint32{c.id(0)}, func(k *Credentials) unix.Errno { return k.GID.set(c.id(0), k.privileged()) })
+	return c.change("setgid", c.ids(1), func(p *process) unix.Errno { return p.cred.GID.set(c.id(0), p.can(capSetgid)) })
 }
 
 func sysSetreuid(c *caller) answer {
-	return c.change("setreuid", []uint32{c.id(0), c.id(1)}, func(k *Credentials) unix.Errno {
-		return k.UID.setRE(c.id(0), c.id(1), k.privileged())
+	return c.change("setreuid", c.ids(2), func(p *process) unix.Errno {
+		return p.cred.UID.setRE(c.id(0), c.id(1), p.can(capSetuid))
 	})
 }
 
 func sysSetregid(c *caller) answer {
-	return c.change("setregid", []uint32{c.id(0), c.id(1)}, func(k *Credentials) unix.Errno {
-		return k.GID.setRE(c.id(0), c.id(1), k.privileged())
+	return c.change("setregid", c.ids(2), func(p *process) unix.Errno {
+		return p.cred.GID.setRE(c.id(0), c.id(1), p.can(capSetgid))
 	})
 }
 
 func sysSetresuid(c *caller) answer {
-	return c.change("setresuid", []uint32{c.id(0), c.id(1), c.id(2)}, func(k *Credentials) unix.Errno {
-		return k.UID.setRES(c.id(0), c.id(1), c.id(2), k.privileged())
+	return c.change("setresuid", c.ids(3), func(p *process) unix.Errno {
+		return p.cred.UID.setRES(c.id(0), c.id(1), c.id(2), p.can(capSetuid))
 	})
 }
 
 func sysSetresgid(c *caller) answer {
-	return c.change("setresgid", []uint32{c.id(0), c.id(1), c.id(2)}, func(k *Credentials) unix.Errno {
-		return k.GID.setRES(c.id(0), c.id(1), c.id(2), k.privileged())
+	return c.change("setresgid", c.ids(3), func(p *process) unix.Errno {
+		return p.cred.GID.setRES(c.id(0), c.id(1), c.id(2), p.can(capSetgid))
 	})
 }
 
 func sysSetfsuid(c *caller) answer {
-	if c.s.o.Mode == Observe || c.p.beginning {
-		return toKernel
-	}
-	return value(int64(c.p.cred.UID.setFS(c.id(0), c.p.cred.privileged())))
+	var before uint32
+	a := c.change("setfsuid", c.ids(1), func(p *process) unix.Errno {
+		before = p.cred.UID.setFS(c.id(0), p.can(capSetuid))
+		return 0
+	})
+	a.value = int64(before)
+	return a
 }
 
 func sysSetfsgid(c *caller) answer {
-	if c.s.o.Mode == Observe || c.p.beginning {
+	var before uint32
+	a := c.change("setfsgid", c.ids(1), func(p *process) unix.Errno {
+		before = p.cred.GID.setFS(c.id(0), p.can(capSetgid))
+		return 0
+	})
+	a.value = int64(before)
+	return a
+}
+
+// sysPrctl is only about PR_SET_KEEPCAPS, which the kernel does as well.
+func sysPrctl(c *caller) answer {
+	if c.arg(0) == unix.PR_SET_KEEPCAPS {
+		c.p.caps.keep = c.arg(1) != 0
+	}
+	return toKernel
+}
+
+// sysCapset takes note of what a process makes of its capabilities, within what it
+// is taken to have; the kernel does the same to those that it has.
+func sysCapset(c *caller) answer {
+	if c.p.beginning {
 		return toKernel
 	}
-	return value(int64(c.p.cred.GID.setFS(c.id(0), c.p.cred.privileged())))
+	head, sets := c.readIDs(0, 2), c.readIDs(1, 6)
+	if c.err != nil || head[0] != unix.LINUX_CAPABILITY_VERSION_3 {
+		return toKernel
+	}
+	effective, permitted := uint64(sets[0])|uint64(sets[3])<<32, uint64(sets[1])|uint64(sets[4])<<32
+	c.p.caps.permitted &= permitted
+	c.p.caps.effective = effective & c.p.caps.permitted
+	return toKernel
 }
 
 // maxGroups is the kernel's NGROUPS_MAX.
@@ -75,11 +111,11 @@ func sysSetgroups(c *caller) answer {
 	if c.err != nil {
 		return done(c.err)
 	}
-	return c.change("setgroups", nil, func(k *Credentials) unix.Errno {
-		if !k.privileged() {
+	return c.change("setgroups", nil, func(p *process) unix.Errno {
+		if !p.can(capSetgid) {
 			return unix.EPERM
 		}
-		k.Groups = groups
+		p.cred.Groups = groups
 		return 0
 	})
 }
@@ -136,6 +172,7 @@ func (c *caller) execute(dir int, path string, flags int) answer {
 	}
 	if c.still() && f.mode() == unix.S_IFREG {
 		c.p.cred.execute(user, group)
+		c.p.caps = c.p.cred.capabilities()
 		c.p.beginning = false
 	}
 	return toKernel

@@ -23,6 +23,14 @@ func (c *caller) arg(i int) uint64 { return c.req.Args[i] }
 // id is an argument that is a user or group.
 func (c *caller) id(i int) uint32 { return uint32(c.req.Args[i]) }
 
+// ids are the first arguments, all of which are.
+func (c *caller) ids(n int) (ids []uint32) {
+	for i := range n {
+		ids = append(ids, c.id(i))
+	}
+	return ids
+}
+
 // fd is an argument that is a descriptor.
 func (c *caller) fd(i int) int { return int(int32(c.req.Args[i])) }
 

@@ -16,6 +16,7 @@ type process struct {
 	pid  int
 	hold int // a descriptor of it, by which to see whether the number is still its own
 	cred Credentials
+	caps capabilities
 	// beginning says that it is the runtime yet, whose own calls aren't the
 	// program's.
 	beginning bool
@@ -29,7 +30,7 @@ func (p *process) alive() bool {
 // begin takes up the runtime's process that is about to become the first program.
 func (s *Supervisor) begin(tid int) {
 	st := readStatus(tid)
-	p := s.add(st.tgid, s.o.User.clone())
+	p := s.add(st.tgid, process{cred: s.next.clone(), caps: s.next.capabilities()})
 	p.beginning = true
 	var root unix.Stat_t
 	if s.root == (inode{}) && unix.Stat(fmt.Sprintf("/proc/%d/root", tid), &root) == nil {
@@ -37,7 +38,15 @@ func (s *Supervisor) begin(tid int) {
 	}
 }
 
-func (s *Supervisor) add(pid int, cred Credentials) *process {
+// first is a process with what the first program begins with.
+func (s *Supervisor) first() process {
+	return process{cred: s.o.User.clone(), caps: s.o.User.capabilities()}
+}
+
+// child is what a child of the process begins with.
+func (p *process) child() process { return process{cred: p.cred.clone(), caps: p.caps} }
+
+func (s *Supervisor) add(pid int, is process) *process {
 	if len(s.processes) >= sweepAt {
 		s.sweep()
 	}
@@ -45,7 +54,8 @@ func (s *Supervisor) add(pid int, cred Credentials) *process {
 	if err != nil {
 		hold = -1 // it has just ended
 	}
-	p := &process{pid: pid, hold: hold, cred: cred}
+	p := &is
+	p.pid, p.hold = pid, hold
 	s.processes[pid] = p
 	return p
 }
@@ -98,19 +108,19 @@ func (s *Supervisor) known(pid int) *process {
 
 // inherited is what a child of the process begins with. Whose parent isn't of this
 // sandbox was started into it, or has lost its own parent.
-func (s *Supervisor) inherited(parent int) Credentials {
+func (s *Supervisor) inherited(parent int) process {
 	if parent <= 1 || parent == os.Getpid() {
-		return s.o.User.clone()
+		return s.first()
 	}
 	p := s.known(parent)
 	if p == nil {
 		st := readStatus(parent)
 		if st.filters <= s.filters {
-			return s.o.User.clone()
+			return s.first()
 		}
 		p = s.process(parent)
 	}
-	return p.cred.clone()
+	return p.child()
 }
 
 // adopt settles the credentials of a process's children, before its own change or
@@ -127,7 +137,7 @@ func (s *Supervisor) adopt(p *process) {
 		}
 		for _, child := range strings.Fields(string(children)) {
 			if pid, err := strconv.Atoi(child); err == nil && s.known(pid) == nil {
-				s.add(pid, p.cred.clone())
+				s.add(pid, p.child())
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package emulate
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"strings"
 
@@ -85,21 +84,11 @@ func attribute(at string) (Owner, bool) {
 	if n == 0 && err == nil {
 		return Owner{}, false
 	}
-	for _, name := range []string{owner.Emulated, owner.Override} {
-		if err == nil && !bytes.Contains(buf[:n], []byte(name)) {
-			continue
-		}
-		var value [64]byte
-		m, err := unix.Getxattr(at, name, value[:])
-		if err != nil {
-			continue
-		}
-		var o Owner
-		if _, err := fmt.Sscanf(string(value[:m]), "%d:%d", &o.UID, &o.GID); err == nil {
-			return o, true
-		}
+	if err == nil && !bytes.Contains(buf[:n], []byte(owner.Emulated)) && !bytes.Contains(buf[:n], []byte(owner.Override)) {
+		return Owner{}, false
 	}
-	return Owner{}, false
+	uid, gid, ok := owner.Recorded(func(name string, value []byte) (int, error) { return unix.Getxattr(at, name, value) })
+	return Owner{uint32(uid), uint32(gid)}, ok
 }
 
 // record gives a file an owner.
@@ -111,7 +100,7 @@ func (s *Supervisor) record(f *file, o Owner) error {
 	delete(s.files, at)
 	delete(s.plain, version{at, f.st.Ctim})
 	if f.plainType() {
-		err := unix.Setxattr(f.at, owner.Emulated, fmt.Appendf(nil, "%d:%d", o.UID, o.GID), 0)
+		err := unix.Setxattr(f.at, owner.Emulated, owner.Value(int(o.UID), int(o.GID)), 0)
 		if err != unix.ENOTSUP {
 			return err
 		}

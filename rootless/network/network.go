@@ -120,7 +120,7 @@ func plain() bool {
 // StepDown is Lack for who goes on with the host's network.
 func StepDown() error {
 	lack := Lack()
-	if lack == nil {
+	if lack == nil || plain() { // whose lack of a namespace says more
 		return nil
 	}
 	return fault.New(fault.Remedy(lack), "going on with the host's network: %w", lack)

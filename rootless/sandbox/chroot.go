@@ -56,8 +56,7 @@ func (c *Chroot) Run(ctx context.Context, s Spec) (Exit, error) { return c.oci.R
 // Create makes a program that outlives the call, as [OCI.Create] does.
 func (c *Chroot) Create(ctx context.Context, s Spec) (*Program, error) {
 	if c.oci.plain {
-		return nil, fault.New("run it where builder may make a user namespace (builder doctor tells what forbids it); builds work here",
-			"containers need a mount namespace, which chroot isolation doesn't have here")
+		return nil, NoContainers()
 	}
 	return c.oci.Create(ctx, s)
 }
@@ -77,7 +76,7 @@ var mayMount = sync.OnceValue(func() error {
 			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 				return os.NewSyscallError("mount", err)
 			}
-			return os.NewSyscallError("mount", unix.Mount("tmpfs", "/tmp", "tmpfs", 0, "size=4k"))
+			return os.NewSyscallError("mount", unix.Mount("tmpfs", "/", "tmpfs", 0, "size=4k"))
 		}()
 	}()
 	return <-result

@@ -24,21 +24,21 @@ const DefaultHostname = "builder"
 // plainly tells what of s can't be done without mounts and namespaces.
 func plainly(s Spec) error {
 	for _, lack := range []struct {
-		asked bool
-		what  string
+		asked        bool
+		what, remedy string
 	}{
-		{s.Network != network.ModeHost, fmt.Sprintf("network %q: a network of its own (use --network host)", s.Network)},
-		{s.Hostname != "" && s.Hostname != DefaultHostname, "a host name of its own (leave out --hostname)"},
-		{s.ReadOnly, "a read-only root file system (leave out --read-only)"},
-		{s.ShmSize != 0, "a size for /dev/shm (leave out --shm-size)"},
-		{len(s.Sysctls) > 0, "parameters of the kernel (leave out --sysctl)"},
-		{s.Insecure, "security=insecure: the capabilities that builder lacks itself"},
-		{s.Init != "", "an init (leave out --init)"},
-		{len(s.Security.Mask) > 0, "hidden paths (leave out --security-opt mask)"},
-		{s.Security.Seccomp != "" && !s.Security.NoNewPrivileges, "a seccomp profile (add --security-opt no-new-privileges, or leave it out)"},
+		{s.Network != network.ModeHost, fmt.Sprintf("a network of its own (%s)", s.Network), "use --network host"},
+		{s.Hostname != "" && s.Hostname != DefaultHostname, "a host name of its own", "leave out --hostname"},
+		{s.ReadOnly, "a read-only root file system", "leave out --read-only"},
+		{s.ShmSize != 0, "a size for /dev/shm", "leave out --shm-size"},
+		{len(s.Sysctls) > 0, "parameters of the kernel", "leave out --sysctl"},
+		{s.Insecure, "the privileges of security=insecure, which builder lacks itself", "leave out --security=insecure"},
+		{s.Init != "", "an init", "leave out --init"},
+		{len(s.Security.Mask) > 0, "hidden paths", "leave out --security-opt mask"},
+		{s.Security.Seccomp != "" && !s.Security.NoNewPrivileges, "a seccomp profile", "add --security-opt no-new-privileges, or leave the profile out"},
 	} {
 		if lack.asked {
-			return cantPlainly(lack.what)
+			return cantPlainly(lack.what, lack.remedy)
 		}
 	}
 	if err := plainCaps(s); err != nil {
@@ -48,8 +48,8 @@ func plainly(s Spec) error {
 }
 
 // cantPlainly is the error of each thing that needs a namespace.
-func cantPlainly(what string) error {
-	return fault.New("let builder make a user namespace: builder doctor tells what forbids it here, docs/isolation.md what chroot isolation can do",
+func cantPlainly(what, remedy string) error {
+	return fault.New(remedy+"\nor let builder make a user namespace: builder doctor    # tells what forbids it here",
 		"chroot isolation without a mount namespace can't give the command %s", what)
 }
 
@@ -61,34 +61,45 @@ func plainCaps(s Spec) error {
 	}
 	for _, name := range added {
 		if n := slices.Index(allCaps, name); name == everyCap || !holds(n) {
-			return cantPlainly("capability " + name + ", which builder lacks itself")
+			return cantPlainly("the capability "+name+", which builder lacks itself", "add it to the container that builder runs in")
 		}
 	}
 	return nil
 }
 
+// plainMounts complains of mounts for which neither a copy nor the thing itself can be
+// put into the tree.
 func plainMounts(s Spec) error {
+	var moved []string
 	for _, m := range s.Mounts {
 		st, err := os.Stat(m.Source)
 		switch {
 		case m.Type == "tmpfs":
-			for _, o := range m.Options {
-				if strings.HasPrefix(o, "size=") {
-					return cantPlainly("a tmpfs with a size at " + m.Destination)
-				}
+			if slices.ContainsFunc(m.Options, func(o string) bool { return strings.Contains(o, "size=") || o == "ro" }) {
+				return cantPlainly("a tmpfs at "+m.Destination+" that is read-only or has a size", "leave out its size")
 			}
 		case !m.isBind():
-			return cantPlainly(fmt.Sprintf("a mount of type %s at %s", m.Type, m.Destination))
+			return cantPlainly(fmt.Sprintf("a mount of type %s at %s", m.Type, m.Destination), "leave it out")
 		case err != nil:
 			return err
-		case m.Move || st.Mode()&os.ModeSocket != 0:
+		case slices.Contains(moved, m.Source):
+			return cantPlainly("at "+m.Destination+" what it has elsewhere already", "mount it once")
+		case m.Move:
+			moved = append(moved, m.Source)
+		case st.Mode()&(os.ModeSocket|os.ModeDevice) != 0:
 		case st.IsDir():
-			return cantPlainly("the directory that is to be mounted at " + m.Destination)
+			return cantPlainly("the directory "+m.Source+" at "+m.Destination, "copy what it needs, by COPY or RUN --mount=type=bind")
 		case !slices.Contains(m.Options, "ro"):
-			return cantPlainly("the file that it is to write to at " + m.Destination)
+			return cantPlainly("the file "+m.Source+" to write to at "+m.Destination, "mount it read-only (:ro)")
 		}
 	}
 	return nil
+}
+
+// NoContainers is why containers, which outlive a command, can't be had without mounts.
+func NoContainers() error {
+	return fault.New("run it where builder can make a user namespace: builder doctor    # tells what forbids it here; builds work",
+		"containers need a mount namespace, and none can be made here")
 }
 
 // setPlainMounts says what is to be put into the tree.

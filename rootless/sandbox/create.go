@@ -205,6 +205,7 @@ func (p *Program) watch() {
 	code, err := p.oci.children.wait(p.first)
 	killRest(p.ipc, 0)
 	p.exit, p.err = exitOf(code), err
+	p.bundle.noted(&p.exit)
 	if code != 0 {
 		p.exit.OOM, p.exit.OOMUnknown = p.memory.oomSince(p.kills)
 	}

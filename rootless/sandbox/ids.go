@@ -13,6 +13,9 @@ import (
 // ask for is then watched, so that a failure can be explained, or answered by builder
 // (see package emulate).
 
+// EmulateRemedy is what else there is than more ids.
+const EmulateRemedy = "add --emulate-ids: builder answers such calls itself, and keeps the owners on record"
+
 // supervise puts into the bundle what watches or answers the program's calls.
 func (o *OCI) supervise(b *bundle, s Spec, spec *rspec.Spec) error {
 	mode := emulate.Observe
@@ -45,6 +48,14 @@ func (o *OCI) supervise(b *bundle, s Spec, spec *rspec.Spec) error {
 // credentials are whom the program is to be.
 func (s Spec) credentials() emulate.Credentials {
 	return emulate.Credentials{UID: emulate.All(s.UID), GID: emulate.All(s.GID), Groups: s.Groups}
+}
+
+// starting calls start, which starts one more program in the sandbox.
+func (b *bundle) starting(s Spec, start func() error) error {
+	if b.supervisor == nil {
+		return start()
+	}
+	return b.supervisor.Start(s.credentials(), start)
 }
 
 // noted adds to an exit what the supervisor has seen.

@@ -167,6 +167,7 @@ func (s *suite) builder(g ground, env []string, args ...string) (string, error) 
 	cmd.Env = append([]string{
 		"BUILDER_ROOT=" + s.root(g), "XDG_RUNTIME_DIR=" + filepath.Join(s.dir, "run"), "HOME=" + s.dir,
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "SERVER=" + s.server,
+		"BUILDER_ISOLATION=" + os.Getenv("BUILDER_ISOLATION"),
 	}, env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

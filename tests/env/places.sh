@@ -17,8 +17,9 @@ need_device /dev/net/tun 10 200
 
 # What root shouldn't have to compile.
 go build -o bin/pod ./tests/places/pod
-BUILDER_PLACES=1 BUILDER=$PWD/bin/builder BUILDER_POD=$PWD/bin/pod
-export BUILDER_PLACES BUILDER BUILDER_POD
+(cd tests/kubernetes && go build -o ../../bin/podflags ./podflags)
+BUILDER_PLACES=1 BUILDER=$PWD/bin/builder BUILDER_POD=$PWD/bin/pod BUILDER_PODFLAGS=$PWD/bin/podflags
+export BUILDER_PLACES BUILDER BUILDER_POD BUILDER_PODFLAGS
 exec=
-am_root || exec="-exec=sudo --preserve-env=BUILDER_PLACES,BUILDER,BUILDER_POD"
+am_root || exec="-exec=sudo --preserve-env=BUILDER_PLACES,BUILDER,BUILDER_POD,BUILDER_PODFLAGS"
 go test -count=1 -timeout 90m ${exec:+"$exec"} ./tests/places "$@"

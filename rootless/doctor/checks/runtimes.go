@@ -54,15 +54,19 @@ func (p probe) isolation(ctx context.Context) Result {
 		err = sandbox.Probe(ctx, box, p.temp)
 	}
 	level, why, failed := box.Level()
+	how := "chroot"
+	if weak := box.Weakness(); weak != "" {
+		how += ": " + weak
+	}
 	switch {
 	case err != nil:
 		return lacks("isolation", err)
 	case failed != nil:
 		return lacks("isolation", failed)
 	case level == isolation.Chroot && why != nil: // what that is stands elsewhere
-		return about("isolation").result(Less, "chroot: "+isolation.Weakness)
+		return about("isolation").result(Less, how)
 	case level == isolation.Chroot:
-		return about("isolation").result(Less, "chroot, as is asked for: "+isolation.Weakness)
+		return about("isolation").result(Less, how+", as is asked for")
 	}
 	if !userns.PIDNamespace() {
 		return ok("isolation", "%s, without a pid namespace", level)

@@ -22,8 +22,12 @@ DOCKERFILE
 cat >run <<'DOCKERFILE'
 FROM base
 COPY file /srv/file
-RUN test "$(id -u)" = 0 && test -e /proc/self/status && cat /srv/file >/made && rm /srv/file
+RUN test "$(id -u)" = 0 && cat /srv/file >/made && rm /srv/file
 RUN test -e /made && test ! -e /srv/file
+DOCKERFILE
+cat >proc <<'DOCKERFILE'
+FROM base
+RUN test -e /proc/self/status
 DOCKERFILE
 cat >owners <<'DOCKERFILE'
 FROM base
@@ -34,8 +38,10 @@ DOCKERFILE
 
 step info sh -c 'exec builder info --format json 2>/dev/null'
 step doctor builder doctor
+step doctor-json sh -c 'exec builder doctor --format json 2>/dev/null'
 step base builder import /img.tar base
 step copy builder bud -q -f copy context
 step run builder bud -q -f run context
 step owners builder bud -q -f owners context
+step proc builder bud -q -f proc context
 step container builder run --rm base echo hello
