@@ -24,14 +24,23 @@ MAX_SIZE := 35000000
 GOLANGCI_LINT_VERSION := v2.12.2
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/builder-tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+ACTIONLINT_VERSION := v1.7.7
+ACTIONLINT := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
+NFPM_VERSION := v2.45.2
+NFPM := $(TOOLS)/nfpm-$(NFPM_VERSION)/nfpm
+CYCLONEDX_VERSION := v1.10.0
+CYCLONEDX := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
 
 .PHONY: help
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-.PHONY: build
-build: ## compile bin/builder
-	$(GO_BUILD) -o bin/builder ./cmd/builder
+# Where the binary is compiled to, and installed from.
+BINARY ?= bin/builder
+.PHONY: build compile
+build: compile ## compile bin/builder
+compile:
+	$(GO_BUILD) -o $(BINARY) ./cmd/builder
 
 # The manual is made of the commands' definitions, by a builder for this machine.
 # Its pages bear the date of the commit, or SOURCE_DATE_EPOCH.
@@ -46,16 +55,16 @@ man: ## write the manual's pages into dist/man/man1
 PREFIX ?= /usr/local
 SHARE = $(DESTDIR)$(PREFIX)/share
 .PHONY: install
-install: bin/builder dist/man/man1 ## copy binary, manual and completions to DESTDIR/PREFIX
-	install -D -m 0755 bin/builder $(DESTDIR)$(PREFIX)/bin/builder
+install: $(BINARY) dist/man/man1 ## copy binary, manual and completions to DESTDIR/PREFIX
+	install -D -m 0755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/builder
 	install -d $(SHARE)/man/man1
-	cp -P dist/man/man1/* $(SHARE)/man/man1/
+	umask 022 && cp -P --no-preserve=mode dist/man/man1/* $(SHARE)/man/man1/
 	install -D -m 0644 cmd/builder/completion/builder.bash $(SHARE)/bash-completion/completions/builder
 	install -D -m 0644 cmd/builder/completion/builder.zsh $(SHARE)/zsh/site-functions/_builder
 	install -D -m 0644 cmd/builder/completion/builder.fish $(SHARE)/fish/vendor_completions.d/builder.fish
 
-bin/builder:
-	$(MAKE) build
+$(BINARY):
+	$(MAKE) compile
 dist/man/man1:
 	$(MAKE) man
 
@@ -69,8 +78,15 @@ cross: ## compile dist/builder-linux-{amd64,arm64} and check their size
 		[ $$size -le $(MAX_SIZE) ] || { echo "more than $(MAX_SIZE) bytes"; exit 1; }; \
 	done
 
+# Of what, and for which architectures; the list is Go's words.
+RELEASE_ARCHES ?= amd64 arm64 386 arm riscv64 ppc64le s390x
+.PHONY: release
+release: man $(NFPM) $(CYCLONEDX) ## make tarballs, .deb, .rpm and checksums in dist/release
+	VERSION='$(VERSION)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' MAX_SIZE=$(MAX_SIZE) \
+		NFPM='$(NFPM)' CYCLONEDX='$(CYCLONEDX)' packaging/release.sh $(RELEASE_ARCHES)
+
 .PHONY: test
-test: test-unit test-e2e ## run all tests; installs the Debian packages they need
+test: test-unit test-kubernetes test-e2e ## run all tests; installs the Debian packages they need
 
 # tests/env/lib.sh is sourced by each of these scripts; it says what it
 # installs and creates.
@@ -82,13 +98,34 @@ test-unit: ## run the tests that stand beside the code
 test-e2e: build ## run the end-to-end tests of bin/builder
 	tests/env/e2e.sh $(TESTFLAGS)
 
+# A module of its own, so that Kubernetes is no dependency of builder's. What it
+# reads lies outside of it, which go test's cache doesn't see.
+.PHONY: test-kubernetes
+test-kubernetes: ## hold examples/kubernetes to Kubernetes's types and policies
+	cd tests/kubernetes && go mod tidy -diff && go vet ./... && go test -count=1 ./...
+
+.PHONY: test-packages
+test-packages: ## make a release, install and remove it in clean Debian trees; root or sudo
+	tests/env/packages.sh
+
+# As root of a machine for tests, for it makes pods, clean Debians and a virtual machine.
+.PHONY: test-places
+test-places: build ## run bin/builder where its users are; -short without the virtual machine
+	tests/env/places.sh $(TESTFLAGS)
+
+.PHONY: test-image
+test-image: build ## build builder's own image, and have that build itself again
+	tests/packages/image.sh
+
 .PHONY: fuzz
 fuzz: ## try strange input on all parsers, FUZZTIME=10000x each
 	FUZZTIME="$(FUZZTIME)" tests/env/fuzz.sh
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## check style, vet and which room imports which
+lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## check style, vet, scripts and which room imports which
 	$(GOLANGCI_LINT) run ./...
+	tests/env/shellcheck.sh
+	$(ACTIONLINT)
 	go mod tidy -diff
 	@# Another compressor gives other bytes: the packer's version has to tell.
 	@for m in compress pgzip; do \
@@ -104,6 +141,15 @@ fmt: $(GOLANGCI_LINT) ## format all Go files
 # Compiled with plain settings: our tags are not meant for it.
 $(GOLANGCI_LINT):
 	GOFLAGS= GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(ACTIONLINT):
+	GOFLAGS= GOBIN=$(@D) go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+
+# Without our paths in it: a bill of materials names the checksum of what made it.
+$(NFPM):
+	GOFLAGS=-trimpath GOBIN=$(@D) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+$(CYCLONEDX):
+	GOFLAGS=-trimpath GOBIN=$(@D) go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
 
 .PHONY: bench
 bench: build ## measure, and write the tables of docs/performance.md

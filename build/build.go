@@ -274,7 +274,7 @@ func (b *build) newRunner() *stage.Runner {
 		Snapshots: b.env.Snapshots,
 		Sandbox:   b.env.Sandbox,
 		Settings: stage.Settings{
-			Network: mode, Ulimits: b.o.Ulimits, ShmSize: b.o.ShmSize,
+			Network: mode, EmulateIDs: b.o.EmulateIDs, Ulimits: b.o.Ulimits, ShmSize: b.o.ShmSize,
 			AddHosts: b.o.AddHosts, DNS: b.o.DNS, Proxy: b.o.Proxy, Trust: b.o.Trust,
 			Secrets: b.o.Secrets, SSH: b.o.SSH, CapAdd: b.o.CapAdd, CapDrop: b.o.CapDrop,
 			Security: b.o.Security, Limits: b.o.Limits, Hostname: b.o.BuildArgs[hostnameArg],

@@ -61,6 +61,9 @@ func locate(ctx context.Context, o Options, fetch fetchContext) (l located, err 
 		if err != nil {
 			return l, err
 		}
+		if fetched.Dir, err = buildcontext.Subdirectory(fetched.Dir, o.ContextSub, o.ContextDir); err != nil {
+			return l, err
+		}
 		l.contextPlace, l.time = fetchedContext(fetched.Dir), fetched.Time
 		if fetched.Dockerfile != nil && o.Source == nil {
 			l.src, l.name = fetched.Dockerfile, "Dockerfile"

@@ -25,6 +25,9 @@ type Options struct {
 	// ContextDir is the build context: a directory, or what has to be fetched,
 	// as context.IsRemote tells. "" is an empty one.
 	ContextDir string
+	// ContextSub is the directory of a context that is fetched which is meant, ""
+	// for all of it.
+	ContextSub string
 	// Stdin is the archive where ContextDir is "-".
 	Stdin io.Reader
 	// Contexts are further contexts by their names: directories, addresses to
@@ -116,6 +119,9 @@ type Options struct {
 	Security        sandbox.Security
 	Volumes         []stage.HostMount
 	Devices         []stage.HostDevice
+	// EmulateIDs has every RUN believe in ids that aren't mapped, where a single
+	// one is.
+	EmulateIDs bool
 	// Limits are those of each RUN by itself.
 	Limits cgroup.Limits
 	// Allow is what the Dockerfile may take by itself.

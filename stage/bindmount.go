@@ -34,7 +34,7 @@ func (m BindMount) attach(ctx context.Context, a *attachment, s *shown) error {
 	if err != nil {
 		return err
 	}
-	a.add("bind", path, m.Target, "rbind", readOnly(m.ReadOnly))
+	a.move(path, m.Target, "rbind", readOnly(m.ReadOnly))
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
+	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layer"
 )
@@ -94,6 +95,15 @@ func (m CacheMount) sharing() cache.Sharing {
 	return m.Sharing
 }
 
+// held is how the directory is shared on this machine: where it has to be moved, it
+// can't be in two places.
+func (m CacheMount) held() cache.Sharing {
+	if sharing := m.sharing(); sharing != cache.Shared || sandbox.MayMount() == nil {
+		return sharing
+	}
+	return cache.Locked
+}
+
 // key names the directory. Files made in one id mapping are of no use in
 // another.
 func (m CacheMount) key(r *Runner, s *shown) digest.Digest {
@@ -125,13 +135,13 @@ func (a *attachment) hold(ctx context.Context, mounts []Mount, shows []*shown) e
 		at := slices.IndexFunc(all, func(other wanted) bool { return other.key == w.key })
 		if at < 0 {
 			all = append(all, w)
-		} else if w.sharing().Stronger(all[at].sharing()) {
+		} else if w.held().Stronger(all[at].held()) {
 			all[at] = w
 		}
 	}
 	slices.SortFunc(all, func(x, y wanted) int { return cmp.Compare(x.key, y.key) })
 	for _, w := range all {
-		dir, err := a.r.Cache.HoldMount(ctx, w.key, w.ID, w.sharing(), func(path string) error { return w.fill(ctx, a, w.shown, path) })
+		dir, err := a.r.Cache.HoldMount(ctx, w.key, w.ID, w.held(), func(path string) error { return w.fill(ctx, a, w.shown, path) })
 		if err != nil {
 			return err
 		}
@@ -180,7 +190,7 @@ func (m CacheMount) attach(_ context.Context, a *attachment, s *shown) error {
 			return fmt.Errorf("cache mount %s: source %s: %w", m.ID, m.Source, err)
 		}
 	}
-	a.add("bind", path, m.Target, "rbind", "nosuid", "nodev", readOnly(m.ReadOnly))
+	a.move(path, m.Target, "rbind", "nosuid", "nodev", readOnly(m.ReadOnly))
 	return nil
 }
 
@@ -205,7 +215,11 @@ func (a *attachment) inside(dir, sub string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), at, "", unix.MS_BIND, ""); err != nil {
+	err = unix.Mount(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), at, "", unix.MS_BIND, "")
+	if mountless(err) {
+		return filepath.Join(dir, sub), nil // nobody else has the directory meanwhile
+	}
+	if err != nil {
 		return "", err
 	}
 	a.undo = append(a.undo, func() error { return unix.Unmount(at, unix.MNT_DETACH) })

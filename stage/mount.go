@@ -84,15 +84,33 @@ const privateSize = 64 << 20
 
 // keepOffDisk puts a tmpfs over the sandbox's directory, which has the runtime's
 // configuration with all of the environment besides the secrets themselves. No
-// other mount namespace sees it, and it ends with the RUN, or with builder.
+// other mount namespace sees it, and it ends with the RUN, or with builder. Where
+// nothing can be mounted, files lie on the disk as long as the command runs.
 func (a *attachment) keepOffDisk() error {
 	dir := a.spec.StateDir
 	options := fmt.Sprintf("mode=0700,size=%d", privateSize)
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+	err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
+	if mountless(err) {
+		return nil // the sandbox puts them into the tree as well, until the command has ended
+	}
+	if err != nil {
 		return fmt.Errorf("mount a tmpfs for secrets: %w", err)
 	}
 	a.undo = append(a.undo, func() error { return unix.Unmount(dir, unix.MNT_DETACH) })
 	return nil
+}
+
+// mountless tells whether a mount failed because this process may mount nothing: root
+// of a container without a namespace of his own, see sandbox.Chroot.
+func mountless(err error) bool {
+	return (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) && sandbox.MayMount() != nil
+}
+
+// move is add for what may be moved to target where nothing can be mounted.
+func (a *attachment) move(source, target string, options ...string) {
+	a.spec.Mounts = append(a.spec.Mounts, sandbox.Mount{
+		Type: "bind", Source: source, Destination: target, Options: options, Move: true,
+	})
 }
 
 // add shows source at target. A bind mount of a file or directory is kind "bind".
@@ -149,7 +167,12 @@ func (m TmpfsMount) attach(_ context.Context, a *attachment, _ *shown) error {
 	if m.Size > 0 {
 		options += fmt.Sprintf(",size=%d", m.Size)
 	}
-	if err := unix.Mount("tmpfs", at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+	err = unix.Mount("tmpfs", at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, options)
+	if mountless(err) {
+		a.add("tmpfs", "tmpfs", m.Target, options, readOnly(m.ReadOnly))
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("mount a tmpfs for %s: %w", m.Target, err)
 	}
 	a.undo = append(a.undo, func() error { return unix.Unmount(at, unix.MNT_DETACH) })

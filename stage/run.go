@@ -115,7 +115,7 @@ func (in Run) inputs(r *Runner, st *State) []cache.Input {
 		{Name: "user", Value: c.User},
 		{Name: "workdir", Value: workdir(st)},
 		{Name: "network", Value: string(in.network(r))},
-		{Name: "owners", Value: strconv.FormatBool(r.ExactOwners)},
+		{Name: "owners", Value: in.owners(r)},
 		{Name: "shm-size", Value: strconv.FormatInt(r.Settings.ShmSize, 10)},
 	}
 	for _, a := range in.Args {
@@ -149,6 +149,15 @@ func (in Run) inputs(r *Runner, st *State) []cache.Input {
 		inputs = append(inputs, envInput("env:", name, value))
 	}
 	return inputs
+}
+
+// owners tells how owners come to be that the command sets: what is emulated must
+// not pose as what is.
+func (in Run) owners(r *Runner) string {
+	if !r.ExactOwners && r.Settings.EmulateIDs {
+		return "emulated"
+	}
+	return strconv.FormatBool(r.ExactOwners)
 }
 
 func (in Run) network(r *Runner) network.Mode {
@@ -264,6 +273,9 @@ func runIn(ctx context.Context, r *Runner, active *snapshot.Active, spec sandbox
 	}
 	if uerr == nil {
 		uerr = undo()
+	}
+	if uerr == nil {
+		uerr = NoteOwners(active, exit.IDs)
 	}
 	if err == nil {
 		err = uerr

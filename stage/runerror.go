@@ -2,11 +2,15 @@ package stage
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/docker/go-units"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/emulate"
 	"github.com/builder-oci/builder/rootless/sandbox"
+	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
@@ -46,6 +50,9 @@ func exitError(exit sandbox.Exit, result snapshot.Key, tail []string) error {
 	default:
 		e.Err = fmt.Errorf("the command ended with exit code %d", exit.Code)
 	}
+	if exit.IDs != nil && len(exit.IDs.Refusals) > 0 {
+		wantOfIDs(e, exit.IDs.Refusals)
+	}
 	return e
 }
 
@@ -55,6 +62,27 @@ const killed = 128 + 9
 // wantOfMemory is the remedy where it is likely that memory lacked.
 const wantOfMemory = "sudo dmesg | tail    # tells whether it was for want of memory: then the step needs more, or less parallel jobs\n" +
 	"kubectl describe pod POD    # tells it in a cluster, where resources.limits.memory is what to raise\n"
+
+// wantOfIDs adds to the error of a command what it was refused because only one id
+// is mapped: that needn't be the cause, but it is told by the kernel, not guessed.
+func wantOfIDs(e *fault.Error, refusals []emulate.Refusal) {
+	var calls []string
+	for _, r := range refusals {
+		call := fmt.Sprintf("%s to %d by %s", r.Call, r.ID, r.Program)
+		if r.Groups {
+			call = fmt.Sprintf("%s by %s", r.Call, r.Program)
+		}
+		if !slices.Contains(calls, call) {
+			calls = append(calls, call)
+		}
+	}
+	e.Err = fmt.Errorf("%w; there is a single id here, so that these were refused: %s", e.Err, strings.Join(calls, ", "))
+	remedy := "add --emulate-ids: builder answers such calls itself, and keeps the owners on record"
+	if m, err := userns.Current(); err == nil && m.Notice != nil && m.Notice.Remedy != "" {
+		remedy = m.Notice.Remedy + "\nor " + remedy
+	}
+	e.Remedy = remedy + "\n" + e.Remedy
+}
 
 // withoutNetwork makes an error of a network that broke while the command ran.
 // A command may take that for an answer, and its result must not be kept.

@@ -29,7 +29,7 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		Cwd:      workdir(st),
 		UID:      uint32(user.Uid),
 		GID:      uint32(user.Gid),
-		Hostname: cmp.Or(r.Settings.Hostname, hostname),
+		Hostname: cmp.Or(r.Settings.Hostname, sandbox.DefaultHostname),
 		Ulimits:  r.Settings.Ulimits,
 		ShmSize:  r.Settings.ShmSize,
 		Network:  in.network(r),
@@ -37,8 +37,11 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 		CapDrop:  r.Settings.CapDrop,
 		Insecure: in.Insecure,
 		Security: r.Settings.Security,
-		Limits:   r.Settings.Limits,
-		StateDir: filepath.Join(r.Settings.StateDir, id),
+
+		EmulateIDs: r.Settings.EmulateIDs && !r.ExactOwners,
+		Recorded:   RecordedOwner(active),
+		Limits:     r.Settings.Limits,
+		StateDir:   filepath.Join(r.Settings.StateDir, id),
 	}
 	s.Groups = Groups(user)
 	return s, os.MkdirAll(s.StateDir, 0o700)
@@ -117,10 +120,6 @@ func withDefaults(env, defaults []string) []string {
 	}
 	return env
 }
-
-// hostname is what a RUN sees as its host's name where nobody names one; it is the
-// same in all builds, so that what prints it gives the same layer.
-const hostname = "builder"
 
 // DefaultPath is the PATH of images that set none, as docker has it.
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

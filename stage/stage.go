@@ -108,6 +108,8 @@ type Settings struct {
 	// CapAdd and CapDrop change the sandbox's capabilities.
 	CapAdd, CapDrop []string
 	Security        sandbox.Security
+	// EmulateIDs has commands believe in ids that aren't mapped.
+	EmulateIDs bool
 	// Limits are in no key, see securityInputs.
 	Limits   cgroup.Limits
 	StateDir string // private directory for what a sandbox needs while it runs

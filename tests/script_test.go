@@ -66,6 +66,14 @@ func setUp(env *testscript.Env) error {
 		env.Setenv(name, value)
 	}
 	env.Setenv(cgroupEnv, os.Getenv(cgroupEnv))
+	if level := os.Getenv("BUILDER_ISOLATION"); level != "" { // all of them at another level
+		env.Setenv("BUILDER_ISOLATION", level)
+	}
+	action, err := filepath.Abs("../action")
+	if err != nil {
+		return err
+	}
+	env.Setenv("ACTION", action)
 	env.Values[stateKey{}] = state
 	env.Defer(func() {
 		if err := state.close(); err != nil {

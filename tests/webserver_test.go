@@ -2,6 +2,7 @@ package tests
 
 import (
 	"crypto/sha256"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,7 +26,7 @@ import (
 // "Bearer header". What was requested, and the status of the
 // answers, is written to the file requests. /broken/ breaks off in the middle of
 // a file, and /status/500 is what it says. By https, at the address in WEBTLS,
-// nobody knows who has signed the certificate. While there is a file hang in the directory nothing is answered. It
+// nobody knows who has signed the certificate, which is in the file web-ca.pem. While there is a file hang in the directory nothing is answered. It
 // ends with the script.
 func webserver(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
@@ -50,6 +51,8 @@ func webserver(ts *testscript.TestScript, neg bool, args []string) {
 	encrypted.StartTLS()
 	ts.Defer(encrypted.Close)
 	ts.Setenv("WEBTLS", encrypted.Listener.Addr().String())
+	signer := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: encrypted.Certificate().Raw})
+	ts.Check(os.WriteFile(ts.MkAbs("web-ca.pem"), signer, 0o644))
 	server := &http.Server{Handler: &requestLog{file: ts.MkAbs("requests"), next: hanging(dir, files)}}
 	done := make(chan struct{})
 	go func() {

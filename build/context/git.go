@@ -24,13 +24,13 @@ func (f Fetcher) checkOut(ctx context.Context, ref string) (*Fetched, error) {
 	if err != nil {
 		return nil, aboutContext(err)
 	}
-	dir, err := subdirectory(tree.Dir, repo.Subdir(), ref)
+	dir, err := Subdirectory(tree.Dir, repo.Subdir(), ref)
 	return &Fetched{Dir: dir, Time: tree.Time}, err
 }
 
-// subdirectory finds the part of a repository that is asked for. Links on the
-// way are the stranger's.
-func subdirectory(dir, sub, ref string) (string, error) {
+// Subdirectory finds the part of a context that is asked for, "" for all of it.
+// Links on the way are the stranger's. Errors call the context ref.
+func Subdirectory(dir, sub, ref string) (string, error) {
 	if sub == "" {
 		return dir, nil
 	}
@@ -48,7 +48,10 @@ func subdirectory(dir, sub, ref string) (string, error) {
 		if errors.As(err, &at) {
 			err = at.Err
 		}
-		return "", fault.New("name a directory of the repository behind the colon", "the directory %s of %s: %w", sub, Redacted(ref), err)
+		if ref == Stdin {
+			ref = "the standard input"
+		}
+		return "", fault.New("name a directory that it has", "the directory %s of %s: %w", sub, Redacted(ref), err)
 	}
 	return filepath.EvalSymlinks(filepath.Join(dir, sub))
 }

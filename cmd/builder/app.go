@@ -36,13 +36,13 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			cacheCommand(), debugCommand(), unshareCommand(),
 			imagesCommand(), pullCommand(), pushCommand(), tagCommand(), rmiCommand(),
 			importCommand(), saveCommand(), loadCommand(), exportCommand(), diffCommand(), commitCommand(), cpCommand(),
-			infoCommand(), systemCommand(), versionCommand(), completionCommand(),
+			infoCommand(), doctorCommand(), systemCommand(), versionCommand(), completionCommand(),
 			imageCommand(), historyCommand(), inspectCommand(), loginCommand(), logoutCommand(), untagCommand(), manifestCommand(),
 			containerCommand(),
 			createCommand(), startCommand(), killCommand(), restartCommand(), pauseCommand(), unpauseCommand(),
 			waitCommand(), renameCommand(), attachCommand(), topCommand(), portCommand(), updateCommand(),
 			volumeCommand(),
-			manCommand(), monitorCommand(),
+			manCommand(), monitorCommand(), executorCommand(),
 		},
 		HideHelpCommand:           true, // canonical has its own
 		Before:                    before,
@@ -87,7 +87,10 @@ func globalFlags() []cli.Flag {
 			Name: flagDriver, Usage: "`NAME`: fuse-overlayfs, overlay or vfs",
 			EnvVars: []string{"BUILDER_STORAGE_DRIVER"},
 		},
-		&cli.StringFlag{Name: flagRuntime, Usage: "run containers by `NAME`: crun or runc, or a path"},
+		&cli.StringFlag{
+			Name: flagRuntime, Usage: "run containers by `NAME`: crun or runc, or a path",
+			EnvVars: []string{"BUILDER_RUNTIME"},
+		},
 		&cli.StringFlag{
 			Name: flagIsolation, Usage: "`LEVEL` that keeps containers apart: oci, chroot, any or none",
 			EnvVars: []string{"BUILDER_ISOLATION"},

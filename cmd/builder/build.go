@@ -61,6 +61,10 @@ func bud(c *cli.Context) error {
 	} else {
 		id, err = buildOutside(c, o, outs, p)
 	}
+	if unwritten := p.summary.write(err); err == nil {
+		err = unwritten
+	}
+	annotateError(c.App.ErrWriter, err, o)
 	if err != nil || id == "" {
 		return err
 	}
@@ -131,7 +135,7 @@ func finish(c *cli.Context, store *storage.Store, result build.Result, outs *out
 	if err := outs.deliver(c, store, result, p.out); err != nil {
 		return err
 	}
-	return p.summary(store, outs.names, result)
+	return p.finish(store, outs.names, result)
 }
 
 // buildInside opens a shell, where that is asked for, in the step that failed.

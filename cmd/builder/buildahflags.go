@@ -41,10 +41,7 @@ func readBuildahFlags(c *cli.Context, o *build.Options) error {
 	}
 	o.Trust = authorities(c)
 	if c.Bool("http-proxy") {
-		var err error
-		if o.Proxy, err = proxies(o.BuildArgs); err != nil {
-			return err
-		}
+		o.Proxy = proxies(o.BuildArgs)
 	}
 	for _, text := range c.StringSlice("env") {
 		if text == "" || text[0] == '=' {

@@ -32,6 +32,7 @@ func budFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image a `NAME`[:TAG]; may be repeated"},
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the Dockerfile from `PATH`, - is standard input"},
 		&cli.StringSliceFlag{Name: "build-arg", Usage: "value of an ARG, `NAME[=VALUE]`, else the environment's"},
+		&cli.StringFlag{Name: "context-sub-path", Hidden: true, Usage: "take the directory `PATH` of a build context that is fetched"},
 		&cli.StringSliceFlag{Name: "build-context", Usage: "name a further context, `NAME=DIRECTORY|URL|…`"},
 		&cli.StringSliceFlag{Name: "label", Usage: "add a label `NAME=VALUE` to the image"},
 		&cli.StringFlag{Name: "target", Usage: "stop after the stage `NAME`"},
@@ -44,6 +45,7 @@ func budFlags() []cli.Flag {
 		pullPolicyFlag(),
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the image's id only; others: --progress tty|plain"},
 		progressFlag(),
+		&cli.StringFlag{Name: flagSummary, Hidden: true, Usage: "append to `FILE`, in Markdown, which steps there were, how long they took, and why"},
 		&cli.StringFlag{Name: "iidfile", Usage: "write the image's id to `FILE`"},
 		&cli.StringFlag{Name: "format", Usage: "`FORMAT` of the image: oci or docker; of --check: json", Value: "oci"},
 		&cli.Int64Flag{Name: "timestamp", Usage: "`SECONDS` since 1970, the time of all that's in the image"},
@@ -64,8 +66,12 @@ func budFlags() []cli.Flag {
 // be chosen.
 func sandboxFlags(networks string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: " + networks + ": pasta, slirp4netns"},
+		&cli.StringFlag{
+			Name: "network", Aliases: []string{"net"}, Usage: "`MODE`: " + networks + ": pasta, slirp4netns",
+			EnvVars: []string{"BUILDER_NETWORK"},
+		},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "resource limit `NAME=SOFT[:HARD]`"},
+		&cli.BoolFlag{Name: "emulate-ids", Usage: "let programs have other users where only one id is mapped", EnvVars: []string{"BUILDER_EMULATE_IDS"}},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},
 		&cli.StringSliceFlag{Name: "dns", Usage: "ask the name server at `ADDRESS`"},
@@ -81,12 +87,14 @@ type sandboxOptions struct {
 	shmSize  int64
 	addHosts []string // lines of /etc/hosts
 	dns      network.DNS
+	emulate  bool // ids
 }
 
 func readSandboxFlags(c *cli.Context) (sandboxOptions, error) {
 	o := sandboxOptions{dns: network.DNS{
 		Servers: c.StringSlice("dns"), Search: c.StringSlice("dns-search"), Options: c.StringSlice("dns-option"),
 	}}
+	o.emulate = c.Bool("emulate-ids")
 	var err error
 	if o.network, err = network.ParseChoice(c.String("network")); err != nil {
 		return o, err
@@ -139,7 +147,7 @@ func buildOptions(c *cli.Context) (build.Options, error) {
 		Pull:       readPullPolicy(c) == pullAlways,
 		NeverPull:  readPullPolicy(c) == pullNever,
 		Jobs:       c.Int("jobs"),
-		Network:    s.network, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
+		Network:    s.network, EmulateIDs: s.emulate, Ulimits: s.ulimits, ShmSize: s.shmSize, AddHosts: s.addHosts, DNS: s.dns,
 	}
 	if o.Platform, err = targetPlatform(c); err != nil {
 		return o, err

@@ -143,7 +143,7 @@ func (r containerRequest) spec(c container.Config, settings layout.RunConfig, tr
 		ID: c.ID, Args: slices.Concat(settings.Entrypoint, settings.Cmd), Cwd: path.Join("/", settings.WorkingDir),
 		UID: account.uid, GID: account.gid, Groups: account.groups,
 		Network: c.Network.Mode, Hostname: cmp.Or(r.Hostname, ownHostname(c)),
-		CapAdd: r.CapAdd, CapDrop: r.CapDrop, Insecure: r.Privileged, Security: r.Security, ReadOnly: r.ReadOnly,
+		CapAdd: r.CapAdd, CapDrop: r.CapDrop, Insecure: r.Privileged, Security: r.Security, ReadOnly: r.ReadOnly, EmulateIDs: r.EmulateIDs,
 		Ulimits: r.Ulimits, Limits: r.Limits, ShmSize: r.ShmSize, Sysctls: r.Sysctls, OOMScoreAdj: r.OOMScoreAdj,
 	}
 	defaults := []string{"PATH=" + stage.DefaultPath, "HOSTNAME=" + s.Hostname}

@@ -44,6 +44,7 @@ type containerRequest struct {
 	CapDrop        []string
 	Security       sandbox.Security
 	Privileged     bool
+	EmulateIDs     bool
 	ReadOnly       bool
 	Init           bool
 	Terminal       bool

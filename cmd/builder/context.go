@@ -23,7 +23,10 @@ func readContext(c *cli.Context, o *build.Options) error {
 	if err != nil {
 		return err
 	}
-	o.ContextDir, o.Dockerfile = ref, c.String("file")
+	o.ContextDir, o.Dockerfile, o.ContextSub = ref, c.String("file"), c.String("context-sub-path")
+	if o.ContextSub != "" && !buildcontext.IsRemote(ref) {
+		return usageError(c.Command.HelpName, "--context-sub-path is for a build context that is fetched: name the directory itself")
+	}
 	o.Contexts = map[string]string{}
 	for _, text := range c.StringSlice("build-context") {
 		name, value, ok := strings.Cut(text, "=")

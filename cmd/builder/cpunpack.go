@@ -90,17 +90,14 @@ func (k *copying) copyInside(files *keptFiles) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeRoot()) }()
-	owner := func(uid, gid int) (int, int) { return uid, gid }
-	if !files.mapping.Exact() {
-		owner = func(int, int) (int, int) { return 0, 0 } // there is no other
-	}
+	record := !files.mapping.Exact()
 	switch {
 	case !k.into:
 		err = k.packInside(root)
 	case k.here == "-":
-		err = k.unpackStream(root, owner)
+		err = k.unpackStream(root, record)
 	default:
-		err = k.unpackInside(root, owner)
+		err = k.unpackInside(root, record)
 	}
 	return k.words(err)
 }
@@ -126,6 +123,9 @@ func (k *copying) words(err error) error {
 // path is the one in the container, from its root.
 func (k *copying) path() string { return "/" + strings.TrimLeft(k.inside, "/") }
 
+// asTold leaves a file to whom its entry names.
+func asTold(uid, gid int) (int, int) { return uid, gid }
+
 func (k *copying) packInside(root *archive.Root) error {
 	p, err := locate(root, k.path(), k.c.Bool("follow-link"))
 	if err != nil {
@@ -139,11 +139,11 @@ func (k *copying) packInside(root *archive.Root) error {
 	return archive.Pack(k.c.Context, k.c.App.Writer, source)
 }
 
-func (k *copying) unpackInside(root *archive.Root, owner func(uid, gid int) (int, int)) error {
+func (k *copying) unpackInside(root *archive.Root, record bool) error {
 	err := unpackAt(k.c.Context, os.Stdin, func(isDir bool) (landing, error) { return land(root, k.path(), isDir) },
 		func(dir string) (*archive.Unpacker, error) {
 			u := archive.In(root, dir)
-			u.Owner = owner
+			u.Owner, u.Record = asTold, record
 			return u, nil
 		})
 	if errors.Is(err, errNothing) {
@@ -154,7 +154,7 @@ func (k *copying) unpackInside(root *archive.Root, owner func(uid, gid int) (int
 
 // unpackStream unpacks the user's own tar, which may be compressed, and keeps its
 // owners.
-func (k *copying) unpackStream(root *archive.Root, owner func(uid, gid int) (int, int)) (err error) {
+func (k *copying) unpackStream(root *archive.Root, record bool) (err error) {
 	p := copyPlace{path: path.Clean(k.path())}
 	if err := p.look(root, true); err != nil {
 		return err
@@ -168,7 +168,7 @@ func (k *copying) unpackStream(root *archive.Root, owner func(uid, gid int) (int
 	}
 	defer plain.Close()
 	u := archive.In(root, p.path)
-	u.Owner = owner
+	u.Owner, u.Record = asTold, record
 	defer func() { err = errors.Join(err, u.Close()) }()
 	t := tar.NewReader(plain)
 	for {

@@ -3,11 +3,11 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/cmd/builder/detach"
+	"github.com/builder-oci/builder/storage/transport"
 )
 
 // usualDetachKeys leave a container running where nothing else was said: ctrl-p,
@@ -32,18 +32,10 @@ func readDetachKeys(c *cli.Context) ([]byte, error) {
 
 // dockerDetachKeys are those that the user has chosen for docker.
 func dockerDetachKeys() string {
-	dir := os.Getenv("DOCKER_CONFIG")
-	if dir == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return ""
-		}
-		dir = filepath.Join(home, ".docker")
-	}
 	var config struct {
 		DetachKeys string `json:"detachKeys"`
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	data, err := os.ReadFile(transport.DockerConfigFile())
 	if err != nil || json.Unmarshal(data, &config) != nil {
 		return ""
 	}

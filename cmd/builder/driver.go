@@ -11,6 +11,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
+	"github.com/builder-oci/builder/rootless/doctor/checks"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -132,17 +133,10 @@ func probeFuse(store *storage.Store) error {
 	if err != nil {
 		return err
 	}
-	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		return err
+	if err := checks.TryFuse(dirs[0]); err != nil {
+		return doctor.FuseMount(err)
 	}
-	defer device.Close()
-	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device.Fd())
-	if err := unix.Mount("fuse", dirs[0], "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
-		return fault.New("uname -r    # Linux 4.18 is the first that lets FUSE be mounted in a user namespace",
-			"FUSE can't be mounted here: %w", err)
-	}
-	return os.NewSyscallError("umount", unix.Unmount(dirs[0], unix.MNT_DETACH))
+	return nil
 }
 
 // probeNative tells why the kernel doesn't let overlay be mounted in the store;

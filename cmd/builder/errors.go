@@ -68,7 +68,7 @@ func report(ctx context.Context, w io.Writer, err error) int {
 	if errors.Is(err, errUnread) {
 		return 128 + int(syscall.SIGPIPE)
 	}
-	err = explain(err)
+	err = namingDoctor(explain(err))
 	_, _ = io.WriteString(w, render(err))
 	if status != 0 {
 		return int(status)
@@ -144,7 +144,7 @@ func explain(err error) error {
 
 // remedied adds a remedy and keeps all else that err carries.
 func remedied(err error, remedy string) error {
-	return &fault.Error{Err: err, Remedy: remedy, Code: fault.Code(err), Detail: fault.Detail(err)}
+	return &fault.Error{Err: err, Remedy: remedy, Code: fault.Code(err), Detail: fault.Detail(err), Machine: fault.OfMachine(err)}
 }
 
 // usageError is a command line that can't be understood.

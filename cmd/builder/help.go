@@ -28,11 +28,11 @@ func appHelp(app *cli.App) string {
 		}
 	}
 	writeWords(&b, categoryMore+":", more)
-	flags := make([]string, 0, len(app.Flags)+1)
+	flags := make([]string, 0, len(app.Flags)) // --version is the command's
 	for _, f := range app.Flags {
 		flags = append(flags, flagdoc.Dashed(f.Names()[0]))
 	}
-	writeWords(&b, "Options:", append(flags, "--version"))
+	writeWords(&b, "Options:", flags)
 	return b.String()
 }
 

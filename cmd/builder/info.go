@@ -145,24 +145,28 @@ func isolationChoice(c *cli.Context, store *storage.Store, forbidden error) choi
 	if forbidden != nil {
 		return missing(forbidden)
 	}
-	level, why, err := newIsolation(c, store).Level()
-	switch {
-	case err != nil:
+	found := newIsolation(c, store)
+	level, why, err := found.Level()
+	if err != nil {
 		return missing(err)
+	}
+	chosen := choice{Value: string(level)}
+	if weak := found.Weakness(); weak != "" {
+		chosen.Value += " (weak: " + weak + ")"
+	}
+	switch {
 	case why != nil:
-		chosen := choice{Value: string(level), Why: why.Error(), Better: remedyLine(why)}
-		if level == isolation.Chroot {
-			chosen.Value += " (weak: " + isolation.Weakness + ")"
-		}
+		chosen.Why, chosen.Better = why.Error(), remedyLine(why)
 		return chosen
 	case level == isolation.Chroot:
-		return choice{Value: "chroot (weak: " + isolation.Weakness + ")", Why: "asked for by --isolation or BUILDER_ISOLATION"}
+		chosen.Why = "asked for by --isolation or BUILDER_ISOLATION"
+		return chosen
 	case userns.PIDNamespace():
 		return choice{Value: "oci", Why: "user, mount and pid namespaces can be made, and a fresh /proc mounted"}
 	}
 	return choice{
 		Value: "oci, without a pid namespace", Why: userns.StepDown(),
-		Better: "a fresh /proc: in a container, start that with an unmasked one",
+		Better: remedyLine(doctor.PIDNamespace(userns.StepDown())),
 	}
 }
 

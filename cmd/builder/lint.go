@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -142,41 +140,4 @@ func printWarnings(w io.Writer, l build.Linted) {
 	}
 	_, _ = io.WriteString(w, b.String())
 	annotate(w, l)
-}
-
-// annotate tells a runner of GitHub's Actions, which shows the warnings beside
-// the file's lines.
-func annotate(w io.Writer, l build.Linted) {
-	if os.Getenv("GITHUB_ACTIONS") != "true" {
-		return
-	}
-	for _, warning := range l.Warnings {
-		_, _ = fmt.Fprintf(w, "::warning file=%s,line=%d,endLine=%d,title=%s::%s\n",
-			actionProperty(inWorkspace(l)), warning.Line, warning.EndLine, actionProperty(warning.Rule),
-			actionText.Replace(warning.Text+": "+warning.Remedy))
-	}
-}
-
-// inWorkspace is the Dockerfile as seen from the checkout.
-func inWorkspace(l build.Linted) string {
-	if l.Path == "" {
-		return l.File
-	}
-	path, err := filepath.Abs(l.Path)
-	if err != nil {
-		return l.Path
-	}
-	rel, err := filepath.Rel(os.Getenv("GITHUB_WORKSPACE"), path)
-	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
-		return l.Path
-	}
-	return rel
-}
-
-// actionText writes text as a runner's commands take it.
-var actionText = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
-
-// actionProperty writes a property of a runner's command.
-func actionProperty(s string) string {
-	return strings.NewReplacer(":", "%3A", ",", "%2C").Replace(actionText.Replace(s))
 }

@@ -21,6 +21,9 @@ import (
 
 	"github.com/containers/storage/pkg/reexec"
 
+	"github.com/builder-oci/builder/cmd/builder/settings"
+	"github.com/builder-oci/builder/rootless/chroot"
+	"github.com/builder-oci/builder/rootless/doctor/checks"
 	"github.com/builder-oci/builder/rootless/pid1"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -36,11 +39,18 @@ func main() {
 	if os.Args[0] == sandbox.InitPath {
 		os.Exit(pid1.Run(os.Args[1:]))
 	}
+	if os.Args[0] == chroot.Name {
+		os.Exit(chroot.Main(os.Args[1:]))
+	}
+	if os.Args[0] == checks.ChildPath {
+		os.Exit(checks.RunChild(os.Args[1:]))
+	}
 	// containers/storage starts this program to mount an overlay of very many
 	// layers, whose options wouldn't fit otherwise.
 	if reexec.Init() {
 		return
 	}
+	os.Args = asExecutor(os.Args)
 	os.Exit(run(os.Args))
 }
 
@@ -57,18 +67,28 @@ func run(argv []string) int {
 			return report(ctx, os.Stderr, err)
 		}
 	}
+	if !userns.Inside() {
+		if err := settings.Load(settings.User(), settings.Machine); err != nil {
+			return report(ctx, os.Stderr, err)
+		}
+	}
 	collectRarely()
 	// Caught, SIGPIPE makes writing to a closed pipe an error, after which what
 	// was begun is cleaned up. Unlike an ignored signal a caught one is back to
 	// its default in the programs that we start.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return report(ctx, os.Stderr, perform(ctx, argv))
+}
+
+// perform executes a command line and gives the error that ended it.
+func perform(ctx context.Context, argv []string) error {
 	app := newApp(results{os.Stdout}, os.Stderr)
 	args, err := canonical(app, argv)
-	if err == nil {
-		lighten(app, args)
-		err = app.RunContext(ctx, args)
+	if err != nil {
+		return err
 	}
-	return report(ctx, os.Stderr, err)
+	lighten(app, args)
+	return app.RunContext(ctx, args)
 }
 
 // signalled gives a context that a signal to end ends, with stopped as its

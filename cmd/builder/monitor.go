@@ -101,6 +101,9 @@ func openWatched(c *cli.Context, first *container.First, request monitorRequest)
 			return nil, err
 		}
 	}
+	if w.host.mapping.Kind == userns.KindHost && sandbox.MayMount() != nil {
+		return nil, sandbox.NoContainers()
+	}
 	if request.New != nil {
 		return w, w.make(ctx, c, *request.New)
 	}
@@ -199,8 +202,9 @@ func (h *host) unpackAgain(ctx context.Context, c container.Config, parent snaps
 // run runs the program till its end.
 func (w *watched) run(c *cli.Context, first *container.First) error {
 	m, h := w.monitor, w.host
+	owned := &ownedTree{Active: w.tree, runtime: h.isolation}
 	parts := container.Parts{
-		Root: w.tree, Runtime: h.isolation, RunDir: h.store.RunDir(), Network: w.network, Account: accountIn,
+		Root: owned, Runtime: owned, RunDir: h.store.RunDir(), Network: w.network, Account: accountIn,
 		Ready: func(ctx context.Context, rootfs string) ([]sandbox.Mount, error) {
 			if err := makeWorkdir(rootfs, m.Config.Spec.Cwd); err != nil {
 				return nil, err

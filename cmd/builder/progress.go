@@ -78,6 +78,8 @@ type progress struct {
 	out   io.Writer
 	notes io.Writer // warnings
 	begun time.Time
+	// summary is to be written at the end; nil for none.
+	summary *summary
 }
 
 // newProgress settles the form. What goes on is shown on the standard output, or
@@ -86,6 +88,9 @@ func newProgress(c *cli.Context, title string, taken bool) (*progress, error) {
 	p := &progress{title: title, file: os.Stdout, out: c.App.Writer, notes: c.App.ErrWriter, begun: time.Now()}
 	if taken {
 		p.file, p.out = os.Stderr, c.App.ErrWriter
+	}
+	if file := c.String(flagSummary); file != "" {
+		p.summary = &summary{file: file, title: title}
 	}
 	if n, err := strconv.ParseInt(os.Getenv(begunEnv), 10, 64); err == nil {
 		p.begun = time.Unix(0, n)
@@ -183,6 +188,14 @@ func (p *progress) env() []string {
 // display begins to show a build. One that may be begun anew is kept off the
 // terminal's scroll-back.
 func (p *progress) display(c *cli.Context, anew bool, broken func(error)) display {
+	shown := p.shown(c, anew, broken)
+	if p.summary != nil {
+		return summed{shown, p.summary}
+	}
+	return shown
+}
+
+func (p *progress) shown(c *cli.Context, anew bool, broken func(error)) display {
 	if p.form == progressTTY {
 		return newLiveDisplay(c, p, anew, broken)
 	}
@@ -193,12 +206,9 @@ func (p *progress) display(c *cli.Context, anew bool, broken func(error)) displa
 	return plain
 }
 
-// summary is a build's last line: what was built, its size, how many of its
+// finish prints a build's last line: what was built, its size, how many of its
 // steps were in the cache, and how long it took.
-func (p *progress) summary(store *storage.Store, names []string, r build.Result) error {
-	if p.form == progressQuiet {
-		return nil
-	}
+func (p *progress) finish(store *storage.Store, names []string, r build.Result) error {
 	parts := []string{"Built"}
 	if r.ID == "" {
 		parts = []string{"Exported the file system"}
@@ -215,7 +225,14 @@ func (p *progress) summary(store *storage.Store, names []string, r build.Result)
 		parts = append(parts, fmt.Sprintf("%d of %s cached", r.Cached, count(r.Steps, "step")))
 	}
 	parts = append(parts, live.Duration(time.Since(p.begun)))
-	_, err := fmt.Fprintln(p.out, strings.Join(parts, ", "))
+	line := strings.Join(parts, ", ")
+	if p.summary != nil {
+		p.summary.built = line
+	}
+	if p.form == progressQuiet {
+		return nil
+	}
+	_, err := fmt.Fprintln(p.out, line)
 	return err
 }
 

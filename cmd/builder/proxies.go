@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -21,11 +19,8 @@ var proxyNames = []string{"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", 
 // proxies are what every RUN sees: of --build-arg, else of the environment, else of
 // docker's config.json. As docker passes them, they are in no layer, no config and no
 // key.
-func proxies(args map[string]string) ([]string, error) {
-	configured, err := dockerProxies()
-	if err != nil {
-		return nil, err
-	}
+func proxies(args map[string]string) []string {
+	configured := dockerProxies()
 	var set []string
 	for _, name := range proxyNames {
 		lower := strings.ToLower(name)
@@ -44,45 +39,36 @@ func proxies(args map[string]string) ([]string, error) {
 			}
 		}
 	}
-	return set, nil
+	return set
 }
 
 // containerProxies are what a container sees, which are docker's alone.
-func containerProxies() ([]string, error) {
-	configured, err := dockerProxies()
+func containerProxies() []string {
+	configured := dockerProxies()
 	var set []string
 	for _, name := range proxyNames {
 		if value := configured[name]; value != "" {
 			set = append(set, name+"="+value, strings.ToLower(name)+"="+value)
 		}
 	}
-	return set, err
+	return set
 }
 
 // dockerProxies reads those that docker's config.json has for whatever runs in
-// containers, by their names in upper case.
-func dockerProxies() (map[string]string, error) {
-	file := transport.DockerConfigFile()
-	data, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var config struct {
-		Proxies map[string]struct {
-			HTTPProxy, HTTPSProxy, FTPProxy, NoProxy, AllProxy string
-		}
-	}
-	if err := json.Unmarshal(data, &config); err != nil {
-		return nil, fault.New("mend it, or remove it: "+file, "docker's configuration %s: %w", file, err)
+// containers, by their names in upper case. One that can't be read has none, as for
+// docker.
+func dockerProxies() map[string]string {
+	type proxies struct{ HTTPProxy, HTTPSProxy, FTPProxy, NoProxy, AllProxy string }
+	var config struct{ Proxies map[string]proxies }
+	data, err := os.ReadFile(transport.DockerConfigFile())
+	if err != nil || json.Unmarshal(data, &config) != nil {
+		return nil
 	}
 	p := config.Proxies["default"] // the others are for daemons elsewhere
 	return map[string]string{
 		"HTTP_PROXY": p.HTTPProxy, "HTTPS_PROXY": p.HTTPSProxy, "FTP_PROXY": p.FTPProxy,
 		"NO_PROXY": p.NoProxy, "ALL_PROXY": p.AllProxy,
-	}, nil
+	}
 }
 
 // farProxy tells of a proxy that programs can't reach, since it is on this machine's

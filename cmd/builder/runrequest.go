@@ -69,10 +69,7 @@ func (r *containerRequest) readProcess(c *cli.Context) (err error) {
 	if r.Env, err = readEnvironment(c.StringSlice("env-file"), c.StringSlice("env")); err != nil {
 		return err
 	}
-	if r.Proxies, err = containerProxies(); err != nil {
-		return err
-	}
-	r.Authorities = authorities(c).PEM()
+	r.Proxies, r.Authorities = containerProxies(), authorities(c).PEM()
 	r.Labels, err = readLabels(c.StringSlice("label-file"), c.StringSlice("label"))
 	return err
 }
@@ -113,7 +110,7 @@ func (r *containerRequest) readNetwork(c *cli.Context) error {
 		return err
 	}
 	r.Network = container.Network{Mode: o.network.Mode, Helper: o.network.Helper, Container: o.network.Container, DNS: o.dns, AddHosts: o.addHosts}
-	r.Ulimits, r.ShmSize = o.ulimits, o.shmSize
+	r.Ulimits, r.ShmSize, r.EmulateIDs = o.ulimits, o.shmSize, o.emulate
 	const longest = 64 // sethostname(2)
 	odd := func(c rune) bool { return unicode.IsSpace(c) || !unicode.IsPrint(c) || c == '#' }
 	if len(r.Hostname) > longest || strings.ContainsFunc(r.Hostname, odd) {

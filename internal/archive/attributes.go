@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/owner"
 )
 
 // attributePrefix begins the PAX records that hold extended attributes.
@@ -15,7 +17,7 @@ const attributePrefix = "SCHILY.xattr."
 func carried(name string) bool {
 	return name == "security.capability" || strings.HasPrefix(name, "user.") &&
 		!strings.HasPrefix(name, "user.overlay.") && !strings.HasPrefix(name, "user.fuseoverlayfs.") &&
-		!strings.HasPrefix(name, "user.containers.")
+		!strings.HasPrefix(name, "user.containers.") && name != owner.Emulated
 }
 
 // attributes gives a file's as PAX records. What can't be read isn't carried.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/owner"
 )
 
 // Source is what a tar is to be made of: a name in an open directory, or with "."
@@ -99,6 +101,17 @@ func (p *packer) header(st *unix.Stat_t, as string) *tar.Header {
 	return h
 }
 
+// recorded gives an entry the owner that its file has on record, because it can't
+// have it itself.
+func (p *packer) recorded(f *os.File, h *tar.Header) {
+	if p.owner != nil {
+		return
+	}
+	if uid, gid, ok := owner.Recorded(func(name string, value []byte) (int, error) { return unix.Fgetxattr(int(f.Fd()), name, value) }); ok {
+		h.Uid, h.Gid = uid, gid
+	}
+}
+
 func (p *packer) addDir(dir int, name string, h *tar.Header) error {
 	as := strings.TrimSuffix(h.Name, "/")
 	f, err := openAt(dir, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
@@ -106,6 +119,7 @@ func (p *packer) addDir(dir int, name string, h *tar.Header) error {
 		return named("open", as, err)
 	}
 	defer func() { _ = f.Close() }()
+	p.recorded(f, h)
 	h.PAXRecords = attributes(f)
 	if err := p.tar.WriteHeader(h); err != nil {
 		return err
@@ -145,6 +159,7 @@ func (p *packer) addFile(dir int, name string, h *tar.Header) error {
 		}
 		p.first[id] = h.Name
 	}
+	p.recorded(f, h)
 	h.Size, h.PAXRecords = st.Size, attributes(f)
 	if err := p.tar.WriteHeader(h); err != nil {
 		return err

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/owner"
 )
 
 // Unpacker makes files of a tar's entries beneath a directory. A directory that is
@@ -23,6 +25,8 @@ type Unpacker struct {
 	// Owner gives a file's owner for that of its entry. Nil leaves files to who
 	// makes them.
 	Owner func(uid, gid int) (int, int)
+	// Record puts owners on record that files can't have themselves.
+	Record bool
 
 	open  func(dir string) (*os.File, error)
 	under string   // the directory, as errors name it
@@ -208,8 +212,8 @@ func (u *Unpacker) makeFile(ctx context.Context, dir int, base string, there boo
 		return err
 	}
 	_, err = io.Copy(f, contextReader{ctx, content})
-	if err == nil && u.Owner != nil {
-		err = f.Chown(u.Owner(h.Uid, h.Gid))
+	if err == nil {
+		err = u.chown(dir, base, h)
 	}
 	if err == nil {
 		err = unix.Fchmod(int(f.Fd()), uint32(h.Mode)&0o7777)
@@ -237,7 +241,23 @@ func (u *Unpacker) chown(dir int, base string, h *tar.Header) error {
 		return nil
 	}
 	uid, gid := u.Owner(h.Uid, h.Gid)
+	if u.Record {
+		return record(dir, base, h, uid, gid)
+	}
 	return unix.Fchownat(dir, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// record puts the owner of a file or directory on record.
+func record(dir int, base string, h *tar.Header, uid, gid int) error {
+	if h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir {
+		return nil
+	}
+	at := fmt.Sprintf("/proc/self/fd/%d/%s", dir, base)
+	was, group, _ := owner.Recorded(func(name string, value []byte) (int, error) { return unix.Lgetxattr(at, name, value) })
+	if was == uid && group == gid {
+		return nil
+	}
+	return unix.Lsetxattr(at, owner.Emulated, owner.Value(uid, gid), 0)
 }
 
 func setTime(dir int, base string, t time.Time) error {

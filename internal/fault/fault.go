@@ -24,11 +24,20 @@ type Error struct {
 	Code int
 	// Detail is printed below the error, such as the end of a command's output.
 	Detail []string
+	// Machine says that the cause lies in how this machine is set up.
+	Machine bool
 }
 
 // New makes an Error from a remedy (which may be empty) and a cause.
 func New(remedy, format string, args ...any) *Error {
 	return &Error{Err: fmt.Errorf(format, args...), Remedy: remedy}
+}
+
+// Machine is New for a cause that lies in how this machine is set up.
+func Machine(remedy, format string, args ...any) *Error {
+	e := New(remedy, format, args...)
+	e.Machine = true
+	return e
 }
 
 // Error gives place and cause on one line, without the remedy.
@@ -71,6 +80,18 @@ func Remedy(err error) string {
 		err = e.Err
 	}
 	return ""
+}
+
+// OfMachine tells whether the cause of err lies in how this machine is set up.
+func OfMachine(err error) bool {
+	var e *Error
+	for errors.As(err, &e) {
+		if e.Machine {
+			return true
+		}
+		err = e.Err
+	}
+	return false
 }
 
 // Detail gives the lines to print below err.

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"testing"
 )
@@ -40,6 +41,20 @@ func TestCode(t *testing.T) {
 	} {
 		if got := Code(tc.err); got != tc.want {
 			t.Errorf("Code(%v) = %d, want %d", tc.err, got, tc.want)
+		}
+	}
+}
+
+func TestACauseInTheMachineStaysOne(t *testing.T) {
+	lack := At("Dockerfile:3", Machine("", "no runtime"))
+	for err, want := range map[error]bool{
+		lack:                        true,
+		fmt.Errorf("run: %w", lack): true,
+		&Error{Err: lack, Code: 1}:  true,
+		New("", "no such file"):     false,
+	} {
+		if OfMachine(err) != want {
+			t.Errorf("OfMachine(%v) = %v", err, !want)
 		}
 	}
 }

@@ -9,12 +9,15 @@ package binfmt
 
 import (
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -219,4 +222,30 @@ func file(h Header) (*os.File, error) {
 		return nil, err
 	}
 	return os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+}
+
+// Architectures gives the names of those that Linux images are made for, in order.
+func Architectures() []string { return slices.Sorted(maps.Keys(architectures)) }
+
+// HeaderOf gives the header of a program for an architecture of Architectures.
+func HeaderOf(arch string) (h Header) {
+	a := architectures[arch]
+	class := a.class
+	if class == 0 {
+		class = elf.ELFCLASS64
+		switch arch {
+		case "386", "arm":
+			class = elf.ELFCLASS32
+		}
+	}
+	copy(h[:], elf.ELFMAG)
+	h[elf.EI_CLASS], h[elf.EI_DATA], h[elf.EI_VERSION] = byte(class), byte(a.order), byte(elf.EV_CURRENT)
+	var order binary.ByteOrder = binary.LittleEndian
+	if a.order == elf.ELFDATA2MSB {
+		order = binary.BigEndian
+	}
+	order.PutUint16(h[16:], uint16(elf.ET_EXEC))
+	order.PutUint16(h[18:], uint16(a.machine))
+	order.PutUint32(h[20:], uint32(elf.EV_CURRENT))
+	return h
 }

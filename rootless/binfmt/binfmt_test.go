@@ -41,3 +41,12 @@ func TestThisProgramIsForThisMachine(t *testing.T) {
 		t.Errorf("this program is for %q, this machine is %s", h.Architecture(), runtime.GOARCH)
 	}
 }
+
+func TestHeadersAreOfTheirArchitecture(t *testing.T) {
+	for _, arch := range Architectures() {
+		h := HeaderOf(arch)
+		if !h.IsELF() || h.Architecture() != arch {
+			t.Errorf("the header for %s is one for %s", arch, h.Architecture())
+		}
+	}
+}

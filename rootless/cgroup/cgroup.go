@@ -153,7 +153,7 @@ func (p place) enable(controllers []string) error {
 			continue
 		}
 		if err := p.write("cgroup.subtree_control", "+"+name); err != nil {
-			return fault.New(ownScope, "the controller %s of the cgroup %s can't be used: %w", name, p.path, err)
+			return fault.Machine(ownScope, "the controller %s of the cgroup %s can't be used: %w", name, p.path, err)
 		}
 	}
 	return nil

@@ -24,11 +24,11 @@ func find() (own place, root string, err error) {
 	path, known := ownPath(string(groups))
 	root, at, mounted := mountOf(string(mounts))
 	if !known || !mounted {
-		return place{}, "", fault.New(unified, "cgroups of version 2, which limits need, aren't mounted here")
+		return place{}, "", fault.Machine(unified, "cgroups of version 2, which limits need, aren't mounted here")
 	}
 	below, err := filepath.Rel(at, path)
 	if err != nil || strings.HasPrefix(below, "..") {
-		return place{}, "", fault.New(ownScope, "builder's own cgroup %s isn't among those that are mounted here", path)
+		return place{}, "", fault.Machine(ownScope, "builder's own cgroup %s isn't among those that are mounted here", path)
 	}
 	return place{dir: filepath.Join(root, below), path: path, root: root}, root, nil
 }
@@ -75,7 +75,7 @@ var errNotDelegated = errors.New("isn't delegated to it")
 // notDelegated is the error where limits can't be set, though the machine may
 // have the controllers.
 func (p place) notDelegated(why string) error {
-	return fault.New(scopeRemedy(), "the limits can't be held: builder's cgroup %s %w: %s", p.path, errNotDelegated, why)
+	return fault.Machine(scopeRemedy(), "the limits can't be held: builder's cgroup %s %w: %s", p.path, errNotDelegated, why)
 }
 
 // scopeRemedy says how to get a cgroup of one's own on this machine.
@@ -98,14 +98,14 @@ func hasSystemd() bool {
 // kept that back, or the machine has none.
 func (p place) lacks(controller string) error {
 	if p.root != "" && !slices.Contains((place{dir: p.root}).words("cgroup.controllers"), controller) {
-		return fault.New("start the kernel with cgroup_enable="+controller+" among its parameters, and without cgroup_disable",
+		return fault.Machine("start the kernel with cgroup_enable="+controller+" among its parameters, and without cgroup_disable",
 			"the limits can't be held: the controller %q isn't among those of this machine, which are in %s/cgroup.controllers", controller, p.root)
 	}
 	remedy := byHand
 	if hasSystemd() {
 		remedy = delegates
 	}
-	return fault.New(remedy, "the limits can't be held: the controller %q isn't delegated to builder's cgroup %s", controller, p.path)
+	return fault.Machine(remedy, "the limits can't be held: the controller %q isn't delegated to builder's cgroup %s", controller, p.path)
 }
 
 // checkOld tells which of the controllers version 2 hasn't on this machine.
@@ -116,7 +116,7 @@ func checkOld(controllers []string) error {
 	}
 	for _, name := range controllers {
 		if isOld(string(groups), name) {
-			return fault.New(unified, "the limits can't be held: the controller %q is bound to cgroups of version 1 here, which only root can use", name)
+			return fault.Machine(unified, "the limits can't be held: the controller %q is bound to cgroups of version 1 here, which only root can use", name)
 		}
 	}
 	return nil

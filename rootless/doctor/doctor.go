@@ -2,7 +2,9 @@
 // — user namespaces, id mapping, FUSE — and names the command that mends it.
 //
 // It only reads: sysctls, /proc and file modes. Its functions are called when
-// something has failed or must be chosen, never on the way of a cached build.
+// something has failed or must be chosen, never on the way of a cached build. What
+// they say is said alike by the command that fails and by the one that examines the
+// machine: package checks tries, this one explains.
 package doctor
 
 import (
@@ -20,7 +22,18 @@ import (
 // let its root do what root may: it is called on both sides. The result is a
 // *fault.Error.
 func Namespace(err error) error {
-	return explainNamespace(err, examine())
+	known := explainNamespace(err, examine())
+	known.Remedy = OrChroot(known.Remedy)
+	return known
+}
+
+// OrChroot adds to a remedy what root in a container can do without a user
+// namespace.
+func OrChroot(remedy string) string {
+	if caller() != 0 || container() == "" {
+		return remedy
+	}
+	return strings.TrimSpace(remedy + "\nor export BUILDER_ISOLATION=chroot    # for root in a container: chroot alone keeps RUNs apart")
 }
 
 // Mapping explains err, a failed attempt of tool ("newuidmap", "newgidmap") to
@@ -30,7 +43,12 @@ func Mapping(tool string, err error, output string) error {
 	if _, missing := IDMapTools(); missing != nil {
 		return missing
 	}
-	return explainMapping(tool, err, strings.TrimSpace(output), examine())
+	f := examine()
+	if path, err := lookPath(tool); err == nil {
+		_, err := unix.Getxattr(path, capabilityAttr, nil)
+		f.setuidTool = err != nil
+	}
+	return explainMapping(tool, err, strings.TrimSpace(output), f)
 }
 
 // Tools are the programs that write an id mapping on behalf of an ordinary
@@ -49,12 +67,12 @@ func IDMapTools() (Tools, error) {
 	}{{"newuidmap", &t.NewUIDMap}, {"newgidmap", &t.NewGIDMap}} {
 		found, err := lookPath(tool.name)
 		if err != nil {
-			return Tools{}, fault.New(Install(tool.name), "%s is not installed", tool.name)
+			return Tools{}, fault.Machine(Install(tool.name), "%s is not installed", tool.name)
 		}
 		*tool.path = found
 	}
 	if noNewPrivs() {
-		return t, fault.New(noNewPrivsRemedy, "no_new_privs is set for this process, so newuidmap can't gain the privilege to map ids")
+		return t, fault.Machine(examine().newPrivileges(), "no_new_privs is set for this process, so newuidmap can't gain the privilege to map ids")
 	}
 	for _, path := range []string{t.NewUIDMap, t.NewGIDMap} {
 		if err := lendsPrivilege(path); err != nil {
@@ -72,7 +90,7 @@ func Fuse() (string, error) {
 	}
 	path, err := lookPath("fuse-overlayfs")
 	if err != nil {
-		return "", fault.New(Install("fuse-overlayfs"), "fuse-overlayfs is not installed")
+		return "", fault.Machine(Install("fuse-overlayfs"), "fuse-overlayfs is not installed")
 	}
 	return path, nil
 }
@@ -82,14 +100,14 @@ func fuseDevice(path string) error {
 	if err == nil {
 		return unix.Close(fd)
 	}
-	in := container()
+	f := examine()
 	switch {
 	case errors.Is(err, unix.EACCES):
-		return fault.New(asRoot("chmod 0666 "+path), "%s is not accessible: %w", path, err)
-	case in != "":
-		return fault.New(fuseRemedies[in], "%s can't be opened in this container: %w", path, err)
+		return fault.Machine(asRoot("chmod 0666 "+path), "%s is not accessible: %w", path, err)
+	case f.container != "":
+		return fault.Machine(f.withFuse(), "%s can't be opened in this container: %w", path, err)
 	default:
-		return fault.New(asRoot("modprobe fuse"), "%s can't be opened: %w", path, err)
+		return fault.Machine(asRoot("modprobe fuse"), "%s can't be opened: %w", path, err)
 	}
 }
 
@@ -108,23 +126,26 @@ func lookPath(name string) (string, error) {
 	return "", err
 }
 
+// capabilityAttr holds a file's capabilities: capabilities(7).
+const capabilityAttr = "security.capability"
+
 // lendsPrivilege tells whether an ordinary user who executes path becomes
 // able to write a mapping: by set-user-ID root or by file capabilities, on a
 // file system where they count.
 func lendsPrivilege(path string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
-		return fault.New("", "looking at %s: %w", path, err)
+		return fault.Machine("", "looking at %s: %w", path, err)
 	}
 	setuid := st.Mode&unix.S_ISUID != 0 && st.Uid == 0
-	_, err := unix.Getxattr(path, "security.capability", nil)
+	_, err := unix.Getxattr(path, capabilityAttr, nil)
 	if !setuid && err != nil {
-		return fault.New(asRoot("chown root:root "+path, "chmod 4755 "+path),
+		return fault.Machine(asRoot("chown root:root "+path, "chmod 4755 "+path),
 			"%s has neither the set-user-ID bit of root nor file capabilities, so it can't map ids", path)
 	}
 	var fs unix.Statfs_t
 	if unix.Statfs(path, &fs) == nil && fs.Flags&unix.ST_NOSUID != 0 {
-		return fault.New(asRoot("mount -o remount,suid "+mountPoint(path)),
+		return fault.Machine(asRoot("mount -o remount,suid "+mountPoint(path)),
 			"%s lies on a file system mounted nosuid, so it can't map ids", path)
 	}
 	return nil

@@ -41,6 +41,14 @@ func TestRefusalOfANamespaceHasItsCauseAndRemedy(t *testing.T) {
 		{"Ubuntu, from inside", unix.EPERM, func(f *facts) {
 			f.initial, f.apparmorRestricts, f.appArmorLabel = false, "1", "unprivileged_userns (enforce)"
 		}, "kernel.apparmor_restrict_unprivileged_userns is 1", "profile builder /usr/bin/builder flags=(unconfined)"},
+		{"pod of GitLab's runner", unix.EPERM, func(f *facts) { f.seccomp, f.container, f.ci = true, "kubernetes", "gitlab" }, "seccomp filter of this container", `seccomp_profile_type = "Unconfined"`},
+		{"job's container at GitHub", unix.EPERM, func(f *facts) { f.seccomp, f.container, f.ci = true, "docker", "github" }, "seccomp filter of this container", "options: --security-opt seccomp=unconfined"},
+		{"job of GitLab's by docker", unix.EPERM, func(f *facts) { f.seccomp, f.container, f.ci = true, "docker", "gitlab" }, "seccomp filter of this container", `security_opt = ["seccomp:unconfined"`},
+		{"GitHub's machine", unix.EPERM, func(f *facts) { f.apparmorRestricts, f.ci = "1", "github" }, "AppArmor", "profile builder"},
+		{"pod as a whole", unix.EPERM, func(f *facts) { f.seccomp, f.container = true, "kubernetes" }, "seccomp filter of this container", "hostUsers: false"},
+		{"SELinux", unix.EACCES, func(f *facts) { f.seLinuxLabel = "user_u:user_r:user_t:s0" }, "SELinux denies them to user_u:user_r:user_t:s0", "audit2allow"},
+		{"SELinux around a container", unix.EACCES, func(f *facts) { f.seLinuxLabel, f.container = "system_u:system_r:container_t:s0", "podman" }, "SELinux denies", "label=disable"},
+		{"WSL 1", unix.EINVAL, func(f *facts) { f.wsl, f.kernelHas = 1, false }, "WSL 1 has no Linux kernel", "wsl --set-version"},
 		{"filter of a service", unix.EPERM, func(f *facts) { f.seccomp = true }, "a seccomp filter on this process", "SystemCallFilter"},
 		{"profile of a program", unix.EACCES, func(f *facts) { f.appArmorLabel = "ci-runner (enforce)" }, `"ci-runner (enforce)" confines`, "aa-complain ci-runner"},
 		{"unknown", unix.EPERM, func(*facts) {}, "making a user namespace: operation not permitted", ""},
@@ -76,6 +84,7 @@ func TestRefusalOfAMappingHasItsCauseAndRemedy(t *testing.T) {
 		{"foreign range", "newuidmap: uid range [1-65537) -> [200000-265536) not allowed", func(*facts) {}, "refuses the ranges read from /etc/subuid", "getsubids"},
 		{"overlap", "newuidmap: write to uid_map failed: Invalid argument", func(*facts) {}, "the kernel refuses the ranges of /etc/subuid", "don't overlap"},
 		{"enclosing namespace", "newuidmap: write to uid_map failed: Operation not permitted", func(f *facts) { f.initial = false }, "aren't all mapped", "/proc/self/uid_map"},
+		{"set-user-ID in a container", "newuidmap: write to uid_map failed: Operation not permitted", func(f *facts) { f.container, f.setuidTool = "kubernetes", true }, "isn't enough in a container", "setcap cap_setuid+ep /usr/bin/newuidmap"},
 		{"Ubuntu", "newuidmap: write to uid_map failed: Operation not permitted", func(f *facts) { f.apparmorRestricts = "1" }, "AppArmor restricts", "profile builder"},
 		{"silent", "", func(*facts) {}, "mapping ids by newuidmap: exit status 1", ""},
 	} {

@@ -14,9 +14,11 @@ import (
 // the kernel's errno proves, then what is known to forbid, nearest first.
 func explainNamespace(err error, f facts) *fault.Error {
 	because := func(remedy, format string, args ...any) *fault.Error {
-		return fault.New(remedy, "user namespaces are forbidden: %s: %w", fmt.Sprintf(format, args...), err)
+		return fault.Machine(remedy, "user namespaces are forbidden: %s: %w", fmt.Sprintf(format, args...), err)
 	}
 	switch {
+	case f.wsl == 1:
+		return because("wsl --set-version DISTRIBUTION 2    # in Windows' PowerShell; wsl --list tells the names", "WSL 1 has no Linux kernel, which WSL 2 has")
 	case !f.kernelHas:
 		return because("boot a kernel built with CONFIG_USER_NS=y", "this kernel has none")
 	case f.maxUser == "0":
@@ -24,7 +26,7 @@ func explainNamespace(err error, f facts) *fault.Error {
 	case f.maxMount == "0":
 		return because(setSysctl("user.max_mnt_namespaces", "15000"), "the sysctl user.max_mnt_namespaces is 0")
 	case errors.Is(err, unix.EAGAIN):
-		return fault.New("end other processes, or raise the limit that `ulimit -u` shows", "making a user namespace: too many processes: %w", err)
+		return fault.Machine("end other processes, or raise the limit that `ulimit -u` shows", "making a user namespace: too many processes: %w", err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
 		return because(setSysctl("user.max_user_namespaces", "15000"),
 			"the limit is reached (user.max_user_namespaces is %s here, or less in an enclosing namespace, or 32 are nested)", f.maxUser)
@@ -33,7 +35,9 @@ func explainNamespace(err error, f facts) *fault.Error {
 	case f.chroot:
 		return because("run builder outside of the chroot", "this process is in a chroot, where the kernel permits none")
 	case f.container != "" && (f.seccomp || f.confined()):
-		return because(containerRemedies[f.container], "%s of this container denies them", f.denier())
+		return because(f.unconfine(), "%s of this container denies them", f.denier())
+	case f.seLinuxLabel != "" && errors.Is(err, unix.EACCES):
+		return because(f.unlabel(), "SELinux denies them to %s", f.seLinuxLabel)
 	case f.apparmorRestricts == "1" && !f.root:
 		return because(appArmorRemedy(f.exe), "AppArmor permits them only to programs with a profile (the sysctl kernel.apparmor_restrict_unprivileged_userns is 1)")
 	case f.seccomp:
@@ -41,7 +45,7 @@ func explainNamespace(err error, f facts) *fault.Error {
 	case f.confined():
 		return because(asRoot("aa-complain "+strings.Fields(f.appArmorLabel)[0]), "the AppArmor profile %q confines this process", f.appArmorLabel)
 	}
-	return fault.New("", "making a user namespace: %w", err)
+	return fault.Machine("", "making a user namespace: %w", err)
 }
 
 // explainMapping is for when both tools are there and have their privilege.
@@ -52,17 +56,19 @@ func explainMapping(tool string, err error, output string, f facts) *fault.Error
 	file := map[string]string{"newuidmap": "/etc/subuid", "newgidmap": "/etc/subgid"}[tool]
 	switch {
 	case strings.Contains(output, "not allowed"):
-		return fault.New(fmt.Sprintf("%s\ncompare with %s", asRoot("cat "+file), "getsubids $(id -un)"),
+		return fault.Machine(fmt.Sprintf("%s\ncompare with %s", asRoot("cat "+file), "getsubids $(id -un)"),
 			"%s refuses the ranges read from %s: %s", tool, file, output)
 	case strings.Contains(output, "Invalid argument"):
-		return fault.New("see that the ranges in "+file+" don't overlap", "the kernel refuses the ranges of %s: %s", file, output)
+		return fault.Machine("see that the ranges in "+file+" don't overlap", "the kernel refuses the ranges of %s: %s", file, output)
+	case f.container != "" && f.setuidTool && strings.Contains(output, "Operation not permitted"):
+		return fault.Machine(fileCapabilities, "%s has the set-user-ID bit, which isn't enough in a container, and no file capability: %s", tool, output)
 	case !f.initial:
-		return fault.New("give "+file+" ranges that /proc/self/uid_map and gid_map contain",
+		return fault.Machine("give "+file+" ranges that /proc/self/uid_map and gid_map contain",
 			"the ranges of %s aren't all mapped in the user namespace that builder runs in: %s", file, output)
 	case f.apparmorRestricts == "1" && !f.root:
-		return fault.New(appArmorRemedy(f.exe), "%s failed, and AppArmor restricts user namespaces (the sysctl kernel.apparmor_restrict_unprivileged_userns is 1): %s", tool, output)
+		return fault.Machine(appArmorRemedy(f.exe), "%s failed, and AppArmor restricts user namespaces (the sysctl kernel.apparmor_restrict_unprivileged_userns is 1): %s", tool, output)
 	}
-	return fault.New("", "mapping ids by %s: %s", tool, output)
+	return fault.Machine("", "mapping ids by %s: %s", tool, output)
 }
 
 // denier names what of the container's confinement is in force.
@@ -72,34 +78,6 @@ func (f facts) denier() string {
 	}
 	return fmt.Sprintf("the AppArmor profile %q", f.appArmorLabel)
 }
-
-const noNewPrivsRemedy = `start builder without no_new_privs:
-  systemd:     NoNewPrivileges=no
-  docker:      without --security-opt no-new-privileges
-  Kubernetes:  securityContext: {allowPrivilegeEscalation: true}`
-
-const seccompRemedy = "start builder without that filter (systemd: RestrictNamespaces=no, and no SystemCallFilter=)"
-
-const podRemedy = `securityContext:            # of the container, in the pod's manifest
-  seccompProfile: {type: Unconfined}
-  appArmorProfile: {type: Unconfined}`
-
-// containerRemedies and fuseRemedies have a line for each of container's
-// answers.
-var (
-	containerRemedies = map[string]string{
-		"docker":     "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …",
-		"podman":     "podman run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …",
-		"kubernetes": podRemedy,
-		"container":  "start the container without its seccomp filter and AppArmor profile",
-	}
-	fuseRemedies = map[string]string{
-		"docker":     "docker run --device /dev/fuse …",
-		"podman":     "podman run --device /dev/fuse …",
-		"kubernetes": "give the pod /dev/fuse (a device plugin, or the node's CRI-O annotation io.kubernetes.cri-o.Devices), or use --storage-driver overlay",
-		"container":  "start the container with the device /dev/fuse",
-	}
-)
 
 // appArmorRemedy gives both ways out: a profile for this binary alone, or the
 // restriction lifted for all.

@@ -21,6 +21,10 @@ type facts struct {
 	seccomp           bool   // a filter is on this process
 	chroot            bool
 	container         string // "docker", "podman", "kubernetes", "container", or ""
+	ci                string // "github", "gitlab", or ""
+	wsl               int    // the version of Windows' subsystem, or 0
+	seLinuxLabel      string // the process's label where SELinux is enforced
+	setuidTool        bool   // the program that maps ids has its privilege by set-user-ID alone
 	exe               string // this program's path
 }
 
@@ -64,6 +68,9 @@ func examine() facts {
 		seccomp:           status("Seccomp") == "2",
 		chroot:            inChroot(),
 		container:         container(),
+		ci:                runner(os.Getenv),
+		wsl:               wslVersion(kernel()),
+		seLinuxLabel:      seLinux(),
 		exe:               exe,
 	}
 }
@@ -102,18 +109,7 @@ func container() string {
 	if uts == initialUTSNamespace && ipc == initialIPCNamespace {
 		return ""
 	}
-	exists := func(path string) bool { _, err := os.Lstat(path); return err == nil }
-	switch {
-	case os.Getenv("KUBERNETES_SERVICE_HOST") != "":
-		return "kubernetes"
-	case exists("/.dockerenv"):
-		return "docker"
-	case exists("/run/.containerenv"):
-		return "podman"
-	case os.Getenv("container") != "":
-		return "container"
-	}
-	return ""
+	return marks{os.Getenv, exists, content("/proc/self/cgroup") + content("/proc/self/mountinfo")}.container()
 }
 
 // inChroot tells whether the root directory is a mere directory of a file

@@ -27,9 +27,6 @@ const (
 	None Level = "none"
 )
 
-// Weakness says what a user has to know of [Chroot].
-const Weakness = "programs see and signal builder's other processes, and nothing but chroot keeps them from its files"
-
 // Asked is what a user can ask for.
 type Asked struct {
 	Level Level // "" where it is found by trying
@@ -110,6 +107,19 @@ func (i *Isolation) Level() (Level, *fault.Error, error) {
 		return "", nil, err
 	}
 	return now.level, now.why, nil
+}
+
+// Weakness says what a user has to know of the level; "" where there is nothing: in a
+// mount namespace chroot keeps apart what a runtime does.
+func (i *Isolation) Weakness() string {
+	now, err := i.choose()
+	if err != nil {
+		return ""
+	}
+	if box, ok := now.box.(*sandbox.Chroot); ok && box.Plain() {
+		return "no namespace and no /proc: root leaves a chroot, and signals builder's own processes"
+	}
+	return ""
 }
 
 // Refusal is why nothing can be run here, as Run would say it; nil where something

@@ -37,7 +37,7 @@ func (i *Isolation) remembered(rt sandbox.Runtime) *fault.Error {
 	if err != nil || json.Unmarshal(data, &failed) != nil || failed.Boot != bootID() || failed.Runtime != rt.Identity() {
 		return nil
 	}
-	return fault.New(failed.Remedy, "%s", failed.Cause)
+	return fault.Machine(failed.Remedy, "%s", failed.Cause)
 }
 
 // bootID names the machine's present boot.

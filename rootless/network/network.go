@@ -120,7 +120,7 @@ func plain() bool {
 // StepDown is Lack for who goes on with the host's network.
 func StepDown() error {
 	lack := Lack()
-	if lack == nil {
+	if lack == nil || plain() { // whose lack of a namespace says more
 		return nil
 	}
 	return fault.New(fault.Remedy(lack), "going on with the host's network: %w", lack)
@@ -165,12 +165,11 @@ func tunError() error {
 // or by any, and what to do.
 func errNoHelper(wanted string) error {
 	if err := tunError(); err != nil {
-		return fault.New("sudo modprobe tun && sudo chmod 0666 /dev/net/tun\nor use --network host",
-			"a private network can't be made: %w", err)
+		return doctor.Tun(err)
 	}
 	if wanted != "" {
-		return fault.New(doctor.Install(wanted)+"\nor use --network private, which takes what there is", "%s isn't installed", wanted)
+		return fault.Machine(doctor.Install(wanted)+"\nor use --network private, which takes what there is", "%s isn't installed", wanted)
 	}
-	return fault.New(doctor.Install(pasta)+"    # or slirp4netns\nor use --network host",
+	return fault.Machine(doctor.Install(pasta)+"    # or slirp4netns\nor use --network host",
 		"a private network needs pasta or slirp4netns, and neither is installed")
 }

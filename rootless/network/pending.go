@@ -116,7 +116,7 @@ func (n *Namespace) start(ctx context.Context, helpers []helper, dns DNS) error 
 		if strings.Contains(err.Error(), "ermission denied") {
 			remedy = "sudo journalctl -k | grep apparmor    # tells whether a profile forbids it\n" + doctor.Install(slirp4netns) + "    # has none; or use --network host"
 		}
-		return fault.New(remedy, "a private network can't be set up: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return fault.Machine(remedy, "a private network can't be set up: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return nil
 }

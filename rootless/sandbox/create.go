@@ -84,7 +84,7 @@ func (p *Program) make(ctx context.Context) error {
 	}
 	defer b.console.close()
 	cmd := o.command(b, append(options, p.spec.ID)...)
-	if !o.pidNS {
+	if o.byIPC() {
 		cmd.SysProcAttr.Unshareflags = unix.CLONE_NEWIPC
 	}
 	if err := files(cmd, p.spec); err != nil {
@@ -92,7 +92,7 @@ func (p *Program) make(ctx context.Context) error {
 	}
 	o.children.making.RLock()
 	defer o.children.making.RUnlock()
-	code, err := runShort(ctx, cmd, b.group, func() { p.ipc = ipcOf(cmd.Process.Pid, o.pidNS) })
+	code, err := runShort(ctx, cmd, b.group, func() { p.ipc = o.ipcOf(cmd.Process.Pid) })
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -205,6 +205,7 @@ func (p *Program) watch() {
 	code, err := p.oci.children.wait(p.first)
 	killRest(p.ipc, 0)
 	p.exit, p.err = exitOf(code), err
+	p.bundle.noted(&p.exit)
 	if code != 0 {
 		p.exit.OOM, p.exit.OOMUnknown = p.memory.oomSince(p.kills)
 	}
@@ -255,7 +256,7 @@ func (p *Program) Close() error {
 // forget has the runtime remove what it knows of the program. Of crun's that is
 // all in the bundle.
 func (p *Program) forget() {
-	if p.oci.runtime.Name != "crun" {
+	if !p.oci.runtime.waitsAsCrun() {
 		_, _ = runShort(context.Background(), p.oci.command(p.bundle, "delete", "--force", p.spec.ID), nil, nil)
 	}
 }

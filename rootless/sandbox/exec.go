@@ -139,7 +139,11 @@ func (p *Program) exec(ctx context.Context, s Spec, b *bundle) (*Running, error)
 	}
 	o.children.making.RLock()
 	defer o.children.making.RUnlock()
-	code, err := p.runInside(ctx, cmd)
+	var code int
+	err = p.bundle.starting(s, func() (err error) {
+		code, err = p.runInside(ctx, cmd)
+		return err
+	})
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

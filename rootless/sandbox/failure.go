@@ -43,29 +43,34 @@ func (b *bundle) failure(code int, command string) *failure {
 	if code == 0 {
 		return nil
 	}
-	message := lastError(b.path("log"))
-	if message == "" {
+	last := lastError(b.path("log"))
+	if last.Msg == "" {
 		return nil
 	}
-	return &failure{code: classify(message, command), message: message}
+	f := &failure{code: classify(last.Msg, command), message: last.Msg, remedy: last.Remedy}
+	if f.remedy != "" {
+		f.code = fault.CodeOwn
+	}
+	return f
 }
 
 // lastError reads the last error from a runtime's log; warnings are passed
-// over.
-func lastError(path string) string {
+// over. builder's own runtime knows remedies.
+func lastError(path string) (last logEntry) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return ""
+		return last
 	}
-	message := ""
 	for line := range strings.Lines(string(data)) {
-		var entry struct{ Level, Msg string }
+		var entry logEntry
 		if json.Unmarshal([]byte(line), &entry) == nil && entry.Level == "error" {
-			message = entry.Msg
+			last = entry
 		}
 	}
-	return message
+	return last
 }
+
+type logEntry struct{ Level, Msg, Remedy string }
 
 // classify finds the exit code that a shell would have given for the command.
 func classify(message, command string) int {

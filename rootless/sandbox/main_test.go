@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/builder-oci/builder/rootless/chroot"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/pid1"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -23,6 +24,8 @@ func TestMain(m *testing.M) {
 		switch {
 		case os.Args[0] == InitPath:
 			return pid1.Run(os.Args[1:])
+		case os.Args[0] == chroot.Name:
+			return chroot.Main(os.Args[1:])
 		case os.Getenv(probeMarker) != "":
 			return probe()
 		case userns.Inside():
@@ -118,6 +121,12 @@ func runtimes(t testing.TB) []Runtime {
 	return found
 }
 
+// withOwn are the machine's runtimes and builder's own.
+func withOwn(t testing.TB) []Runtime {
+	t.Helper()
+	return append(runtimes(t), Runtime{Name: ownRuntime, Path: "/proc/self/exe"})
+}
+
 // forEachRuntime runs a test with every runtime, with and, once, without a pid
 // namespace.
 func forEachRuntime(t *testing.T, test func(t *testing.T, o *OCI)) {
@@ -126,13 +135,13 @@ func forEachRuntime(t *testing.T, test func(t *testing.T, o *OCI)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, rt := range runtimes(t) {
+	for _, rt := range withOwn(t) {
 		for _, pidNS := range []bool{true, false} {
 			if !pidNS && mapping.Kind == userns.KindSingle {
 				continue // the ids make no difference to it
 			}
 			t.Run(fmt.Sprintf("%s-pidns-%v", rt.Name, pidNS), func(t *testing.T) {
-				if rt.Name == "runc" {
+				if rt.Name != "crun" {
 					showCgroups()
 				}
 				test(t, NewOCI(rt, filepath.Join(t.TempDir(), "cache"), pidNS))

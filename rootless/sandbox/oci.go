@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +13,9 @@ import (
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/cgroup"
+	"github.com/builder-oci/builder/rootless/emulate"
 )
 
 // OCI is a [Sandbox] that hands the work to an OCI runtime. It is safe for
@@ -24,6 +27,7 @@ import (
 type OCI struct {
 	runtime Runtime
 	pidNS   bool
+	plain   bool // no namespace at all, see Chroot
 	filters *filters
 
 	once    sync.Once
@@ -49,6 +53,11 @@ func (o *OCI) Run(ctx context.Context, s Spec) (Exit, error) {
 	o.once.Do(func() { o.unready = o.prepare(s.Limits) })
 	if o.unready != nil {
 		return Exit{}, o.unready
+	}
+	if o.plain {
+		if err := plainly(s); err != nil {
+			return Exit{}, err
+		}
 	}
 	if failed := foreign(s); failed != nil {
 		return Exit{Code: failed.code}, failed.fault(o.runtime, s)
@@ -86,6 +95,7 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 		return Exit{}, runtimeError{fmt.Errorf("running %s: %w", o.runtime.Name, err)}
 	}
 	exit := exitOf(code)
+	b.noted(&exit)
 	if code != 0 {
 		exit.OOM, exit.OOMUnknown = mem.oomSince(before)
 	}
@@ -101,6 +111,9 @@ func (o *OCI) attempt(ctx context.Context, s Spec) (Exit, error) {
 // complaint tells why the runtime couldn't run the program; nil where it could.
 func (o *OCI) complaint(s Spec, b *bundle, code int) (int, error) {
 	failed := b.failure(code, s.Args[0])
+	if failed != nil && o.runtime.isOwn() && failed.code != fault.CodeOwn {
+		failed = cmp.Or(diagnose(s), failed)
+	}
 	if failed != nil && b.ready && strings.Contains(failed.message, "seccomp") {
 		return 0, errFilterRefused
 	}
@@ -138,11 +151,18 @@ type bundle struct {
 	console *console // where the runtime is to hand over a terminal
 	// group holds the limits; nil where there are none.
 	group *cgroup.Group
+	// supervisor sees calls that a single id can't satisfy, as they come from
+	// listener; nil where more ids are mapped.
+	supervisor *emulate.Supervisor
+	listener   *emulate.Listener
 }
 
 func (b *bundle) path(name string) string { return filepath.Join(b.dir, name) }
 
 func (b *bundle) remove() {
+	if b.listener != nil {
+		b.listener.Close()
+	}
 	if b.group != nil {
 		b.group.Remove()
 	}
@@ -182,7 +202,12 @@ func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 	if err := o.limit(b, s, spec); err != nil {
 		return nil, err
 	}
-	if b.ready, err = o.filters.apply(spec, s); err != nil {
+	if !o.plain || s.Security.NoNewPrivileges { // without either the kernel takes no filter
+		if b.ready, err = o.filters.apply(spec, s); err != nil {
+			return nil, err
+		}
+	}
+	if err = o.supervise(b, s, spec); err != nil {
 		return nil, err
 	}
 	return b, writeSpec(b.path("config.json"), spec)
@@ -200,7 +225,7 @@ func (o *OCI) limit(b *bundle, s Spec, spec *rspec.Spec) (err error) {
 	if b.group, err = o.groups.New(s.ID, s.Limits); err != nil {
 		return err
 	}
-	if o.runtime.Name != "crun" && unified() {
+	if o.runtime.movesItself() && unified() {
 		spec.Linux.CgroupsPath = filepath.Join(b.group.Path(), "program")
 	}
 	return nil

@@ -23,9 +23,13 @@ func Probe(ctx context.Context, box Sandbox, dir string) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	const program = "/builder"
+	mode := network.ModeNone
+	if MayMount() != nil {
+		mode = network.ModeHost // there are no namespaces
+	}
 	s := Spec{
 		ID: filepath.Base(dir), RootFS: filepath.Join(dir, "root"), StateDir: filepath.Join(dir, "state"),
-		Args: []string{program, "version"}, Network: network.ModeNone,
+		Args: []string{program, "version"}, Network: mode,
 		Mounts: []Mount{{Type: "bind", Source: exe, Destination: program, Options: []string{"bind", "ro"}}},
 	}
 	for _, point := range MountPoints(s) {

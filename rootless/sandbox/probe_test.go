@@ -103,8 +103,8 @@ func probeSpec(t testing.TB) Spec {
 
 func TestSeccompVerdictsAreDockersAndDontDependOnHowTheFilterCame(t *testing.T) {
 	needNamespace(t)
-	for _, rt := range runtimes(t) {
-		if rt.Name == "runc" {
+	for _, rt := range withOwn(t) {
+		if rt.Name != "crun" {
 			showCgroups()
 		}
 		stock := NewOCI(rt, "", true)
@@ -225,15 +225,18 @@ func TestSeccompHoldsFor32BitCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, cache := range []string{"", t.TempDir()} {
+	crun := runtimes(t)[0]
+	for name, o := range map[string]*OCI{
+		"crun": NewOCI(crun, "", true), "crun, ready-made": NewOCI(crun, t.TempDir(), true), "builder's own": NewOCI(withOwn(t)[2], "", true),
+	} {
 		s := shell(t, "")
 		if err := os.WriteFile(filepath.Join(s.RootFS, "small"), image.Bytes(), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		s.Args = []string{"/small"}
-		exit, err := NewOCI(runtimes(t)[0], cache, true).Run(t.Context(), s)
+		exit, err := o.Run(t.Context(), s)
 		if err != nil || exit.Code != int(unix.EPERM) {
-			t.Errorf("cache %q: %+v, %v; want code %d", cache, exit, err, unix.EPERM)
+			t.Errorf("%s: %+v, %v; want code %d", name, exit, err, unix.EPERM)
 		}
 	}
 }

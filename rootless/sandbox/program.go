@@ -35,17 +35,20 @@ type program struct {
 
 // newProgram is for the program that a runtime which was just started will
 // start.
-func newProgram(runtime *os.Process, pidFile string, pidNS bool) *program {
+func newProgram(o *OCI, runtime *os.Process, pidFile string) *program {
 	return &program{
-		runtime: runtime, pidFile: pidFile, pidNS: pidNS, ipc: ipcOf(runtime.Pid, pidNS),
+		runtime: runtime, pidFile: pidFile, pidNS: o.pidNS, ipc: o.ipcOf(runtime.Pid),
 		told: make(chan struct{}), fd: -1,
 	}
 }
 
+// byIPC tells whether an ipc namespace stands in for a pid namespace.
+func (o *OCI) byIPC() bool { return !o.pidNS && !o.plain }
+
 // ipcOf gives the ipc namespace of a runtime that has one of its own, "" where a
 // pid namespace makes that needless.
-func ipcOf(pid int, pidNS bool) string {
-	if pidNS {
+func (o *OCI) ipcOf(pid int) string {
+	if !o.byIPC() {
 		return ""
 	}
 	ns, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/ipc", pid))

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/rootless/chroot"
 )
 
 // runtimeEnv is all that a runtime sees of our environment: nothing that would
@@ -27,6 +29,12 @@ func (o *OCI) command(b *bundle, args ...string) *exec.Cmd {
 	cmd.Env = runtimeEnv
 	cmd.Dir = b.dir
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
+	if o.runtime.isOwn() {
+		cmd.Args[0] = chroot.Name
+	}
+	if o.plain { // it ends the rest then
+		cmd.SysProcAttr.Pdeathsig = unix.SIGTERM
+	}
 	return cmd
 }
 
@@ -35,7 +43,7 @@ func (o *OCI) command(b *bundle, args ...string) *exec.Cmd {
 // therefore is kept until the end.
 func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 	cmd := o.command(b, append(o.options("run", s, b), s.ID)...)
-	if !o.pidNS {
+	if o.byIPC() {
 		cmd.SysProcAttr.Unshareflags = unix.CLONE_NEWIPC
 	}
 	if s.Terminal {
@@ -59,7 +67,7 @@ func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 		}
 		return 0, err
 	}
-	p := newProgram(cmd.Process, b.path("pid"), o.pidNS)
+	p := newProgram(o, cmd.Process, b.path("pid"))
 	defer p.close()
 	ended, over := make(chan struct{}), make(chan struct{})
 	var holding, watching sync.WaitGroup
@@ -79,6 +87,9 @@ func (o *OCI) run(ctx context.Context, s Spec, b *bundle) (int, error) {
 	close(over)
 	watching.Wait()
 	killRest(p.ipc, p.runtime.Pid)
+	if o.plain {
+		killInside(s.RootFS)
+	}
 	streams.wait()
 	return exitCode(cmd, err)
 }

@@ -32,14 +32,15 @@ func FindRuntime(prefer string) (Runtime, error) {
 		}
 	}
 	if prefer != "" {
-		return Runtime{}, fault.New(doctor.Install("crun"), "the runtime %q isn't installed", prefer)
+		return Runtime{}, fault.Machine(doctor.Install("crun"), "the runtime %q isn't installed", prefer)
 	}
-	return Runtime{}, fault.New(doctor.Install("crun"), "no OCI runtime is installed (crun or runc)")
+	return Runtime{}, fault.Machine(doctor.Install("crun"), "no OCI runtime is installed (crun or runc)")
 }
 
-// WithVersion asks the runtime for its version.
+// WithVersion asks the runtime for its version. crun (1.21) wants a directory for
+// its state even then, and fails where XDG_RUNTIME_DIR isn't set; any will do.
 func (r Runtime) WithVersion() (Runtime, error) {
-	out, err := exec.Command(r.Path, "--version").Output()
+	out, err := exec.Command(r.Path, "--root", "/", "--version").Output()
 	if err != nil {
 		return r, fault.New("install "+r.Name+" again, or choose another by --runtime", "%s --version: %w", r.Path, err)
 	}
@@ -50,6 +51,16 @@ func (r Runtime) WithVersion() (Runtime, error) {
 	}
 	return r, nil
 }
+
+// isOwn tells whether it is the runtime that builder has in itself.
+func (r Runtime) isOwn() bool { return r.Name == ownRuntime }
+
+// movesItself tells whether the runtime moves the program to another cgroup than the
+// one that itself was started in.
+func (r Runtime) movesItself() bool { return r.Name == "runc" }
+
+// waitsAsCrun tells whether a created program waits at a pipe as crun's do.
+func (r Runtime) waitsAsCrun() bool { return r.Name == "crun" || r.isOwn() }
 
 // Identity tells one build of a runtime from another, without starting it.
 func (r Runtime) Identity() string {

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/builder-oci/builder/rootless/cgroup"
+	"github.com/builder-oci/builder/rootless/emulate"
 	"github.com/builder-oci/builder/rootless/network"
 )
 
@@ -50,6 +51,12 @@ type Spec struct {
 	// Groups are the additional groups. They are dropped where the user
 	// namespace maps a single id, because the kernel forbids setting any.
 	Groups []uint32 `json:"groups,omitempty"`
+	// EmulateIDs lets the program, where the user namespace maps a single id,
+	// believe in all others: see package emulate.
+	EmulateIDs bool `json:"emulate_ids,omitempty"`
+	// Recorded gives owners that are known of links and special files of the root
+	// file system, for EmulateIDs. It may be nil.
+	Recorded func(path string) (emulate.Owner, bool) `json:"-"`
 
 	Network network.Mode `json:"network"`
 	// NetNS is the file of the network namespace, for network.ModePrivate.
@@ -117,6 +124,9 @@ type Mount struct {
 	Source      string   `json:"source,omitempty"`
 	Destination string   `json:"destination"` // absolute, in the root file system
 	Options     []string `json:"options,omitempty"`
+	// Move says that a bind mount's source may be moved to its destination, and back,
+	// where nothing can be mounted: if the program is killed, nobody misses it.
+	Move bool `json:"move,omitempty"`
 }
 
 // Exit tells how the program ended.
@@ -129,6 +139,9 @@ type Exit struct {
 	OOM *OOM
 	// OOMUnknown says that no cgroup could be asked for that.
 	OOMUnknown bool
+	// IDs tells, where the user namespace maps a single id, what the program wanted
+	// of others; nil where that was nothing.
+	IDs *emulate.Seen
 }
 
 // MountPoint is a name that must exist in the root file system.

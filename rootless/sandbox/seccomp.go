@@ -89,6 +89,18 @@ func (f *filters) applyDefault(spec *rspec.Spec, stateDir string) (ready bool, e
 	return true, nil
 }
 
+// profile is what apply puts into spec, before anybody has compiled it; nil where
+// nothing is forbidden.
+func (f *filters) profile(spec *rspec.Spec, s Spec) (*rspec.LinuxSeccomp, error) {
+	switch {
+	case s.Security.Seccomp != "":
+		return s.Security.profile(spec)
+	case s.Security.NoSeccomp || s.Insecure:
+		return nil, nil
+	}
+	return seccomp.GetDefaultProfile(spec)
+}
+
 // refuse ends the use of ready-made filters.
 func (f *filters) refuse() {
 	f.mu.Lock()

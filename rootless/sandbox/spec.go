@@ -55,7 +55,11 @@ func (o *OCI) runtimeSpec(s Spec, bundle string) (*rspec.Spec, error) {
 			return nil, err
 		}
 	}
-	o.setMounts(&g, s, bundle)
+	if o.plain {
+		setPlainMounts(&g, s, bundle)
+	} else {
+		o.setMounts(&g, s, bundle)
+	}
 	masked, readOnly := s.HiddenPaths()
 	for _, path := range masked {
 		g.AddLinuxMaskedPaths(path)
@@ -79,8 +83,10 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 	if s.Cwd != "" {
 		g.SetProcessCwd(s.Cwd)
 	}
-	g.SetProcessUID(s.UID)
-	g.SetProcessGID(s.GID)
+	if !o.host.emulates(s) {
+		g.SetProcessUID(s.UID)
+		g.SetProcessGID(s.GID)
+	}
 	if o.host.groups {
 		for _, gid := range s.Groups {
 			g.AddProcessAdditionalGid(gid)
@@ -111,6 +117,9 @@ func (o *OCI) setProcess(g *generate.Generator, s Spec) error {
 
 func (o *OCI) setNamespaces(g *generate.Generator, s Spec) error {
 	g.ClearLinuxNamespaces()
+	if o.plain {
+		return nil // which plainly has seen to
+	}
 	kinds := []string{"mount", "uts"}
 	if o.pidNS {
 		// Without a pid namespace the ipc namespace is made before the

@@ -29,7 +29,7 @@ func (p *Program) Start() error {
 // which it needs a fifth of the time that all of a small program takes.
 func (p *Program) begin() error {
 	o, b := p.oci, p.bundle
-	if o.runtime.Name == "crun" && release(filepath.Join(b.state, p.spec.ID, "exec.fifo")) == nil {
+	if o.runtime.waitsAsCrun() && release(filepath.Join(b.state, p.spec.ID, "exec.fifo")) == nil {
 		return nil
 	}
 	code, err := runShort(context.Background(), o.command(b, "start", p.spec.ID), nil, nil)

@@ -94,7 +94,7 @@ func writeMap(path string, data []byte) error {
 	defer func() { _ = f.Close() }()
 	if _, err := f.Write(data); err != nil {
 		if os.Geteuid() == 0 {
-			return fault.New("give this container's root the capabilities SETUID, SETGID and SETFCAP, which docker and Kubernetes leave by default",
+			return fault.Machine("give this container's root the capabilities SETUID, SETGID and SETFCAP, which docker and Kubernetes leave by default",
 				"mapping ids as root: %w", err)
 		}
 		return doctor.Namespace(err)

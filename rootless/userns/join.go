@@ -60,7 +60,7 @@ func insideID(maps []IDMap, id int) (uint32, bool) {
 func (o *outer) forkJoined(ours, control *os.File, pidNS bool, stepDown string) (*os.Process, error) {
 	nsenter, err := exec.LookPath("nsenter")
 	if err != nil {
-		return nil, fault.New(doctor.Install("nsenter"), "another container's network can only be shared by nsenter, and that isn't installed")
+		return nil, fault.Machine(doctor.Install("nsenter"), "another container's network can only be shared by nsenter, and that isn't installed")
 	}
 	exe, err := os.Open("/proc/self/exe")
 	if err != nil {

@@ -147,17 +147,23 @@ func choose(single bool) (Mapping, error) {
 		return singleMapping(uid, gid, foreignRanges(me)), nil
 	}
 	if n := min(total(m.UIDs), total(m.GIDs)); n < subordinateIDs {
-		m.Notice = fault.New(addRanges(me.name), "%s has only %d subordinate ids; images may use up to %d", me, n-1, subordinateIDs-1)
+		m.Notice = tooFew(me, n)
 	}
 	return m, nil
+}
+
+// tooFew complains of n ids, the caller's own among them.
+func tooFew(me account, n uint64) *fault.Error {
+	return fault.Machine(addRanges(me.name), "%s has only %d subordinate ids; images may use up to %d", me, n-1, subordinateIDs-1)
 }
 
 // noRanges complains of missing subordinate ids. Root could map all of the
 // machine's, but then every user of an image would be the machine's of that
 // number; an image's root is the caller in any case.
 func noRanges(me account, root bool) *fault.Error {
-	lack := fault.New(addRanges(me.name), "%s has no subordinate ids in /etc/subuid and /etc/subgid", me)
+	lack := fault.Machine(addRanges(me.name), "%s has no subordinate ids in /etc/subuid and /etc/subgid", me)
 	if root {
+		lack.Remedy = doctor.OrChroot(lack.Remedy)
 		lack.Err = fmt.Errorf("root needs subordinate ids as well, so that an image's other users aren't this machine's: %w", lack.Err)
 	}
 	return lack

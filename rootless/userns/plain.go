@@ -101,7 +101,7 @@ func readLack(text string) *fault.Error {
 	if text == "" || json.Unmarshal([]byte(text), &l) != nil {
 		return nil
 	}
-	return fault.New(l.Remedy, "%s", l.Cause)
+	return fault.Machine(l.Remedy, "%s", l.Cause)
 }
 
 // Lack says, inside, why there is no user namespace; nil where there is one.

@@ -132,27 +132,43 @@ func listedRanges(me account) (ranges, error) {
 	return ranges{uids, gids}, err
 }
 
-// readRanges reads the ranges of those owners that are wanted. As with
-// newuidmap, lines that make no sense are passed over, and a missing file is
-// an empty one.
-func readRanges(path string, wanted func(owner string) bool) ([]idRange, error) {
+// readRanges reads the ranges of those owners that are wanted.
+func readRanges(path string, wanted func(owner string) bool) (found []idRange, err error) {
+	entries, err := readEntries(path)
+	for _, e := range entries {
+		if wanted(e.owner) {
+			found = append(found, e.idRange)
+		}
+	}
+	return found, err
+}
+
+// entry is a line of subuid(5).
+type entry struct {
+	owner string
+	idRange
+}
+
+// readEntries reads all lines. As with newuidmap, those that make no sense are
+// passed over, and a missing file is an empty one.
+func readEntries(path string) ([]entry, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.New("sudo chmod 0644 "+path, "reading subordinate ids: %w", err)
+		return nil, fault.Machine("sudo chmod 0644 "+path, "reading subordinate ids: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	var found []idRange
+	var found []entry
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		fields := strings.Split(strings.TrimSpace(lines.Text()), ":")
-		if len(fields) != 3 || !wanted(fields[0]) {
+		if len(fields) != 3 {
 			continue
 		}
 		if r, ok := parseRange(fields[1], fields[2]); ok {
-			found = append(found, r)
+			found = append(found, entry{fields[0], r})
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -203,7 +219,7 @@ func askGetsubids(me account, source string) (ranges, error) {
 		}
 		out, err := exec.Command("getsubids", args...).Output()
 		if errors.Is(err, exec.ErrNotFound) {
-			return ranges{}, fault.New(doctor.Install("getsubids"),
+			return ranges{}, fault.Machine(doctor.Install("getsubids"),
 				"%s takes subordinate ids from %q, which needs getsubids to read, and that is not installed", nsswitchFile, source)
 		}
 		if err != nil {
@@ -242,13 +258,17 @@ func addRanges(name string) string {
 			start = max(start, r.end())
 		}
 	}
-	sudo := "sudo "
-	if os.Geteuid() == 0 {
-		sudo = ""
-	}
 	if name == "" {
 		name = "USER"
 	}
 	last := start + subordinateIDs - 1
-	return fmt.Sprintf("%susermod --add-subuids %d-%d --add-subgids %d-%d %s", sudo, start, last, start, last, name)
+	return fmt.Sprintf("%susermod --add-subuids %d-%d --add-subgids %d-%d %s", sudo(), start, last, start, last, name)
+}
+
+// sudo begins a command that is root's.
+func sudo() string {
+	if os.Geteuid() == 0 {
+		return ""
+	}
+	return "sudo "
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/owner"
 )
 
 // CopyTree copies what is in src into the existing directory dst, with owners,
@@ -142,8 +144,11 @@ func copyXattrs(in, out int) error {
 	if err != nil {
 		return err
 	}
-	if x.override != "" {
-		if err := unix.Fsetxattr(out, overrideStat, []byte(x.override), 0); err != nil {
+	for name, value := range map[string]string{overrideStat: x.override, owner.Emulated: x.emulated} {
+		if value == "" {
+			continue
+		}
+		if err := unix.Fsetxattr(out, name, []byte(value), 0); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/owner"
 )
 
 // Owner is who a file belongs to, as inside the user namespace. Where an ordinary
@@ -77,6 +78,12 @@ func (s *sink) ownFD(fd int, path string, e *Entry) error {
 // override notes the owner of a file or directory that can't have it.
 func (s *sink) override(fd int, path string, e *Entry) error {
 	o := Owner{UID: e.UID, GID: e.GID}
+	if e.Type == TypeDir {
+		// A full copy has what a program has set.
+		if err := removeXattr(fd, owner.Emulated); err != nil {
+			return err
+		}
+	}
 	if path == "" {
 		// The storage driver reads the root's attribute, and would give the
 		// directory above the owner that can't be had.
@@ -89,7 +96,11 @@ func (s *sink) override(fd int, path string, e *Entry) error {
 	if e.Type != TypeDir {
 		return nil
 	}
-	err := unix.Fremovexattr(fd, overrideStat)
+	return removeXattr(fd, overrideStat)
+}
+
+func removeXattr(fd int, name string) error {
+	err := unix.Fremovexattr(fd, name)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
 		return nil
 	}

@@ -91,7 +91,7 @@ func (w *walker) adopt(e *Entry, x xattrs) {
 		w.o.Owners.complete(e)
 		return
 	}
-	if o, ok := parseOverride(x.override); ok {
+	if o, ok := x.owner(); ok {
 		e.UID, e.GID = o.UID, o.GID
 	} else if o, ok := w.o.Owners[e.Path]; ok && bySideRecord(e) {
 		e.UID, e.GID = o.UID, o.GID

@@ -358,7 +358,7 @@ func (t *Tree) adopt(n *Node, x xattrs) {
 	if t.owners == nil {
 		return
 	}
-	if o, ok := parseOverride(x.override); ok {
+	if o, ok := x.owner(); ok {
 		n.UID, n.GID = o.UID, o.GID
 	} else if n.Layer < len(t.owners) {
 		if o, ok := t.owners[n.Layer][n.Path]; ok && bySideRecord(&n.Entry) {

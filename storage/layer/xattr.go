@@ -8,15 +8,16 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/owner"
 )
 
 const (
 	nativeOpaque = "user.overlay.opaque"
 	fuseOpaque   = "user.fuseoverlayfs.opaque"
 	fuseOrigin   = "user.fuseoverlayfs.origin"
-	// overrideStat keeps an owner that the file itself can't have, in the
-	// form that containers' other tools know: uid:gid:mode.
-	overrideStat = "user.containers.override_stat"
+	// overrideStat keeps an owner that the file itself can't have.
+	overrideStat = owner.Override
 	capability   = "security.capability"
 )
 
@@ -31,7 +32,8 @@ func KeepXattr(name string) bool {
 	return strings.HasPrefix(name, "user.") &&
 		!strings.HasPrefix(name, "user.overlay.") &&
 		!strings.HasPrefix(name, "user.fuseoverlayfs.") &&
-		!strings.HasPrefix(name, "user.containers.")
+		!strings.HasPrefix(name, "user.containers.") &&
+		name != owner.Emulated
 }
 
 // xattrs are the extended attributes of one file, parted by who they are for.
@@ -39,6 +41,7 @@ type xattrs struct {
 	kept     map[string]string // what layers carry; nil if there is none
 	opaque   bool              // the mark of either overlay driver
 	override string            // overrideStat's value
+	emulated string            // owner.Emulated's value, which counts before it
 }
 
 // readXattrs reads them all. Most files have none: that costs one call.
@@ -66,7 +69,7 @@ func readXattrs(list func([]byte) (int, error), get func(string, []byte) (int, e
 }
 
 func (x *xattrs) add(name string, get func(string, []byte) (int, error)) error {
-	special := name == nativeOpaque || name == fuseOpaque || name == overrideStat
+	special := name == nativeOpaque || name == fuseOpaque || name == overrideStat || name == owner.Emulated
 	if !special && !KeepXattr(name) {
 		return nil
 	}
@@ -80,6 +83,8 @@ func (x *xattrs) add(name string, get func(string, []byte) (int, error)) error {
 	switch {
 	case name == overrideStat:
 		x.override = string(value)
+	case name == owner.Emulated:
+		x.emulated = string(value)
 	case special:
 		x.opaque = x.opaque || string(value) == "y"
 	default:
@@ -89,6 +94,14 @@ func (x *xattrs) add(name string, get func(string, []byte) (int, error)) error {
 		x.kept[name] = string(value)
 	}
 	return nil
+}
+
+// owner is the one that stands in the attributes.
+func (x xattrs) owner() (Owner, bool) {
+	if o, ok := parseOverride(x.emulated); ok {
+		return o, ok
+	}
+	return parseOverride(x.override)
 }
 
 // readValue calls read with ever larger buffers until the value fits.

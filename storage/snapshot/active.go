@@ -201,6 +201,31 @@ func (a *Active) Discard() error {
 	return errors.Join(err, a.parent.Close(), a.store.remove(a.id))
 }
 
+// NoteOwners puts on record who got files of the unmounted tree, where files can't
+// be given their true owners.
+func (a *Active) NoteOwners(files []layer.SetOwner) error {
+	if a.store.exact || len(files) == 0 {
+		return nil
+	}
+	if err := layer.FindOwners(a.Upper(), files, a.owners); err != nil {
+		return err
+	}
+	return a.saveOwners()
+}
+
+// RecordedOwner gives the owner that a link or special file has on record, here or in
+// the tree below.
+func (a *Active) RecordedOwner(path string) (layer.Owner, bool) {
+	if o, ok := a.owners[path]; ok {
+		return o, true
+	}
+	n, err := a.parent.Lstat(path)
+	if err != nil || n.UID == 0 && n.GID == 0 {
+		return layer.Owner{}, false
+	}
+	return layer.Owner{UID: n.UID, GID: n.GID}, true
+}
+
 // saveOwners writes the side record that the writers have filled.
 func (a *Active) saveOwners() error {
 	if a.store.exact {

@@ -29,6 +29,9 @@ func dockerConfigDir() string {
 		return dir
 	}
 	home, err := os.UserHomeDir()
+	if kanikos := kanikoConfigDir(); kanikos != "" && (err != nil || !hasLogins(home)) {
+		return kanikos
+	}
 	if err != nil {
 		return ".docker"
 	}

@@ -323,6 +323,24 @@ func TestTooManyRequestsAreWaitedFor(t *testing.T) {
 	}
 }
 
+func TestTooManyRequestsNameAMirror(t *testing.T) {
+	r, o := hostileRegistry(t), newOptions(t)
+	r.Push("app:v1", hostile.Files("content"))
+	r.On("/manifests/", -1, hostile.Status(http.StatusTooManyRequests, "TOOMANYREQUESTS", "Retry-After", "0"))
+	_, err := transport.Pull(ctx, r.Address()+"/app:v1", o)
+	if err == nil || !strings.Contains(err.Error(), "too many requests") {
+		t.Fatalf("got %v", err)
+	}
+	for _, line := range []string{"builder login", "registries.conf", "[[registry]]", fmt.Sprintf("location = %q", r.Address()), "[[registry.mirror]]"} {
+		if !strings.Contains(fault.Remedy(err), line) {
+			t.Errorf("the remedy lacks %q:\n%s", line, fault.Remedy(err))
+		}
+	}
+	if asked := len(r.Requests("/manifests/")); asked < 5 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
 // A registry that gives something else when a transfer goes on spoils nothing.
 func TestPartsThatDontBelongTogetherAreFetchedAnew(t *testing.T) {
 	layer := hostile.Files(noise(t, 3<<20))

@@ -134,6 +134,9 @@ func RemoveLogins(ctx context.Context, o Options) error {
 // are none.
 func Login(server string, o Options) (user, password string, err error) {
 	sys := &types.SystemContext{AuthFilePath: o.authFile()}
+	if sys.AuthFilePath == "" {
+		fromKanikos(sys)
+	}
 	if err := fromDockersStore(sys, server); err != nil {
 		return "", "", err
 	}

@@ -20,9 +20,6 @@ const (
 	userAgent    = "builder"
 	authFileEnv  = "REGISTRY_AUTH_FILE"
 	dockerScheme = "docker://"
-	// registriesEnv names a file in place of registries.conf, as other tools
-	// for containers have it.
-	registriesEnv = "CONTAINERS_REGISTRIES_CONF"
 )
 
 // A remote is an image in a registry.
@@ -73,14 +70,15 @@ func (o Options) remote(name string) (*remote, error) {
 // the usual auth files are found by the library itself.
 func (o Options) system() (*types.SystemContext, error) {
 	sys := &types.SystemContext{
-		SystemRegistriesConfPath: os.Getenv(registriesEnv),
+		SystemRegistriesConfPath: os.Getenv(RegistriesEnv),
+		DockerPerHostCertDirPath: os.Getenv(CertsEnv),
 		BigFilesTemporaryDir:     o.TempDir,
 		BlobInfoCacheDir:         o.TempDir, // what it remembers of registries isn't worth a database in the user's home
 		DockerRegistryUserAgent:  userAgent,
 	}
 	if sys.SystemRegistriesConfPath != "" {
 		if _, err := os.Stat(sys.SystemRegistriesConfPath); err != nil {
-			return nil, fault.New("name an existing file, or unset "+registriesEnv, "%s: %w", registriesEnv, err)
+			return nil, fault.New("name an existing file, or unset "+RegistriesEnv, "%s: %w", RegistriesEnv, err)
 		}
 	}
 	if err := o.setPlatform(sys); err != nil {
@@ -122,6 +120,7 @@ func (o Options) setAuth(sys *types.SystemContext) error {
 	}
 	file := o.authFile()
 	if file == "" {
+		fromKanikos(sys)
 		return nil
 	}
 	if _, err := os.Stat(file); err != nil {

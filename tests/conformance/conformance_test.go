@@ -26,9 +26,36 @@ const baseName = "busybox"
 // historyComment stands at the history's entries that a build makes.
 const historyComment = "buildkit.dockerfile.v0"
 
-// drivers are the storage drivers, the first of which also builds the cases
-// that have to fail.
-var drivers = []string{"fuse-overlayfs", "overlay", "vfs"}
+// ground is one way for builder to work. All have to give the same bytes; refusal is
+// what a build has to say that a ground's nature doesn't allow.
+type ground struct {
+	name    string
+	wrap    []string // the command that runs builder there
+	flags   []string // global ones
+	bud     []string // of the build
+	refusal string
+}
+
+// grounds begin with that on which also the cases are built that have to fail.
+var grounds = []ground{
+	{name: "fuse-overlayfs", flags: []string{"--storage-driver", "fuse-overlayfs"}},
+	{name: "overlay", flags: []string{"--storage-driver", "overlay"}},
+	{name: "vfs", flags: []string{"--storage-driver", "vfs"}},
+	{name: "chroot", flags: []string{"--isolation", "chroot", "--storage-driver", "overlay"}},
+	{name: "single", wrap: singleID, flags: []string{"--storage-driver", "fuse-overlayfs"}, refusal: "--emulate-ids"},
+	{name: "emulated", wrap: singleID, bud: []string{"--emulate-ids"}},
+	{name: "own", wrap: noNamespace, refusal: "RUN .*nothing can be run here"},
+}
+
+var (
+	// singleID keeps newuidmap from mapping ids.
+	singleID = []string{"setpriv", "--no-new-privs"}
+	// noNamespace lets no user namespace be made.
+	noNamespace = []string{
+		"unshare", "--user", "--map-current-user", "--keep-caps", "sh", "-c",
+		`echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --ambient-caps=-all --inh-caps=-all "$@"`, "sh",
+	}
+)
 
 func TestConformance(t *testing.T) {
 	if os.Getuid() == 0 {
@@ -55,7 +82,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// suite has a store for each driver, which has to be in order at the end, whatever
+// suite has a store for each ground, which has to be in order at the end, whatever
 // has failed upon it.
 type suite struct {
 	binary, dir, server string
@@ -86,10 +113,10 @@ func newSuite(t *testing.T) *suite {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		for _, d := range drivers {
+		for _, g := range grounds {
 			for _, args := range [][]string{{"system", "check"}, {"system", "reset", "--force"}} {
-				if out, err := s.builder(d, nil, args...); err != nil {
-					t.Errorf("%s: %v\n%s", d, err, out)
+				if out, err := s.builder(g, nil, args...); err != nil {
+					t.Errorf("%s: %v\n%s", g.name, err, out)
 				}
 			}
 		}
@@ -98,7 +125,7 @@ func newSuite(t *testing.T) *suite {
 		}
 	})
 	s.importBase(t, tarball)
-	l := s.layout(drivers[0])
+	l := s.layout(grounds[0])
 	img, err := l.find(baseName + ":latest")
 	if err != nil {
 		t.Fatal(err)
@@ -115,30 +142,32 @@ func newSuite(t *testing.T) *suite {
 func (s *suite) importBase(t *testing.T, tarball string) {
 	t.Helper()
 	archive := filepath.Join(s.dir, "base.oci")
-	for i, d := range drivers {
+	for i, g := range grounds {
 		commands := [][]string{{"load", "-i", archive}}
 		if i == 0 {
 			commands = [][]string{{"import", tarball, baseName}, {"save", "--format", "oci-archive", "-o", archive, baseName}}
 		}
 		for _, args := range commands {
-			if out, err := s.builder(d, nil, args...); err != nil {
-				t.Fatalf("%v\n%s", err, out)
+			if out, err := s.builder(g, nil, args...); err != nil {
+				t.Fatalf("%s: %v\n%s", g.name, err, out)
 			}
 		}
 	}
 }
 
-func (s *suite) root(driver string) string { return filepath.Join(s.dir, driver) }
+func (s *suite) root(g ground) string { return filepath.Join(s.dir, g.name) }
 
-func (s *suite) layout(driver string) layout { return layout(filepath.Join(s.root(driver), "images")) }
+func (s *suite) layout(g ground) layout { return layout(filepath.Join(s.root(g), "images")) }
 
-// builder runs it with one driver, and gives all that it printed.
-func (s *suite) builder(driver string, env []string, args ...string) (string, error) {
-	cmd := exec.Command(s.binary, append([]string{"--storage-driver", driver}, args...)...)
+// builder runs it on one ground, and gives all that it printed.
+func (s *suite) builder(g ground, env []string, args ...string) (string, error) {
+	argv := slices.Concat(g.wrap, []string{s.binary}, g.flags, args)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = s.dir
 	cmd.Env = append([]string{
-		"BUILDER_ROOT=" + s.root(driver), "XDG_RUNTIME_DIR=" + filepath.Join(s.dir, "run"), "HOME=" + s.dir,
+		"BUILDER_ROOT=" + s.root(g), "XDG_RUNTIME_DIR=" + filepath.Join(s.dir, "run"), "HOME=" + s.dir,
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "SERVER=" + s.server,
+		"BUILDER_ISOLATION=" + os.Getenv("BUILDER_ISOLATION"),
 	}, env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -156,22 +185,23 @@ func (s *suite) run(t *testing.T, c *testCase) {
 		return
 	}
 	var first *image
-	for i, driver := range drivers {
+	for i, g := range grounds {
 		jobs := []string{"--jobs=1", "--jobs=8"}
 		if i%2 == 1 {
 			slices.Reverse(jobs)
 		}
 		for n, how := range [][]string{{"--no-cache", jobs[0]}, {jobs[1]}} {
-			img, out := s.build(t, c, driver, context, how)
+			img, out := s.build(t, c, g, context, how)
 			switch {
+			case img == nil: // and that's right
 			case first == nil:
 				first = img
 				s.check(t, c, img, out)
 			case img.manifest != first.manifest:
-				t.Fatalf("%s %v: the image is\n%v\nnot\n%v\n%s", driver, how, img, first, out)
+				t.Fatalf("%s %v: the image is\n%v\nnot\n%v\n%s", g.name, how, img, first, out)
 			}
-			if n == 1 && strings.Contains(out, "Running in") {
-				t.Errorf("%s: a step of a known build ran:\n%s", driver, out)
+			if n == 1 && img != nil && strings.Contains(out, "Running in") {
+				t.Errorf("%s: a step of a known build ran:\n%s", g.name, out)
 			}
 		}
 	}
@@ -182,13 +212,17 @@ func (c *testCase) arguments(context string, more ...string) []string {
 	return append(append(args, c.args...), context)
 }
 
-func (s *suite) build(t *testing.T, c *testCase, driver, context string, how []string) (*image, string) {
+// build gives no image where the ground doesn't allow the build, and says so.
+func (s *suite) build(t *testing.T, c *testCase, g ground, context string, how []string) (*image, string) {
 	t.Helper()
-	out, err := s.builder(driver, c.env, c.arguments(context, how...)...)
+	out, err := s.builder(g, c.env, c.arguments(context, slices.Concat(g.bud, how)...)...)
 	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", driver, how, err, out)
+		if g.refusal != "" && regexp.MustCompile("(?m)"+g.refusal).MatchString(out) {
+			return nil, out
+		}
+		t.Fatalf("%s %v: %v\n%s", g.name, how, err, out)
 	}
-	img, err := s.layout(driver).find(c.name + ":latest")
+	img, err := s.layout(g).find(c.name + ":latest")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,12 +230,12 @@ func (s *suite) build(t *testing.T, c *testCase, driver, context string, how []s
 }
 
 func (s *suite) fails(t *testing.T, c *testCase, context string) {
-	out, err := s.builder(drivers[0], c.env, c.arguments(context)...)
+	out, err := s.builder(grounds[0], c.env, c.arguments(context)...)
 	if err == nil {
 		t.Fatalf("it was built:\n%s", out)
 	}
 	matches(t, out, c.error)
-	if _, err := s.layout(drivers[0]).find(c.name + ":latest"); err == nil {
+	if _, err := s.layout(grounds[0]).find(c.name + ":latest"); err == nil {
 		t.Error("an image was named")
 	}
 }
@@ -233,7 +267,7 @@ func (s *suite) check(t *testing.T, c *testCase, img *image, out string) {
 	if !c.hasTree {
 		return
 	}
-	l, built := s.layout(drivers[0]), tree{}
+	l, built := s.layout(grounds[0]), tree{}
 	for _, layer := range img.layers {
 		if err := l.apply(built, layer); err != nil {
 			t.Fatal(err)

@@ -102,7 +102,7 @@ need_device() {
 # Of the environment only what tests are told by, and proxies, is passed on.
 as_user() {
 	am_root || exec "$@"
-	passed=$(env | sed -n 's/^\(BUILDER_TEST_[A-Z_]*\|[a-z]*_proxy\|[A-Z]*_PROXY\)=.*/\1/p')
+	passed=$(env | sed -n 's/^\(BUILDER_TEST_[A-Z_]*\|BUILDER_ISOLATION\|[a-z]*_proxy\|[A-Z]*_PROXY\)=.*/\1/p')
 	set -- PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
 		XDG_RUNTIME_DIR="$TEST_RUNTIME_DIR" "$@"
 	for name in $passed; do

@@ -19,10 +19,9 @@ mkdir -p "$dir" "$cache"
 machine() {
 	"$here/tree.sh" trixie linux-image-cloud-amd64 systemd-sysv dbus-user-session libpam-systemd \
 		openssh-server apparmor sudo iproute2 netbase ca-certificates procps adduser \
-		'echo debian >"$1"/etc/hostname; echo 127.0.1.1 debian >>"$1"/etc/hosts' \
-		'echo nameserver 10.0.2.3 >"$1"/etc/resolv.conf' \
 		'printf "[Match]\nName=e*\n[Network]\nDHCP=yes\n[DHCPv4]\nUseDNS=no\n" >"$1"/etc/systemd/network/ether.network' \
 		'chroot "$1" systemctl enable systemd-networkd' \
+		'chroot "$1" systemctl mask serial-getty@ttyS0' \
 		'echo "/dev/vda / ext4 errors=remount-ro 0 1" >"$1"/etc/fstab'
 }
 
@@ -30,23 +29,33 @@ key=$cache/key
 if [ ! -e "$key" ]; then
 	ssh-keygen -q -t ed25519 -N '' -C places -f "$key"
 fi
-cp "$key" "$dir/key"
+cp -f "$key" "$dir/key"
 
-if [ ! -e "$dir/disk.img" ]; then
-	tree=$(machine)
+# The disk as it comes from the installer is kept, too.
+tree=$(machine)
+fresh=$cache/machine-$(basename "$tree" .tar)
+if [ ! "$fresh/disk.img" -nt "$tree" ]; then
 	work=$(mktemp -d "$cache/machine.XXXXXX")
 	trap 'rm -rf "${work:?}"' EXIT
 	mkdir -p "$work/root/dev"
 	tar -x -p --numeric-owner --xattrs --xattrs-include='*' -C "$work/root" -f "$tree"
+	echo debian >"$work/root/etc/hostname"
+	echo 127.0.1.1 debian >>"$work/root/etc/hosts"
+	echo nameserver 10.0.2.3 >"$work/root/etc/resolv.conf"
 	install -d -m 0700 "$work/root/root/.ssh" "$work/root/etc/skel/.ssh"
 	cp "$key.pub" "$work/root/root/.ssh/authorized_keys"
 	cp "$key.pub" "$work/root/etc/skel/.ssh/authorized_keys"
-	cp "$work"/root/boot/vmlinuz-* "$dir/vmlinuz"
-	cp "$work"/root/boot/initrd.img-* "$dir/initrd"
-	mke2fs -q -t ext4 -d "$work/root" "$dir/disk.img.part" 5G
-	mv "$dir/disk.img.part" "$dir/disk.img"
+	mkdir "$work/made"
+	cp "$work"/root/boot/vmlinuz-* "$work/made/vmlinuz"
+	cp "$work"/root/boot/initrd.img-* "$work/made/initrd"
+	mke2fs -q -t ext4 -d "$work/root" "$work/made/disk.img" 5G
+	rm -rf "${fresh:?}"
+	mv "$work/made" "$fresh"
 	rm -rf "${work:?}"
 	trap - EXIT
+fi
+if [ ! -e "$dir/disk.img" ]; then
+	cp --sparse=always "$fresh"/* "$dir/"
 fi
 
 exec qemu-system-x86_64 -M q35 -accel "${BUILDER_PLACES_ACCEL:-tcg,thread=multi}" -cpu max -m 3072 -smp "${BUILDER_PLACES_CPUS:-2}" \

@@ -22,10 +22,12 @@ tree=$("$here/tree.sh" trixie ca-certificates crun fuse-overlayfs uidmap passt g
 	'printf "builder:1:1000\nbuilder:1002:64534\n" | tee "$1"/etc/subuid >"$1"/etc/subgid' \
 	'chmod u-s "$1"/usr/bin/newuidmap "$1"/usr/bin/newgidmap' \
 	'setcap cap_setuid+ep "$1"/usr/bin/newuidmap && setcap cap_setgid+ep "$1"/usr/bin/newgidmap')
-program=$(mktemp -d "${TMPDIR:-/tmp}/builder-pod.XXXXXX")
-trap 'rm -rf "${program:?}"' EXIT
-(cd "$root" && CGO_ENABLED=0 go build -o "$program/pod" ./tests/places/pod)
+program=${BUILDER_POD-}
+if [ -z "$program" ]; then
+	program=$cache/pod-$(printf '%s' "$root" | cksum | cut -d ' ' -f 1)
+	(cd "$root" && CGO_ENABLED=0 go build -o "$program" ./tests/places/pod)
+fi
 
 # Everything mounted and started goes when this ends, even by kill -9.
-unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
-	"$program/pod" --cache "$cache" --tree "$tree" --builder "${BUILDER:-$root/bin/builder}" "$@"
+exec unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
+	"$program" --cache "$cache" --tree "$tree" --builder "${BUILDER:-$root/bin/builder}" "$@"

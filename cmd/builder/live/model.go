@@ -101,13 +101,17 @@ func (m *Model) stage(at stage.Step, now time.Time) *group {
 	n := at.Place.Stage
 	i, known := slices.BinarySearchFunc(m.groups, n, func(g *group, n int) int { return cmp.Compare(g.stage, n) })
 	if !known {
-		name := at.Stage
-		if _, err := strconv.Atoi(name); err == nil {
-			name = "stage " + name
-		}
-		m.groups = slices.Insert(m.groups, i, &group{stage: n, name: name, begun: now})
+		m.groups = slices.Insert(m.groups, i, &group{stage: n, name: StageTitle(at.Stage), begun: now})
 	}
 	return m.groups[i]
+}
+
+// StageTitle is what a stage is called: its name, or its number as such.
+func StageTitle(name string) string {
+	if _, err := strconv.Atoi(name); err == nil {
+		return "stage " + name
+	}
+	return name
 }
 
 // part gives a part of the build that isn't a stage, by its key.

@@ -117,12 +117,13 @@ func (w *writer) program() {
 
 // command writes the page of a command, and those of the commands beneath it.
 // Where it is another command's second name, as image ls is, its page is that
-// command's; and that tells all names.
+// command's; and that tells all names. A hidden command has one where Texts has
+// words for it.
 func (w *writer) command(c *cli.Command, parents []string) {
-	if c.Hidden {
+	path := append(slices.Clone(parents), c.Name)
+	if _, told := Texts()[strings.Join(path[1:], " ")]; c.Hidden && !told {
 		return
 	}
-	path := append(slices.Clone(parents), c.Name)
 	if first := FirstName(w.app, c, parents); first != nil {
 		w.Second[File(path...)] = File(program, first.Name)
 		return

@@ -200,11 +200,30 @@ the keys that leave a container leave it running.`,
 				{"As a tar", "builder cp web:/etc - | tar -t"},
 			},
 		},
-		"export":  {Examples: []Item{{"Its files as a tarball", "builder export -o files.tar 1f2e3d4c5b6a"}}},
-		"import":  {Examples: []Item{{"A root file system", "builder import rootfs.tar base:v1"}}},
-		"save":    {Examples: []Item{{"Two images in one archive", "builder save -o images.tar app:v1 app:v2"}, {"Through a pipe", "builder save app | ssh host builder load"}}},
-		"load":    {Examples: []Item{{"From a file", "builder load -i images.tar"}}},
-		"info":    {Examples: []Item{{"The same, for a program", "builder info --format json"}}},
+		"export": {Examples: []Item{{"Its files as a tarball", "builder export -o files.tar 1f2e3d4c5b6a"}}},
+		"import": {Examples: []Item{{"A root file system", "builder import rootfs.tar base:v1"}}},
+		"save":   {Examples: []Item{{"Two images in one archive", "builder save -o images.tar app:v1 app:v2"}, {"Through a pipe", "builder save app | ssh host builder load"}}},
+		"load":   {Examples: []Item{{"From a file", "builder load -i images.tar"}}},
+		"executor": {
+			More: `
+Called by the name executor, through a link or as the entry of an image, builder is
+this command. It builds as builder-bud(1) does, writes what it is asked for, and
+pushes the image to each destination. Flags of kaniko's that mean nothing here are
+taken, which --verbosity debug tells of; those that can't be followed are refused.
+
+Logins are also read from /kaniko/.docker/config.json, where kaniko's users mount
+them.`,
+			Examples: []Item{
+				{"Build the directory /workspace, and push the image", "executor --context dir:///workspace --destination registry.example.com/app:v1"},
+				{"Push nothing, and write an archive for docker", "builder executor -c . -d app --no-push --tar-path app.tar"},
+				{"From a branch of a git repository", "executor -c git://github.com/example/app.git#refs/heads/main -d registry.example.com/app"},
+			},
+		},
+		"info": {Examples: []Item{{"The same, for a program", "builder info --format json"}}},
+		"doctor": {
+			More:     "With a registry it tries to reach that, too, and holds the clock against its. Nothing is sent but requests that a pull begins with, and questions for the root's name servers.",
+			Examples: []Item{{"All that builder needs", "builder doctor"}, {"And a registry", "builder doctor registry.example.com"}, {"For a program", "builder doctor --format json"}},
+		},
 		"version": {Examples: []Item{{"The version", "builder version"}}},
 		"system check": {
 			More:     "Every blob, tree and record is read and held against its digest.",
@@ -239,7 +258,7 @@ var (
 // exitsOf tells the exit codes of a command.
 func exitsOf(path []string) []Item {
 	switch path[1] {
-	case "bud":
+	case "bud", "executor":
 		return buildExits
 	case "run", "exec", "debug", "unshare":
 		return runExits
@@ -264,7 +283,21 @@ var registryVariables = []Item{
 	{"HTTP_PROXY, HTTPS_PROXY, NO_PROXY", "By what way registries are asked."},
 }
 
+// executorVariables are kaniko's.
+var executorVariables = []Item{
+	{"KANIKO_DIR", "As --kaniko-dir."},
+	{"KANIKO_REGISTRY_MIRROR, KANIKO_REGISTRY_MAP", "As --registry-mirror and --registry-map, once more."},
+	{"KANIKO_NO_PUSH", "As --no-push, where it is true."},
+	{"GIT_TOKEN, GIT_USERNAME, GIT_PASSWORD", "The login to a git repository as build context."},
+	{"GIT_PULL_METHOD", "What git:// stands for: https, or http."},
+	{"BUILDER_OUTPUT", "A directory where a file images gets names and digests, as Cloud Build has it."},
+	{"DOCKER_CONFIG", "The directory of the config.json that has logins."},
+}
+
 func variablesOf(c *cli.Command) []Item {
+	if c.Name == "executor" {
+		return executorVariables
+	}
 	if hasFlag(c, "authfile") {
 		return registryVariables
 	}
@@ -279,6 +312,7 @@ var (
 	loginFiles   = []Item{
 		{"$XDG_RUNTIME_DIR/containers/auth.json", "Logins for registries."},
 		{"~/.docker/config.json", "docker's logins, and the programs that keep them, where the first has none."},
+		{"/kaniko/.docker/config.json", "Logins where there is neither: kaniko's users mount them there."},
 	}
 	registryFiles = []Item{
 		{"/etc/containers/registries.conf, ~/.config/containers/registries.conf", "Mirrors, blocked and insecure registries, and short names: see containers-registries.conf(5)."},

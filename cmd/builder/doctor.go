@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor/checks"
+	"github.com/builder-oci/builder/rootless/userns"
+	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/transport"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "doctor",
+		Category:  categoryMore,
+		Usage:     "Try what builder needs of this machine, and tell what mends it",
+		ArgsUsage: "[REGISTRY...]",
+		Description: "Each check does the real thing, and leaves nothing behind. The exit code is 0 where\n" +
+			"all works, 1 where builder works but could do more, 2 where it can't build.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Usage: "`FORMAT`: table or json", Value: "table"},
+		},
+		Action: examineMachine,
+	}
+}
+
+func examineMachine(c *cli.Context) error {
+	if format := c.String("format"); format != "table" && format != "json" {
+		return usageError("builder doctor", "--format %q is neither table nor json", format)
+	}
+	m, err := machine(c)
+	if err != nil {
+		return err
+	}
+	if userns.Inside() {
+		return m.ExamineInside(c.Context, c.App.Writer)
+	}
+	report := m.Examine(c.Context)
+	if c.Err() != nil {
+		return context.Cause(c.Context)
+	}
+	if err := printReport(c, report); err != nil {
+		return err
+	}
+	if code := report.ExitCode(); code != 0 {
+		return exitStatus(code)
+	}
+	return nil
+}
+
+// machine is this one, and how it is examined.
+func machine(c *cli.Context) (m checks.Machine, err error) {
+	m = checks.Machine{Runtime: c.String(flagRuntime), Isolation: askedIsolation(c)}
+	if m.Root, err = storeRoot(c); err != nil {
+		return m, err
+	}
+	if m.RunDir, err = storage.DefaultRunDir(os.Geteuid()); err != nil {
+		return m, err
+	}
+	for _, arg := range c.Args().Slice() {
+		server, err := transport.Server(arg)
+		if err != nil {
+			return m, err
+		}
+		if !userns.Inside() {
+			m.Registries = append(m.Registries, server)
+		}
+	}
+	m.Open = func(ctx context.Context) (string, func() error, error) { return openProbed(ctx, c) }
+	m.Ping = func(ctx context.Context, registry string) (time.Time, error) {
+		return transport.Ping(ctx, registry, transport.Options{})
+	}
+	env := []string{storage.RootEnv + "=" + m.Root, storage.RunDirEnv + "=" + m.RunDir}
+	m.Enter = func(ctx context.Context, out *os.File) (int, error) {
+		return userns.Enter(ctx, userns.Options{Plain: m.Isolation.Entering(), Stdout: out, Env: env})
+	}
+	return m, nil
+}
+
+// openProbed opens the store for checks, with a directory that goes with the
+// session.
+func openProbed(ctx context.Context, c *cli.Context) (temp string, closed func() error, err error) {
+	store, err := storage.Open(ctx, storage.Options{Root: c.String(flagRoot)})
+	if err != nil {
+		return "", nil, err
+	}
+	session, err := store.Session()
+	if err == nil {
+		temp, err = session.TempDir()
+	}
+	if err != nil {
+		return "", nil, errors.Join(err, store.Close())
+	}
+	return temp, store.Close, nil
+}
+
+// namingDoctor is err with the command that looks at all of the machine, where that
+// is at fault.
+func namingDoctor(err error) error {
+	const line = programName + " doctor    # looks at all that builder needs of this machine"
+	remedy := fault.Remedy(err)
+	if !fault.OfMachine(err) || strings.Contains(remedy, line) {
+		return err
+	}
+	return remedied(err, strings.TrimSpace(remedy+"\n"+line))
+}

@@ -1,0 +1,64 @@
+package settings
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/builder-oci/builder/internal/fault"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// unset has the variables of all keys unset, and the test's changes undone.
+func unset(t *testing.T) {
+	t.Helper()
+	for _, key := range Keys() {
+		t.Setenv(Variable(key), "")
+		if err := os.Unsetenv(Variable(key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestVariablesWinOverTheUsersFileAndThatOverTheMachines(t *testing.T) {
+	unset(t)
+	t.Setenv("BUILDER_ISOLATION", "oci")
+	user := write(t, "isolation = \"chroot\"\nruntime = \"runc\"\nemulate-ids = true\nca = [\"/a.pem\", \"b.pem\"]\n")
+	machine := write(t, "runtime = \"crun\"\nstorage-driver = \"vfs\"\n")
+	if err := Load(user, machine, filepath.Join(t.TempDir(), "none"), ""); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"BUILDER_ISOLATION": "oci", "BUILDER_RUNTIME": "runc", "BUILDER_STORAGE_DRIVER": "vfs",
+		"BUILDER_EMULATE_IDS": "true", "BUILDER_CA": "/a.pem:" + filepath.Join(filepath.Dir(user), "b.pem"),
+	} {
+		if got := os.Getenv(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestMistakesAreToldWithTheirLine(t *testing.T) {
+	for _, tc := range []struct{ text, cause, remedy string }{
+		{"runtime = \"runc\"\nstorage_driver = \"vfs\"\n", `:2: "storage_driver" is no key`, "did you mean storage-driver?"},
+		{"\n\n[isolation]\nlevel = \"oci\"\n", ":3: isolation is to be text", "isolation ="},
+		{"emulate-ids = \"yes\"\n", ":1: emulate-ids is to be true or false", "emulate-ids = true"},
+		{"ca = [1]\n", ":1: ca is to be a list of files", "ca = ["},
+		{"root = /var\n", ":1: ", "storage-driver ="},
+	} {
+		unset(t)
+		err := Load(write(t, tc.text))
+		if err == nil || !strings.Contains(err.Error(), tc.cause) || !strings.Contains(fault.Remedy(err), tc.remedy) {
+			t.Errorf("%q: %v; remedy %q", tc.text, err, fault.Remedy(err))
+		}
+	}
+}

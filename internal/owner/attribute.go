@@ -1,0 +1,38 @@
+package owner
+
+import "fmt"
+
+// Attributes in which a file keeps an owner that it can't have itself, because the
+// user namespace maps a single id. The value is uid:gid, and may go on after
+// another colon.
+const (
+	// Override is what containers' tools know: "uid:gid:mode". Unpacking and COPY
+	// write it.
+	Override = "user.containers.override_stat"
+	// Emulated is that of an owner set by a program, and counts before Override,
+	// which fuse-overlayfs lets nobody write.
+	Emulated = "user.builder.owner"
+)
+
+// Value is an attribute's for an owner.
+func Value(uid, gid int) []byte { return fmt.Appendf(nil, "%d:%d", uid, gid) }
+
+// Parse reads the value of an attribute.
+func Parse(value []byte) (uid, gid int, ok bool) {
+	var u, g uint32
+	_, err := fmt.Sscanf(string(value), "%d:%d", &u, &g)
+	return int(u), int(g), err == nil
+}
+
+// Recorded reads the owner that a file has on record. get reads an attribute.
+func Recorded(get func(name string, value []byte) (int, error)) (uid, gid int, ok bool) {
+	for _, name := range []string{Emulated, Override} {
+		var value [64]byte
+		if n, err := get(name, value[:]); err == nil {
+			if uid, gid, ok = Parse(value[:n]); ok {
+				return uid, gid, true
+			}
+		}
+	}
+	return 0, 0, false
+}

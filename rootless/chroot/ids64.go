@@ -1,0 +1,12 @@
+//go:build !386 && !arm
+
+package chroot
+
+import "golang.org/x/sys/unix"
+
+// The calls whose ids have 32 bits.
+const (
+	sysSetgroups = unix.SYS_SETGROUPS
+	sysSetresgid = unix.SYS_SETRESGID
+	sysSetresuid = unix.SYS_SETRESUID
+)

@@ -1,0 +1,142 @@
+package checks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
+)
+
+// layers are the directories of an overlay of one layer.
+type layers struct{ lower, upper, work, merged string }
+
+// hello is the file of the layer.
+const hello = "hello"
+
+func (p probe) layers(name string) (l layers, err error) {
+	dir, err := p.dir(name)
+	if err != nil {
+		return l, err
+	}
+	for _, d := range []struct {
+		name string
+		path *string
+	}{{"lower", &l.lower}, {"upper", &l.upper}, {"work", &l.work}, {"merged", &l.merged}} {
+		*d.path = filepath.Join(dir, d.name)
+		if err := os.Mkdir(*d.path, 0o700); err != nil {
+			return l, err
+		}
+	}
+	return l, os.WriteFile(filepath.Join(l.lower, hello), []byte(hello), 0o600)
+}
+
+func (l layers) options() string {
+	return fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", l.lower, l.upper, l.work)
+}
+
+// use does with a mounted tree what a RUN may do: it reads, writes, executes, gives
+// a file to another user, and removes one of the layer's.
+func (l layers) use() error {
+	path := filepath.Join(l.merged, hello)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if string(data) != hello {
+		return fmt.Errorf("%s reads %q", path, data)
+	}
+	if err := giveAway(path); err != nil {
+		return fmt.Errorf("giving a file to another id: %w", err)
+	}
+	if err := execute(l.merged); err != nil {
+		return fmt.Errorf("executing a file: %w", err)
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(l.lower, hello)); err != nil {
+		return fmt.Errorf("a removed file is gone from the layer below: %w", err)
+	}
+	return nil
+}
+
+// fuse mounts by fuse-overlayfs, as containers/storage has it done.
+func (p probe) fuse(ctx context.Context) Result {
+	program, err := doctor.Fuse()
+	if err != nil {
+		return lacks("fuse-overlayfs", err)
+	}
+	if err := p.mountFuse(); err != nil {
+		return lacks("fuse-overlayfs", doctor.FuseMount(err))
+	}
+	l, err := p.layers("fuse")
+	if err != nil {
+		return lacks("fuse-overlayfs", err)
+	}
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, "-o", l.options(), l.merged)
+	cmd.Stderr, cmd.WaitDelay = &said, time.Second
+	err = cmd.Run() // it stays in the background
+	defer func() { _ = unix.Unmount(l.merged, unix.MNT_DETACH) }()
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		return lacks("fuse-overlayfs", broken(program, fmt.Errorf("%w %s", err, bytes.TrimSpace(said.Bytes()))))
+	}
+	if err := l.use(); err != nil {
+		return lacks("fuse-overlayfs", broken(program, err))
+	}
+	return ok("fuse-overlayfs", "mounted and used by %s", program)
+}
+
+func broken(program string, err error) error {
+	return fault.Machine(program+" --version    # 1.8 or newer is wanted; or use --storage-driver overlay",
+		"%s doesn't do its work: %w", program, err)
+}
+
+// mountFuse mounts FUSE with nobody to serve it.
+func (p probe) mountFuse() error {
+	dir, err := p.dir("device")
+	if err != nil {
+		return err
+	}
+	return TryFuse(dir)
+}
+
+// TryFuse mounts FUSE on dir, with nobody to serve it, and gives the kernel's word.
+// It takes a fraction of a millisecond.
+func TryFuse(dir string) error {
+	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device.Fd())
+	if err := unix.Mount("fuse", dir, "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		return err
+	}
+	return os.NewSyscallError("umount", unix.Unmount(dir, unix.MNT_DETACH))
+}
+
+// overlay mounts by the kernel.
+func (p probe) overlay(context.Context) Result {
+	l, err := p.layers("overlay")
+	if err != nil {
+		return lacks("overlay", err)
+	}
+	if err := unix.Mount("overlay", l.merged, "overlay", 0, l.options()+",userxattr"); err != nil {
+		return lacks("overlay", doctor.Overlay(err, p.Root))
+	}
+	defer func() { _ = unix.Unmount(l.merged, unix.MNT_DETACH) }()
+	if err := l.use(); err != nil {
+		return lacks("overlay", doctor.Overlay(err, p.Root))
+	}
+	return ok("overlay", "mounted and used: --storage-driver overlay would be faster")
+}

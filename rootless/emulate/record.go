@@ -1,0 +1,131 @@
+package emulate
+
+import (
+	"bytes"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/owner"
+)
+
+// inode is a file of this moment.
+type inode struct{ dev, ino uint64 }
+
+func inodeOf(st *unix.Stat_t) inode { return inode{uint64(st.Dev), st.Ino} }
+
+// version is a file that has not changed: attributes can't come to it unseen.
+type version struct {
+	inode
+	ctime unix.Timespec
+}
+
+// kept is the owner of a file that can't bear it.
+type kept struct {
+	owner Owner
+	path  string
+	kind  uint32
+	born  unix.StatxTimestamp // where the file system tells
+}
+
+// maxPlain bounds how many files are remembered to have no owner on record.
+const maxPlain = 1 << 16
+
+// owner tells whose a file is, and whether that is on record: without it the file
+// is whose the kernel says.
+func (s *Supervisor) owner(f *file) (Owner, bool) {
+	at := inodeOf(&f.st)
+	if k := s.files[at]; k != nil {
+		if k.kind == f.mode() && k.born == born(f) {
+			return k.owner, true
+		}
+		delete(s.files, at) // another file has got its number
+	}
+	v := version{at, f.st.Ctim}
+	if _, plain := s.plain[v]; plain {
+		return f.real(), false
+	}
+	o, ok := s.recorded(f)
+	if !ok {
+		if len(s.plain) >= maxPlain {
+			clear(s.plain)
+		}
+		s.plain[v] = struct{}{}
+		return f.real(), false
+	}
+	return o, true
+}
+
+func (f *file) real() Owner { return Owner{f.st.Uid, f.st.Gid} }
+
+// recorded reads the owner that stands in an attribute, or in the record of what
+// lies below.
+func (s *Supervisor) recorded(f *file) (Owner, bool) {
+	if f.plainType() {
+		if o, ok := attribute(f.at); ok || inodeOf(&f.st) != s.root {
+			return o, ok
+		}
+	}
+	if s.o.Recorded == nil || uint64(f.st.Dev) != s.root.dev || f.mode() == unix.S_IFSOCK {
+		return Owner{}, false
+	}
+	p, err := os.Readlink(f.at)
+	if err != nil {
+		return Owner{}, false
+	}
+	return s.o.Recorded(strings.TrimPrefix(p, "/"))
+}
+
+// attribute reads an owner from the attributes of a file.
+func attribute(at string) (Owner, bool) {
+	var buf [1024]byte
+	n, err := unix.Listxattr(at, buf[:])
+	if n == 0 && err == nil {
+		return Owner{}, false
+	}
+	if err == nil && !bytes.Contains(buf[:n], []byte(owner.Emulated)) && !bytes.Contains(buf[:n], []byte(owner.Override)) {
+		return Owner{}, false
+	}
+	uid, gid, ok := owner.Recorded(func(name string, value []byte) (int, error) { return unix.Getxattr(at, name, value) })
+	return Owner{uint32(uid), uint32(gid)}, ok
+}
+
+// record gives a file an owner.
+func (s *Supervisor) record(f *file, o Owner) error {
+	if now, known := s.owner(f); now == o && (known || o == Owner{}) {
+		return nil
+	}
+	at := inodeOf(&f.st)
+	delete(s.files, at)
+	delete(s.plain, version{at, f.st.Ctim})
+	if f.plainType() {
+		err := unix.Setxattr(f.at, owner.Emulated, owner.Value(int(o.UID), int(o.GID)), 0)
+		if err != unix.ENOTSUP {
+			return err
+		}
+	}
+	p, err := os.Readlink(f.at)
+	if err != nil {
+		return err
+	}
+	s.files[at] = &kept{owner: o, path: strings.TrimPrefix(p, "/"), kind: f.mode(), born: born(f)}
+	return nil
+}
+
+// born tells when a file was made, as far as the file system knows.
+func born(f *file) unix.StatxTimestamp {
+	var x unix.Statx_t
+	flags := 0
+	if f.fd >= 0 {
+		flags = unix.AT_EMPTY_PATH
+	}
+	p := f.at
+	if f.fd >= 0 {
+		p = ""
+	}
+	if err := unix.Statx(f.fd, p, flags, unix.STATX_BTIME, &x); err != nil || x.Mask&unix.STATX_BTIME == 0 {
+		return unix.StatxTimestamp{}
+	}
+	return x.Btime
+}

@@ -1,0 +1,63 @@
+package sandbox
+
+import (
+	"fmt"
+
+	rspec "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/emulate"
+)
+
+// A user namespace that maps a single id refuses programs every other one. What they
+// ask for is then watched, so that a failure can be explained, or answered by builder
+// (see package emulate).
+
+// supervise puts into the bundle what watches or answers the program's calls.
+func (o *OCI) supervise(b *bundle, s Spec, spec *rspec.Spec) error {
+	mode := emulate.Observe
+	if s.EmulateIDs {
+		mode = emulate.Emulate
+	}
+	if !o.host.single() {
+		return nil
+	}
+	if err := emulate.Unsupported(); err != nil {
+		if s.EmulateIDs {
+			return fault.New("use Linux 5.9 or later", "this kernel hands no calls over to be answered, which --emulate-ids needs: %w", err)
+		}
+		return nil
+	}
+	profile, err := o.filters.profile(spec, s)
+	if err != nil {
+		return err
+	}
+	b.supervisor = emulate.New(emulate.Options{Mode: mode, User: s.credentials(), Recorded: s.Recorded})
+	if b.listener, err = b.supervisor.Listen(b.dir); err != nil {
+		return fmt.Errorf("listening for calls: %w", err)
+	}
+	spec.Linux.Seccomp = emulate.Extend(profile, mode, b.listener.Path())
+	spec.Annotations = nil
+	b.ready = false
+	return nil
+}
+
+// credentials are whom the program is to be.
+func (s Spec) credentials() emulate.Credentials {
+	return emulate.Credentials{UID: emulate.All(s.UID), GID: emulate.All(s.GID), Groups: s.Groups}
+}
+
+// starting calls start, which starts one more program in the sandbox.
+func (b *bundle) starting(s Spec, start func() error) error {
+	if b.supervisor == nil {
+		return start()
+	}
+	return b.supervisor.Start(s.credentials(), start)
+}
+
+// noted adds to an exit what the supervisor has seen.
+func (b *bundle) noted(e *Exit) {
+	if b.supervisor != nil {
+		e.IDs = b.supervisor.Seen()
+	}
+}

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Runs the tests of tests/places: bin/builder in pods, on clean Debians and on a stock
+# one in a virtual machine. They make these places as root of this machine, which has
+# to be one for tests. Arguments go to `go test`: -short leaves out the virtual
+# machine, -update writes docs/places.md's table.
+set -eu
+cd "$(dirname "$0")/../.."
+. tests/env/lib.sh
+
+need_packages mmdebstrap busybox-static runc libcap2-bin
+case " $* " in
+*" -short "*) ;;
+*) need_packages qemu-system-x86 openssh-client e2fsprogs ;;
+esac
+need_device /dev/fuse 10 229
+need_device /dev/net/tun 10 200
+
+# What root shouldn't have to compile.
+go build -o bin/pod ./tests/places/pod
+(cd tests/kubernetes && go build -o ../../bin/podflags ./podflags)
+BUILDER_PLACES=1 BUILDER=$PWD/bin/builder BUILDER_POD=$PWD/bin/pod BUILDER_PODFLAGS=$PWD/bin/podflags
+export BUILDER_PLACES BUILDER BUILDER_POD BUILDER_PODFLAGS
+exec=
+am_root || exec="-exec=sudo --preserve-env=BUILDER_PLACES,BUILDER,BUILDER_POD,BUILDER_PODFLAGS"
+go test -count=1 -timeout 90m ${exec:+"$exec"} ./tests/places "$@"

@@ -1,0 +1,123 @@
+package places
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// What is refused, and in which words, where a pod leaves nothing to run a RUN in.
+var (
+	withoutNamespace = refusedWithout(`user namespaces are forbidden: the seccomp filter of this container denies them.*seccompProfile: \{type: Unconfined\}`)
+	withoutOwners    = map[string]string{"owners": `no_new_privs is set.*allowPrivilegeEscalation: true`}
+	// Root of a pod is told what works without a change of the manifest.
+	withoutTelling = map[string]string{
+		"copy": toldChroot, "run": toldChroot, "owners": toldChroot, "proc": toldChroot, "container": toldChroot,
+	}
+)
+
+const toldChroot = `--isolation chroot`
+
+// What builder chooses in pods.
+var (
+	nothing    = choices{Isolation: "none", Storage: "vfs", Mapping: "none: your own id alone", Network: "host"}
+	inChroot   = choices{Isolation: "chroot", Storage: "vfs", Mapping: "none: root's own ids", Network: "host"}
+	untold     = choices{Isolation: "none", Storage: "none", Mapping: "none", Network: "host"}
+	maskedProc = choices{Isolation: "oci, without a pid namespace", Storage: "vfs", Mapping: "range", Network: "host"}
+)
+
+// On a disk of the node instead of the container's own overlay.
+const emptyDir = " --empty-dir /store --env BUILDER_ROOT=/store/builder --env WORK=/store"
+
+// pods are the manifests that users write, from the one that says nothing.
+var pods = []struct {
+	name  string
+	flags string // pod.sh's
+	want  want
+}{
+	{
+		name: "uid 0",
+		want: want{choices: untold, refused: withoutTelling, doctor: 2, says: []string{toldChroot}},
+	},
+	{
+		name: "uid 0, BUILDER_ISOLATION=chroot", flags: "--env BUILDER_ISOLATION=chroot",
+		want: want{choices: inChroot, doctor: 1},
+	},
+	{
+		name: "uid 0, capabilities dropped, BUILDER_ISOLATION=chroot", flags: "--drop --env BUILDER_ISOLATION=chroot",
+		want: want{choices: inChroot, refused: refusedWithout(`SYS_CHROOT`), doctor: 2},
+	},
+	{
+		name: "uid 0, SYS_ADMIN", flags: "--add SYS_ADMIN",
+		want: want{choices: untold, refused: withoutTelling, doctor: 2},
+	},
+	{
+		name: "uid 0, seccomp Unconfined, /dev/fuse", flags: "--unconfined --fuse",
+		want: want{choices: untold, refused: withoutTelling, doctor: 2},
+	},
+	{
+		name: "uid 1001", flags: "--uid 1001",
+		want: want{choices: nothing, refused: withoutNamespace, doctor: 2, says: []string{`hostUsers: false`, `seccompProfile: \{type: Unconfined\}`}},
+	},
+	{
+		name:  "uid 1001, restricted, read-only root, /tmp of 4 MiB, emptyDir",
+		flags: "--uid 1001 --drop --no-new-privs --read-only --tmp 4m" + emptyDir,
+		want:  want{choices: nothing, refused: withoutNamespace, doctor: 2},
+	},
+	{
+		name: "uid 1001, seccomp Unconfined", flags: "--uid 1001 --unconfined",
+		want: want{choices: maskedProc, doctor: 1, says: []string{`/dev/fuse`}},
+	},
+	{
+		name: "uid 1001, seccomp Unconfined, emptyDir", flags: "--uid 1001 --unconfined" + emptyDir,
+		want: want{choices: maskedProc.storage("overlay"), doctor: 1},
+	},
+	{
+		name: "uid 1001, seccomp Unconfined, /dev/fuse, /dev/net/tun", flags: "--uid 1001 --unconfined --fuse --tun",
+		want: want{choices: choices{"oci, without a pid namespace", "fuse-overlayfs", "range", "private"}, doctor: 1},
+	},
+	{
+		name: "uid 1001, seccomp Unconfined, no new privileges", flags: "--uid 1001 --unconfined --no-new-privs --fuse",
+		want: want{
+			choices: choices{"oci, without a pid namespace", "fuse-overlayfs", "single", "host"},
+			refused: withoutOwners, doctor: 1, says: []string{`allowPrivilegeEscalation: true`},
+		},
+	},
+	{
+		name: "hostUsers: false, uid 0", flags: "--host-users=false",
+		want: want{choices: untold, refused: withoutTelling, doctor: 2},
+	},
+	{
+		name: "hostUsers: false, uid 0, SYS_ADMIN, procMount Unmasked", flags: "--host-users=false --add SYS_ADMIN --unmasked",
+		want: want{choices: choices{"chroot", "vfs", "self", "host"}, doctor: 1},
+	},
+	{
+		name:  "hostUsers: false, uid 0, seccomp Unconfined, procMount Unmasked, /dev/fuse, /dev/net/tun",
+		flags: "--host-users=false --unconfined --unmasked --fuse --tun",
+		want:  want{choices: choices{"oci", "fuse-overlayfs", "self", "private"}, doctor: 0},
+	},
+	{
+		name:  "hostUsers: false, uid 1001, seccomp Unconfined, procMount Unmasked, emptyDir",
+		flags: "--host-users=false --uid 1001 --unconfined --unmasked" + emptyDir,
+		want:  want{choices: choices{"oci", "overlay", "range", "host"}, doctor: 1},
+	},
+	{
+		name:  "hostUsers: false, uid 1001, seccomp Unconfined, procMount Unmasked, /dev/fuse, /dev/net/tun",
+		flags: "--host-users=false --uid 1001 --unconfined --unmasked --fuse --tun",
+		want:  want{choices: choices{"oci", "fuse-overlayfs", "range", "private"}, doctor: 0},
+	},
+}
+
+func (c choices) storage(name string) choices {
+	c.Storage = name
+	return c
+}
+
+func TestPod(t *testing.T) {
+	for _, pod := range pods {
+		t.Run(pod.name, func(t *testing.T) {
+			flags := append(strings.Fields(pod.flags), "--mount", ground.base+":/img.tar", "--", "sh", "-c", probe)
+			pod.want.expect(t, "pod: "+pod.name, script(t, 10*time.Minute, "pod.sh", flags...))
+		})
+	}
+}

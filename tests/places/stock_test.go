@@ -1,0 +1,131 @@
+package places
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// troubles are what administrators, distributions and users do to a machine, each
+// with the words that builder refuses in. What doctor then tells root to do has to
+// mend it.
+var troubles = []struct {
+	name   string
+	cause  string // what brings it about, as root
+	want   want
+	mended string // what has to be undone of the remedy, if anything
+}{
+	{
+		name:  "kernel.unprivileged_userns_clone=0",
+		cause: "sysctl -w kernel.unprivileged_userns_clone=0",
+		want: want{
+			choices: choices{Isolation: "none", Storage: "vfs", Mapping: "none: your own id alone", Network: "host"},
+			refused: refusedWithout(`user namespaces are forbidden: the sysctl kernel.unprivileged_userns_clone is 0`),
+			doctor:  2,
+			says:    []string{`sudo sysctl -w kernel.unprivileged_userns_clone=1`},
+		},
+	},
+	{
+		name:  "user.max_user_namespaces=0",
+		cause: "sysctl -w user.max_user_namespaces=0",
+		want: want{
+			choices: choices{Isolation: "none", Storage: "vfs", Mapping: "none: your own id alone", Network: "host"},
+			refused: refusedWithout(`user namespaces are forbidden: the sysctl user.max_user_namespaces is 0`),
+			doctor:  2,
+			says:    []string{`sudo sysctl -w user.max_user_namespaces=`},
+		},
+	},
+	{
+		name: "AppArmor profile without userns",
+		cause: `cat >/etc/apparmor.d/narrow <<'END'
+abi <abi/4.0>,
+include <tunables/global>
+profile narrow /usr/bin/builder {
+  capability, network, file, mount, umount, pivot_root, signal, ptrace, unix, dbus, change_profile, mqueue, io_uring,
+}
+END
+apparmor_parser -r /etc/apparmor.d/narrow`,
+		want: want{
+			choices: choices{Isolation: "none", Storage: "vfs", Mapping: "none: your own id alone", Network: "host"},
+			refused: refusedWithout(`user namespaces are forbidden: .*AppArmor`),
+			doctor:  2,
+		},
+		mended: "apparmor_parser -R /etc/apparmor.d/narrow; rm /etc/apparmor.d/narrow",
+	},
+	{
+		name:  "no subordinate ids",
+		cause: "usermod --del-subuids 0-4294967294 --del-subgids 0-4294967294 ann; sed -i /^ann:/d /etc/subuid /etc/subgid",
+		want: want{
+			choices: choices{Isolation: "oci", Storage: "fuse-overlayfs", Mapping: "single", Network: "private"},
+			refused: map[string]string{"owners": `ann has no subordinate ids.*usermod --add-subuids`},
+			doctor:  1,
+			says:    []string{`sudo usermod --add-subuids \d+-\d+ --add-subgids \d+-\d+ ann`},
+		},
+	},
+}
+
+// refusedWithout is what is refused in these words where there is no user namespace.
+func refusedWithout(words string) map[string]string {
+	return map[string]string{"run": words, "owners": words, "proc": words, "container": words}
+}
+
+// A machine as the installer of Debian left it, on which one thing after another is
+// put right, goes wrong, and is put right again.
+func TestMachine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a virtual machine takes minutes")
+	}
+	m := newMachine(t)
+	t.Run("nothing installed", func(t *testing.T) {
+		r := want{
+			choices: choices{Isolation: "chroot", Storage: "overlay", Mapping: "single", Network: "host"},
+			refused: map[string]string{"owners": `newuidmap is not installed`},
+			doctor:  1,
+			says:    []string{`sudo apt-get install -y uidmap fuse-overlayfs crun passt`},
+		}.expect(t, "machine: Debian 13 as installed", m.probe(t))
+		m.root(t, "apt-get update -q")
+		m.mend(t, r)
+		want{choices: complete}.expect(t, "machine: Debian 13 as doctor mends it", m.probe(t))
+	})
+	for _, trouble := range troubles {
+		t.Run(trouble.name, func(t *testing.T) {
+			m.root(t, trouble.cause)
+			r := trouble.want.expect(t, "machine: "+trouble.name, m.probe(t))
+			m.mend(t, r)
+			want{choices: complete}.hold(t, m.probe(t))
+			if trouble.mended != "" {
+				m.root(t, trouble.mended)
+			}
+		})
+	}
+	t.Run("limits", func(t *testing.T) { testLimits(t, m) })
+	t.Run("power cut", func(t *testing.T) { testPowerCut(t, m) })
+}
+
+// probe runs the probe as the ordinary user, on a store of its own.
+func (m *machine) probe(t *testing.T) string {
+	t.Helper()
+	return m.ann(t, "builder system reset --force >/dev/null 2>&1; sh /probe.sh").output
+}
+
+// mend does what doctor told root to do.
+func (m *machine) mend(t *testing.T, r results) {
+	t.Helper()
+	lines := r.doctor(t).Commands.Root
+	if len(lines) == 0 {
+		t.Fatal("doctor knows no remedy")
+	}
+	t.Logf("as doctor says: %s", strings.Join(lines, "\n"))
+	m.root(t, strings.Join(lines, "\n"))
+}
+
+// The script about limits, which is passed over where no cgroup is delegated.
+func testLimits(t *testing.T, m *machine) {
+	m.root(t, "apt-get install -q -y busybox-static runc && mkdir -p /tests/testdata/script")
+	m.put(t, os.Getenv("BUILDER_TESTS"), "/tests/tests.test")
+	m.put(t, "../testdata/script/run-limits.txtar", "/tests/testdata/script/")
+	r := m.ann(t, "cd /tests && BUILDER_TEST_BINARY=/usr/bin/builder ./tests.test -test.v -test.run TestScript/run-limits")
+	if r.code != 0 || !strings.Contains(r.output, "--- PASS: TestScript/run-limits") {
+		t.Errorf("exit code %d:\n%s", r.code, r.output)
+	}
+}
