@@ -175,6 +175,24 @@ func (f rawFile) Write(p []byte) (int, error) {
 	return done, nil
 }
 
+// ReadAt reads no less than it can.
+func (f rawFile) ReadAt(p []byte, at int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		n, err := unix.Pread(f.fd, p[done:], at+int64(done))
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return done, err
+		case n == 0:
+			return done, io.EOF
+		}
+		done += n
+	}
+	return done, nil
+}
+
 func (f rawFile) Close() error { return unix.Close(f.fd) }
 
 // sparseFile reads a file whose holes needn't be read: the kernel would fill
