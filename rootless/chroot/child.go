@@ -23,7 +23,7 @@ func childMain(args []string) {
 	runtime.LockOSThread()
 	in, err := parse(args)
 	if err == nil {
-		err = (&child{invocation: in, fifo: -1, slave: -1}).become()
+		err = (&child{invocation: in, fifo: -1, slave: -1, answers: -1}).become()
 	}
 	data, _ := json.Marshal(complaintOf(err))
 	if say(saysError, data) != nil {
@@ -34,10 +34,12 @@ func childMain(args []string) {
 // child is the process that becomes the program.
 type child struct {
 	*invocation
-	fifo  int    // at which a created program waits, else -1
-	slave int    // the program's terminal, else -1
-	late  bool   // the working directory isn't entered yet
-	path  string // of the program's file
+	fifo  int // at which a created program waits, else -1
+	slave int // the program's terminal, else -1
+	// answers is the socket of who answers system calls, else -1.
+	answers int
+	late    bool   // the working directory isn't entered yet
+	path    string // of the program's file
 }
 
 // become does everything in its order: what needs the privileges of root of the
@@ -45,7 +47,7 @@ type child struct {
 func (c *child) become() error {
 	closeOnExec()
 	for _, step := range []func() error{
-		c.openFIFO, c.setAppArmor, c.setOOM, c.enterRoot, c.attachTerminal, c.setLimits, c.setDirectory, c.confine, c.find, c.await,
+		c.openFIFO, c.openAnswers, c.setAppArmor, c.setOOM, c.enterRoot, c.attachTerminal, c.setLimits, c.setDirectory, c.confine, c.find, c.await,
 	} {
 		if err := step(); err != nil {
 			return err

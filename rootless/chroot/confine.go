@@ -1,7 +1,6 @@
 package chroot
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/rootless/chroot/seccomp"
 )
 
 // setLimits sets the limits on resources.
@@ -52,6 +50,7 @@ func (c *child) confine() error {
 	if err != nil {
 		return err
 	}
+	filter.answers = c.answers
 	// Without no_new_privs a filter is for who is root of his namespace, as this
 	// thread is until it becomes the program's user.
 	if !p.NoNewPrivileges {
@@ -78,30 +77,6 @@ func (c *child) confine() error {
 		return os.NewSyscallError("no_new_privs", err)
 	}
 	return filter.load()
-}
-
-// filter is a compiled seccomp profile, which may be empty.
-type filter struct {
-	program []unix.SockFilter
-	flags   []rspec.LinuxSeccompFlag
-}
-
-func compile(profile *rspec.LinuxSeccomp) (f filter, err error) {
-	if profile == nil {
-		return f, nil
-	}
-	if f.program, err = seccomp.Compile(profile); errors.Is(err, seccomp.ErrArchitecture) {
-		err = fault.New("install crun, or go on without: --security-opt seccomp=unconfined", "seccomp profile: %w", err)
-	}
-	f.flags = profile.Flags
-	return f, err
-}
-
-func (f filter) load() error {
-	if f.program == nil {
-		return nil
-	}
-	return fmtError("loading the seccomp profile", seccomp.Load(f.program, f.flags))
 }
 
 // setAppArmor chooses the profile that the program gets by its exec.

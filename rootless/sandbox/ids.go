@@ -13,6 +13,9 @@ import (
 // ask for is then watched, so that a failure can be explained, or answered by builder
 // (see package emulate).
 
+// EmulateRemedy is what else there is than more ids.
+const EmulateRemedy = "add --emulate-ids: builder answers such calls itself, and keeps the owners on record"
+
 // supervise puts into the bundle what watches or answers the program's calls.
 func (o *OCI) supervise(b *bundle, s Spec, spec *rspec.Spec) error {
 	mode := emulate.Observe

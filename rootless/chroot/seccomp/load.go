@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func load(program []unix.SockFilter, flags uintptr) error {
+func load(program []unix.SockFilter, flags uintptr) (fd int, err error) {
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+	r, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
 	runtime.KeepAlive(program)
 	if errno != 0 {
-		return os.NewSyscallError("seccomp", errno)
+		return -1, os.NewSyscallError("seccomp", errno)
 	}
-	return nil
+	return int(r), nil
 }

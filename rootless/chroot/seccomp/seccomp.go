@@ -148,17 +148,24 @@ func actionOf(action rspec.LinuxSeccompAction, errno *uint) (uint32, error) {
 		return unix.SECCOMP_RET_TRAP, nil
 	case rspec.ActLog:
 		return unix.SECCOMP_RET_LOG, nil
+	case rspec.ActNotify:
+		return unix.SECCOMP_RET_USER_NOTIF, nil
 	}
 	return 0, fmt.Errorf("the seccomp profile's action %q can't be had", action)
 }
 
-// Load puts a program over the calling thread, and what comes from it.
-func Load(program []unix.SockFilter, flags []rspec.LinuxSeccompFlag) error {
+// Load puts a program over the calling thread, and what comes from it. The descriptor,
+// where one is wanted, is that by which others answer the calls for which the profile
+// has SCMP_ACT_NOTIFY.
+func Load(program []unix.SockFilter, flags []rspec.LinuxSeccompFlag, notify bool) (fd int, err error) {
 	var bits uintptr
+	if notify {
+		bits = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	}
 	for _, f := range flags {
 		bit, known := flagBits[f]
 		if !known {
-			return fmt.Errorf("the seccomp profile's flag %q isn't known", f)
+			return -1, fmt.Errorf("the seccomp profile's flag %q isn't known", f)
 		}
 		bits |= bit
 	}
