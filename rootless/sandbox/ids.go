@@ -47,8 +47,6 @@ func (o *OCI) supervise(b *bundle, s Spec, spec *rspec.Spec) error {
 		return fmt.Errorf("listening for calls: %w", err)
 	}
 	spec.Linux.Seccomp = emulate.Extend(profile, mode, b.listener.Path())
-	spec.Annotations = nil
-	b.ready = false
 	return nil
 }
 
