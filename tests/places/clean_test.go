@@ -23,7 +23,7 @@ var missing = []struct {
 }{
 	{"uidmap", want{
 		choices: choices{Isolation: "oci", Storage: "fuse-overlayfs", Mapping: "single", Network: "private"},
-		refused: map[string]string{"owners": `newuidmap is not installed.*apt-get install -y uidmap`},
+		refused: map[string]string{"owners": `a single id.*apt-get install -y uidmap.*--emulate-ids`},
 		doctor:  1,
 	}},
 	{"fuse-overlayfs", want{
@@ -32,6 +32,11 @@ var missing = []struct {
 	}},
 	{"crun", want{
 		choices: choices{Isolation: "chroot", Storage: "fuse-overlayfs", Mapping: "range", Network: "private"},
+		doctor:  1,
+	}},
+	{"uidmap fuse-overlayfs crun passt", want{ // a machine as its installer left it
+		choices: choices{Isolation: "chroot", Storage: "overlay", Mapping: "single", Network: "host"},
+		refused: map[string]string{"owners": `a single id.*apt-get install -y uidmap.*--emulate-ids`},
 		doctor:  1,
 	}},
 	{"passt", want{
@@ -57,11 +62,15 @@ func TestClean(t *testing.T) {
 
 func testMissing(t *testing.T, suite, name string, expected want) {
 	expected.says = append(expected.says, regexp.QuoteMeta("sudo apt-get install -y "+name))
-	output := clean(t, suite, "ann sh /probe.sh", "--without", name)
+	var flags []string
+	for _, one := range strings.Fields(name) {
+		flags = append(flags, "--without", one)
+	}
+	output := clean(t, suite, "ann sh /probe.sh", flags...)
 	r := expected.expect(t, suites[suite]+" without "+name, output)
 
 	remedy := strings.Join(r.doctor(t).Commands.Root, "\n")
-	output = clean(t, suite, "apt-get update -q && sudo() { \"$@\"; }\n"+remedy+"\nann sh /probe.sh", "--without", name)
+	output = clean(t, suite, "apt-get update -q && sudo() { \"$@\"; }\n"+remedy+"\nann sh /probe.sh", flags...)
 	want{choices: complete}.hold(t, output)
 }
 

@@ -162,7 +162,7 @@ type want struct {
 }
 
 // steps are those of the probe that a place may refuse.
-var steps = []string{"copy", "run", "owners", "proc", "container"}
+var steps = []string{"copy", "run", "owners", "emulated", "proc", "container"}
 
 // expect holds what the probe printed in a place against what is wanted, and gives
 // the place a row in the table.

@@ -16,7 +16,7 @@ var (
 	}
 	// Root of a pod is told what works without a change of the manifest.
 	withoutTelling = map[string]string{
-		"copy": toldChroot, "run": toldChroot, "owners": toldChroot, "proc": toldChroot, "container": toldChroot,
+		"copy": toldChroot, "run": toldChroot, "owners": toldChroot, "emulated": toldChroot, "proc": toldChroot, "container": toldChroot,
 	}
 )
 

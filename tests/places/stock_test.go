@@ -66,7 +66,7 @@ apparmor_parser -r /etc/apparmor.d/narrow`,
 
 // refusedWithout is what is refused in these words where there is no user namespace.
 func refusedWithout(words string) map[string]string {
-	return map[string]string{"run": words, "owners": words, "proc": words, "container": words}
+	return map[string]string{"run": words, "owners": words, "emulated": words, "proc": words, "container": words}
 }
 
 // A machine as the installer of Debian left it, on which one thing after another is
@@ -76,14 +76,17 @@ func TestMachine(t *testing.T) {
 		t.Skip("a virtual machine takes minutes")
 	}
 	m := newMachine(t)
+	m.root(t, "apt-get update -q")
+	t.Run("the action", func(t *testing.T) { testAction(t, m) })
+	t.Run("the package", func(t *testing.T) { testPackage(t, m) })
+	m.clear(t)
 	t.Run("nothing installed", func(t *testing.T) {
 		r := want{
 			choices: choices{Isolation: "chroot", Storage: "overlay", Mapping: "single", Network: "host"},
-			refused: map[string]string{"owners": `newuidmap is not installed`},
+			refused: map[string]string{"owners": `a single id.*apt-get install -y uidmap.*--emulate-ids`},
 			doctor:  1,
 			says:    []string{`sudo apt-get install -y uidmap fuse-overlayfs crun passt`},
 		}.expect(t, "machine: Debian 13 as installed", m.probe(t))
-		m.root(t, "apt-get update -q")
 		m.mend(t, r)
 		want{choices: complete}.expect(t, "machine: Debian 13 as doctor mends it", m.probe(t))
 	})
@@ -117,6 +120,41 @@ func (m *machine) mend(t *testing.T, r results) {
 	}
 	t.Logf("as doctor says: %s", strings.Join(lines, "\n"))
 	m.root(t, strings.Join(lines, "\n"))
+}
+
+// clear takes away what builder uses, and leaves the machine as installed.
+func (m *machine) clear(t *testing.T) {
+	t.Helper()
+	m.root(t, "apt-get purge -q -y uidmap fuse-overlayfs crun passt slirp4netns && apt-get autopurge -q -y")
+}
+
+// The package brings what builder needs, and AppArmor's permission; it leaves nothing.
+func testPackage(t *testing.T, m *machine) {
+	m.clear(t)
+	m.root(t, "mv /usr/bin/builder /root/builder")
+	m.put(t, os.Getenv("BUILDER_DEB"), "/root/builder.deb")
+	m.root(t, "apt-get install -q -y --no-install-recommends /root/builder.deb && grep '^builder ' /sys/kernel/security/apparmor/profiles")
+	want{choices: complete}.expect(t, "machine: Debian 13 with the .deb", m.probe(t))
+	m.root(t, `apt-get purge -q -y builder
+for left in /usr/bin/builder /etc/apparmor.d/builder /usr/share/doc/builder; do test ! -e $left; done
+! grep '^builder ' /sys/kernel/security/apparmor/profiles
+mv /root/builder /usr/bin/builder`)
+}
+
+// The action's scripts, one after the other, as GitHub's runner calls them: its user
+// may become root without a password. Nothing of what builder needs is there.
+func testAction(t *testing.T, m *machine) {
+	m.clear(t)
+	m.root(t, "id runner || useradd --create-home --shell /bin/bash runner; echo 'runner ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/runner; mkdir -p /action")
+	for _, file := range []string{"build.sh", "get.sh", "lib.sh", "prepare.sh"} {
+		m.put(t, "../../action/"+file, "/action/"+file)
+	}
+	m.put(t, "../../action.yml", "/action/action.yml")
+	m.put(t, "testdata/action.sh", "/action.sh")
+	r := m.run(t, "runner", "sh /action.sh")
+	if r.code != 0 || !strings.HasSuffix(r.output, "all is well") {
+		t.Errorf("exit code %d:\n%s", r.code, r.output)
+	}
 }
 
 // The script about limits, which is passed over where no cgroup is delegated.

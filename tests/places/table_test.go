@@ -15,8 +15,8 @@ const document = "../../docs/places.md"
 const (
 	tableBegin = "<!-- table: make test-places TESTFLAGS=-update -->\n"
 	tableEnd   = "<!-- /table -->\n"
-	tableHead  = "| place | isolation | storage | ids | network | COPY | RUN | owners in RUN | /proc in RUN | containers | doctor |\n" +
-		"|---|---|---|---|---|---|---|---|---|---|---|\n"
+	tableHead  = "| place | isolation | storage | ids | network | COPY | RUN | owners in RUN | the same with --emulate-ids | /proc in RUN | containers | doctor |\n" +
+		"|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
 // table collects a row of every place.

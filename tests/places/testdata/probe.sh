@@ -43,5 +43,6 @@ step base builder import /img.tar base
 step copy builder bud -q -f copy context
 step run builder bud -q -f run context
 step owners builder bud -q -f owners context
+step emulated builder bud -q --emulate-ids -f owners context
 step proc builder bud -q -f proc context
 step container builder run --rm base echo hello
