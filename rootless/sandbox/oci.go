@@ -14,7 +14,6 @@ import (
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/emulate"
 )
