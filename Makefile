@@ -24,6 +24,8 @@ MAX_SIZE := 35000000
 GOLANGCI_LINT_VERSION := v2.12.2
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/builder-tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+ACTIONLINT_VERSION := v1.7.7
+ACTIONLINT := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
 NFPM_VERSION := v2.45.2
 NFPM := $(TOOLS)/nfpm-$(NFPM_VERSION)/nfpm
 CYCLONEDX_VERSION := v1.10.0
@@ -76,8 +78,9 @@ cross: ## compile dist/builder-linux-{amd64,arm64} and check their size
 		[ $$size -le $(MAX_SIZE) ] || { echo "more than $(MAX_SIZE) bytes"; exit 1; }; \
 	done
 
-# Of what, and for which architectures; the list is Go's words.
-RELEASE_ARCHES ?= amd64 arm64 386 arm riscv64 ppc64le s390x
+# For which architectures, in Go's words. arm, riscv64, ppc64le and s390x can be added;
+# packaging/release.sh knows their names in packages.
+RELEASE_ARCHES ?= amd64 arm64 386
 .PHONY: release
 release: man $(NFPM) $(CYCLONEDX) ## make tarballs, .deb, .rpm and checksums in dist/release
 	VERSION='$(VERSION)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' MAX_SIZE=$(MAX_SIZE) \
@@ -120,8 +123,10 @@ fuzz: ## try strange input on all parsers, FUZZTIME=10000x each
 	FUZZTIME="$(FUZZTIME)" tests/env/fuzz.sh
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## check style, vet and which room imports which
+lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## check style, vet, scripts and which room imports which
 	$(GOLANGCI_LINT) run ./...
+	tests/env/shellcheck.sh
+	$(ACTIONLINT)
 	go mod tidy -diff
 	@# Another compressor gives other bytes: the packer's version has to tell.
 	@for m in compress pgzip; do \
@@ -137,6 +142,9 @@ fmt: $(GOLANGCI_LINT) ## format all Go files
 # Compiled with plain settings: our tags are not meant for it.
 $(GOLANGCI_LINT):
 	GOFLAGS= GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(ACTIONLINT):
+	GOFLAGS= GOBIN=$(@D) go install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
 
 # Without our paths in it: a bill of materials names the checksum of what made it.
 $(NFPM):

@@ -190,7 +190,7 @@ func (f *contextFiles) Directory(ctx context.Context, path string) (dir string, 
 	}
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
 	for _, e := range entries {
-		if e.Stat.Uid != uid || e.Stat.Gid != gid || f.showsOtherMode(e) || f.hasXattrs(e) {
+		if e.Stat.UID != uid || e.Stat.GID != gid || f.showsOtherMode(e) || f.hasXattrs(e) {
 			return "", nil, false, nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/builder-oci/builder/internal/room"
 	"github.com/builder-oci/builder/stage"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
@@ -147,9 +148,27 @@ func (p *packer) pack(ctx context.Context, l stage.Layer, below []stage.Layer) (
 			return snapshot.Packing{}, err
 		}
 	}
+	if err := p.hasRoom(ctx, src); err != nil {
+		return snapshot.Packing{}, err
+	}
 	return p.write(l.Tree, want, func(w io.Writer) (layer.Packed, error) {
 		return layer.Pack(ctx, src, w, packOptions(want, foreign))
 	})
+}
+
+// hasRoom is an error where a layer's blob won't fit on the disk. It takes a walk over
+// what stands in the layer, and so isn't asked where there is room in plenty.
+func (p *packer) hasRoom(ctx context.Context, src layer.Source) error {
+	dir := p.env.Store.Layout().BlobsDir()
+	free, err := room.Free(dir)
+	if err != nil || free >= room.Plenty {
+		return nil //nolint:nilerr // writing will show it
+	}
+	need, err := layer.Estimate(ctx, src, p.o.Compression)
+	if err != nil {
+		return err
+	}
+	return room.For(dir, need-need/10)
 }
 
 func packOptions(want snapshot.Packing, foreign *layer.Times) layer.PackOptions {
@@ -190,6 +209,9 @@ func (p *packer) foreign(ctx context.Context, below []stage.Layer) (*layer.Times
 
 // direct packs a layer whose tree is never made, from the entries themselves.
 func (p *packer) direct(ctx context.Context, tree snapshot.Key, written bool, src layer.Source) error {
+	if err := p.hasRoom(ctx, src); err != nil {
+		return err
+	}
 	want := p.want(written)
 	_, err := p.write(tree, want, func(w io.Writer) (layer.Packed, error) {
 		return layer.Pack(ctx, src, w, packOptions(want, nil))

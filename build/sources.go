@@ -77,8 +77,9 @@ type contextFiles struct {
 	gitModes bool
 	ahead    digesting
 
-	mu    sync.Mutex
-	known map[*layer.Entry]*buildcontext.Entry
+	mu sync.Mutex
+	// known has, by their paths, the entries that were given out.
+	known map[string]*buildcontext.Entry
 	// walked has what each path held. A build that first looks its steps up
 	// and then executes them lists a path only once.
 	walked map[string][]*buildcontext.Entry
@@ -129,7 +130,7 @@ func filesOf(d *buildcontext.Dir, digests *cache.Files) *contextFiles {
 	return &contextFiles{
 		dir: d, digests: digests,
 		ahead:  digesting{done: map[string]func(){}},
-		known:  map[*layer.Entry]*buildcontext.Entry{},
+		known:  map[string]*buildcontext.Entry{},
 		walked: map[string][]*buildcontext.Entry{},
 	}
 }
@@ -161,7 +162,7 @@ func (f *contextFiles) noted(e *buildcontext.Entry) *layer.Entry {
 	le := f.entry(e)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.known[le] = e
+	f.known[e.Path] = e
 	return le
 }
 
@@ -177,7 +178,7 @@ func (f *contextFiles) walk(ctx context.Context, path string, fn func(*layer.Ent
 		return err
 	}
 	for _, e := range entries {
-		if err := fn(f.noted(e), stage.FileIDOf(&e.Stat)); err != nil {
+		if err := fn(f.noted(e), stage.FileIDOf(e.Stat.Full())); err != nil {
 			return err
 		}
 	}
@@ -259,7 +260,7 @@ func (f *contextFiles) Digests(ctx context.Context, entries []*layer.Entry) ([]d
 	originals := make([]*buildcontext.Entry, len(entries))
 	f.mu.Lock()
 	for i, e := range entries {
-		originals[i] = f.known[e]
+		originals[i] = f.known[e.Path]
 	}
 	f.mu.Unlock()
 	return f.dir.Digests(ctx, originals)
@@ -268,10 +269,10 @@ func (f *contextFiles) Digests(ctx context.Context, entries []*layer.Entry) ([]d
 // Remember keeps a digest for the next build.
 func (f *contextFiles) Remember(e *layer.Entry, d digest.Digest) {
 	f.mu.Lock()
-	original := f.known[e]
+	original := f.known[e.Path]
 	f.mu.Unlock()
 	if original != nil && f.digests != nil {
-		f.digests.Put(original.Path, &original.Stat, d)
+		f.digests.Put(original.Path, original.Stat.Full(), d)
 	}
 }
 

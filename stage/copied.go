@@ -96,3 +96,14 @@ func (f *meteredFile) Read(p []byte) (int, error) {
 	f.m.add(n)
 	return n, err
 }
+
+// ReadAt reads what isn't to be counted.
+func (f *meteredFile) ReadAt(p []byte, at int64) (int, error) { return readAt(f.ReadCloser, p, at) }
+
+// readAt reads nothing where r can only be read from its beginning.
+func readAt(r io.Reader, p []byte, at int64) (int, error) {
+	if from, ok := r.(io.ReaderAt); ok {
+		return from.ReadAt(p, at)
+	}
+	return 0, io.EOF
+}

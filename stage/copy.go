@@ -237,6 +237,9 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 	if in.Last && !needsTree {
 		return in.pack(ctx, r, st, sel, parent, result)
 	}
+	if err := r.Snapshots.HasRoomFor(sel.bytes()); err != nil {
+		return err
+	}
 	active, err := r.Snapshots.Prepare(ctx, st.Tree)
 	if err != nil {
 		return err

@@ -75,7 +75,7 @@ type passing struct {
 // to their end. The meter, which may be nil, is told of what is read: there may be
 // very many files, and so they are wrapped but once.
 func newPassing(sel *selection, meter *copyMeter) *passing {
-	p := &passing{sums: map[*layer.Entry][sha256.Size]byte{}}
+	p := &passing{sums: make(map[*layer.Entry][sha256.Size]byte, sel.count())}
 	for i := range sel.items {
 		for _, e := range sel.items[i].entries {
 			if e.Type != tar.TypeReg {
@@ -117,6 +117,9 @@ func (f *digestingFile) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// ReadAt reads what isn't to be digested.
+func (f *digestingFile) ReadAt(p []byte, at int64) (int, error) { return readAt(f.ReadCloser, p, at) }
 
 // settle gives the selection its digests, reading what wasn't read, such as
 // files that the parent's tree holds already.

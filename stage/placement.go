@@ -125,7 +125,9 @@ func (p *placement) put(target string, e *layer.Entry) error {
 			"%s: the file %s can't replace the directory of that name in the image", p.in.Verb, target)
 	}
 	placed := *e
-	placed.Path = target
+	if placed.Path != target { // or else the text is kept but once
+		placed.Path = target
+	}
 	if p.owner != nil {
 		placed.UID, placed.GID = p.owner.uid, p.owner.gid
 	}

@@ -34,14 +34,17 @@ func exitError(exit sandbox.Exit, result snapshot.Key, tail []string) error {
 			what = "one of the command's processes was killed"
 		}
 		e.Err = fmt.Errorf("%s (exit code %d) by the kernel's out-of-memory killer: %s", what, exit.Code, describeOOM(exit.OOM))
-		more := "give the build more memory"
+		more := "give the build more memory (a pod: resources.limits.memory)"
 		if exit.OOM.Asked {
 			more = "raise the limit (--memory)"
 		}
 		e.Remedy = more + ", or let the step use less (fewer parallel jobs)\n" + e.Remedy
 	case exit.Signal != 0 && exit.OOMUnknown:
 		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); whether by the kernel's out-of-memory killer is unknown, since no memory cgroup can be read here", exit.Signal, exit.Code)
-		e.Remedy = "sudo dmesg | tail    # tells whether it was for want of memory\n" + e.Remedy
+		e.Remedy = wantOfMemory + e.Remedy
+	case exit.Code == killed && exit.OOMUnknown:
+		e.Err = fmt.Errorf("the command ended with exit code %d: a process of it was killed; whether by the kernel's out-of-memory killer is unknown, since no memory cgroup can be read here", exit.Code)
+		e.Remedy = wantOfMemory + e.Remedy
 	case exit.Signal != 0:
 		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); not by the kernel's out-of-memory killer, as far as its cgroup tells", exit.Signal, exit.Code)
 	default:
@@ -52,6 +55,13 @@ func exitError(exit sandbox.Exit, result snapshot.Key, tail []string) error {
 	}
 	return e
 }
+
+// killed is the exit code by which a shell tells that a program of it got SIGKILL.
+const killed = 128 + 9
+
+// wantOfMemory is the remedy where it is likely that memory lacked.
+const wantOfMemory = "sudo dmesg | tail    # tells whether it was for want of memory: then the step needs more, or less parallel jobs\n" +
+	"kubectl describe pod POD    # tells it in a cluster, where resources.limits.memory is what to raise\n"
 
 // wantOfIDs adds to the error of a command what it was refused because only one id
 // is mapped: that needn't be the cause, but it is told by the kernel, not guessed.
@@ -67,7 +77,7 @@ func wantOfIDs(e *fault.Error, refusals []emulate.Refusal) {
 		}
 	}
 	e.Err = fmt.Errorf("%w; there is a single id here, so that these were refused: %s", e.Err, strings.Join(calls, ", "))
-	remedy := "add --emulate-ids: builder answers such calls itself, and keeps the owners on record"
+	remedy := sandbox.EmulateRemedy
 	if m, err := userns.Current(); err == nil && m.Notice != nil && m.Notice.Remedy != "" {
 		remedy = m.Notice.Remedy + "\nor " + remedy
 	}

@@ -53,6 +53,15 @@ type item struct {
 	excluded bool
 }
 
+// count is how many entries there are.
+func (s *selection) count() int {
+	n := 0
+	for i := range s.items {
+		n += len(s.items[i].entries)
+	}
+	return n
+}
+
 // rel is an entry's path below the item.
 func (it *item) rel(e *layer.Entry) string {
 	return strings.TrimPrefix(strings.TrimPrefix(e.Path, it.base), "/")

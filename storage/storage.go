@@ -233,6 +233,11 @@ func enter(ctx context.Context, root string, noCreate bool) (*lock.Lock, error) 
 		path := filepath.Join(root, storeLock)
 		use, err := lock.Shared(ctx, path)
 		if errors.Is(err, fs.ErrNotExist) {
+			// It was removed meanwhile, or comes from a copy that left out what holds
+			// nothing, such as a CI job's cache.
+			if err := complete(root, there); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		if err != nil {
@@ -316,12 +321,8 @@ func create(ctx context.Context, root string) error {
 	if err := os.Chmod(root, 0o700); err != nil {
 		return err
 	}
-	dirs := append(cache.Open(filepath.Join(root, cacheDir), "").Dirs(),
-		filepath.Join(root, recordsDir), ContainersDir(root), filepath.Join(root, sessionsDir))
-	for _, dir := range dirs {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
+	if err := makeDirs(root); err != nil {
+		return err
 	}
 	if err := openLayout(root).Create(); err != nil {
 		return err
@@ -330,6 +331,35 @@ func create(ctx context.Context, root string) error {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(root, versionFile), []byte(formatVersion), 0o600)
+}
+
+// complete makes what a copy of a store lacks, but for images and records. The one of the
+// locks is the last, since by it a store is seen to be whole.
+func complete(root string, there bool) error {
+	if !there {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(root, versionFile)); err != nil { // it was removed
+		return nil
+	}
+	if err := makeDirs(root); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(filepath.Join(root, readmeFile), []byte(Readme), 0o600); err != nil {
+		return err
+	}
+	return os.MkdirAll(filepath.Join(root, stepLocks), 0o700)
+}
+
+func makeDirs(root string) error {
+	dirs := append(cache.Open(filepath.Join(root, cacheDir), "").Dirs(),
+		filepath.Join(root, recordsDir), ContainersDir(root), filepath.Join(root, sessionsDir))
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // refuseForeign is an error where root holds anything that isn't a store's.

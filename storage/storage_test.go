@@ -99,6 +99,21 @@ func TestOpenCompletesAStoreWhoseMakingWasCutShort(t *testing.T) {
 	}
 }
 
+// Archives of CI jobs keep images and records, and leave the rest out.
+func TestOpenCompletesACopyOfAStore(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "store")
+	must(t, open(t, root).Close())
+	for _, name := range []string{locksDir, sessionsDir, containersDir, readmeFile} {
+		must(t, os.RemoveAll(filepath.Join(root, name)))
+	}
+	open(t, root)
+	for _, name := range []string{locksDir, sessionsDir, containersDir, readmeFile} {
+		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestManyOpenANewStoreAtOnce(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "store")
 	var all errgroup.Group

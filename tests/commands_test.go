@@ -151,7 +151,7 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// peak MIB CODE COMMAND... is status for a command that takes half a minute at
+// peak MIB CODE COMMAND... is status for a command that takes two minutes at
 // most, and so much memory.
 func peak(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 3 {
@@ -159,7 +159,7 @@ func peak(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	limit, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	status(ts, false, append([]string{args[1], "timeout", "30", "/usr/bin/time", "-q", "-f", "%M", "-o", "peak"}, args[2:]...))
+	status(ts, false, append([]string{args[1], "timeout", "120", "/usr/bin/time", "-q", "-f", "%M", "-o", "peak"}, args[2:]...))
 	used, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile("peak")))
 	ts.Check(err)
 	if used > limit<<10 {

@@ -118,7 +118,7 @@ type Entry struct {
 	// Path is relative to the context's root, with slashes; "" is the root.
 	Path string
 	// Stat is the entry's own stat data; links aren't followed.
-	Stat unix.Stat_t
+	Stat Stat
 	// Linkname is a symbolic link's target, "" for all others.
 	Linkname string
 }
@@ -146,9 +146,11 @@ func (d *Dir) Lstat(path string) (*Entry, error) {
 	}
 	defer closeFD(fd)
 	e := &Entry{Path: path}
-	if err := unix.Fstat(fd, &e.Stat); err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, &os.PathError{Op: "lstat", Path: path, Err: err}
 	}
+	e.Stat = statOf(&st)
 	if e.IsLink() {
 		if e.Linkname, err = readlinkat(fd, "", e.Stat.Size); err != nil {
 			return nil, &os.PathError{Op: "readlink", Path: path, Err: err}

@@ -76,7 +76,7 @@ func (d *Dir) known(e *Entry) (digest.Digest, bool) {
 	if d.digests == nil {
 		return "", false
 	}
-	return d.digests.Get(e.Path, &e.Stat)
+	return d.digests.Get(e.Path, e.Stat.Full())
 }
 
 // hasher is what reading one file needs; reused, because most files are small.
@@ -121,7 +121,7 @@ func (d *Dir) read(h *hasher, e *Entry) (digest.Digest, error) {
 	h.sum = h.hash.Sum(h.sum[:0])
 	dgst := digest.NewDigestFromBytes(digest.SHA256, h.sum)
 	if d.digests != nil {
-		d.digests.Put(e.Path, &e.Stat, dgst)
+		d.digests.Put(e.Path, e.Stat.Full(), dgst)
 	}
 	return dgst, nil
 }

@@ -55,9 +55,9 @@ func sameFile(e *Entry, fd int) error {
 	if err := unix.Fstat(fd, &now); err != nil {
 		return &os.PathError{Op: "stat", Path: e.Path, Err: err}
 	}
-	was := &e.Stat
-	if now.Ino == was.Ino && now.Dev == was.Dev && now.Mode == was.Mode && now.Size == was.Size &&
-		now.Mtim == was.Mtim && now.Ctim == was.Ctim {
+	is, was := statOf(&now), &e.Stat
+	if is.Ino == was.Ino && is.Dev == was.Dev && is.Mode == was.Mode && is.Size == was.Size &&
+		is.Mtim == was.Mtim && is.Ctim == was.Ctim {
 		return nil
 	}
 	return fault.New("build again when nothing writes to it, or leave it out by .dockerignore",

@@ -36,8 +36,29 @@ func (d *Dir) Walk(ctx context.Context, path string, fn func(*Entry) error) erro
 // node is an entry with what is in it.
 type node struct {
 	Entry
+	excluded bool
+	dir      *listing // nil for all but directories
+}
+
+// listing is what a directory's node has beyond others'.
+type listing struct {
 	verdict
 	children []node
+}
+
+// judged notes what the rules say of a node.
+func (n *node) judged(v verdict) {
+	n.excluded = v.excluded
+	if n.IsDir() {
+		n.dir = &listing{verdict: v}
+	}
+}
+
+func (n *node) children() []node {
+	if n.dir == nil {
+		return nil
+	}
+	return n.dir.children
 }
 
 // each hands out the nodes that the rules keep, and the excluded directories
@@ -49,8 +70,8 @@ func (n *node) each(fn func(*Entry) error) error {
 	if err := fn(&n.Entry); err != nil {
 		return err
 	}
-	for i := range n.children {
-		if err := n.children[i].each(fn); err != nil {
+	for i := range n.children() {
+		if err := n.children()[i].each(fn); err != nil {
 			return err
 		}
 	}
@@ -59,7 +80,7 @@ func (n *node) each(fn func(*Entry) error) error {
 
 // kept says whether the rules keep the node or anything in it.
 func (n *node) kept() bool {
-	return !n.excluded || slices.ContainsFunc(n.children, func(c node) bool { return c.kept() })
+	return !n.excluded || slices.ContainsFunc(n.children(), func(c node) bool { return c.kept() })
 }
 
 // scanner lists directories in parallel. Every directory is opened by its path
@@ -88,14 +109,16 @@ func (d *Dir) scan(ctx context.Context, rel string) (*node, error) {
 		return nil, err
 	}
 	top := &node{Entry: *e}
-	if top.verdict, err = f.judge(rel); err != nil {
+	v, err := f.judge(rel)
+	if err != nil {
 		return nil, err
 	}
+	top.judged(v)
 	s := &scanner{dir: d}
 	s.group, s.ctx = errgroup.WithContext(ctx)
 	s.group.SetLimit(max(2, runtime.GOMAXPROCS(0)))
 	s.idle.Put(&worker{buf: make([]byte, direntBuffer), filter: f})
-	keep, err := f.wants(&top.Entry, top.verdict)
+	keep, err := f.wants(&top.Entry, v)
 	if keep && top.IsDir() {
 		err = s.list(top)
 	}
@@ -108,8 +131,8 @@ func (s *scanner) list(n *node) error {
 	if err := s.read(n); err != nil {
 		return err
 	}
-	for i := range n.children {
-		child := &n.children[i]
+	for i := range n.dir.children {
+		child := &n.dir.children[i]
 		if !child.IsDir() || s.group.TryGo(func() error { return s.list(child) }) {
 			continue
 		}
@@ -142,11 +165,11 @@ func (s *scanner) read(n *node) error {
 	if err != nil {
 		return s.dir.unreadable(n.Path, err)
 	}
-	n.children = make([]node, len(paths))
+	n.dir.children = make([]node, len(paths))
 	if err := s.statAll(fd, n, paths); err != nil {
 		return err
 	}
-	n.children = slices.DeleteFunc(n.children, func(c node) bool { return c.Stat.Mode == 0 })
+	n.dir.children = slices.DeleteFunc(n.dir.children, func(c node) bool { return c.Stat.Mode == 0 })
 	return nil
 }
 
@@ -158,7 +181,7 @@ func (s *scanner) statAll(fd int, n *node, paths []string) error {
 	for from := 0; from < len(paths); from += statChunk {
 		to := min(from+statChunk, len(paths))
 		chunk := func() error {
-			err := s.stat(fd, n, n.children[from:to], paths[from:to])
+			err := s.stat(fd, n, n.dir.children[from:to], paths[from:to])
 			if err != nil {
 				once.Do(func() { failed = err })
 			}
@@ -189,10 +212,11 @@ func (s *scanner) stat(fd int, parent *node, nodes []node, paths []string) error
 	}
 	for i, p := range paths {
 		n := node{Entry: Entry{Path: p}}
-		if n.verdict, err = w.filter.match(p, parent.verdict); err != nil {
+		v, err := w.filter.match(p, parent.dir.verdict)
+		if err != nil {
 			return fault.New("", "%s: %w", s.dir.IgnoreFile(), err)
 		}
-		if n.excluded && !w.filter.matcher.Exclusions() {
+		if v.excluded && !w.filter.matcher.Exclusions() {
 			continue
 		}
 		if err := lstatat(fd, p[skip:], &n.Entry); err != nil {
@@ -201,11 +225,12 @@ func (s *scanner) stat(fd int, parent *node, nodes []node, paths []string) error
 			}
 			return s.dir.unreadable(p, err)
 		}
-		keep, err := w.filter.wants(&n.Entry, n.verdict)
+		keep, err := w.filter.wants(&n.Entry, v)
 		if err != nil {
 			return err
 		}
 		if keep {
+			n.judged(v)
 			nodes[i] = n
 		}
 	}
@@ -235,7 +260,9 @@ func (f *filter) wants(e *Entry, v verdict) (bool, error) {
 
 // lstatat fills in an entry of an open directory.
 func lstatat(fd int, name string, e *Entry) error {
-	err := unix.Fstatat(fd, name, &e.Stat, unix.AT_SYMLINK_NOFOLLOW)
+	var st unix.Stat_t
+	err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	e.Stat = statOf(&st)
 	if err == nil && e.IsLink() {
 		e.Linkname, err = readlinkat(fd, name, e.Stat.Size)
 	}

@@ -110,6 +110,7 @@ func buildOutside(c *cli.Context, o build.Options, outs *outputs, p *progress) (
 			return "", err
 		}
 		defer release()
+		releaseMemory()
 		return "", goOnInside(c, store, p)
 	}
 	err = shown.settle(err)

@@ -27,6 +27,9 @@ const (
 	epochFlag = "source-date-epoch"
 )
 
+// flagEmulateIDs has programs believe in ids that aren't mapped.
+const flagEmulateIDs = "emulate-ids"
+
 func budFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "give the image a `NAME`[:TAG]; may be repeated"},
@@ -71,7 +74,7 @@ func sandboxFlags(networks string) []cli.Flag {
 			EnvVars: []string{"BUILDER_NETWORK"},
 		},
 		&cli.StringSliceFlag{Name: "ulimit", Usage: "resource limit `NAME=SOFT[:HARD]`"},
-		&cli.BoolFlag{Name: "emulate-ids", Usage: "let programs have other users where only one id is mapped", EnvVars: []string{"BUILDER_EMULATE_IDS"}},
+		&cli.BoolFlag{Name: flagEmulateIDs, Hidden: true, Usage: "let programs have other users where only one id is mapped", EnvVars: []string{"BUILDER_EMULATE_IDS"}},
 		&cli.StringFlag{Name: "shm-size", Usage: "`SIZE` of /dev/shm, such as 64m"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},
 		&cli.StringSliceFlag{Name: "dns", Usage: "ask the name server at `ADDRESS`"},
@@ -94,7 +97,7 @@ func readSandboxFlags(c *cli.Context) (sandboxOptions, error) {
 	o := sandboxOptions{dns: network.DNS{
 		Servers: c.StringSlice("dns"), Search: c.StringSlice("dns-search"), Options: c.StringSlice("dns-option"),
 	}}
-	o.emulate = c.Bool("emulate-ids")
+	o.emulate = c.Bool(flagEmulateIDs)
 	var err error
 	if o.network, err = network.ParseChoice(c.String("network")); err != nil {
 		return o, err

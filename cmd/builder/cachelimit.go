@@ -36,7 +36,7 @@ func cacheLimit(c *cli.Context, root string) (int64, error) {
 		if root == "" || unix.Statfs(root, &fs) != nil {
 			return mostCache, nil
 		}
-		return min(mostCache, int64(fs.Blocks)*fs.Bsize/10), nil
+		return min(mostCache, int64(fs.Blocks*uint64(fs.Bsize))/10), nil
 	case unlimited:
 		return -1, nil
 	default:

@@ -10,9 +10,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/doctor/checks"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
+	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/transport"
 )
 
@@ -91,6 +93,7 @@ func openProbed(ctx context.Context, c *cli.Context) (temp string, closed func()
 	if err != nil {
 		return "", nil, err
 	}
+	_ = store.Sweep(ctx, userns.Inside()) // of a doctor that was killed; nobody's health depends on it
 	session, err := store.Session()
 	if err == nil {
 		temp, err = session.TempDir()
@@ -110,4 +113,21 @@ func namingDoctor(err error) error {
 		return err
 	}
 	return remedied(err, strings.TrimSpace(remedy+"\n"+line))
+}
+
+// onNetworkDisk tells that a file couldn't have its owner, in a store whose file
+// system is another machine's.
+func onNetworkDisk(err error) bool {
+	root, failed := storage.DefaultRoot()
+	return errors.Is(err, layer.ErrOwner) && failed == nil && doctor.DiskOf(root).Network()
+}
+
+// inDoctorsWords is such an error with its cause.
+func inDoctorsWords(err error) error {
+	root, failed := storage.DefaultRoot()
+	if failed != nil {
+		return err
+	}
+	lack := doctor.Owners(err, root)
+	return &fault.Error{Err: lack, Remedy: fault.Remedy(lack), Code: fault.Code(err), Detail: fault.Detail(err), Machine: true}
 }

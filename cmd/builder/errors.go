@@ -136,6 +136,8 @@ func explain(err error) error {
 		return remedied(err, "quota    # tells what the user may use\n"+
 			"builder cache prune    # frees what only the build cache holds\n"+
 			"builder rmi IMAGE      # frees what no other image uses")
+	case onNetworkDisk(err):
+		return inDoctorsWords(err)
 	case errors.Is(err, syscall.EMFILE):
 		return remedied(err, "ulimit -n 4096    # allows more open files")
 	}

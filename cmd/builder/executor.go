@@ -269,5 +269,6 @@ func (e *execution) push(c *cli.Context, name string) error {
 // isImmutable tells what registries say where a tag must not change.
 func isImmutable(err error) bool {
 	text := err.Error()
-	return strings.Contains(text, "tag immutability") || strings.Contains(text, "because the repository is immutable")
+	return strings.Contains(text, "tag immutability") || strings.Contains(text, "because the repository is immutable") ||
+		strings.Contains(text, "because the tag is immutable")
 }

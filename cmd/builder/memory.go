@@ -55,3 +55,11 @@ func liveHeap() uint64 {
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
+
+// releaseMemory gives back what this process needs no more, while it only waits for
+// another that does the work. Where it is little, looking would take longer.
+func releaseMemory() {
+	if liveHeap() > leastGarbage {
+		debug.FreeOSMemory()
+	}
+}

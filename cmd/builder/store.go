@@ -157,6 +157,7 @@ func openTrees(c *cli.Context) (_ *host, err error) {
 func noticeStepDowns(c *cli.Context, m userns.Mapping) {
 	switch {
 	case m.Notice == nil:
+	case m.Kind == userns.KindSingle && c.Bool(flagEmulateIDs): // who knows of it
 	case m.Kind == userns.KindSingle:
 		stepDownNotice(c, "a single id, so that a RUN can't change owners", m.Notice)
 	case !m.Plain():

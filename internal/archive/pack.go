@@ -77,9 +77,10 @@ func (p *packer) add(dir int, name, as string) error {
 
 // header is what stat tells. Times are whole seconds, as docker has them.
 func (p *packer) header(st *unix.Stat_t, as string) *tar.Header {
+	modified, _ := st.Mtim.Unix()
 	h := &tar.Header{
 		Name: as, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
-		ModTime: time.Unix(st.Mtim.Sec, 0), Format: tar.FormatPAX,
+		ModTime: time.Unix(modified, 0), Format: tar.FormatPAX,
 	}
 	if p.owner != nil {
 		h.Uid, h.Gid = p.owner(h.Uid, h.Gid)

@@ -67,7 +67,8 @@ install -d -m 0700 "$root/root"
 install -d -m 1777 "$root/tmp" "$root/var/tmp"
 install -d "$root/run"
 ln -s builder "$root/usr/bin/executor"
-install -d "$root/kaniko/.docker" "$root/etc/builder"
+install -d "$root/kaniko" "$root/etc/builder"
+install -d -o 1000 -g 1000 "$root/kaniko/.docker" # CI jobs write config.json there
 ln -s ../usr/bin/builder "$root/kaniko/executor"
 install -d -o 1000 -g 1000 "$root/workspace" "$root/home/build"
 for dir in .local .local/share .local/share/builder .config .config/builder; do

@@ -43,7 +43,12 @@ func Mapping(tool string, err error, output string) error {
 	if _, missing := IDMapTools(); missing != nil {
 		return missing
 	}
-	return explainMapping(tool, err, strings.TrimSpace(output), examine())
+	f := examine()
+	if path, err := lookPath(tool); err == nil {
+		_, err := unix.Getxattr(path, capabilityAttr, nil)
+		f.setuidTool = err != nil
+	}
+	return explainMapping(tool, err, strings.TrimSpace(output), f)
 }
 
 // Tools are the programs that write an id mapping on behalf of an ordinary
@@ -67,7 +72,7 @@ func IDMapTools() (Tools, error) {
 		*tool.path = found
 	}
 	if noNewPrivs() {
-		return t, fault.Machine(noNewPrivsRemedy, "no_new_privs is set for this process, so newuidmap can't gain the privilege to map ids")
+		return t, fault.Machine(examine().newPrivileges(), "no_new_privs is set for this process, so newuidmap can't gain the privilege to map ids")
 	}
 	for _, path := range []string{t.NewUIDMap, t.NewGIDMap} {
 		if err := lendsPrivilege(path); err != nil {
@@ -121,6 +126,9 @@ func lookPath(name string) (string, error) {
 	return "", err
 }
 
+// capabilityAttr holds a file's capabilities: capabilities(7).
+const capabilityAttr = "security.capability"
+
 // lendsPrivilege tells whether an ordinary user who executes path becomes
 // able to write a mapping: by set-user-ID root or by file capabilities, on a
 // file system where they count.
@@ -130,7 +138,7 @@ func lendsPrivilege(path string) error {
 		return fault.Machine("", "looking at %s: %w", path, err)
 	}
 	setuid := st.Mode&unix.S_ISUID != 0 && st.Uid == 0
-	_, err := unix.Getxattr(path, "security.capability", nil)
+	_, err := unix.Getxattr(path, capabilityAttr, nil)
 	if !setuid && err != nil {
 		return fault.Machine(asRoot("chown root:root "+path, "chmod 4755 "+path),
 			"%s has neither the set-user-ID bit of root nor file capabilities, so it can't map ids", path)

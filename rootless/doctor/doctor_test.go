@@ -84,6 +84,7 @@ func TestRefusalOfAMappingHasItsCauseAndRemedy(t *testing.T) {
 		{"foreign range", "newuidmap: uid range [1-65537) -> [200000-265536) not allowed", func(*facts) {}, "refuses the ranges read from /etc/subuid", "getsubids"},
 		{"overlap", "newuidmap: write to uid_map failed: Invalid argument", func(*facts) {}, "the kernel refuses the ranges of /etc/subuid", "don't overlap"},
 		{"enclosing namespace", "newuidmap: write to uid_map failed: Operation not permitted", func(f *facts) { f.initial = false }, "aren't all mapped", "/proc/self/uid_map"},
+		{"set-user-ID in a container", "newuidmap: write to uid_map failed: Operation not permitted", func(f *facts) { f.container, f.setuidTool = "kubernetes", true }, "isn't enough in a container", "setcap cap_setuid+ep /usr/bin/newuidmap"},
 		{"Ubuntu", "newuidmap: write to uid_map failed: Operation not permitted", func(f *facts) { f.apparmorRestricts = "1" }, "AppArmor restricts", "profile builder"},
 		{"silent", "", func(*facts) {}, "mapping ids by newuidmap: exit status 1", ""},
 	} {

@@ -60,6 +60,8 @@ func explainMapping(tool string, err error, output string, f facts) *fault.Error
 			"%s refuses the ranges read from %s: %s", tool, file, output)
 	case strings.Contains(output, "Invalid argument"):
 		return fault.Machine("see that the ranges in "+file+" don't overlap", "the kernel refuses the ranges of %s: %s", file, output)
+	case f.container != "" && f.setuidTool && strings.Contains(output, "Operation not permitted"):
+		return fault.Machine(fileCapabilities, "%s has the set-user-ID bit, which isn't enough in a container, and no file capability: %s", tool, output)
 	case !f.initial:
 		return fault.Machine("give "+file+" ranges that /proc/self/uid_map and gid_map contain",
 			"the ranges of %s aren't all mapped in the user namespace that builder runs in: %s", file, output)

@@ -24,6 +24,7 @@ type facts struct {
 	ci                string // "github", "gitlab", or ""
 	wsl               int    // the version of Windows' subsystem, or 0
 	seLinuxLabel      string // the process's label where SELinux is enforced
+	setuidTool        bool   // the program that maps ids has its privilege by set-user-ID alone
 	exe               string // this program's path
 }
 

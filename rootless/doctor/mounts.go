@@ -64,7 +64,7 @@ func explainOverlay(err error, d Disk, release string, f facts) *fault.Error {
 		return because("use fuse-overlayfs: "+Install("fuse-overlayfs"), "Linux %s doesn't let it be mounted in a user namespace, 5.11 is the first that does", release)
 	case d.Type == "tmpfs" && older(release, 6, 6):
 		return because(f.elsewhere(), "%s is a tmpfs, which before Linux 6.6 has no user xattrs", d.Dir)
-	case d.layered() || d.network():
+	case d.layered() || d.Network():
 		return because(f.elsewhere(), "%s lies on %s, which can't hold its upper directory", d.Dir, d.Type)
 	case errors.Is(err, unix.EACCES) && f.seLinuxLabel != "":
 		return because(f.unlabel(), "SELinux denies it to %s", f.seLinuxLabel)
@@ -122,9 +122,9 @@ var diskTypes = map[uint32]string{
 	0x2fc12fc1: "zfs", 0x47504653: "gpfs", 0x0bd00bd0: "lustre", 0x5346544e: "ntfs", 0x7366746e: "ntfs3",
 }
 
-// network tells whether another machine has the files, and a say in whose they
+// Network tells whether another machine has the files, and a say in whose they
 // are.
-func (d Disk) network() bool {
+func (d Disk) Network() bool {
 	switch d.Type {
 	case "nfs", "smb", "cifs", "9p", "ceph", "afs", "coda", "gpfs", "lustre":
 		return true
@@ -145,7 +145,7 @@ func (d Disk) layered() bool {
 // that are mapped. The result is a *fault.Error.
 func Owners(err error, dir string) error {
 	d := DiskOf(dir)
-	if d.network() {
+	if d.Network() {
 		return fault.Machine(examine().elsewhere(), "%s lies on %s, whose server lets nobody give files to other ids: %w", dir, d.Type, err)
 	}
 	return fault.Machine(examine().elsewhere(), "files in %s (%s) can't be given to other ids: %w", dir, d.Type, err)

@@ -43,7 +43,7 @@ func TestRefusalOfFuseHasItsRemedy(t *testing.T) {
 func TestRemediesOfContainersAreThoseOfWhoStartsThem(t *testing.T) {
 	pod := facts{container: "kubernetes"}
 	for name, remedy := range map[string]string{
-		"unmask": pod.unmask(), "fuse": pod.withFuse(), "store": pod.elsewhere(), "all": pod.unconfine(), "label": pod.unlabel(),
+		"unmask": pod.unmask(), "fuse": pod.withFuse(), "store": pod.elsewhere(), "all": pod.unconfine(), "label": pod.unlabel(), "privileges": pod.newPrivileges(),
 	} {
 		if remedy == "" || remedy[:5] != "spec:" {
 			t.Errorf("%s: %q isn't of a pod's manifest", name, remedy)
@@ -52,7 +52,7 @@ func TestRemediesOfContainersAreThoseOfWhoStartsThem(t *testing.T) {
 	for _, container := range []string{"docker", "podman", "kubernetes", "container"} {
 		for _, ci := range []string{"", "github", "gitlab"} {
 			f := facts{container: container, ci: ci}
-			for _, remedy := range []string{f.unmask(), f.withFuse(), f.elsewhere(), f.unconfine(), f.unlabel()} {
+			for _, remedy := range []string{f.unmask(), f.withFuse(), f.elsewhere(), f.unconfine(), f.unlabel(), f.newPrivileges()} {
 				if remedy == "" {
 					t.Errorf("something in %s, %s has no remedy", container, ci)
 				}

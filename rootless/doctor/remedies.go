@@ -3,10 +3,26 @@ package doctor
 // What to change about a container, for each of container's answers and, where
 // a runner of CI starts it, in that one's words.
 
-const noNewPrivsRemedy = `start builder without no_new_privs:
+// newPrivileges has the process started such that newuidmap can lend it its own.
+func (f facts) newPrivileges() string {
+	return f.pickOr(map[string]string{
+		"docker": "docker run, without --security-opt no-new-privileges",
+		"podman": "podman run, without --security-opt no-new-privileges",
+		"kubernetes": `spec:                              # of the pod
+  containers:
+  - securityContext: {allowPrivilegeEscalation: true}`,
+		"gitlab kubernetes": `[runners.kubernetes]               # in the runner's config.toml
+  allow_privilege_escalation = true`,
+	}, `start builder without no_new_privs:
   systemd:     NoNewPrivileges=no
   docker:      without --security-opt no-new-privileges
-  Kubernetes:  securityContext: {allowPrivilegeEscalation: true}`
+  Kubernetes:  securityContext: {allowPrivilegeEscalation: true}`)
+}
+
+// fileCapabilities let newuidmap and newgidmap map ids in a container: by the
+// set-user-ID bit they would need CAP_SYS_ADMIN there.
+const fileCapabilities = `RUN chmod u-s /usr/bin/newuidmap /usr/bin/newgidmap && \
+    setcap cap_setuid+ep /usr/bin/newuidmap && setcap cap_setgid+ep /usr/bin/newgidmap    # in the Dockerfile of this container's image`
 
 const seccompRemedy = "start builder without that filter (systemd: RestrictNamespaces=no, and no SystemCallFilter=)"
 

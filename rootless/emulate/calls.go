@@ -93,9 +93,9 @@ func stat64(st *unix.Stat_t) []byte {
 		}
 	}
 	u64 := func(n uint64) { b = binary.LittleEndian.AppendUint64(b, n) }
-	u64(uint64(st.Dev))
+	u64(st.Dev)
 	u32(0, uint32(st.Ino), st.Mode, uint32(st.Nlink), st.Uid, st.Gid)
-	u64(uint64(st.Rdev))
+	u64(st.Rdev)
 	u32(0)
 	u64(uint64(st.Size))
 	u32(uint32(st.Blksize))

@@ -13,7 +13,7 @@ import (
 // inode is a file of this moment.
 type inode struct{ dev, ino uint64 }
 
-func inodeOf(st *unix.Stat_t) inode { return inode{uint64(st.Dev), st.Ino} }
+func inodeOf(st *unix.Stat_t) inode { return inode{st.Dev, st.Ino} }
 
 // version is a file that has not changed: attributes can't come to it unseen.
 type version struct {
@@ -67,7 +67,7 @@ func (s *Supervisor) recorded(f *file) (Owner, bool) {
 			return o, ok
 		}
 	}
-	if s.o.Recorded == nil || uint64(f.st.Dev) != s.root.dev || f.mode() == unix.S_IFSOCK {
+	if s.o.Recorded == nil || f.st.Dev != s.root.dev || f.mode() == unix.S_IFSOCK {
 		return Owner{}, false
 	}
 	p, err := os.Readlink(f.at)

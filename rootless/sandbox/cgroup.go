@@ -164,12 +164,17 @@ func (c *memory) read(name string) string {
 
 // hideOldCgroups covers version 1 and hybrid cgroups by an empty directory, in
 // our own mount namespace: crun looks at them even when told to leave cgroups
-// alone, and gives up because it may not write there.
+// alone, and gives up because it may not write there. Where there are none at all,
+// as in a container of ours, it wants that directory to be a tmpfs.
 func hideOldCgroups() {
 	if unified() || !inUserNamespace() {
 		return
 	}
-	if entries, err := os.ReadDir(cgroupRoot); err != nil || len(entries) == 0 {
+	var st unix.Statfs_t
+	if err := unix.Statfs(cgroupRoot, &st); err != nil {
+		return
+	}
+	if entries, err := os.ReadDir(cgroupRoot); err != nil || len(entries) == 0 && st.Type == unix.TMPFS_MAGIC {
 		return
 	}
 	// If it can't be done, crun says what is wrong.

@@ -102,6 +102,9 @@ func unmapped(kind string, id uint32, mapped idRanges) error {
 	// Images use ids up to 65535; who needs more has to choose.
 	if m, err := userns.Current(); err == nil && m.Notice != nil && m.Notice.Remedy != "" && id < 1<<16 {
 		remedy = m.Notice.Remedy + "\nor " + remedy
+		if m.Kind == userns.KindSingle {
+			remedy += "\nor " + EmulateRemedy
+		}
 	}
 	return fault.New(remedy, "%s %d isn't among the ids mapped here, of which the highest is %d", kind, id, mapped.highest())
 }

@@ -31,6 +31,9 @@ func FindRuntime(prefer string) (Runtime, error) {
 			}
 		}
 	}
+	if prefer == "runc" {
+		return Runtime{}, fault.Machine(doctor.Install(prefer), "the runtime %q isn't installed", prefer)
+	}
 	if prefer != "" {
 		return Runtime{}, fault.Machine(doctor.Install("crun"), "the runtime %q isn't installed", prefer)
 	}

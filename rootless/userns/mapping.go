@@ -146,10 +146,20 @@ func choose(single bool) (Mapping, error) {
 	if len(m.UIDs) == 1 || len(m.GIDs) == 1 {
 		return singleMapping(uid, gid, foreignRanges(me)), nil
 	}
-	if n := min(total(m.UIDs), total(m.GIDs)); n < subordinateIDs {
+	if n := min(total(m.UIDs), total(m.GIDs)); n < enoughIDs() {
 		m.Notice = tooFew(me, n)
 	}
 	return m, nil
+}
+
+// enoughIDs is how many are all that one can have: a user namespace, such as that of a
+// pod with hostUsers: false, may hold no more than images use, its own root included.
+func enoughIDs() uint64 {
+	here, err := readMap("/proc/self/uid_map")
+	if err != nil {
+		return subordinateIDs
+	}
+	return min(subordinateIDs, max(total(here), 1)-1)
 }
 
 // tooFew complains of n ids, the caller's own among them.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/builder-oci/builder/internal/fault"
 )
 
@@ -66,14 +68,28 @@ func (opts Options) stepDown(o *outer, start func() error) (err error) {
 	return err
 }
 
-// plainMapping is that of a process without a user namespace of its own.
+// plainMapping is that of a process without a user namespace of its own. A root who
+// may not give files away is an ordinary user in all but name.
 func plainMapping(why *fault.Error) Mapping {
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
-	if uid == 0 {
+	switch {
+	case uid == 0 && mayGiveAway():
 		all := []IDMap{{0, 0, maxID}}
 		return Mapping{UIDs: all, GIDs: all, Kind: KindHost, Notice: why}
+	case uid == 0:
+		why = fault.Machine("give the container the capabilities CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID and SYS_CHROOT, as docker does\n"+
+			"(a pod: securityContext.capabilities.add)", "root of this container may not give files away, and there is no user namespace: %w", why)
 	}
 	return Mapping{UIDs: []IDMap{{uid, uid, 1}}, GIDs: []IDMap{{gid, gid, 1}}, Kind: KindOwn, UID: uid, GID: gid, Notice: why}
+}
+
+// mayGiveAway tells whether this process has what a container's root writes an
+// image's files by, as they are; a pod may drop it.
+func mayGiveAway() bool {
+	const wanted = 1<<unix.CAP_CHOWN | 1<<unix.CAP_FOWNER | 1<<unix.CAP_DAC_OVERRIDE
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&wanted == wanted
 }
 
 // Plain tells whether there is no user namespace.

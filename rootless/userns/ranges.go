@@ -41,7 +41,7 @@ func checkRanges(me account, ids ranges) error {
 	if len(ids.uids) == 0 || len(ids.gids) == 0 {
 		return noRanges(me, me.uid == 0)
 	}
-	if n := min(total(stack(me.uid, ids.uids)), total(stack(os.Getegid(), ids.gids))); n < subordinateIDs {
+	if n := min(total(stack(me.uid, ids.uids)), total(stack(os.Getegid(), ids.gids))); n < enoughIDs() {
 		return tooFew(me, n)
 	}
 	return nil

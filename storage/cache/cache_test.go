@@ -295,7 +295,8 @@ func FuzzDecodeFiles(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var f Files
 		f.load(string(data))
-		for name := range f.saved {
+		for _, e := range f.saved {
+			name := f.nameAt(e.at)
 			f.Get(name, stat(1))
 		}
 		var again Files

@@ -36,19 +36,21 @@ type Files struct {
 	root   string // the directory
 	opened int64  // nanoseconds
 
-	mu      sync.Mutex
-	text    string                // the file as it was read
-	saved   map[string]savedEntry // what text holds
-	fresh   map[string]fileEntry  // what was added since
-	used    int                   // of saved and fresh together
-	changed bool
+	mu       sync.Mutex
+	text     string               // the file as it was read
+	saved    []savedEntry         // what text holds, sorted by path
+	fresh    map[string]fileEntry // what was added since
+	used     int                  // of saved and fresh together
+	replaced int                  // of saved
+	changed  bool
 }
 
 // savedEntry tells where in the text an entry is. Many are never asked for,
 // and there may be very many.
 type savedEntry struct {
-	at   uint32
-	used bool
+	at       uint32
+	used     bool
+	replaced bool // by one of fresh
 }
 
 // fileEntry is what must be the same for the digest to hold.
@@ -106,8 +108,8 @@ func (f *Files) Get(rel string, st *unix.Stat_t) (digest.Digest, bool) {
 	if e, ok := f.fresh[rel]; ok {
 		return e.digest(), e.stat == want
 	}
-	place, ok := f.saved[rel]
-	if !ok {
+	place := f.find(rel)
+	if place == nil {
 		return "", false
 	}
 	e := entryAt(f.text[place.at:])
@@ -115,7 +117,7 @@ func (f *Files) Get(rel string, st *unix.Stat_t) (digest.Digest, bool) {
 		return "", false
 	}
 	if !place.used {
-		f.saved[rel] = savedEntry{place.at, true}
+		place.used = true
 		f.used++
 	}
 	return e.digest(), true
@@ -137,10 +139,13 @@ func (f *Files) Put(rel string, st *unix.Stat_t, d digest.Digest) {
 	if _, ok := f.fresh[rel]; !ok {
 		f.used++
 	}
-	if f.saved[rel].used {
-		f.used--
+	if place := f.find(rel); place != nil {
+		if place.used {
+			f.used--
+		}
+		place.replaced = true
+		f.replaced++
 	}
-	delete(f.saved, rel)
 	f.fresh[rel] = e
 	f.changed = true
 }
@@ -173,7 +178,26 @@ func (f *Files) Save() error {
 }
 
 // count is how many files are remembered.
-func (f *Files) count() int { return len(f.saved) + len(f.fresh) }
+func (f *Files) count() int { return len(f.saved) - f.replaced + len(f.fresh) }
+
+// find gives the saved entry of a path, nil where there is none.
+func (f *Files) find(rel string) *savedEntry {
+	i, ok := slices.BinarySearchFunc(f.saved, rel, func(e savedEntry, rel string) int {
+		return cmp.Compare(f.nameAt(e.at), rel)
+	})
+	if !ok || f.saved[i].replaced {
+		return nil
+	}
+	return &f.saved[i]
+}
+
+// nameAt is the path of the entry at a place in the text.
+func (f *Files) nameAt(at uint32) string {
+	name := int(at) + entryFixed
+	return f.text[name : name+lengthAt(f.text, name-2)]
+}
+
+func lengthAt(text string, at int) int { return int(text[at]) | int(text[at+1])<<8 }
 
 func statOf(st *unix.Stat_t) fileStat {
 	return fileStat{
@@ -199,31 +223,34 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (f *Files) encode(all bool) []byte {
-	names := make([]string, 0, len(f.saved)+len(f.fresh))
+	kept := slices.Clone(f.saved)
+	kept = slices.DeleteFunc(kept, func(e savedEntry) bool { return e.replaced || !all && !e.used })
 	size := filesHeader + len(f.root) + filesTrailer
-	for name, e := range f.saved {
-		if all || e.used {
-			names = append(names, name)
-			size += entryFixed + len(name)
-		}
+	for _, e := range kept {
+		size += entryFixed + len(f.nameAt(e.at))
 	}
+	names := make([]string, 0, len(f.fresh))
 	for name := range f.fresh {
 		if len(name) <= maxRememberee {
 			names = append(names, name)
 			size += entryFixed + len(name)
 		}
 	}
-	slices.SortFunc(names, cmp.Compare[string])
+	slices.Sort(names)
 	data := append(make([]byte, 0, size), filesMagic...)
 	le := binary.LittleEndian
-	data = le.AppendUint32(data, uint32(len(names)))
+	data = le.AppendUint32(data, uint32(len(names)+len(kept)))
 	data = le.AppendUint16(data, uint16(len(f.root))) // a path is shorter than 4096 bytes
 	data = append(data, f.root...)
-	for _, name := range names {
-		if e, ok := f.saved[name]; ok {
-			data = append(data, f.text[e.at:int(e.at)+entryFixed+len(name)]...)
+	for len(names)+len(kept) > 0 {
+		if len(names) == 0 || len(kept) > 0 && f.nameAt(kept[0].at) < names[0] {
+			at := int(kept[0].at)
+			data = append(data, f.text[at:at+entryFixed+len(f.nameAt(kept[0].at))]...)
+			kept = kept[1:]
 			continue
 		}
+		name := names[0]
+		names = names[1:]
 		e := f.fresh[name]
 		for _, n := range []int64{e.stat.Size, e.stat.Mtime, e.stat.Ctime} {
 			data = le.AppendUint64(data, uint64(n))
@@ -239,7 +266,7 @@ func (f *Files) encode(all bool) []byte {
 
 // load takes text for all that is known: nothing, where it isn't a whole file.
 func (f *Files) load(text string) {
-	f.text, f.saved, f.fresh, f.used = "", map[string]savedEntry{}, map[string]fileEntry{}, 0
+	f.text, f.saved, f.fresh, f.used, f.replaced = "", nil, map[string]fileEntry{}, 0, 0
 	end := len(text) - filesTrailer
 	if end < filesHeader || text[:len(filesMagic)] != filesMagic || int64(end) > math.MaxUint32 ||
 		crc32.Checksum([]byte(text[:end]), castagnoli) != binary.LittleEndian.Uint32([]byte(text[end:])) {
@@ -248,14 +275,14 @@ func (f *Files) load(text string) {
 	f.text = text
 	count := int(binary.LittleEndian.Uint32([]byte(text[len(filesMagic):filesHeader])))
 	first := filesHeader + int(binary.LittleEndian.Uint16([]byte(text[filesHeader-2:filesHeader])))
-	f.saved = make(map[string]savedEntry, min(count, (end-filesHeader)/entryFixed))
+	f.saved = make([]savedEntry, 0, min(count, (end-filesHeader)/entryFixed))
 	for at := first; at+entryFixed <= end; {
 		name := at + entryFixed
-		length := int(binary.LittleEndian.Uint16([]byte(text[name-2 : name])))
+		length := lengthAt(text, name-2)
 		if name+length > end {
 			return
 		}
-		f.saved[text[name:name+length]] = savedEntry{at: uint32(at)}
+		f.saved = append(f.saved, savedEntry{at: uint32(at)})
 		at = name + length
 	}
 }

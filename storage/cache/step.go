@@ -68,20 +68,26 @@ func (c *Cache) Step(key Key) (*Step, error) {
 
 // Inputs gives what went into key, in the order of PutStep, or ErrNotFound.
 func (c *Cache) Inputs(key Key) ([]Input, error) {
+	var inputs []Input
+	err := c.EachInput(key, func(in Input) { inputs = append(inputs, in) })
+	return inputs, err
+}
+
+// EachInput is Inputs for a step that may have very many: it keeps none.
+func (c *Cache) EachInput(key Key, fn func(Input)) error {
 	_, f, r, err := c.openStep(key)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
-	var inputs []Input
 	for lines := json.NewDecoder(r); lines.More(); {
 		var pair [2]string
 		if err := lines.Decode(&pair); err != nil {
-			return nil, fmt.Errorf("inputs of step %s: %w", key, err)
+			return fmt.Errorf("inputs of step %s: %w", key, err)
 		}
-		inputs = append(inputs, Input{pair[0], pair[1]})
+		fn(Input{pair[0], pair[1]})
 	}
-	return inputs, nil
+	return nil
 }
 
 // PutStep records a step and what went into its key, which may be nil. The

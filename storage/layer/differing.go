@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -37,7 +36,20 @@ func (d *differing) timed(r TimeRule) Source {
 // comparePaths orders paths as a walk meets them: name by name, a directory
 // before what is in it.
 func comparePaths(a, b string) int {
-	return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/"))
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return int(rank(a[i])) - int(rank(b[i]))
+		}
+	}
+	return len(a) - len(b)
+}
+
+// rank has the end of a name come before every byte that a name can have.
+func rank(c byte) byte {
+	if c == '/' {
+		return 0
+	}
+	return c
 }
 
 // Walk compares each entry with what lies below.

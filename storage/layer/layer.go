@@ -41,7 +41,8 @@ const (
 	TypeFifo    = '6'
 )
 
-// Entry is one name in a layer, or one name of a tree.
+// Entry is one name in a layer, or one name of a tree. There may be very many, so the
+// small fields lie together.
 type Entry struct {
 	// Path is relative to the root, with slashes and without one in front;
 	// the root itself is "".
@@ -49,6 +50,18 @@ type Entry struct {
 	// Type is one of the Type constants. It is zero for a whiteout, and for a socket
 	// where those are told of.
 	Type byte
+	// Whiteout says that Path exists below and no longer here. Only Path
+	// counts then.
+	Whiteout bool
+	// Implied marks a directory that hasn't changed. It comes along because
+	// something beneath it stands in the layer, and because many tools make
+	// up a directory that a layer's tar lacks as 0755 root:root, which opens
+	// /root to everybody and takes /tmp its sticky bit.
+	Implied bool
+	// Below says that the parent's tree has the name too, of a Source that compares.
+	Below bool
+	// timeKept says that ModTime is the one that the parent's tree has here.
+	timeKept bool
 	// Mode holds the permission bits with setuid, setgid and sticky: 07777.
 	Mode int64
 	// UID and GID are as inside the user namespace.
@@ -63,21 +76,9 @@ type Entry struct {
 	// without the names that storage drivers use. It may be nil.
 	Xattrs             map[string]string
 	Devmajor, Devminor int64
-	// Whiteout says that Path exists below and no longer here. Only Path
-	// counts then.
-	Whiteout bool
-	// Implied marks a directory that hasn't changed. It comes along because
-	// something beneath it stands in the layer, and because many tools make
-	// up a directory that a layer's tar lacks as 0755 root:root, which opens
-	// /root to everybody and takes /tmp its sticky bit.
-	Implied bool
-	// Below says that the parent's tree has the name too, of a Source that compares.
-	Below bool
 	// Open gives a regular file's content, which the caller closes. It may be
 	// nil where Size is zero.
 	Open func() (io.ReadCloser, error)
-	// timeKept says that ModTime is the one that the parent's tree has here.
-	timeKept bool
 }
 
 // Source is a list of entries.

@@ -132,9 +132,15 @@ func (s *sink) own(dirfd int, base, path string, e *Entry) error {
 	return ownerError(path, e, unix.Fchownat(dirfd, base, e.UID, e.GID, unix.AT_SYMLINK_NOFOLLOW))
 }
 
+// ErrOwner says that the file system didn't let a file have its owner.
+var ErrOwner = errors.New("it can't be given to its owner")
+
 // ownerError explains the kernel's EINVAL for an id that has no place in the
 // user namespace.
 func ownerError(path string, e *Entry, err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("/%s, of %d:%d: %w: %w", path, e.UID, e.GID, ErrOwner, err)
+	}
 	if !errors.Is(err, unix.EINVAL) {
 		return err
 	}

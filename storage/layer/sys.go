@@ -127,14 +127,15 @@ func procPath(dirfd int, name string) string {
 	return p + "/" + name
 }
 
-// setTime sets only the time of change, of a link itself where name is one.
+// setTime sets only the time of change, of a link itself where name is one. Where
+// the machine's times have 32 bits, those after 2038 are an error.
 func setTime(dirfd int, name string, t time.Time) error {
-	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, timespec(t)}
+	modified, err := unix.TimeToTimespec(t)
+	if err != nil {
+		return err
+	}
+	ts := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, modified}
 	return unix.UtimesNanoAt(dirfd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
-}
-
-func timespec(t time.Time) unix.Timespec {
-	return unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
 }
 
 // rawFile reads a descriptor without the runtime's poller, whose set-up costs
@@ -168,6 +169,24 @@ func (f rawFile) Write(p []byte) (int, error) {
 		}
 		if err != nil {
 			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// ReadAt reads no less than it can.
+func (f rawFile) ReadAt(p []byte, at int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		n, err := unix.Pread(f.fd, p[done:], at+int64(done))
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return done, err
+		case n == 0:
+			return done, io.EOF
 		}
 		done += n
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/room"
 )
 
 // ErrNoRoom says that what needn't be kept had better not be.
@@ -15,6 +17,9 @@ const (
 	leastRoom  = 20
 	enoughRoom = 4 << 30
 )
+
+// HasRoomFor is an error where the disk hasn't so many bytes.
+func (s *Store) HasRoomFor(need int64) error { return room.For(s.home, need) }
 
 // HasRoom is ErrNoRoom where trees that nobody asked to keep would be in the way
 // of what comes next: a step that filled the disk fails, and its tree with it.

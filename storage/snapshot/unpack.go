@@ -107,6 +107,9 @@ func (s *Store) unpackFrom(ctx context.Context, layers []UnpackLayer, first int,
 	if s.missing(layers) != first {
 		return nil
 	}
+	if err := s.hasRoomFor(layers[first:]); err != nil {
+		return err
+	}
 	u := &unpacking{store: s, layers: layers[first:], offset: first, progress: progress}
 	if first > 0 {
 		u.parent = layers[first-1].Key

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/room"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/layout"
 )
@@ -331,11 +332,11 @@ func (a *archive) store(want digest.Digest, size int64, r io.Reader) (v1.Descrip
 // hasRoom is an error where an entry is said to be larger than what is free on
 // the disk: nobody waits until that is full.
 func (a *archive) hasRoom(size int64) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(a.layout.BlobsDir(), &st); err != nil {
+	free, err := room.Free(a.layout.BlobsDir())
+	if err != nil {
 		return err
 	}
-	if free := st.Bavail * uint64(st.Bsize); uint64(size) > free {
+	if size > free {
 		return fmt.Errorf("it has %d bytes, and %d are free: %w", size, free, unix.ENOSPC)
 	}
 	return nil

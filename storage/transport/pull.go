@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/platform"
+	"github.com/builder-oci/builder/internal/room"
 	"github.com/builder-oci/builder/storage/layout"
 )
 
@@ -226,6 +228,9 @@ func (p *pull) fetchAll(ctx context.Context, m *v1.Manifest) error {
 		return err
 	}
 	missing := p.missing(m, !known)
+	if err := p.hasRoom(missing); err != nil {
+		return err
+	}
 	for _, layer := range missing[min(blobsAtOnce, len(missing)):] {
 		p.tell(Event{Kind: Waiting, Digest: layer.Digest, Size: layer.Size})
 	}
@@ -243,6 +248,16 @@ func (p *pull) fetchAll(ctx context.Context, m *v1.Manifest) error {
 		})
 	}
 	return group.Wait()
+}
+
+// hasRoom is an error where the layers are larger than what is free on the disk:
+// nobody waits until that is full.
+func (p *pull) hasRoom(layers []v1.Descriptor) error {
+	var need int64
+	for _, l := range layers {
+		need += min(max(l.Size, 0), math.MaxInt64-need)
+	}
+	return room.For(p.layout.BlobsDir(), need)
 }
 
 // blobsOf gives the digests of an image's config and layers.

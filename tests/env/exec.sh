@@ -17,7 +17,7 @@ mkdir -p "$place"
 cp "$1" "$place/test"
 [ ! -d "$package/testdata" ] || cp -r "$package/testdata" "$place/"
 case $package in
-*/cmd/builder) cp -r docs "$BUILDER_TEST_DIR/src/" ;; # whose flags they list
+*/cmd/builder | */cmd/builder/kaniko) cp -r docs examples "$BUILDER_TEST_DIR/src/" ;; # whose flags they list
 */tests) cp -r action action.yml "$BUILDER_TEST_DIR/src/" ;; # which a script tries
 esac
 chown -R "$TEST_USER:$TEST_USER" "$place"

@@ -3,9 +3,10 @@
 # what Go says is in the binary, and the packages by dpkg's, lintian's and rpm's eyes.
 set -eu
 cd "$(dirname "$0")/../.."
+. tests/env/lib.sh
 release=$1
 dir=$(mktemp -d /var/tmp/builder-packages.XXXXXX)
-trap 'rm -rf "${dir:?}"' EXIT
+trap 'as_root rm -rf "${dir:?}"' EXIT
 
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 # has FILE LINE... wants each line in the file.
@@ -19,7 +20,7 @@ has() {
 
 cd "$release"
 sha256sum --check --quiet SHA256SUMS || fail "checksums"
-[ "$(wc -l <SHA256SUMS)" = "$(ls | grep -cv SHA256SUMS)" ] || fail "SHA256SUMS doesn't name all files"
+[ "$(wc -l <SHA256SUMS)" = "$(find . -type f ! -name SHA256SUMS | wc -l)" ] || fail "SHA256SUMS doesn't name all files"
 
 mkdir "$dir/tar" "$dir/deb" "$dir/rpm"
 tar -xzf builder-linux-*.tar.gz -C "$dir/tar" --strip-components=1
@@ -44,18 +45,19 @@ rpm -qp --requires ./*.rpm >"$dir/requires"
 has "$dir/requires" '(shadow-utils or shadow)' fuse-overlayfs '(crun or runc)' '(passt or slirp4netns)' ca-certificates
 [ "$(rpm -qp --configfiles ./*.rpm)" = /etc/apparmor.d/builder ] || fail "the rpm's configuration files"
 rpm -K --nosignature ./*.rpm >/dev/null || fail "the rpm's own checksums"
-(cd "$dir/rpm" && rpm2cpio "$release"/*.rpm | cpio -id --quiet)
+# Its names are absolute: they are not to be this machine's.
+(cd "$dir/rpm" && rpm2cpio "$release"/*.rpm | cpio -id --quiet --no-absolute-filenames)
 dpkg-deb -x ./*.deb "$dir/deb"
 for unpacked in deb rpm; do
 	cmp "$dir/tar/bin/builder" "$dir/$unpacked/usr/bin/builder" || fail "another binary in the $unpacked"
 done
 
-# rpm runs the scripts by itself, in a database and a root of its own.
-mkdir -p "$dir/root/etc"
-cat /dev/null >"$dir/root/etc/kept"
-rpm --root "$dir/root" --nodeps --noscripts -i ./*.rpm 2>/dev/null || fail "rpm -i"
-rpm --root "$dir/root" -V --nodeps builder || fail "rpm -V"
-rpm --root "$dir/root" --noscripts -e builder || fail "rpm -e"
-left=$(find "$dir/root" -iname '*builder*')
+# Installed and removed in a root and a database of its own; the scripts are dpkg's too.
+mkdir -p "$dir/root"
+in_root() { as_root rpm --root "$dir/root" "$@"; }
+in_root --nodeps --noscripts -i ./*.rpm || fail "rpm -i"
+in_root -V --nodeps builder || fail "rpm -V"
+in_root --noscripts -e builder || fail "rpm -e"
+left=$(as_root find "$dir/root" -iname '*builder*')
 [ -z "$left" ] || fail "rpm -e leaves $left"
 echo "== contents: checksums, $(wc -l <"$dir/modules") modules, dependencies, lintian and rpm are as they should be"

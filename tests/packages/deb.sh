@@ -18,5 +18,5 @@ for suite; do
 	install -m 0755 tests/packages/deb-inside.sh "$dir/mnt/deb-inside.sh"
 	install -m 0644 "$tarball" "$dir/mnt/base.tar"
 	tests/env/inside.sh "$dir/root" "$dir/mnt" -- /mnt/deb-inside.sh
-	rm -rf "$dir/root" "$dir/mnt"
+	rm -rf "${dir:?}/root" "${dir:?}/mnt"
 done

@@ -26,14 +26,16 @@ func TestKubernetesExamples(t *testing.T) {
 	for file, want := range map[string]struct {
 		run, proc, setuid string // words of a refusal; "" where it works
 		info              string
+		code              int    // doctor's
+		says              string // of what it says, without line ends
 	}{
 		"1-restricted.yaml": {
 			run: `nothing can be run here, only instructions other than RUN work: .*^ +hostUsers: false`, proc: `nothing can be run here`,
-			info: `vfs.*none`,
+			info: `vfs.*none`, code: 2, says: `user namespaces are forbidden: the seccomp filter of this container denies them.*no_new_privs is set for this process`,
 		},
-		"2-user-namespace.yaml": {info: `overlay.*Isolation: +oci$.*65536 ids`},
-		"3-unconfined.yaml":     {info: `overlay.*Isolation: +oci, without a pid namespace$.*range, 65535 ids`},
-		"4-chroot.yaml":         {proc: `exit code 1`, info: `vfs.*Isolation: +chroot`},
+		"2-user-namespace.yaml": {info: `overlay.*Isolation: +oci$.*65536 ids`, code: 1, says: `/dev/fuse can't be opened in this container`},
+		"3-unconfined.yaml":     {info: `overlay.*Isolation: +oci, without a pid namespace$.*range, 65535 ids`, code: 1, says: `no fresh /proc can be mounted here`},
+		"4-chroot.yaml":         {proc: `exit code 1`, info: `vfs.*Isolation: +chroot`, code: 1, says: `chroot: no namespace and no /proc`},
 	} {
 		t.Run(file, func(t *testing.T) {
 			out, err := exec.Command(os.Getenv("BUILDER_PODFLAGS"), "../../examples/kubernetes/"+file, "1001", login).CombinedOutput()
@@ -51,6 +53,9 @@ func TestKubernetesExamples(t *testing.T) {
 				case (words == "") != (got.code == 0) || !matches(words, got.output):
 					t.Errorf("%s ended with %d, not with %q", step, got.code, words)
 				}
+			}
+			if got := r["doctor"]; got.code != want.code || !matches(want.says, strings.Join(strings.Fields(got.output), " ")) {
+				t.Errorf("doctor ended with %d, not with %d and %q", got.code, want.code, want.says)
 			}
 			if !matches(want.info, r["info"].output) {
 				t.Errorf("builder info isn't as %q", want.info)

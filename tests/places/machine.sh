@@ -21,6 +21,7 @@ machine() {
 		openssh-server apparmor sudo iproute2 netbase ca-certificates procps adduser \
 		'printf "[Match]\nName=e*\n[Network]\nDHCP=yes\n[DHCPv4]\nUseDNS=no\n" >"$1"/etc/systemd/network/ether.network' \
 		'chroot "$1" systemctl enable systemd-networkd' \
+		'chroot "$1" systemctl mask serial-getty@ttyS0' \
 		'echo "/dev/vda / ext4 errors=remount-ro 0 1" >"$1"/etc/fstab'
 }
 

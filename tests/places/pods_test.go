@@ -10,13 +10,17 @@ import (
 var (
 	withoutNamespace = refusedWithout(`user namespaces are forbidden: the seccomp filter of this container denies them.*seccompProfile: \{type: Unconfined\}`)
 	withoutOwners    = map[string]string{"owners": `no_new_privs is set.*allowPrivilegeEscalation: true`}
+	withoutMounts    = map[string]string{
+		"proc":      `the command ended with exit code 1`, // there is none, as the docs say
+		"container": `containers need a mount namespace, and none can be made here`,
+	}
 	// Root of a pod is told what works without a change of the manifest.
 	withoutTelling = map[string]string{
 		"copy": toldChroot, "run": toldChroot, "owners": toldChroot, "proc": toldChroot, "container": toldChroot,
 	}
 )
 
-const toldChroot = `--isolation chroot`
+const toldChroot = `BUILDER_ISOLATION=chroot`
 
 // What builder chooses in pods.
 var (
@@ -41,11 +45,11 @@ var pods = []struct {
 	},
 	{
 		name: "uid 0, BUILDER_ISOLATION=chroot", flags: "--env BUILDER_ISOLATION=chroot",
-		want: want{choices: inChroot, doctor: 1},
+		want: want{choices: inChroot, refused: withoutMounts, doctor: 1},
 	},
 	{
 		name: "uid 0, capabilities dropped, BUILDER_ISOLATION=chroot", flags: "--drop --env BUILDER_ISOLATION=chroot",
-		want: want{choices: inChroot, refused: refusedWithout(`SYS_CHROOT`), doctor: 2},
+		want: want{choices: nothing, refused: refusedWithout(`root of this container may not give files away.*SYS_CHROOT`), doctor: 2},
 	},
 	{
 		name: "uid 0, SYS_ADMIN", flags: "--add SYS_ADMIN",
@@ -85,11 +89,11 @@ var pods = []struct {
 	},
 	{
 		name: "hostUsers: false, uid 0", flags: "--host-users=false",
-		want: want{choices: untold, refused: withoutTelling, doctor: 2},
+		want: want{choices: choices{"none", "none", "self", "host"}, refused: withoutTelling, doctor: 2},
 	},
 	{
 		name: "hostUsers: false, uid 0, SYS_ADMIN, procMount Unmasked", flags: "--host-users=false --add SYS_ADMIN --unmasked",
-		want: want{choices: choices{"chroot", "vfs", "self", "host"}, doctor: 1},
+		want: want{choices: choices{"oci", "vfs", "self", "host"}, doctor: 1},
 	},
 	{
 		name:  "hostUsers: false, uid 0, seccomp Unconfined, procMount Unmasked, /dev/fuse, /dev/net/tun",

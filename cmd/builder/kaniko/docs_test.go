@@ -2,10 +2,34 @@ package kaniko
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
+
+// The pods of examples/kubernetes are started with flags that are there.
+func TestExamplesAreUnderstood(t *testing.T) {
+	files, err := filepath.Glob("../../../examples/kubernetes/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no example", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := regexp.MustCompile(`(?m)^ +- (--.*)$`).FindAllStringSubmatch(string(text), -1)
+		var words []string
+		for _, arg := range args {
+			words = append(words, arg[1])
+		}
+		plan, err := read(t, nil, words...)
+		if err != nil || len(plan.Destinations) != 1 || !plan.Push {
+			t.Errorf("%s: %q gives %+v, %v", file, words, plan, err)
+		}
+	}
+}
 
 // docs/kaniko.md tells of every flag what comes of it.
 func TestEveryFlagIsDocumented(t *testing.T) {

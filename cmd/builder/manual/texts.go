@@ -312,6 +312,7 @@ var (
 	loginFiles   = []Item{
 		{"$XDG_RUNTIME_DIR/containers/auth.json", "Logins for registries."},
 		{"~/.docker/config.json", "docker's logins, and the programs that keep them, where the first has none."},
+		{"/kaniko/.docker/config.json", "Logins where there is neither: kaniko's users mount them there."},
 	}
 	registryFiles = []Item{
 		{"/etc/containers/registries.conf, ~/.config/containers/registries.conf", "Mirrors, blocked and insecure registries, and short names: see containers-registries.conf(5)."},

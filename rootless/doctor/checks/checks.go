@@ -167,8 +167,8 @@ type try struct {
 const patience = 15 * time.Second
 
 // all makes checks at once, and hands on their results as they come. One that
-// doesn't end is left behind, and ends with this process.
-func all(ctx context.Context, tries []try, report func(...Result)) {
+// doesn't end, though its context has, is left behind, and ends with this process.
+func all(ctx context.Context, patience time.Duration, tries []try, report func(...Result)) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	type done struct {

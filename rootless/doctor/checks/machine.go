@@ -34,7 +34,7 @@ type Machine struct {
 // Examine makes every check.
 func (m Machine) Examine(ctx context.Context) Report {
 	var c collected
-	all(ctx, append([]try{
+	all(ctx, patience, append([]try{
 		one("user-namespace", userNamespace),
 		one("nested-namespace", nestedNamespace),
 		one("newuidmap", tools),
@@ -180,7 +180,7 @@ func (m Machine) ExamineInside(ctx context.Context, w io.Writer) error {
 	defer func() { _ = closed() }()
 	report(ok("store", "%s", m.Root), m.space())
 	p := probe{m, temp, mapping}
-	all(ctx, []try{
+	all(ctx, patience, []try{
 		one("lock", p.locks),
 		one("disk", p.disk),
 		one("fuse-overlayfs", p.mounting("fuse-overlayfs", p.fuse)),

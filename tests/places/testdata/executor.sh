@@ -35,3 +35,4 @@ for what in copy run proc; do
 		--oci-layout-path=/tmp/layout "--digest-file=/tmp/$what.digest"
 done
 step info builder info
+step doctor builder doctor

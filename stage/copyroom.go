@@ -1,0 +1,49 @@
+package stage
+
+import (
+	"archive/tar"
+	"io"
+
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// holeSize is the size from which on files of zeros take no room.
+const holeSize = 1 << 20
+
+// bytes is how much room the selection's files take at least. An archive counts as it
+// is, and a large file not at all where it seems to be nothing but zeros.
+func (s *selection) bytes() int64 {
+	var total int64
+	for i := range s.items {
+		for _, e := range s.items[i].entries {
+			if e.Type == tar.TypeReg && s.links[e] == nil && (e.Size < holeSize || !seemsEmpty(e)) {
+				total += e.Size
+			}
+		}
+	}
+	return total
+}
+
+// seemsEmpty looks at a few places of a file.
+func seemsEmpty(e *layer.Entry) bool {
+	const looks, block = 16, 512
+	f, err := e.Open()
+	if err != nil {
+		return true // the copying will show it
+	}
+	defer f.Close()
+	at, ok := f.(io.ReaderAt)
+	if !ok {
+		return false
+	}
+	buf := make([]byte, block)
+	for i := range int64(looks) {
+		n, _ := at.ReadAt(buf, e.Size/looks*i)
+		for _, b := range buf[:n] {
+			if b != 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
