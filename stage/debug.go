@@ -121,7 +121,6 @@ func (r *Runner) Debug(ctx context.Context, s *FailedStep, d Debug) (exit sandbo
 		return exit, err
 	}
 	defer func() { _ = os.RemoveAll(spec.StateDir) }()
-	r.Settings.showTrust(&spec)
 	in := Run{Script: s.run.Script}
 	shows, err := s.mounts(ctx, r, &in, d)
 	if err != nil {
@@ -130,6 +129,9 @@ func (r *Runner) Debug(ctx context.Context, s *FailedStep, d Debug) (exit sandbo
 	detach, err := in.attach(ctx, r, &spec, shows)
 	defer func() { err = errors.Join(err, detach()) }()
 	if err != nil {
+		return exit, err
+	}
+	if err := r.Settings.showTrust(&spec); err != nil {
 		return exit, err
 	}
 	if err := in.showScript(&spec); err != nil {

@@ -195,10 +195,12 @@ func (in Run) execute(ctx context.Context, r *Runner, st *State, at Step, j *job
 		return err
 	}
 	defer func() { _ = os.RemoveAll(spec.StateDir) }()
-	r.Settings.showTrust(&spec)
 	detach, err := in.attach(ctx, r, &spec, shows)
 	defer func() { err = errors.Join(err, detach()) }()
 	if err != nil {
+		return err
+	}
+	if err := r.Settings.showTrust(&spec); err != nil {
 		return err
 	}
 	if err := in.showScript(&spec); err != nil {

@@ -2,21 +2,34 @@ package stage
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/builder-oci/builder/internal/trust"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
-// showTrust gives a sandbox the directory with the authorities that the user trusts;
-// trusting fills it.
-func (s Settings) showTrust(spec *sandbox.Spec) {
+// showTrust gives a sandbox the files with the authorities that the user trusts, which
+// trusting fills. Each is mounted by itself: where nothing can be mounted, files are
+// copied in its stead, and directories are refused. It comes after the mounts of
+// secrets, which put a tmpfs over the sandbox's directory.
+func (s Settings) showTrust(spec *sandbox.Spec) error {
 	if s.Trust.None() {
-		return
+		return nil
 	}
-	spec.Mounts = append(spec.Mounts, sandbox.Mount{
-		Type: "bind", Source: trustDir(*spec), Destination: trust.Dir, Options: []string{"bind", "ro", "nosuid", "nodev", "noexec"},
-	})
+	if err := os.Mkdir(trustDir(*spec), 0o755); err != nil {
+		return err
+	}
+	for _, name := range trust.Names() {
+		file := filepath.Join(trustDir(*spec), name)
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			return err
+		}
+		spec.Mounts = append(spec.Mounts, sandbox.Mount{
+			Type: "bind", Source: file, Destination: trust.Dir + "/" + name, Options: []string{"bind", "ro", "nosuid", "nodev", "noexec"},
+		})
+	}
+	return nil
 }
 
 func trustDir(spec sandbox.Spec) string { return filepath.Join(spec.StateDir, "trust") }

@@ -378,13 +378,13 @@ func TestWhatCannotBeCleanedUpIsAWarning(t *testing.T) {
 	must(t, os.MkdirAll(stuck, 0o700))
 	must(t, os.WriteFile(s.Dir("sessions/0123"), nil, 0o600))
 	must(t, os.Chmod(filepath.Dir(stuck), 0))
-	defer func() { _ = os.Chmod(filepath.Dir(stuck), 0o700) }()
 
 	must(t, s.Sweep(context.Background(), true))
-	for _, told := range []string{"images/index.json is damaged", "stuck: permission denied"} {
-		if os.Getuid() != 0 && !strings.Contains(log.String(), told) {
-			t.Errorf("no warning with %q: %s", told, &log)
-		}
+	if told := "images/index.json is damaged"; !strings.Contains(log.String(), told) {
+		t.Errorf("no warning with %q: %s", told, &log)
+	}
+	if exists(filepath.Dir(stuck)) {
+		t.Error("a directory that its owner may not enter is still there")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -93,6 +93,7 @@ func openProbed(ctx context.Context, c *cli.Context) (temp string, closed func()
 	if err != nil {
 		return "", nil, err
 	}
+	_ = store.Sweep(ctx, userns.Inside()) // of a doctor that was killed; nobody's health depends on it
 	session, err := store.Session()
 	if err == nil {
 		temp, err = session.TempDir()

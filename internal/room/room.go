@@ -24,7 +24,7 @@ func Free(path string) (int64, error) {
 	if fs.Blocks == 0 {
 		return math.MaxInt64, nil
 	}
-	return int64(min(fs.Bavail*uint64(fs.Bsize), math.MaxInt64)), nil //nolint:gosec,unconvert // signed on some machines
+	return int64(min(fs.Bavail*uint64(fs.Bsize), math.MaxInt64)), nil //nolint:gosec // signed on some machines
 }
 
 // For is an error where the disk that holds a path hasn't so many bytes. They are the

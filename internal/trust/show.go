@@ -22,6 +22,9 @@ const (
 	wgetName   = "wgetrc"
 )
 
+// Names are those of the files.
+func Names() []string { return []string{ownName, bundleName, aptName, wgetName} }
+
 // Env leads programs to the files: each variable is read by those that it is named
 // after, the first by what goes by OpenSSL, and by Go, Ruby, PHP and .NET. apt and
 // wget, which go by GnuTLS, read a configuration.

@@ -164,7 +164,7 @@ func (c *child) capabilities() (set capSets, err error) {
 		{named.Inheritable, &set.inheritable},
 	} {
 		for _, name := range one.names {
-			n := slices.Index(capNames, name)
+			n := slices.Index(Capabilities, name)
 			if n < 0 {
 				return set, fmt.Errorf("there is no capability %s", name)
 			}
@@ -190,7 +190,7 @@ func (s capSets) held() (capSets, error) {
 
 // bound takes capabilities out of what any program below can get.
 func (s capSets) bound() error {
-	for n, name := range capNames {
+	for n, name := range Capabilities {
 		has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(n), 0, 0, 0)
 		if err != nil || has == 0 || s.bounding&(1<<n) != 0 {
 			continue // an error says that the kernel doesn't know it

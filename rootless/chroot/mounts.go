@@ -55,9 +55,13 @@ var options = map[string]option{
 
 // ownFlags are the attributes by their names as flags of mount(2).
 var ownFlags = []struct{ attribute, flag uint64 }{
-	{unix.MOUNT_ATTR_RDONLY, unix.MS_RDONLY}, {unix.MOUNT_ATTR_NOSUID, unix.MS_NOSUID}, {unix.MOUNT_ATTR_NODEV, unix.MS_NODEV},
-	{unix.MOUNT_ATTR_NOEXEC, unix.MS_NOEXEC}, {unix.MOUNT_ATTR_NOATIME, unix.MS_NOATIME},
-	{unix.MOUNT_ATTR_NODIRATIME, unix.MS_NODIRATIME}, {unix.MOUNT_ATTR_STRICTATIME, unix.MS_STRICTATIME},
+	{unix.MOUNT_ATTR_RDONLY, unix.MS_RDONLY},
+	{unix.MOUNT_ATTR_NOSUID, unix.MS_NOSUID},
+	{unix.MOUNT_ATTR_NODEV, unix.MS_NODEV},
+	{unix.MOUNT_ATTR_NOEXEC, unix.MS_NOEXEC},
+	{unix.MOUNT_ATTR_NOATIME, unix.MS_NOATIME},
+	{unix.MOUNT_ATTR_NODIRATIME, unix.MS_NODIRATIME},
+	{unix.MOUNT_ATTR_STRICTATIME, unix.MS_STRICTATIME},
 }
 
 // request is a mount with its options understood.

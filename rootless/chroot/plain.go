@@ -143,7 +143,7 @@ func (p point) keepTime(do func() error) error {
 
 // replace moves aside what is at a path, and has put make something else there. away
 // takes that away again; nil stands for its removal.
-func (s *stage) replace(path string, put func(at string) error, away func(at string) error) error {
+func (s *stage) replace(path string, put, away func(at string) error) error {
 	p, err := s.at(path)
 	if err != nil {
 		return err

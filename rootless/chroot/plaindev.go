@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -42,10 +43,20 @@ func fillPlainDev(dev string) error {
 
 func makeDevice(path string, mode uint32, number int) error {
 	if err := unix.Mknod(path, mode, number); err != nil {
+		if inUserNamespace() {
+			return fault.New("let builder mount them: a pod with hostUsers: false may have SYS_ADMIN, or seccompProfile: {type: Unconfined}",
+				"/dev/%s can't be made, which no root of a user namespace may: %w", filepath.Base(path), err)
+		}
 		return fault.New("give builder CAP_MKNOD (a pod: securityContext.capabilities.add: [MKNOD])",
 			"/dev/%s can't be made: %w", filepath.Base(path), err)
 	}
 	return os.Chmod(path, os.FileMode(mode&0o777))
+}
+
+// inUserNamespace tells whether this process is root of other ids than the machine's.
+func inUserNamespace() bool {
+	data, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(data)), " ") != "0 0 4294967295"
 }
 
 // device makes another device of the machine's.

@@ -83,10 +83,15 @@ func (c *child) name() error {
 			return os.NewSyscallError("sethostname", err)
 		}
 	}
-	if c.makes(rspec.NetworkNamespace) {
-		return loopbackUp()
+	if !c.makes(rspec.NetworkNamespace) {
+		return nil
 	}
-	return nil
+	err := loopbackUp()
+	if errors.Is(err, unix.EPERM) {
+		return fault.New("use --network host, or give builder CAP_NET_ADMIN (a pod: securityContext.capabilities.add: [NET_ADMIN])",
+			"a network of its own has no loopback interface: %w", err)
+	}
+	return err
 }
 
 // makes tells whether a namespace is new with this program.

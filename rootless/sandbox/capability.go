@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/chroot"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,17 +14,6 @@ var defaultCaps = []string{
 	"CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
 	"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID",
 	"CAP_SYS_CHROOT",
-}
-
-// allCaps are the kernel's, in the order of their numbers.
-var allCaps = []string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-	"CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
-	"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO",
-	"CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE",
-	"CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
-	"CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
-	"CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 }
 
 // everyCap stands for all of them.
@@ -57,7 +47,7 @@ func Capabilities(add, drop []string) ([]string, error) {
 // heldCaps are those that can be given away: the ones in our own bounding set.
 func heldCaps() []string {
 	var held []string
-	for number, name := range allCaps {
+	for number, name := range chroot.Capabilities {
 		if has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(number), 0, 0, 0); err == nil && has == 1 {
 			held = append(held, name)
 		}
@@ -72,7 +62,7 @@ func canonicalCaps(names []string) ([]string, error) {
 		if c != everyCap && !strings.HasPrefix(c, "CAP_") {
 			c = "CAP_" + c
 		}
-		if c != everyCap && !slices.Contains(allCaps, c) {
+		if c != everyCap && !slices.Contains(chroot.Capabilities, c) {
 			return nil, fault.New("man 7 capabilities    # lists them", "there is no capability named %q", name)
 		}
 		out = append(out, c)

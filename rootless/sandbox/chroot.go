@@ -89,4 +89,3 @@ func holds(capability int) bool {
 	err := unix.Capget(&header, &data[0])
 	return err == nil && data[capability/32].Effective&(1<<(capability%32)) != 0
 }
-

@@ -60,7 +60,7 @@ func plainCaps(s Spec) error {
 		return err
 	}
 	for _, name := range added {
-		if n := slices.Index(allCaps, name); name == everyCap || !holds(n) {
+		if n := slices.Index(chroot.Capabilities, name); name == everyCap || !holds(n) {
 			return cantPlainly("the capability "+name+", which builder lacks itself", "add it to the container that builder runs in")
 		}
 	}

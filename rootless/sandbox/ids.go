@@ -35,13 +35,18 @@ func (o *OCI) supervise(b *bundle, s Spec, spec *rspec.Spec) error {
 	if err != nil {
 		return err
 	}
+	switch taken := profile != nil && profile.ListenerPath != ""; {
+	case mode == emulate.Observe && (profile == nil || taken):
+		return nil // without a filter of its own the program gets none
+	case taken:
+		return fault.New("use another profile, or do without --emulate-ids",
+			"the seccomp profile has a listener of its own, which --emulate-ids needs for itself: %s", profile.ListenerPath)
+	}
 	b.supervisor = emulate.New(emulate.Options{Mode: mode, User: s.credentials(), Recorded: s.Recorded})
 	if b.listener, err = b.supervisor.Listen(b.dir); err != nil {
 		return fmt.Errorf("listening for calls: %w", err)
 	}
 	spec.Linux.Seccomp = emulate.Extend(profile, mode, b.listener.Path())
-	spec.Annotations = nil
-	b.ready = false
 	return nil
 }
 

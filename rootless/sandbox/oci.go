@@ -203,12 +203,16 @@ func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {
 		return nil, err
 	}
 	if !o.plain || s.Security.NoNewPrivileges { // without either the kernel takes no filter
-		if b.ready, err = o.filters.apply(spec, s); err != nil {
+		if err := o.supervise(b, s, spec); err != nil {
 			return nil, err
 		}
-	}
-	if err = o.supervise(b, s, spec); err != nil {
-		return nil, err
+		if b.supervisor == nil {
+			if b.ready, err = o.filters.apply(spec, s); err != nil {
+				return nil, err
+			}
+		}
+	} else if o.host.emulates(s) {
+		return nil, fault.New("", "--emulate-ids needs a seccomp filter, which can't be had without a user namespace")
 	}
 	return b, writeSpec(b.path("config.json"), spec)
 }

@@ -38,7 +38,7 @@ say "$PRETTY_NAME: installing, and at once removing"
 apt install --no-install-recommends /mnt/builder.deb
 apt install --no-install-recommends apparmor
 apt purge builder
-if files | grep -i builder; then fail "these are left behind"; fi
+if files | grep -E '/_?builder([-./]|$)'; then fail "these are left behind"; fi
 clean
 # What the packages that builder depends on leave behind is their own affair.
 files >/tmp/before
