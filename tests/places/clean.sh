@@ -8,6 +8,7 @@
 #
 #   clean.sh trixie 'ann builder info'
 #   clean.sh --without uidmap bookworm 'ann builder info; apt-get install -y uidmap; ann builder info'
+
 # Hooks of tree.sh have a $1 of their own.
 # shellcheck disable=SC2016
 set -eu

@@ -7,6 +7,7 @@
 # BUILDER_PLACES_CPUS: how many processors it gets (2).
 # BUILDER_PLACES_ACCEL: qemu's accelerator. By default (tcg) it works everywhere and
 # is about eight times slower than this machine; kvm needs one that is no guest.
+
 # Hooks of tree.sh have a $1 of their own.
 # shellcheck disable=SC2016
 set -eu
