@@ -11,7 +11,7 @@ dir=$(mktemp -d /var/tmp/builder-packages.XXXXXX)
 trap 'rm -rf "${dir:?}"' EXIT
 chmod 0755 "$dir"
 for suite; do
-	tarball=$(tests/env/tree.sh "$suite")
+	tarball=$(tests/env/tree.sh "$suite" 'rm -rf "${1:?}"/var/lib/apt/lists/*')
 	mkdir "$dir/root" "$dir/mnt"
 	tar -xf "$tarball" -C "$dir/root" --numeric-owner --xattrs --xattrs-include='*'
 	install -m 0644 "$deb" "$dir/mnt/builder.deb"

@@ -21,7 +21,7 @@ mkdir -p "$dir" "$cache"
 # program. What would take minutes for nothing is off: a new initrd whenever a package
 # touches it, a login on the serial line.
 machine() {
-	"$here/tree.sh" trixie linux-image-cloud-amd64 systemd-sysv dbus-user-session libpam-systemd \
+	"$here/../env/tree.sh" trixie linux-image-cloud-amd64 systemd-sysv dbus-user-session libpam-systemd \
 		openssh-server apparmor sudo iproute2 netbase ca-certificates procps adduser \
 		'printf "[Match]\nName=e*\n[Network]\nDHCP=yes\n[DHCPv4]\nUseDNS=no\n" >"$1"/etc/systemd/network/ether.network' \
 		'chroot "$1" systemctl enable systemd-networkd' \
