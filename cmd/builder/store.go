@@ -105,12 +105,15 @@ func openHost(c *cli.Context) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	noticeStepDowns(c, h.mapping)
-	if err := errors.Join(sweepContainers(c.Context, h.store), h.store.Sweep(c.Context, true)); err != nil {
+	noticeStepDowns(c, h.mapping, c.Bool(flagEmulateIDs))
+	if err := h.sweep(c); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	h.isolation = newIsolation(c, h.store)
 	return h, nil
+}
+
+func (h *host) sweep(c *cli.Context) error {
+	return errors.Join(sweepContainers(c.Context, h.store), h.store.Sweep(c.Context, true))
 }
 
 func newIsolation(c *cli.Context, store *storage.Store) *isolation.Isolation {
@@ -150,14 +153,16 @@ func openTrees(c *cli.Context) (_ *host, err error) {
 		return nil, err
 	}
 	h.findSteps(c)
+	h.isolation = newIsolation(c, h.store)
 	return h, nil
 }
 
-// noticeStepDowns tells what of the namespaces couldn't be had.
-func noticeStepDowns(c *cli.Context, m userns.Mapping) {
+// noticeStepDowns tells what of the namespaces couldn't be had. Who has ids emulated
+// knows of a single one.
+func noticeStepDowns(c *cli.Context, m userns.Mapping, emulated bool) {
 	switch {
 	case m.Notice == nil:
-	case m.Kind == userns.KindSingle && c.Bool(flagEmulateIDs): // who knows of it
+	case m.Kind == userns.KindSingle && emulated:
 	case m.Kind == userns.KindSingle:
 		stepDownNotice(c, "a single id, so that a RUN can't change owners", m.Notice)
 	case !m.Plain():
