@@ -7,6 +7,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/rootless/userns"
 )
 
 // Probe tells why box can run nothing here, whatever the image; nil where it can.
@@ -24,8 +25,8 @@ func Probe(ctx context.Context, box Sandbox, dir string) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	const program = "/builder"
 	mode := network.ModeNone
-	if MayMount() != nil {
-		mode = network.ModeHost // there are no namespaces
+	if m, err := userns.Current(); MayMount() != nil || err == nil && m.Plain() {
+		mode = network.ModeHost // a RUN has none of its own there either
 	}
 	s := Spec{
 		ID: filepath.Base(dir), RootFS: filepath.Join(dir, "root"), StateDir: filepath.Join(dir, "state"),

@@ -16,6 +16,8 @@ flock 9
 
 if [ -z "$(find "$cache" -maxdepth 1 -name "${tarball##*/}" -mtime -30)" ]; then
 	printf '==> making a clean Debian, %s, with %s\n' "$suite" "$*" >&2
+	# What is older is made of other arguments, or of packages that have changed.
+	find "$cache" "$cache/trees" -maxdepth 1 -name "*$suite-*" -mtime +30 -exec rm -rf {} + 2>/dev/null || :
 	set -- "$@" --
 	while [ "$1" != -- ]; do
 		case $1 in

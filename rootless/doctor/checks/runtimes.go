@@ -2,15 +2,10 @@ package checks
 
 import (
 	"context"
-	"errors"
-	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/isolation"
-	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/rootless/userns"
 )
@@ -48,9 +43,7 @@ func (p probe) isolation(ctx context.Context) Result {
 		Asked: p.Isolation, Runtime: p.Runtime, RunDir: p.temp, Tell: func(isolation.Level, *fault.Error) {},
 	})
 	err := box.Refusal()
-	if err == nil && p.mapping.Plain() {
-		err = p.runPlainly(ctx, box)
-	} else if err == nil {
+	if err == nil {
 		err = sandbox.Probe(ctx, box, p.temp)
 	}
 	level, why, failed := box.Level()
@@ -72,40 +65,4 @@ func (p probe) isolation(ctx context.Context) Result {
 		return ok("isolation", "%s, without a pid namespace", level)
 	}
 	return ok("isolation", "%s, the best", level)
-}
-
-// runPlainly runs this program where nothing can be mounted, and the network is the
-// machine's: it has to be copied.
-func (p probe) runPlainly(ctx context.Context, box sandbox.Sandbox) error {
-	dir, err := p.dir("isolation")
-	if err != nil {
-		return err
-	}
-	program, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	defer program.Close()
-	spec := sandbox.Spec{
-		ID: filepath.Base(dir), RootFS: filepath.Join(dir, "root"), StateDir: filepath.Join(dir, "state"),
-		Args: []string{"/builder", "version"}, Network: network.ModeHost,
-	}
-	for _, d := range []string{spec.RootFS, spec.StateDir} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			return err
-		}
-	}
-	inside, err := os.OpenFile(filepath.Join(spec.RootFS, "builder"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(inside, program)
-	if err := errors.Join(err, inside.Close()); err != nil {
-		return err
-	}
-	exit, err := box.Run(ctx, spec)
-	if err == nil && exit.Code != 0 {
-		err = fault.New("", "a program that only tells its version ended with exit code %d", exit.Code)
-	}
-	return err
 }
