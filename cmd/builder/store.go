@@ -124,12 +124,14 @@ func newIsolation(c *cli.Context, store *storage.Store) *isolation.Isolation {
 	})
 }
 
+const seeDoctor = "builder doctor    # tells what to do about it"
+
 // stepDownNotice tells what builder goes on with, which isn't the best. A remedy of
 // many lines is doctor's business.
 func stepDownNotice(c *cli.Context, with string, why error) {
 	remedy := strings.TrimSpace(fault.Remedy(why))
 	if strings.Contains(remedy, "\n") {
-		remedy = "builder doctor    # tells what to do about it"
+		remedy = seeDoctor
 	}
 	tell(c.App.ErrWriter, fault.New(remedy, "going on with %s: %w", with, why))
 }
@@ -168,7 +170,11 @@ func noticeStepDowns(c *cli.Context, m userns.Mapping, emulated bool) {
 	case !m.Plain():
 		tell(c.App.ErrWriter, m.Notice)
 	case m.Kind == userns.KindOwn, askedIsolation(c).Level != isolation.Chroot:
-		stepDownNotice(c, "no user namespace", m.Notice)
+		with := "no user namespace"
+		if m.Kind == userns.KindHost {
+			with += ", by chroot alone"
+		}
+		stepDownNotice(c, with, m.Notice)
 	}
 	if why := userns.StepDown(); why != "" && !m.Plain() {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: going on without a pid namespace: %s\n", programName, why)
