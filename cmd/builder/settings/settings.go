@@ -6,18 +6,17 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/BurntSushi/toml"
 	"github.com/xrash/smetrics"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/smallfile"
 )
 
 // Machine is the file for everybody.
@@ -94,7 +93,7 @@ func read(file string) (map[string]string, error) {
 	if file == "" {
 		return nil, nil
 	}
-	data, err := readFile(file)
+	data, err := smallfile.Read(file)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) && file == Machine {
 		return nil, nil
 	}
@@ -118,28 +117,6 @@ func read(file string) (map[string]string, error) {
 		values[Variable(key)] = text
 	}
 	return values, nil
-}
-
-// maxFile is more than a file of a few keys can have.
-const maxFile = 1 << 20
-
-// readFile reads a file that every command reads: one that can't be opened or has no
-// end would keep all of them.
-func readFile(file string) ([]byte, error) {
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	switch st, err := f.Stat(); {
-	case err != nil:
-		return nil, err
-	case !st.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no regular file", file)
-	case st.Size() > maxFile:
-		return nil, fmt.Errorf("%s is larger than %d MiB", file, maxFile>>20)
-	}
-	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
 // written gives a value as the variable has it. Paths are relative to the file's
