@@ -7,6 +7,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/smallfile"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
@@ -32,7 +33,7 @@ func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
 // remembered gives why a runtime worked for no program since the machine was
 // started; nil where nothing is known.
 func (i *Isolation) remembered(rt sandbox.Runtime) *fault.Error {
-	data, err := os.ReadFile(i.file())
+	data, err := smallfile.Read(i.file())
 	var failed failedRuntime
 	if err != nil || json.Unmarshal(data, &failed) != nil || failed.Boot != bootID() || failed.Runtime != rt.Identity() {
 		return nil
