@@ -87,7 +87,7 @@ release: man $(NFPM) $(CYCLONEDX) ## make tarballs, .deb, .rpm and checksums in 
 		NFPM='$(NFPM)' CYCLONEDX='$(CYCLONEDX)' packaging/release.sh $(RELEASE_ARCHES)
 
 .PHONY: test
-test: test-unit test-kubernetes test-e2e ## run all tests; installs the Debian packages they need
+test: test-unit test-kubernetes test-e2e test-quick-places ## run all tests; installs the Debian packages they need
 
 # tests/env/lib.sh is sourced by each of these scripts; it says what it
 # installs and creates.
@@ -113,6 +113,10 @@ test-packages: ## make a release, install and remove it in clean Debian trees; r
 .PHONY: test-places
 test-places: build ## run bin/builder where its users are; -short without the virtual machine
 	tests/env/places.sh $(TESTFLAGS)
+
+.PHONY: test-quick-places
+test-quick-places: build
+	tests/env/places.sh -short
 
 .PHONY: test-image
 test-image: build ## build builder's own image, and have that build itself again

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 
 	units "github.com/docker/go-units"
@@ -30,22 +31,31 @@ func cacheLimitFlag() cli.Flag {
 // cacheLimit gives how many bytes the cache of the store in root may hold, -1 for
 // any number.
 func cacheLimit(c *cli.Context, root string) (int64, error) {
-	switch text := c.String(flagCacheLimit); text {
-	case "":
+	text := c.String(flagCacheLimit)
+	if text == "" {
 		var fs unix.Statfs_t
 		if root == "" || unix.Statfs(root, &fs) != nil {
 			return mostCache, nil
 		}
 		return min(mostCache, int64(fs.Blocks*uint64(fs.Bsize))/10), nil
-	case unlimited:
-		return -1, nil
-	default:
-		bytes, err := units.FromHumanSize(text)
-		if err != nil || bytes < 0 {
-			return 0, usageError(c.Command.HelpName, "--%s %q is no size, such as 5GB, and not none", flagCacheLimit, text)
-		}
-		return bytes, nil
 	}
+	limit, err := parseCacheLimit(text)
+	if err != nil {
+		return 0, usageError(c.Command.HelpName, "--%s %w", flagCacheLimit, err)
+	}
+	return limit, nil
+}
+
+// parseCacheLimit reads a limit that is written: -1 for none.
+func parseCacheLimit(text string) (int64, error) {
+	if text == unlimited {
+		return -1, nil
+	}
+	bytes, err := units.FromHumanSize(text)
+	if err != nil || bytes < 0 {
+		return 0, fmt.Errorf("%q is no size, such as 5GB, and not none", text)
+	}
+	return bytes, nil
 }
 
 // boundCache keeps the cache within its limit after a build that has made trees.

@@ -20,7 +20,7 @@ import (
 // openSnapshots opens the trees of the driver that the user names, or else of
 // the best that can be had, and tells if that isn't the default.
 func (h *host) openSnapshots(c *cli.Context) (*snapshot.Store, error) {
-	tried, err := h.candidates(c.String(flagDriver))
+	tried, err := candidates(h.store, h.mapping, c.String(flagDriver))
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (h *host) treesBy(c *cli.Context) func(snapshot.Driver) (*snapshot.Store, e
 		if trees, ok := known[driver]; ok {
 			return trees, nil
 		}
-		tried, err := h.candidates(string(driver))
+		tried, err := candidates(h.store, h.mapping, string(driver))
 		if err != nil {
 			return nil, err
 		}
@@ -77,19 +77,16 @@ type drivers struct {
 	lack    error             // why the default, which is fuse-overlayfs, isn't
 }
 
-// candidates gives the drivers to try under the mapping that there is. An ordinary
-// user runs nothing without a user namespace, so that his trees needn't be whole in
-// one place.
-func (h *host) candidates(name string) (drivers, error) {
-	if stacked := snapshot.Driver(name); h.mapping.Kind == userns.KindOwn && (stacked == "" || stacked == snapshot.Stacked) {
+// candidates gives the drivers to try for what the user has named, "" for
+// nothing. An ordinary user runs nothing without a user namespace, so that his trees
+// needn't be whole in one place.
+func candidates(store *storage.Store, m userns.Mapping, name string) (drivers, error) {
+	if stacked := snapshot.Driver(name); m.Kind == userns.KindOwn && (stacked == "" || stacked == snapshot.Stacked) {
 		return drivers{drivers: []snapshot.Driver{snapshot.Stacked}}, nil
 	}
-	return candidates(h.store, name)
-}
-
-// candidates gives the drivers to try for what the user has named, "" for
-// nothing.
-func candidates(store *storage.Store, name string) (drivers, error) {
+	if err := checkDriver(name); err != nil {
+		return drivers{}, err
+	}
 	if !userns.MountNamespace() {
 		return unmounted(name)
 	}
@@ -105,10 +102,8 @@ func candidates(store *storage.Store, name string) (drivers, error) {
 		return drivers{drivers: []snapshot.Driver{snapshot.Overlay, snapshot.VFS}, lack: missing}, nil
 	case snapshot.Fuse, "fuse":
 		return drivers{drivers: []snapshot.Driver{snapshot.Fuse}, fuse: fuse}, missing
-	case snapshot.Overlay, snapshot.VFS:
-		return drivers{drivers: []snapshot.Driver{driver}}, nil
 	default:
-		return drivers{}, fault.New("choose fuse-overlayfs, overlay or vfs", "unknown storage driver %q", name)
+		return drivers{drivers: []snapshot.Driver{driver}}, nil
 	}
 }
 

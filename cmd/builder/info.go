@@ -100,7 +100,7 @@ func examine(c *cli.Context, mapping userns.Mapping, forbidden error) error {
 			Version:   version,
 			Root:      store.Root(),
 			RunDir:    store.RunDir(),
-			Driver:    driverChoice(c, store, forbidden),
+			Driver:    driverChoice(c, store, mapping, forbidden),
 			Isolation: isolationChoice(c, store, forbidden),
 			Runtime:   runtimeChoice(c.String(flagRuntime)),
 			Network:   networkChoice(),
@@ -109,11 +109,11 @@ func examine(c *cli.Context, mapping userns.Mapping, forbidden error) error {
 	})
 }
 
-func driverChoice(c *cli.Context, store *storage.Store, forbidden error) choice {
+func driverChoice(c *cli.Context, store *storage.Store, m userns.Mapping, forbidden error) choice {
 	if forbidden != nil {
 		return choice{Value: "none", Why: "nothing can be mounted outside a user namespace"}
 	}
-	tried, err := candidates(store, c.String(flagDriver))
+	tried, err := candidates(store, m, c.String(flagDriver))
 	if err != nil {
 		return missing(err)
 	}
@@ -122,7 +122,7 @@ func driverChoice(c *cli.Context, store *storage.Store, forbidden error) choice 
 	}
 	native := probeNative(store)
 	chosen := choice{Value: string(tried.drivers[0])}
-	switch named := c.IsSet(flagDriver); {
+	switch named := c.String(flagDriver) != ""; {
 	case named:
 		chosen.Why = "asked for by --" + flagDriver + " or BUILDER_STORAGE_DRIVER"
 	case tried.lack == nil:

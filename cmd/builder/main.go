@@ -21,7 +21,6 @@ import (
 
 	"github.com/containers/storage/pkg/reexec"
 
-	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/rootless/chroot"
 	"github.com/builder-oci/builder/rootless/doctor/checks"
 	"github.com/builder-oci/builder/rootless/pid1"
@@ -57,6 +56,7 @@ func main() {
 // run executes a command line and gives the exit code.
 func run(argv []string) int {
 	if len(argv) > 1 && argv[1] == completing {
+		_ = loadSettings() // there is nobody to tell
 		complete(newApp(io.Discard, io.Discard), argv[2:], os.Stdout)
 		return 0
 	}
@@ -68,7 +68,7 @@ func run(argv []string) int {
 		}
 	}
 	if !userns.Inside() {
-		if err := settings.Load(settings.User(), settings.Machine); err != nil {
+		if err := loadSettings(); err != nil {
 			return report(ctx, os.Stderr, err)
 		}
 	}

@@ -162,7 +162,7 @@ func noticeStepDowns(c *cli.Context, m userns.Mapping) {
 		stepDownNotice(c, "a single id, so that a RUN can't change owners", m.Notice)
 	case !m.Plain():
 		tell(c.App.ErrWriter, m.Notice)
-	case askedIsolation(c).Level != isolation.Chroot:
+	case m.Kind == userns.KindOwn, askedIsolation(c).Level != isolation.Chroot:
 		stepDownNotice(c, "no user namespace", m.Notice)
 	}
 	if why := userns.StepDown(); why != "" && !m.Plain() {

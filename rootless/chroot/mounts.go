@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
@@ -98,6 +99,11 @@ func understand(m rspec.Mount) request {
 // mountInto makes a mount below root. Links on the way are followed inside root only.
 func mountInto(root string, m rspec.Mount) error {
 	r := understand(m)
+	if slices.Contains(ownDirs, m.Destination) && r.flags&unix.MS_BIND == 0 {
+		if err := ordinary(root, m.Destination); err != nil {
+			return err
+		}
+	}
 	isDir := true
 	if r.flags&unix.MS_BIND != 0 {
 		st, err := os.Stat(m.Source)
@@ -156,6 +162,22 @@ func (r request) finish(root, destination string) error {
 		}
 	}
 	return nil
+}
+
+// ownDirs are those in which the sandbox has what it makes itself.
+var ownDirs = []string{"/proc", "/sys", "/dev"}
+
+// ordinary complains of a directory of the image's that is something else. What is made
+// in it would go to where a link leads, which may be outside the root.
+func ordinary(root, path string) error {
+	st, err := os.Lstat(filepath.Join(root, path))
+	if errors.Is(err, os.ErrNotExist) || err == nil && st.IsDir() {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("it is no directory of the image's own")
+	}
+	return err
 }
 
 // openPoint opens a mount point below root, which is made where it isn't there.

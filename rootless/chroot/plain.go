@@ -67,6 +67,9 @@ func (in *invocation) preparePlain() (undo func() error, err error) {
 		path string
 		fill func(string) error
 	}{{"/proc", fillProc}, {"/sys", nil}, {"/dev", fillPlainDev}} {
+		if err := ordinary(root, dir.path); err != nil {
+			return undo, fmt.Errorf("showing %s: %w", dir.path, err)
+		}
 		if err := s.directory(dir.path, 0o755, dir.fill); err != nil {
 			return undo, err
 		}
@@ -119,6 +122,9 @@ func (s *stage) at(path string) (point, error) {
 	where, err := securejoin.SecureJoin(s.root, path)
 	if err != nil {
 		return point{}, err
+	}
+	if where == s.root {
+		return point{}, fmt.Errorf("%s is the root directory itself", path)
 	}
 	if err := os.MkdirAll(filepath.Dir(where), 0o755); err != nil {
 		return point{}, err

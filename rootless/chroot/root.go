@@ -42,35 +42,35 @@ func (c *child) makeRoot() error {
 	return c.hide()
 }
 
-// changeRoot leaves nothing of the old root behind.
+// changeRoot leaves nothing of the old root behind; where pivot_root is forbidden, as
+// docker's seccomp profile has it, it lies below the new one, out of reach for who
+// can't unmount.
 func (c *child) changeRoot(root string) error {
 	if err := unix.Chdir(root); err != nil {
 		return pathError("chdir", root, err)
 	}
-	err := error(unix.EPERM)
 	if !c.noPivot {
-		err = unix.PivotRoot(".", ".")
+		err := unix.PivotRoot(".", ".")
+		if err == nil {
+			return leaveOldRoot()
+		}
+		if !errors.Is(err, unix.EPERM) {
+			return fault.New("change the root by chroot: --no-pivot", "pivot_root: %w", err)
+		}
 	}
-	switch {
-	case errors.Is(err, unix.EPERM): // docker's profile around this container lets mount through, and not this
-		return moveRoot()
-	case err != nil:
-		return fault.New("change the root by chroot: --no-pivot", "pivot_root: %w", err)
-	}
-	// The old root lies over the new one.
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("unmounting the old root: %w", err)
-	}
-	return pathError("chdir", "/", unix.Chdir("/"))
-}
-
-// moveRoot covers the old root by the new one, as an initramfs does.
-func moveRoot() error {
 	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
 		return fmt.Errorf("moving the root directory: %w", err)
 	}
 	if err := unix.Chroot("."); err != nil {
 		return os.NewSyscallError("chroot", err)
+	}
+	return pathError("chdir", "/", unix.Chdir("/"))
+}
+
+// leaveOldRoot unmounts it after pivot_root: it lies over the new one.
+func leaveOldRoot() error {
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmounting the old root: %w", err)
 	}
 	return pathError("chdir", "/", unix.Chdir("/"))
 }

@@ -43,7 +43,7 @@ func explainNamespace(err error, f facts) *fault.Error {
 	case f.seccomp:
 		return because(seccompRemedy, "a seccomp filter on this process denies them")
 	case f.confined():
-		return because(asRoot("aa-complain "+strings.Fields(f.appArmorLabel)[0]), "the AppArmor profile %q confines this process", f.appArmorLabel)
+		return because(complain(strings.Fields(f.appArmorLabel)[0]), "the AppArmor profile %q confines this process", f.appArmorLabel)
 	}
 	return fault.Machine("", "making a user namespace: %w", err)
 }
@@ -77,6 +77,16 @@ func (f facts) denier() string {
 		return "the seccomp filter"
 	}
 	return fmt.Sprintf("the AppArmor profile %q", f.appArmorLabel)
+}
+
+// complain has an AppArmor profile tell what it would forbid, by a tool that a system
+// doesn't come with.
+func complain(profile string) string {
+	remedy := asRoot("aa-complain " + profile)
+	if _, err := lookPath("aa-complain"); err != nil {
+		return Install("aa-complain") + "\n" + remedy
+	}
+	return remedy
 }
 
 // appArmorRemedy gives both ways out: a profile for this binary alone, or the

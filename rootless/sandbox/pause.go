@@ -58,23 +58,32 @@ func (p *Program) Resume() error {
 
 // stopAll stops each process in the sandbox. One that has been sent the signal
 // can't start another any more, and what it had started before is seen by the
-// second of two looks which found nothing new.
+// second of two looks which found nothing new. On a machine with other things to
+// do it may take a while until one is stopped that has been sent it.
 func (p *Program) stopAll(stopped map[identity]bool) error {
-	end := time.Now().Add(patience)
+	begun := time.Now()
 	for quiet := 0; quiet < 2; quiet++ {
+		fresh, late := false, false
 		for id, state := range p.inside() {
 			ours, known := stopped[id]
 			switch {
 			case !known && state == 'T':
 				stopped[id] = false
 			case !known:
-				stopped[id] = unix.Kill(id.pid, unix.SIGSTOP) == nil
-				quiet = -1
-			case ours && strings.IndexByte("RS", state) >= 0: // the signal is on its way
-				quiet = -1
+				stopped[id], fresh = unix.Kill(id.pid, unix.SIGSTOP) == nil, true
+			case ours && strings.IndexByte("RS", state) >= 0:
+				late = true
 			}
 		}
-		if time.Now().After(end) {
+		if fresh || late {
+			quiet = -1
+		}
+		switch waited := time.Since(begun); {
+		case late && waited > 10*patience:
+			return fault.New("", "sandbox %s can't be paused: a process of it doesn't stop", p.spec.ID)
+		case late:
+			time.Sleep(pause)
+		case fresh && waited > patience:
 			return fault.New("give it a limit, as by --memory: in a cgroup of its own all is stopped at once",
 				"sandbox %s can't be paused: it starts new processes faster than they can be stopped", p.spec.ID)
 		}

@@ -18,7 +18,7 @@ func TestPauseStopsEverythingUntilResume(t *testing.T) {
 		}
 		defer func() { _, _ = in.Close(), typed.Close() }()
 		// One that had been stopped before, one that starts others all the time.
-		s := shell(t, `sleep 619 & kill -STOP $!; (while :; do /bin/true; done) & echo up; read line; echo "got $line"; sleep 619`)
+		s := shell(t, `sleep 619 & kill -STOP $!; until grep -q "^State:.T" /proc/$!/status; do :; done; (while :; do /bin/true; done) & echo up; read line; echo "got $line"; sleep 619`)
 		s.Stdin, s.Stdout = in, w
 		p := started(t, o, s)
 		expect := func(want string) {

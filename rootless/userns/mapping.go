@@ -171,6 +171,9 @@ func tooFew(me account, n uint64) *fault.Error {
 // machine's, but then every user of an image would be the machine's of that
 // number; an image's root is the caller in any case.
 func noRanges(me account, root bool) *fault.Error {
+	if listed, err := listedRanges(me); err == nil && len(listed.uids) > 0 && len(listed.gids) > 0 {
+		return foreignRanges(me)
+	}
 	lack := fault.Machine(addRanges(me.name), "%s has no subordinate ids in /etc/subuid and /etc/subgid", me)
 	if root {
 		lack.Remedy = doctor.OrChroot(lack.Remedy)
@@ -182,7 +185,7 @@ func noRanges(me account, root bool) *fault.Error {
 // foreignRanges complains of ranges that the namespace doesn't have in which
 // builder was started.
 func foreignRanges(me account) *fault.Error {
-	return fault.New("give "+me.String()+" ranges in /etc/subuid and /etc/subgid that lie within those of /proc/self/uid_map and gid_map",
+	return fault.New(rangesHere(me),
 		"the subordinate ids of %s don't exist in the user namespace that builder was started in", me)
 }
 

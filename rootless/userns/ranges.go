@@ -47,6 +47,35 @@ func checkRanges(me account, ids ranges) error {
 	return nil
 }
 
+// rangesHere gives the command that gives a user, in a user namespace that isn't the
+// machine's, the most ids that there are in a row besides his own and root's.
+func rangesHere(me account) string {
+	uids, err := identity("/proc/self/uid_map")
+	gids, err2 := identity("/proc/self/gid_map")
+	most, gid := longest(uids, me.uid), longest(gids, os.Getegid())
+	if err != nil || err2 != nil || most.count == 0 || gid.count == 0 {
+		return "start builder in a user namespace with more ids: in this one there are none but yours"
+	}
+	name := me.name
+	if name == "" {
+		name = "USER"
+	}
+	return fmt.Sprintf("%susermod --add-subuids %s --add-subgids %s %s", sudo(), most, gid, name)
+}
+
+// longest gives the longest range of mapped ids without 0 and own.
+func longest(maps []IDMap, own int) (most idRange) {
+	for _, m := range maps {
+		r := idRange{uint64(m.ContainerID), uint64(m.Size)}
+		for _, part := range r.without([]idRange{{0, 1}, {uint64(own), 1}}) {
+			if part.count > most.count {
+				most = part
+			}
+		}
+	}
+	return most
+}
+
 // CheckOverlap tells whether a range of the caller's has ids that are someone
 // else's, or that stand in another of his own.
 func CheckOverlap() error {

@@ -55,3 +55,19 @@ func TestTooFewIDsAreToldAsAMappingTellsIt(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTheLongestRangeThatANamespaceHas(t *testing.T) {
+	for _, tc := range []struct {
+		maps []IDMap
+		own  int
+		want idRange
+	}{
+		{[]IDMap{{0, 0, 65536}}, 1001, idRange{1002, 64534}},
+		{[]IDMap{{0, 0, 1}, {1, 100000, 65536}}, 0, idRange{1, 65536}},
+		{[]IDMap{{0, 0, 1}, {1000, 1000, 1}}, 1000, idRange{}},
+	} {
+		if got := longest(tc.maps, tc.own); got != tc.want {
+			t.Errorf("%v without %d: %v, want %v", tc.maps, tc.own, got, tc.want)
+		}
+	}
+}

@@ -246,8 +246,11 @@ func parseGetsubids(out string) []idRange {
 }
 
 // addRanges gives the command that gives a user subordinate ids which no other
-// user has.
+// user has. In a user namespace that isn't the machine's they have to exist.
 func addRanges(name string) string {
+	if !doctor.InitialNamespace() {
+		return rangesHere(currentUser())
+	}
 	start := uint64(100000)
 	for _, path := range []string{subuidFile, subgidFile} {
 		all, err := readRanges(path, func(string) bool { return true })

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	graphdriver "github.com/containers/storage/drivers"
@@ -18,6 +19,10 @@ func (d *overlayDriver) mount(id string, volatile bool) (string, error) {
 	if err := d.wait(id); err != nil {
 		return "", err
 	}
+	root, err := os.Lstat(d.top(id))
+	if err != nil {
+		return "", err
+	}
 	o := graphdriver.MountOpts{Volatile: volatile, DisableShifting: true}
 	path, err := d.storage.Get(id, o)
 	if errors.Is(err, unix.EBUSY) && d.leaving.settle() {
@@ -25,7 +30,29 @@ func (d *overlayDriver) mount(id string, volatile bool) (string, error) {
 		// that is still some mount's upper one.
 		path, err = d.storage.Get(id, o)
 	}
-	return path, err
+	if err != nil {
+		return "", err
+	}
+	if err := restoreOwner(path, root); err != nil {
+		return "", errors.Join(err, d.storage.Put(id))
+	}
+	return path, nil
+}
+
+// restoreOwner gives a mounted tree's root directory back to whom it belonged: the
+// driver has made it root's.
+func restoreOwner(path string, root os.FileInfo) error {
+	was := root.Sys().(*syscall.Stat_t)
+	if was.Uid == 0 && was.Gid == 0 {
+		return nil
+	}
+	if err := os.Lchown(path, int(was.Uid), int(was.Gid)); err != nil {
+		return err
+	}
+	if err := unix.Chmod(path, was.Mode&0o7777); err != nil { // chown takes set-id bits off
+		return &os.PathError{Op: "chmod", Path: path, Err: err}
+	}
+	return nil
 }
 
 // patience is how long unmount waits before it lets the kernel go on by itself.

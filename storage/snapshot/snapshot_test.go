@@ -80,6 +80,14 @@ func TestRootDirectoryIsTheParents(t *testing.T) {
 		if err != nil || string(value[:n]) != "y" {
 			t.Errorf("attribute %q, %v", value[:max(n, 0)], err)
 		}
+		path, err := child.Mount(context.Background())
+		must(t, err)
+		st, err = os.Lstat(path)
+		must(t, err)
+		if sys := st.Sys().(*syscall.Stat_t); sys.Mode&0o7777 != 0o1711 || sys.Uid != 5 || sys.Gid != 6 {
+			t.Errorf("mounted: mode %o, owner %d:%d", sys.Mode, sys.Uid, sys.Gid)
+		}
+		must(t, child.Unmount(context.Background()))
 		src, err := child.Changes(context.Background())
 		wantNames(t, "layer", layerOf(t, src, err))
 	})

@@ -7,6 +7,14 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/env/lib.sh
 
+case " $* " in
+*" -short "*)
+	if ! am_root && ! command -v sudo >/dev/null; then
+		say "no places are made: that takes root or sudo"
+		exit
+	fi
+	;;
+esac
 need_packages mmdebstrap busybox-static runc libcap2-bin
 need_device /dev/fuse 10 229
 need_device /dev/net/tun 10 200

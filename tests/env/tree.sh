@@ -3,6 +3,9 @@
 # packages besides its essential ones and apt, and what each HOOK (a shell command; $1
 # is the tree) does to it, and prints the tarball's name. It is kept for thirty days
 # under a name made of its arguments, in BUILDER_PLACES_CACHE. As root.
+
+# Hooks have a $1 of their own.
+# shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
 suite=$1
@@ -18,6 +21,8 @@ flock 9
 if [ -z "$(find "$cache" -maxdepth 1 -name "${tarball##*/}" -mtime -30)" ]; then
 	need_packages mmdebstrap debian-archive-keyring >&2
 	say "making a clean Debian, $suite, with $*" >&2
+	# What is older is made of other arguments, or of packages that have changed.
+	find "$cache" "$cache/trees" -maxdepth 1 -name "*$suite-*" -mtime +30 -exec rm -rf {} + 2>/dev/null || :
 	set -- "$@" --
 	while [ "$1" != -- ]; do
 		case $1 in

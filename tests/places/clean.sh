@@ -8,6 +8,9 @@
 #
 #   clean.sh trixie 'ann builder info'
 #   clean.sh --without uidmap bookworm 'ann builder info; apt-get install -y uidmap; ann builder info'
+
+# Hooks of tree.sh have a $1 of their own.
+# shellcheck disable=SC2016
 set -eu
 if [ "${1-}" != --inside ]; then
 	# Everything mounted and started goes when this ends, even by kill -9.
@@ -40,7 +43,7 @@ tree=${tarball%/*}/trees/$(basename "$tarball" .tar)
 mkdir -p "$tree"
 exec 9>"$tree.lock"
 flock 9
-if [ "$tree" -nt "$tarball" ] || [ "$tree" -ot "$tarball" ]; then
+if [ "$(stat -c %Y "$tree")" != "$(stat -c %Y "$tarball")" ]; then
 	rm -rf "${tree:?}"
 	mkdir "$tree"
 	tar -x -p --numeric-owner --xattrs --xattrs-include='*' -C "$tree" -f "$tarball"

@@ -50,6 +50,9 @@ var missing = []struct {
 func TestClean(t *testing.T) {
 	for _, suite := range slices.Sorted(maps.Keys(suites)) {
 		t.Run(suite, func(t *testing.T) {
+			if testing.Short() && suite != "trixie" {
+				t.Skip("one of them is quick")
+			}
 			want{choices: complete}.expect(t, suites[suite], clean(t, suite, "ann sh /probe.sh"))
 			for _, m := range missing {
 				t.Run("without "+m.name, func(t *testing.T) {
@@ -69,6 +72,9 @@ func testMissing(t *testing.T, suite, name string, expected want) {
 	output := clean(t, suite, "ann sh /probe.sh", flags...)
 	r := expected.expect(t, suites[suite]+" without "+name, output)
 
+	if testing.Short() {
+		return // installing isn't quick
+	}
 	remedy := strings.Join(r.doctor(t).Commands.Root, "\n")
 	output = clean(t, suite, "apt-get update -q && sudo() { \"$@\"; }\n"+remedy+"\nann sh /probe.sh", flags...)
 	want{choices: complete}.hold(t, output)

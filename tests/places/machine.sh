@@ -7,6 +7,9 @@
 # BUILDER_PLACES_CPUS: how many processors it gets (2).
 # BUILDER_PLACES_ACCEL: qemu's accelerator. By default (tcg) it works everywhere and
 # is about eight times slower than this machine; kvm needs one that is no guest.
+
+# Hooks of tree.sh have a $1 of their own.
+# shellcheck disable=SC2016
 set -eu
 dir=$1 port=$2
 here=$(cd "$(dirname "$0")" && pwd)
@@ -34,7 +37,7 @@ cp -f "$key" "$dir/key"
 # The disk as it comes from the installer is kept, too.
 tree=$(machine)
 fresh=$cache/machine-$(basename "$tree" .tar)
-if [ ! "$fresh/disk.img" -nt "$tree" ]; then
+if [ -z "$(find "$fresh" -maxdepth 1 -name disk.img -newer "$tree" 2>/dev/null)" ]; then
 	work=$(mktemp -d "$cache/machine.XXXXXX")
 	trap 'rm -rf "${work:?}"' EXIT
 	mkdir -p "$work/root/dev"

@@ -8,6 +8,9 @@
 #   pod.sh builder info                               # a pod whose manifest says nothing
 #   pod.sh --uid 1001 --drop --no-new-privs sh        # the restricted profile
 #   pod.sh --host-users=false --unmasked --fuse builder doctor
+
+# Hooks of tree.sh have a $1 of their own.
+# shellcheck disable=SC2016
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)

@@ -120,8 +120,48 @@ func (c choices) storage(name string) choices {
 func TestPod(t *testing.T) {
 	for _, pod := range pods {
 		t.Run(pod.name, func(t *testing.T) {
-			flags := append(strings.Fields(pod.flags), "--mount", ground.base+":/img.tar", "--", "sh", "-c", probe)
-			pod.want.expect(t, "pod: "+pod.name, script(t, 10*time.Minute, "pod.sh", flags...))
+			pod.want.expect(t, "pod: "+pod.name, script(t, 10*time.Minute, "pod.sh", podArgs(pod.flags)...))
 		})
 	}
+}
+
+// manifestLines are lines of a manifest that doctor gives, as flags of pod.sh.
+var manifestLines = []struct{ line, flags string }{
+	{`hostUsers: false`, "--host-users=false"},
+	{`seccompProfile: {type: Unconfined}`, "--unconfined"},
+	{`procMount: Unmasked`, "--unmasked"},
+	{`value: /store/builder`, "--empty-dir /store --env BUILDER_ROOT=/store/builder"},
+	{`fuse: 1}`, "--fuse"},
+	{`give the pod /dev/net/tun`, "--tun"},
+}
+
+// Where a pod's manifest says nothing, doctor tells what to write into it. A pod of
+// which that is done builds, and doctor has nothing more to ask for.
+func TestPodMended(t *testing.T) {
+	for _, user := range []string{"0", "1001"} {
+		t.Run("uid "+user, func(t *testing.T) {
+			flags := "--uid=" + user
+			for range 3 { // what stands behind something else shows when that is mended
+				said := parseResults(script(t, 10*time.Minute, "pod.sh", podArgs(flags)...)).doctor(t)
+				if said.verdict() == 0 {
+					break
+				}
+				for _, m := range manifestLines {
+					if strings.Contains(strings.Join(said.Commands.Other, "\n"), m.line) && !strings.Contains(flags, m.flags) {
+						flags += " " + m.flags
+					}
+				}
+			}
+			r := parseResults(script(t, 10*time.Minute, "pod.sh", podArgs(flags)...))
+			if r["run"].code != 0 || r["owners"].code != 0 || r.doctor(t).verdict() != 0 {
+				t.Errorf("with %s:\n%s\n%s\n%s", flags, r["run"].output, r["owners"].output, r["doctor"].output)
+			}
+			t.Logf("as doctor says: %s", flags)
+		})
+	}
+}
+
+// podArgs are pod.sh's for the probe in a pod of these flags.
+func podArgs(flags string) []string {
+	return append(strings.Fields(flags), "--mount", ground.base+":/img.tar", "--", "sh", "-c", probe)
 }

@@ -33,7 +33,7 @@ func (r *rows) add(t *testing.T, place string, got results) {
 	c := got.choices(t)
 	cells := []string{place, c.Isolation, c.Storage, c.Mapping, c.Network}
 	for _, step := range steps {
-		cells = append(cells, map[bool]string{true: "works", false: "refused"}[got[step].code == 0])
+		cells = append(cells, map[bool]string{true: "works", false: "no"}[got[step].code == 0])
 	}
 	cells = append(cells, fmt.Sprint(got.doctor(t).verdict()))
 	r.mu.Lock()

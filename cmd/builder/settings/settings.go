@@ -27,14 +27,16 @@ type kind string
 const (
 	text    kind = "text"
 	boolean kind = "true or false"
+	path    kind = "a directory"
+	program kind = "a program's name or path"
 	paths   kind = "a list of files"
 )
 
 // keys are those that the file may have. The variable of a-b is BUILDER_A_B.
 var keys = map[string]kind{
-	"root":           text,
+	"root":           path,
 	"storage-driver": text,
-	"runtime":        text,
+	"runtime":        program,
 	"isolation":      text,
 	"network":        text,
 	"cache-limit":    text,
@@ -66,12 +68,15 @@ func User() string {
 	return filepath.Join(dir, "builder", "config.toml")
 }
 
+// Checks tell, by key, what is wrong with a value, as the variable would have it.
+type Checks map[string]func(value string) error
+
 // Load sets the variables of the environment that the files have values for, and
 // that aren't set. Files that aren't there are empty ones. The error is a
 // *fault.Error with the file and line.
-func Load(files ...string) error {
+func Load(checks Checks, files ...string) error {
 	for _, file := range files {
-		values, err := read(file)
+		values, err := read(file, checks)
 		if err != nil {
 			return err
 		}
@@ -88,7 +93,7 @@ func Load(files ...string) error {
 }
 
 // read gives the variables and values of a file.
-func read(file string) (map[string]string, error) {
+func read(file string, checks Checks) (map[string]string, error) {
 	if file == "" {
 		return nil, nil
 	}
@@ -113,6 +118,11 @@ func read(file string) (map[string]string, error) {
 		if !ok {
 			return nil, fault.At(place(file, data, key), fault.New("write "+example(key, as), "%s is to be %s", key, as))
 		}
+		if check := checks[key]; check != nil {
+			if err := check(text); err != nil {
+				return nil, fault.At(place(file, data, key), err)
+			}
+		}
 		values[Variable(key)] = text
 	}
 	return values, nil
@@ -123,10 +133,11 @@ func read(file string) (map[string]string, error) {
 func written(as kind, value any, dir string) (string, bool) {
 	switch value := value.(type) {
 	case string:
-		if as == paths {
+		switch {
+		case as == paths, as == path && value != "", as == program && strings.Contains(value, "/"):
 			return absolute(value, dir), true
 		}
-		return value, as == text
+		return value, as != boolean
 	case bool:
 		return fmt.Sprint(value), as == boolean
 	case []any:

@@ -34,7 +34,7 @@ func TestVariablesWinOverTheUsersFileAndThatOverTheMachines(t *testing.T) {
 	t.Setenv("BUILDER_ISOLATION", "oci")
 	user := write(t, "isolation = \"chroot\"\nruntime = \"runc\"\nemulate-ids = true\nca = [\"/a.pem\", \"b.pem\"]\n")
 	machine := write(t, "runtime = \"crun\"\nstorage-driver = \"vfs\"\n")
-	if err := Load(user, machine, filepath.Join(t.TempDir(), "none"), ""); err != nil {
+	if err := Load(nil, user, machine, filepath.Join(t.TempDir(), "none"), ""); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
@@ -47,6 +47,32 @@ func TestVariablesWinOverTheUsersFileAndThatOverTheMachines(t *testing.T) {
 	}
 }
 
+func TestPathsAreRelativeToTheirFile(t *testing.T) {
+	unset(t)
+	t.Setenv("HOME", "/home/jane")
+	file := write(t, "root = \"~/store\"\nruntime = \"bin/crun\"\nca = \"a.pem\"\n")
+	if err := Load(nil, file); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"BUILDER_ROOT": "/home/jane/store", "BUILDER_RUNTIME": filepath.Join(filepath.Dir(file), "bin/crun"),
+		"BUILDER_CA": filepath.Join(filepath.Dir(file), "a.pem"),
+	} {
+		if got := os.Getenv(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestAValueThatMakesNoSenseIsToldWithItsLine(t *testing.T) {
+	unset(t)
+	checks := Checks{"isolation": func(value string) error { return fault.New("choose another", "no %s here", value) }}
+	err := Load(checks, write(t, "runtime = \"runc\"\nisolation = \"jail\"\n"))
+	if err == nil || !strings.Contains(err.Error(), "config.toml:2: no jail here") || fault.Remedy(err) != "choose another" {
+		t.Errorf("%v; remedy %q", err, fault.Remedy(err))
+	}
+}
+
 func TestMistakesAreToldWithTheirLine(t *testing.T) {
 	for _, tc := range []struct{ text, cause, remedy string }{
 		{"runtime = \"runc\"\nstorage_driver = \"vfs\"\n", `:2: "storage_driver" is no key`, "did you mean storage-driver?"},
@@ -56,7 +82,7 @@ func TestMistakesAreToldWithTheirLine(t *testing.T) {
 		{"root = /var\n", ":1: ", "storage-driver ="},
 	} {
 		unset(t)
-		err := Load(write(t, tc.text))
+		err := Load(nil, write(t, tc.text))
 		if err == nil || !strings.Contains(err.Error(), tc.cause) || !strings.Contains(fault.Remedy(err), tc.remedy) {
 			t.Errorf("%q: %v; remedy %q", tc.text, err, fault.Remedy(err))
 		}

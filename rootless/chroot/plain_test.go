@@ -1,0 +1,63 @@
+package chroot
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	rspec "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// tree makes a root directory with a link in it, beside something of the user's.
+func tree(t *testing.T, link, target string) (root, mine string) {
+	t.Helper()
+	dir := t.TempDir()
+	root, mine = filepath.Join(dir, "root"), filepath.Join(dir, "mine")
+	for _, d := range []string{root, mine} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if target == "" {
+		target = mine
+	}
+	if err := os.Symlink(target, filepath.Join(root, link)); err != nil {
+		t.Fatal(err)
+	}
+	return root, mine
+}
+
+func TestWhatTheSandboxFillsIsTheImagesOwnDirectory(t *testing.T) {
+	for _, name := range []string{"proc", "sys", "dev"} {
+		root, mine := tree(t, name, "")
+		m := rspec.Mount{Destination: "/" + name, Type: "tmpfs", Source: "tmpfs"}
+		if err := mountInto(root, m); err == nil {
+			t.Errorf("a link at /%s was followed", name)
+		}
+		in := &invocation{id: "x", spec: &rspec.Spec{Root: &rspec.Root{Path: root}}}
+		undo, err := in.preparePlain()
+		if err == nil {
+			t.Errorf("a link at /%s was followed without mounts", name)
+		}
+		if err := undo(); err != nil {
+			t.Error(err)
+		}
+		if left, _ := os.ReadDir(mine); len(left) > 0 {
+			t.Errorf("%s leads to what now has %v", name, left)
+		}
+		if got, err := os.Readlink(filepath.Join(root, name)); err != nil || got != mine {
+			t.Errorf("%s is %q now, %v", name, got, err)
+		}
+	}
+}
+
+func TestNothingIsShownInPlaceOfTheRoot(t *testing.T) {
+	root, _ := tree(t, "link", "/")
+	s := &stage{root: root, aside: t.TempDir()}
+	if err := s.directory("/link", 0o755, nil); err == nil {
+		t.Error("the root directory was moved aside")
+	}
+	if _, err := os.Readlink(filepath.Join(root, "link")); err != nil {
+		t.Error(err)
+	}
+}
