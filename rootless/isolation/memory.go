@@ -2,10 +2,10 @@ package isolation
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/smallfile"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -24,7 +24,11 @@ func (i *Isolation) file() string { return filepath.Join(i.o.RunDir, "isolation.
 // remember notes that a runtime works for no program. If that can't be written it
 // will be tried again.
 func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
-	data, err := json.Marshal(failedRuntime{bootID(), rt.Identity(), why.Error(), why.Remedy})
+	boot, err := bootid.Get()
+	if err != nil {
+		return
+	}
+	data, err := json.Marshal(failedRuntime{boot, rt.Identity(), why.Error(), why.Remedy})
 	if err == nil {
 		_ = atomicfile.WriteUnsynced(i.file(), data, 0o600)
 	}
@@ -34,15 +38,10 @@ func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
 // started; nil where nothing is known.
 func (i *Isolation) remembered(rt sandbox.Runtime) *fault.Error {
 	data, err := smallfile.Read(i.file())
+	boot, noBoot := bootid.Get()
 	var failed failedRuntime
-	if err != nil || json.Unmarshal(data, &failed) != nil || failed.Boot != bootID() || failed.Runtime != rt.Identity() {
+	if err != nil || noBoot != nil || json.Unmarshal(data, &failed) != nil || failed.Boot != boot || failed.Runtime != rt.Identity() {
 		return nil
 	}
 	return fault.Machine(failed.Remedy, "%s", failed.Cause)
-}
-
-// bootID names the machine's present boot.
-func bootID() string {
-	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without it each is the same
-	return string(data)
 }

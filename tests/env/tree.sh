@@ -3,6 +3,9 @@
 # packages besides its essential ones and apt, and what each HOOK (a shell command; $1
 # is the tree) does to it, and prints the tarball's name. It is kept for thirty days
 # under a name made of its arguments, in BUILDER_PLACES_CACHE. As root.
+
+# Hooks have a $1 of their own.
+# shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
 suite=$1
