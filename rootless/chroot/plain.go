@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/removal"
 )
 
 // Without mounts (plain) what the sandbox shows is put into the tree itself, and what
@@ -52,7 +53,7 @@ type stage struct {
 // preparePlain puts everything into the tree. undo is to be called also after an error.
 func (in *invocation) preparePlain() (undo func() error, err error) {
 	root := filepath.Clean(in.spec.Root.Path)
-	s := &stage{root: root, aside: filepath.Join(filepath.Dir(root), "builder-aside-"+in.id)}
+	s := &stage{root: root, aside: root + removal.AsideSuffix}
 	undo = func() error {
 		var errs []error
 		for _, one := range slices.Backward(s.undo) {
