@@ -236,8 +236,14 @@ func missing(err error) choice {
 	return choice{Value: "none", Why: err.Error(), Better: remedyLine(err)}
 }
 
+// remedyLine gives a remedy on one line. Of one that is longer, such as what a pod's
+// manifest is to say, doctor shows how it stands.
 func remedyLine(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(fault.Remedy(err)), "\n", "; ")
+	remedy := strings.TrimSpace(fault.Remedy(err))
+	if strings.Count(remedy, "\n") > 1 {
+		return seeDoctor
+	}
+	return strings.ReplaceAll(remedy, "\n", "; ")
 }
 
 func printInfo(c *cli.Context, i machineInfo) error {

@@ -172,9 +172,9 @@ func (i *Isolation) ready() (*chosen, error) {
 }
 
 // tell tells what the user hasn't asked for; that nothing can be run is the error
-// of what was to be run.
+// of what was to be run, and that there is no user namespace is known by then.
 func (i *Isolation) tell(now *chosen) {
-	if now.why == nil || now.level == None || i.o.Asked.Level == Chroot {
+	if now.why == nil || now.level == None || i.o.Asked.Level == Chroot || userns.Lack() != nil {
 		return
 	}
 	i.told.Do(func() { i.o.Tell(now.level, now.why) })

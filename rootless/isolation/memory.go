@@ -2,12 +2,12 @@ package isolation
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/smallfile"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
@@ -37,7 +37,7 @@ func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
 // remembered gives why a runtime worked for no program since the machine was
 // started; nil where nothing is known.
 func (i *Isolation) remembered(rt sandbox.Runtime) *fault.Error {
-	data, err := os.ReadFile(i.file())
+	data, err := smallfile.Read(i.file())
 	boot, noBoot := bootid.Get()
 	var failed failedRuntime
 	if err != nil || noBoot != nil || json.Unmarshal(data, &failed) != nil || failed.Boot != boot || failed.Runtime != rt.Identity() {

@@ -45,10 +45,7 @@ if [ -z "$(find "$cache" -maxdepth 1 -name "${tarball##*/}" -mtime -30)" ]; then
 		--dpkgopt='path-exclude=/usr/share/locale/*' \
 		"$@" \
 		--customize-hook='rm -f "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap' \
-		--format=tar "$suite" "$tarball.part" \
-		"deb http://deb.debian.org/debian $suite main" \
-		"deb http://deb.debian.org/debian $suite-updates main" \
-		"deb http://deb.debian.org/debian-security $suite-security main" >&2
+		--format=tar "$suite" "$tarball.part" >&2
 	mv "$tarball.part" "$tarball"
 fi
 printf '%s\n' "$tarball"
