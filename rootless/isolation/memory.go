@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/fault"
@@ -23,8 +24,8 @@ func (i *Isolation) file() string { return filepath.Join(i.o.RunDir, "isolation.
 // remember notes that a runtime works for no program. If that can't be written it
 // will be tried again.
 func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
-	data, err := json.Marshal(failedRuntime{bootID(), rt.Identity(), why.Error(), why.Remedy})
-	if err == nil {
+	known := append(i.known(), failedRuntime{bootID(), rt.Identity(), why.Error(), why.Remedy})
+	if data, err := json.Marshal(known); err == nil {
 		_ = atomicfile.WriteUnsynced(i.file(), data, 0o600)
 	}
 }
@@ -32,12 +33,23 @@ func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
 // remembered gives why a runtime worked for no program since the machine was
 // started; nil where nothing is known.
 func (i *Isolation) remembered(rt sandbox.Runtime) *fault.Error {
+	identity := rt.Identity()
+	for _, failed := range i.known() {
+		if failed.Runtime == identity {
+			return fault.Machine(failed.Remedy, "%s", failed.Cause)
+		}
+	}
+	return nil
+}
+
+// known gives what has failed since the machine was started.
+func (i *Isolation) known() (list []failedRuntime) {
 	data, err := os.ReadFile(i.file())
-	var failed failedRuntime
-	if err != nil || json.Unmarshal(data, &failed) != nil || failed.Boot != bootID() || failed.Runtime != rt.Identity() {
+	if err != nil || json.Unmarshal(data, &list) != nil {
 		return nil
 	}
-	return fault.Machine(failed.Remedy, "%s", failed.Cause)
+	boot := bootID()
+	return slices.DeleteFunc(list, func(f failedRuntime) bool { return f.Boot != boot })
 }
 
 // bootID names the machine's present boot.
