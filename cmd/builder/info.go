@@ -72,7 +72,7 @@ type machineInfo struct {
 // it shows whether the kernel mounts what it is asked to.
 func info(c *cli.Context) error {
 	if format := c.String("format"); format != "text" && format != "json" {
-		return notYet("--format " + format)
+		return fault.NotYet("--format " + format)
 	}
 	if userns.Inside() {
 		mapping, err := userns.Current()

@@ -163,13 +163,14 @@ func (s *stage) replace(path string, put, away func(at string) error) error {
 		defer p.dir.Close()
 		return p.keepTime(func() error {
 			err := away(p.path())
-			if was {
-				err = errors.Join(err, os.Rename(old, p.path()))
+			if !was {
+				return err
 			}
-			if errors.Is(err, os.ErrNotExist) && gone(p.dir) {
-				return os.RemoveAll(old) // the program has removed the directory
+			restored := os.Rename(old, p.path())
+			if errors.Is(restored, os.ErrNotExist) && gone(p.dir) {
+				restored = os.RemoveAll(old) // the program has removed the directory
 			}
-			return err
+			return errors.Join(err, restored)
 		})
 	})
 	return p.keepTime(func() error {
@@ -203,18 +204,23 @@ func (s *stage) directory(path string, mode os.FileMode, fill func(string) error
 // move shows what may be moved here. That it was only to be read can't be enforced, but
 // found out.
 func (s *stage) move(m rspec.Mount) error {
-	var moved time.Time
+	var moved unix.Stat_t
 	return s.replace(m.Destination,
-		func(at string) (err error) {
+		func(at string) error {
 			if err := os.Rename(m.Source, at); err != nil {
 				return err
 			}
-			moved, err = changeTime(at)
-			return err
+			return pathError("lstat", at, unix.Lstat(at, &moved))
 		},
 		func(at string) error {
+			var now unix.Stat_t
+			if err := unix.Lstat(at, &now); err != nil || (now.Mode^moved.Mode)&unix.S_IFMT != 0 {
+				// A link in its place would lead whoever mounts the source next.
+				return errors.Join(fault.New("remove what is in it, and leave it itself",
+					"the command has removed or replaced %s, where something is mounted", m.Destination), os.RemoveAll(at))
+			}
 			err := error(nil)
-			if slices.Contains(m.Options, "ro") && changedSince(at, moved) {
+			if slices.Contains(m.Options, "ro") && changedSince(at, time.Unix(moved.Ctim.Unix())) {
 				err = fault.New("mount it with rw, or write elsewhere",
 					"the command has written to %s, which is mounted read-only", m.Destination)
 			}

@@ -2,12 +2,13 @@ package isolation
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/smallfile"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
@@ -24,7 +25,11 @@ func (i *Isolation) file() string { return filepath.Join(i.o.RunDir, "isolation.
 // remember notes that a runtime works for no program. If that can't be written it
 // will be tried again.
 func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
-	known := append(i.known(), failedRuntime{bootID(), rt.Identity(), why.Error(), why.Remedy})
+	boot, err := bootid.Get()
+	if err != nil {
+		return
+	}
+	known := append(i.known(), failedRuntime{boot, rt.Identity(), why.Error(), why.Remedy})
 	if data, err := json.Marshal(known); err == nil {
 		_ = atomicfile.WriteUnsynced(i.file(), data, 0o600)
 	}
@@ -44,16 +49,10 @@ func (i *Isolation) remembered(rt sandbox.Runtime) *fault.Error {
 
 // known gives what has failed since the machine was started.
 func (i *Isolation) known() (list []failedRuntime) {
-	data, err := os.ReadFile(i.file())
-	if err != nil || json.Unmarshal(data, &list) != nil {
+	data, err := smallfile.Read(i.file())
+	boot, noBoot := bootid.Get()
+	if err != nil || noBoot != nil || json.Unmarshal(data, &list) != nil {
 		return nil
 	}
-	boot := bootID()
 	return slices.DeleteFunc(list, func(f failedRuntime) bool { return f.Boot != boot })
-}
-
-// bootID names the machine's present boot.
-func bootID() string {
-	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without it each is the same
-	return string(data)
 }

@@ -78,11 +78,11 @@ func (n *Namespace) close() error {
 	if n.forward != nil {
 		n.forward.close()
 	}
+	if n.Path != "" {
+		errs = append(errs, release(n.Path)) // which ends a pasta that can't be killed
+	}
 	if n.carry != nil {
 		n.carry.stop()
-	}
-	if n.Path != "" {
-		errs = append(errs, release(n.Path))
 	}
 	if n.file != nil {
 		errs = append(errs, n.file.Close())

@@ -108,18 +108,30 @@ func (p *process) exiting() bool {
 	return err == nil && flags&flagExiting != 0
 }
 
-// stop ends the helper and returns when it is gone.
+// stop ends the helper and returns when it is gone. Where it mayn't be signalled, it
+// is waited for as long as one that is to get ready.
 func (p *process) stop() {
 	if !p.running() {
 		return
 	}
-	p.kill()
-	<-p.ended
+	if p.kill() {
+		<-p.ended
+		return
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+	}
 }
 
 // kill begins to end the helper, which keeps nothing that a milder signal could
-// save. It fails only where it has ended.
-func (p *process) kill() { _ = p.cmd.Process.Kill() }
+// save. It tells whether the helper has ended or will: AppArmor's profile for pasta
+// takes signals only from programs that have none, and builder may have one, which
+// permits user namespaces. Such a pasta ends when its namespace's file goes.
+func (p *process) kill() bool {
+	err := p.cmd.Process.Kill()
+	return err == nil || errors.Is(err, os.ErrProcessDone)
+}
 
 // failure makes an error of the helper's last words.
 func (p *process) failure() error {

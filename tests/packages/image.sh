@@ -3,15 +3,19 @@
 # user, on a base made by mmdebstrap and this machine's Go; then has the builder in it,
 # as the image's user in a container, build the same sources again, and compares the
 # digests. `make test-image` calls it; it takes minutes and 4 GB below the user's home.
+
+# The hook has a $1 of its own.
+# shellcheck disable=SC2016
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/env/lib.sh
 
 if [ "${1-}" != --as-user ]; then
-	need_packages $RUNTIME_PACKAGES mmdebstrap make git
+	need_packages $RUNTIME_PACKAGES make git
 	need_user
-	tree=$(tests/env/tree.sh trixie)
-	golang=${tree%/*}/golang-trixie.tar
+	tree=$(as_root tests/env/tree.sh trixie 'rm -rf "${1:?}"/var/lib/apt/lists/*')
+	golang=${XDG_CACHE_HOME:-$HOME/.cache}/builder-tests/golang-trixie.tar
+	mkdir -p "${golang%/*}"
 	[ -n "$(find "$golang" -mtime -30 2>/dev/null)" ] || as_root tests/packages/gobase.sh "$tree" "$golang"
 
 	dir=$(open_dir)

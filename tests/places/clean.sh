@@ -36,7 +36,7 @@ while :; do
 done
 suite=$1 script=$2
 
-tarball=$("$here/tree.sh" "$suite" ca-certificates crun fuse-overlayfs uidmap passt libcap2-bin \
+tarball=$("$here/../env/tree.sh" "$suite" ca-certificates crun fuse-overlayfs uidmap passt libcap2-bin \
 	'chroot "$1" useradd --uid 1000 --create-home --shell /bin/sh ann' \
 	'echo ann:100000:65536 | tee "$1"/etc/subuid >"$1"/etc/subgid')
 tree=${tarball%/*}/trees/$(basename "$tarball" .tar)

@@ -4,8 +4,9 @@
 // refused with which words and which remedy; the remedy is then applied, and must
 // work.
 //
-//	pod.sh   a container of a Kubernetes pod, as containerd and runc make it
-//	tree.sh  a clean Debian as a tarball
+//	pod.sh      a container of a Kubernetes pod, as containerd and runc make it
+//	clean.sh    a clean Debian of this machine's kernel, with packages left out
+//	machine.sh  a stock Debian in a virtual machine
 //
 // Making places takes root: `make test-places` runs the tests as root of a test
 // machine, or by sudo. A mere `go test ./...` passes over them.

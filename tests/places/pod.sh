@@ -20,7 +20,7 @@ mkdir -p "$cache"
 # newuidmap with setuid writes no mapping in a container: that would take
 # CAP_SYS_ADMIN in its bounding set. With a file capability it does. The user's
 # ranges are such that a pod with a user namespace of its own has them too.
-tree=$("$here/tree.sh" trixie ca-certificates crun fuse-overlayfs uidmap passt git procps \
+tree=$("$here/../env/tree.sh" trixie ca-certificates crun fuse-overlayfs uidmap passt git procps \
 	'chroot "$1" useradd --uid 1001 --create-home --shell /bin/sh builder' \
 	'printf "builder:1:1000\nbuilder:1002:64534\n" | tee "$1"/etc/subuid >"$1"/etc/subgid' \
 	'chmod u-s "$1"/usr/bin/newuidmap "$1"/usr/bin/newgidmap' \

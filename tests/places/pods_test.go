@@ -1,6 +1,7 @@
 package places
 
 import (
+	_ "embed"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +166,18 @@ func TestPodMended(t *testing.T) {
 			}
 			t.Logf("as doctor says: %s", flags)
 		})
+	}
+}
+
+//go:embed testdata/tinytmp.sh
+var tinyTmp string
+
+// A read-only root, and a /tmp that is smaller than any image.
+func TestTinyTmp(t *testing.T) {
+	flags := strings.Fields("--uid 1001 --host-users=false --unconfined --unmasked --read-only --tmp 4m" + emptyDir)
+	flags = append(flags, "--mount", ground.base+":/img.tar", "--", "sh", "-c", tinyTmp+"\n")
+	if said := script(t, 10*time.Minute, "pod.sh", flags...); !strings.HasSuffix(said, "all is well\n") {
+		t.Error(said)
 	}
 }
 
