@@ -102,7 +102,7 @@ func examine(c *cli.Context, mapping userns.Mapping, forbidden error) error {
 			RunDir:    store.RunDir(),
 			Driver:    driverChoice(c, store, mapping, forbidden),
 			Isolation: isolationChoice(c, store, forbidden),
-			Runtime:   runtimeChoice(c.String(flagRuntime)),
+			Runtime:   runtimeChoice(c, store, forbidden),
 			Network:   networkChoice(),
 			Mapping:   mappingChoice(mapping, forbidden),
 		})
@@ -170,18 +170,27 @@ func isolationChoice(c *cli.Context, store *storage.Store, forbidden error) choi
 	}
 }
 
-func runtimeChoice(name string) choice {
+func runtimeChoice(c *cli.Context, store *storage.Store, forbidden error) choice {
+	name := c.String(flagRuntime)
 	found, err := sandbox.FindRuntime(name)
 	if err != nil {
 		return missing(err)
+	}
+	var why *fault.Error
+	if forbidden == nil {
+		if used, because, ok := newIsolation(c, store).Runtime(); ok {
+			found, why = used, because
+		}
 	}
 	if found, err = found.WithVersion(); err != nil {
 		return missing(err)
 	}
 	chosen := choice{Value: fmt.Sprintf("%s %s (%s)", found.Name, found.Version, found.Path), Why: "crun is the fastest"}
 	switch {
+	case why != nil:
+		chosen.Why, chosen.Better = why.Error(), remedyLine(why)
 	case name != "":
-		chosen.Why = "asked for by --" + flagRuntime
+		chosen.Why = "asked for by --" + flagRuntime + " or BUILDER_RUNTIME"
 	case found.Name != "crun":
 		chosen.Why, chosen.Better = "crun isn't installed", "crun starts in half the time: "+doctor.Install("crun")
 	}
@@ -240,7 +249,7 @@ func missing(err error) choice {
 // manifest is to say, doctor shows how it stands.
 func remedyLine(err error) string {
 	remedy := strings.TrimSpace(fault.Remedy(err))
-	if strings.Count(remedy, "\n") > 1 {
+	if strings.Count(remedy, "\n") > 3 {
 		return seeDoctor
 	}
 	return strings.ReplaceAll(remedy, "\n", "; ")

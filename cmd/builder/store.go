@@ -120,7 +120,7 @@ func newIsolation(c *cli.Context, store *storage.Store) *isolation.Isolation {
 	return isolation.New(isolation.Options{
 		Asked: askedIsolation(c), Runtime: c.String(flagRuntime),
 		Filters: filepath.Join(store.Dir("cache"), "seccomp"), RunDir: store.RunDir(),
-		Tell: func(level isolation.Level, why *fault.Error) { stepDownNotice(c, "the isolation "+string(level), why) },
+		Tell: func(with string, why *fault.Error) { stepDownNotice(c, with, why) },
 	})
 }
 

@@ -3,6 +3,7 @@ package isolation
 import (
 	"encoding/json"
 	"path/filepath"
+	"slices"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/bootid"
@@ -28,8 +29,8 @@ func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
 	if err != nil {
 		return
 	}
-	data, err := json.Marshal(failedRuntime{boot, rt.Identity(), why.Error(), why.Remedy})
-	if err == nil {
+	known := append(i.known(), failedRuntime{boot, rt.Identity(), why.Error(), why.Remedy})
+	if data, err := json.Marshal(known); err == nil {
 		_ = atomicfile.WriteUnsynced(i.file(), data, 0o600)
 	}
 }
@@ -37,11 +38,21 @@ func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
 // remembered gives why a runtime worked for no program since the machine was
 // started; nil where nothing is known.
 func (i *Isolation) remembered(rt sandbox.Runtime) *fault.Error {
+	identity := rt.Identity()
+	for _, failed := range i.known() {
+		if failed.Runtime == identity {
+			return fault.Machine(failed.Remedy, "%s", failed.Cause)
+		}
+	}
+	return nil
+}
+
+// known gives what has failed since the machine was started.
+func (i *Isolation) known() (list []failedRuntime) {
 	data, err := smallfile.Read(i.file())
 	boot, noBoot := bootid.Get()
-	var failed failedRuntime
-	if err != nil || noBoot != nil || json.Unmarshal(data, &failed) != nil || failed.Boot != boot || failed.Runtime != rt.Identity() {
+	if err != nil || noBoot != nil || json.Unmarshal(data, &list) != nil {
 		return nil
 	}
-	return fault.Machine(failed.Remedy, "%s", failed.Cause)
+	return slices.DeleteFunc(list, func(f failedRuntime) bool { return f.Boot != boot })
 }
