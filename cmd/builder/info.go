@@ -236,8 +236,14 @@ func missing(err error) choice {
 	return choice{Value: "none", Why: err.Error(), Better: remedyLine(err)}
 }
 
+// remedyLine has a remedy on one line; one of a manifest's or a profile's lines is
+// doctor's business.
 func remedyLine(err error) string {
-	return strings.ReplaceAll(strings.TrimSpace(fault.Remedy(err)), "\n", "; ")
+	lines := strings.Split(strings.TrimSpace(fault.Remedy(err)), "\n")
+	if len(lines) > 3 {
+		return "builder doctor tells what to change"
+	}
+	return strings.Join(lines, "; ")
 }
 
 func printInfo(c *cli.Context, i machineInfo) error {

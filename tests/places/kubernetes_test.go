@@ -31,7 +31,7 @@ func TestKubernetesExamples(t *testing.T) {
 	}{
 		"1-restricted.yaml": {
 			run: `nothing can be run here, only instructions other than RUN work: .*^ +hostUsers: false`, proc: `nothing can be run here`,
-			info: `vfs.*none`, code: 2, says: `user namespaces are forbidden: the seccomp filter of this container denies them.*no_new_privs is set for this process`,
+			info: `stacked.*none`, code: 2, says: `user namespaces are forbidden: the seccomp filter of this container denies them.*no_new_privs is set for this process`,
 		},
 		"2-user-namespace.yaml": {info: `overlay.*Isolation: +oci$.*65536 ids`, code: 1, says: `/dev/fuse can't be opened in this container`},
 		"3-unconfined.yaml":     {info: `overlay.*Isolation: +oci, without a pid namespace$.*range, 65535 ids`, code: 1, says: `no fresh /proc can be mounted here`},

@@ -25,7 +25,7 @@ const toldChroot = `BUILDER_ISOLATION=chroot`
 
 // What builder chooses in pods.
 var (
-	nothing    = choices{Isolation: "none", Storage: "vfs", Mapping: "none: your own id alone", Network: "host"}
+	nothing    = choices{Isolation: "none", Storage: "stacked", Mapping: "none: your own id alone", Network: "host"}
 	inChroot   = choices{Isolation: "chroot", Storage: "vfs", Mapping: "none: root's own ids", Network: "host"}
 	untold     = choices{Isolation: "none", Storage: "none", Mapping: "none", Network: "host"}
 	maskedProc = choices{Isolation: "oci, without a pid namespace", Storage: "vfs", Mapping: "range", Network: "host"}

@@ -19,7 +19,7 @@ var troubles = []struct {
 		name:  "kernel.unprivileged_userns_clone=0",
 		cause: "sysctl -w kernel.unprivileged_userns_clone=0",
 		want: want{
-			choices: choices{Isolation: "none", Storage: "vfs", Mapping: "none: your own id alone", Network: "host"},
+			choices: choices{Isolation: "none", Storage: "stacked", Mapping: "none: your own id alone", Network: "host"},
 			refused: refusedWithout(`user namespaces are forbidden: the sysctl kernel.unprivileged_userns_clone is 0`),
 			doctor:  2,
 			says:    []string{`sudo sysctl -w kernel.unprivileged_userns_clone=1`},
@@ -29,7 +29,7 @@ var troubles = []struct {
 		name:  "user.max_user_namespaces=0",
 		cause: "sysctl -w user.max_user_namespaces=0",
 		want: want{
-			choices: choices{Isolation: "none", Storage: "vfs", Mapping: "none: your own id alone", Network: "host"},
+			choices: choices{Isolation: "none", Storage: "stacked", Mapping: "none: your own id alone", Network: "host"},
 			refused: refusedWithout(`user namespaces are forbidden: the sysctl user.max_user_namespaces is 0`),
 			doctor:  2,
 			says:    []string{`sudo sysctl -w user.max_user_namespaces=`},
@@ -46,7 +46,7 @@ profile narrow /usr/bin/builder {
 END
 apparmor_parser -r /etc/apparmor.d/narrow`,
 		want: want{
-			choices: choices{Isolation: "none", Storage: "vfs", Mapping: "none: your own id alone", Network: "host"},
+			choices: choices{Isolation: "none", Storage: "stacked", Mapping: "none: your own id alone", Network: "host"},
 			refused: refusedWithout(`user namespaces are forbidden: .*AppArmor`),
 			doctor:  2,
 		},
