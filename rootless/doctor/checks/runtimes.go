@@ -2,6 +2,7 @@ package checks
 
 import (
 	"context"
+	"errors"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
@@ -52,6 +53,8 @@ func (p probe) isolation(ctx context.Context) Result {
 		how += ": " + weak
 	}
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return skipped("isolation", "nothing had run within "+patience.String()+": this machine is slow, or busy")
 	case err != nil:
 		return lacks("isolation", err)
 	case failed != nil:
