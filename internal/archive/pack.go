@@ -50,7 +50,7 @@ type packer struct {
 	owner func(uid, gid int) (int, int)
 	// recorded says that owners on record count.
 	recorded bool
-	first map[inode]string // the first name of a file that has several
+	first    map[inode]string // the first name of a file that has several
 }
 
 // add packs one name of a directory.
