@@ -103,7 +103,7 @@ func TestWhatIsNoSmallFileIsAnErrorAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, cause := range map[string]string{pipe: "no regular file", huge: "is larger than 1 MiB", dir: "no regular file"} {
-		if err := Load(file); err == nil || !strings.Contains(err.Error(), cause) {
+		if err := Load(nil, file); err == nil || !strings.Contains(err.Error(), cause) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
