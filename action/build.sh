@@ -56,8 +56,8 @@ for option in tag:comma build-arg build-context label annotation secret-env secr
 		case $name in
 		secret-env) set -- "$@" --secret "id=${entry%%=*},env=${entry#*=}" ;;
 		secret-file) set -- "$@" --secret "id=${entry%%=*},src=${entry#*=}" ;;
-		ca) set -- --ca "$entry" "$@" ;;
-		*) set -- "$@" "--$name" "$entry" ;;
+		ca) set -- "--ca=$entry" "$@" ;;
+		*) set -- "$@" "--$name=$entry" ;;
 		esac
 	done <"$work/list"
 done
@@ -80,7 +80,7 @@ done <"$work/list"
 entries "$INPUT_PLATFORMS" comma >"$work/list"
 case $(wc -l <"$work/list") in
 0) ;;
-1) set -- "$@" --platform "$(cat "$work/list")" ;;
+1) set -- "$@" "--platform=$(cat "$work/list")" ;;
 *) die "platforms: builder builds for one at a time; use a matrix, and join the images by builder manifest (docs/ci.md)" ;;
 esac
 
@@ -97,7 +97,7 @@ for option in file target network shm-size cgroup-parent provenance sbom; do
 	[ -z "$value" ] || set -- "$@" "--$option=$value"
 done
 entries "$INPUT_ATTESTS" >"$work/list"
-while IFS= read -r entry; do set -- "$@" --attest "$entry"; done <"$work/list"
+while IFS= read -r entry; do set -- "$@" "--attest=$entry"; done <"$work/list"
 
 if said_yes "$INPUT_NO_CACHE"; then set -- "$@" --no-cache; fi
 if said_yes "$INPUT_PULL"; then set -- "$@" --pull; fi
@@ -108,7 +108,7 @@ if said_yes "$INPUT_PUSH"; then
 fi
 case $INPUT_CALL in
 '' | build) ;;
-*) set -- "$@" --call "$INPUT_CALL" ;;
+*) set -- "$@" "--call=$INPUT_CALL" ;;
 esac
 
 case $INPUT_CONTEXT in

@@ -3,8 +3,9 @@
 # INPUT_* and speak to the runner by its files and commands:
 # https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 
-# message writes a text as the runner's commands take it.
-message() { printf '%s' "$*" | sed 's/%/%25/g' | awk 'NR > 1 { printf "%%0A" } { printf "%s", $0 }'; }
+# message writes a text as the runner's commands take it, for which a line may end by a
+# carriage return.
+message() { printf '%s' "$*" | sed "s/%/%25/g; s/$(printf '\r')/%0D/g" | awk 'NR > 1 { printf "%%0A" } { printf "%s", $0 }'; }
 
 warn() { printf '::warning title=builder::%s\n' "$(message "$@")"; }
 

@@ -10,6 +10,7 @@ import (
 
 	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/trust"
 	"github.com/builder-oci/builder/rootless/network"
@@ -19,7 +20,6 @@ import (
 	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
-	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 // debugHint is the last line of what is said of a failed step that is kept.
@@ -65,7 +65,7 @@ func (b *build) forgetFailures() bool {
 
 // Failures gives the failed steps that can be opened, the newest first.
 func Failures(store *storage.Store) ([]*cache.Failure, error) {
-	boot, err := snapshot.BootID()
+	boot, err := bootid.Get()
 	if err != nil {
 		return nil, err
 	}

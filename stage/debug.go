@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/cgroup"
 	"github.com/builder-oci/builder/rootless/network"
@@ -162,7 +163,7 @@ func (s *FailedStep) prepare(ctx context.Context, r *Runner, before bool) (*snap
 	if !errors.Is(err, snapshot.ErrNotFound) {
 		return active, err
 	}
-	boot, berr := snapshot.BootID()
+	boot, berr := bootid.Get()
 	switch {
 	case berr == nil && boot != s.failure.Boot:
 		return nil, fault.New("build again", "the failed step's files are of before this machine was started, and count no more")

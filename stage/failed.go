@@ -9,6 +9,7 @@ import (
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -100,7 +101,7 @@ func (in Run) keep(r *Runner, st *State, active *snapshot.Active, spec sandbox.S
 }
 
 func (in Run) failure(r *Runner, st *State, spec sandbox.Spec, shows []*shown, result snapshot.Key, cause error) (*cache.Failure, error) {
-	boot, err := snapshot.BootID()
+	boot, err := bootid.Get()
 	if err != nil {
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func (a *attachment) own(path string, uid, gid uint32) error {
 	}
 	err := os.Lchown(path, int(uid), int(gid))
 	if errors.Is(err, unix.EINVAL) {
-		return fault.New("give the user subordinate ids: builder info tells how",
+		return fault.New("give the user subordinate ids: builder doctor tells how",
 			"the mount can't belong to %d:%d: this id isn't mapped in the user namespace", uid, gid)
 	}
 	return err

@@ -77,6 +77,24 @@ func annotateError(w io.Writer, err error, o build.Options) {
 	_, _ = fmt.Fprintf(w, "::error %s::%s\n", properties, actionText.Replace(text))
 }
 
+// runnerCommand is what the runner takes for a command of its own: a line, which may end by a
+// carriage return, that begins with two colons, or has the older form anywhere.
+var runnerCommand = regexp.MustCompile(`((?:^|[\r\n\x{85}\x{2028}\x{2029}])[\s\p{Z}\p{Cc}\p{Cf}]*)::|##\[`)
+
+// noCommand changes a text that others have written, such as what a RUN prints, so that
+// it tells the runner nothing: else a base image could set the job's outputs.
+func noCommand(text string) string {
+	if !strings.Contains(text, "::") && !strings.Contains(text, "##[") {
+		return text
+	}
+	return runnerCommand.ReplaceAllStringFunc(text, func(found string) string {
+		if before, ok := strings.CutSuffix(found, "::"); ok {
+			return before + "| ::"
+		}
+		return "##|["
+	})
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil

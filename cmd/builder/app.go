@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/cmd/builder/flagdoc"
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/isolation"
 )
 
@@ -136,7 +137,7 @@ func later(names ...string) []cli.Flag {
 	for _, name := range names {
 		flags = append(flags, &cli.StringSliceFlag{
 			Name: name, Hidden: true, Category: flagdoc.Refused,
-			Action: func(*cli.Context, []string) error { return notYet(flagdoc.Dashed(name)) },
+			Action: func(*cli.Context, []string) error { return fault.NotYet(flagdoc.Dashed(name)) },
 		})
 	}
 	return flags
@@ -176,9 +177,9 @@ func boolsOnly(accepted bool, names []string) []cli.Flag {
 					return nil
 				}
 				if value {
-					return notYet(flagdoc.Dashed(name))
+					return fault.NotYet(flagdoc.Dashed(name))
 				}
-				return notYet(flagdoc.Dashed(name) + "=false")
+				return fault.NotYet(flagdoc.Dashed(name) + "=false")
 			},
 		})
 	}

@@ -93,7 +93,7 @@ func (k *copying) copyInside(files *keptFiles) (err error) {
 	record := !files.mapping.Exact()
 	switch {
 	case !k.into:
-		err = k.packInside(root)
+		err = k.packInside(root, record)
 	case k.here == "-":
 		err = k.unpackStream(root, record)
 	default:
@@ -126,7 +126,7 @@ func (k *copying) path() string { return "/" + strings.TrimLeft(k.inside, "/") }
 // asTold leaves a file to whom its entry names.
 func asTold(uid, gid int) (int, int) { return uid, gid }
 
-func (k *copying) packInside(root *archive.Root) error {
+func (k *copying) packInside(root *archive.Root, recorded bool) error {
 	p, err := locate(root, k.path(), k.c.Bool("follow-link"))
 	if err != nil {
 		return err
@@ -136,6 +136,7 @@ func (k *copying) packInside(root *archive.Root) error {
 		return err
 	}
 	defer func() { _ = source.Dir.Close() }()
+	source.Recorded = recorded
 	return archive.Pack(k.c.Context, k.c.App.Writer, source)
 }
 

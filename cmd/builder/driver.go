@@ -84,6 +84,10 @@ func candidates(store *storage.Store, m userns.Mapping, name string) (drivers, e
 	if stacked := snapshot.Driver(name); m.Kind == userns.KindOwn && (stacked == "" || stacked == snapshot.Stacked) {
 		return drivers{drivers: []snapshot.Driver{snapshot.Stacked}}, nil
 	}
+	if snapshot.Driver(name) == snapshot.Stacked {
+		return drivers{}, fault.New("choose fuse-overlayfs, overlay or vfs\nor for a container that was made without a user namespace: remove it, and make it again",
+			"the storage driver stacked can't be used in a user namespace")
+	}
 	if err := checkDriver(name); err != nil {
 		return drivers{}, err
 	}

@@ -206,11 +206,6 @@ func nearest(word string, names []string) string {
 	return best
 }
 
-// notYet says that something docker or buildah has isn't here.
-func notYet(what string) error {
-	return fault.New("", "%s is not supported yet", what)
-}
-
 // needSome tells that a command which takes any number of things was given none.
 func needSome(c *cli.Context, what string) error {
 	if c.NArg() == 0 {

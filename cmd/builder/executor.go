@@ -120,11 +120,8 @@ func (e *execution) run(c *cli.Context) (err error) {
 
 // executionDir makes a directory beside what other commands have while they run.
 func executionDir() (string, error) {
-	parent, err := storage.DefaultRunDir(os.Geteuid())
+	parent, err := storage.OpenRunDir() // which is nobody else's
 	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return "", err
 	}
 	return os.MkdirTemp(parent, executorName+"-*")

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 	"github.com/builder-oci/builder/cmd/builder/manual"
+	"github.com/builder-oci/builder/storage"
 )
 
 func TestCalledAsExecutorBuilderIsKanikos(t *testing.T) {
@@ -49,5 +52,21 @@ func TestOnlyImmutableTagsPass(t *testing.T) {
 		if got := isImmutable(errors.New(text)); got != want {
 			t.Errorf("isImmutable(%q) = %t", text, got)
 		}
+	}
+}
+
+func TestExecutorsFilesLieInNobodyElsesDirectory(t *testing.T) {
+	dir := t.TempDir()
+	theirs := filepath.Join(dir, "theirs")
+	if err := os.Symlink(dir, theirs); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(storage.RunDirEnv, theirs)
+	if made, err := executionDir(); err == nil {
+		t.Errorf("a link was followed to %s", made)
+	}
+	t.Setenv(storage.RunDirEnv, filepath.Join(dir, "mine"))
+	if _, err := executionDir(); err != nil {
+		t.Error(err)
 	}
 }

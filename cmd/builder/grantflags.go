@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/build"
+	"github.com/builder-oci/builder/cmd/builder/mountspec"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/sandbox"
 	"github.com/builder-oci/builder/stage"
@@ -95,21 +96,14 @@ func parseVolume(text string) (stage.HostMount, error) {
 		case "rw":
 			m.ReadOnly = false
 		case "z", "Z":
-			if labelled() {
-				return m, notYet("--volume with the option " + option)
+			if mountspec.Labelled() {
+				return m, fault.NotYet("--volume with the option " + option)
 			}
 		case "O", "U":
-			return m, notYet("--volume with the option " + option)
+			return m, fault.NotYet("--volume with the option " + option)
 		default:
 			return m, wrong("the option %q is neither ro nor rw", option)
 		}
 	}
 	return m, nil
-}
-
-// labelled says whether the host has SELinux: elsewhere there is nothing that z
-// and Z could change.
-func labelled() bool {
-	_, err := os.Stat("/sys/fs/selinux/enforce")
-	return err == nil
 }

@@ -72,7 +72,7 @@ type machineInfo struct {
 // it shows whether the kernel mounts what it is asked to.
 func info(c *cli.Context) error {
 	if format := c.String("format"); format != "text" && format != "json" {
-		return notYet("--format " + format)
+		return fault.NotYet("--format " + format)
 	}
 	if userns.Inside() {
 		mapping, err := userns.Current()
@@ -102,7 +102,7 @@ func examine(c *cli.Context, mapping userns.Mapping, forbidden error) error {
 			RunDir:    store.RunDir(),
 			Driver:    driverChoice(c, store, mapping, forbidden),
 			Isolation: isolationChoice(c, store, forbidden),
-			Runtime:   runtimeChoice(c.String(flagRuntime)),
+			Runtime:   runtimeChoice(c, store, forbidden),
 			Network:   networkChoice(),
 			Mapping:   mappingChoice(mapping, forbidden),
 		})
@@ -170,18 +170,27 @@ func isolationChoice(c *cli.Context, store *storage.Store, forbidden error) choi
 	}
 }
 
-func runtimeChoice(name string) choice {
+func runtimeChoice(c *cli.Context, store *storage.Store, forbidden error) choice {
+	name := c.String(flagRuntime)
 	found, err := sandbox.FindRuntime(name)
 	if err != nil {
 		return missing(err)
+	}
+	var why *fault.Error
+	if forbidden == nil {
+		if used, because, ok := newIsolation(c, store).Runtime(); ok {
+			found, why = used, because
+		}
 	}
 	if found, err = found.WithVersion(); err != nil {
 		return missing(err)
 	}
 	chosen := choice{Value: fmt.Sprintf("%s %s (%s)", found.Name, found.Version, found.Path), Why: "crun is the fastest"}
 	switch {
+	case why != nil:
+		chosen.Why, chosen.Better = why.Error(), remedyLine(why)
 	case name != "":
-		chosen.Why = "asked for by --" + flagRuntime
+		chosen.Why = "asked for by --" + flagRuntime + " or BUILDER_RUNTIME"
 	case found.Name != "crun":
 		chosen.Why, chosen.Better = "crun isn't installed", "crun starts in half the time: "+doctor.Install("crun")
 	}
@@ -236,14 +245,14 @@ func missing(err error) choice {
 	return choice{Value: "none", Why: err.Error(), Better: remedyLine(err)}
 }
 
-// remedyLine has a remedy on one line; one of a manifest's or a profile's lines is
-// doctor's business.
+// remedyLine gives a remedy on one line. Of one that is longer, such as what a pod's
+// manifest is to say, doctor shows how it stands.
 func remedyLine(err error) string {
-	lines := strings.Split(strings.TrimSpace(fault.Remedy(err)), "\n")
-	if len(lines) > 3 {
-		return "builder doctor tells what to change"
+	remedy := strings.TrimSpace(fault.Remedy(err))
+	if strings.Count(remedy, "\n") > 3 {
+		return seeDoctor
 	}
-	return strings.Join(lines, "; ")
+	return strings.ReplaceAll(remedy, "\n", "; ")
 }
 
 func printInfo(c *cli.Context, i machineInfo) error {

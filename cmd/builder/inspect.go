@@ -82,7 +82,7 @@ func checkType(c *cli.Context, kind string) error {
 	case kind == "container" || kind == "image" || kind == "volume":
 		return nil
 	case slices.Contains(types, kind):
-		return notYet("--type " + kind)
+		return fault.NotYet("--type " + kind)
 	}
 	return usageError(c.Command.HelpName, "unknown type: %q: must be one of %q", kind, types)
 }

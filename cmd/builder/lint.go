@@ -12,6 +12,7 @@ import (
 
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/build/dockerfile"
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage"
 )
 
@@ -33,7 +34,7 @@ func callFlag() cli.Flag {
 			case text == "check":
 				return c.Set("check", "true")
 			}
-			return notYet("--call " + text)
+			return fault.NotYet("--call " + text)
 		},
 	}
 }

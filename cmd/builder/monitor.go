@@ -88,7 +88,7 @@ func openWatched(c *cli.Context, first *container.First, request monitorRequest)
 	ctx, cancel := first.While(c.Context)
 	defer cancel()
 	w := &watched{}
-	if w.host, err = openHost(c); err != nil {
+	if w.host, err = openTrees(c); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -96,18 +96,39 @@ func openWatched(c *cli.Context, first *container.First, request monitorRequest)
 			err = errors.Join(err, w.host.Close())
 		}
 	}()
-	if request.Start {
-		if err := w.host.isolation.Refusal(); err != nil {
-			return nil, err
-		}
+	if err := w.host.refusal(request); err != nil {
+		return nil, err
 	}
-	if w.host.mapping.Kind == userns.KindHost && sandbox.MayMount() != nil {
-		return nil, sandbox.NoContainers()
+	noticeStepDowns(c, w.host.mapping, request.emulates(w.host))
+	if err := w.host.sweep(c); err != nil {
+		return nil, err
 	}
 	if request.New != nil {
 		return w, w.make(ctx, c, *request.New)
 	}
 	return w, w.open(ctx, request.ID)
+}
+
+// refusal is why what is asked for can't be had here at all.
+func (h *host) refusal(r monitorRequest) error {
+	if r.Start {
+		if err := h.isolation.Refusal(); err != nil {
+			return err
+		}
+	}
+	if h.mapping.Kind == userns.KindHost && sandbox.MayMount() != nil {
+		return sandbox.NoContainers()
+	}
+	return nil
+}
+
+// emulates tells whether the container has its ids emulated.
+func (r monitorRequest) emulates(h *host) bool {
+	if r.New != nil {
+		return r.New.EmulateIDs
+	}
+	found, err := findFor(h.store, r.ID)
+	return err == nil && found.Config.Spec.EmulateIDs
 }
 
 // make makes a container over the tree of its image.
@@ -131,7 +152,7 @@ func (w *watched) make(ctx context.Context, c *cli.Context, r containerRequest) 
 	if lesser := network.StepDown(); lesser != nil && r.Network.Mode == "" {
 		tell(c.App.ErrWriter, lesser)
 	}
-	cfg.Runtime = c.String(flagRuntime)
+	cfg.Runtime, cfg.Isolation = c.String(flagRuntime), c.String(flagIsolation)
 	if err := w.tree.Keep(cfg.ID); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func chownAll(ctx context.Context, path string, uid, gid uint32) error {
 	err := o.giveAll(path)
 	switch {
 	case errors.Is(err, unix.EINVAL):
-		return fault.New("give the user subordinate ids: builder info tells how",
+		return fault.New("give the user subordinate ids: builder doctor tells how",
 			"%s can't belong to %d:%d: this id isn't mapped in the user namespace", path, uid, gid)
 	case errors.Is(err, unix.EPERM):
 		return fault.New("leave the option U out, or have them given to you before",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/mountspec"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/storage"
@@ -32,14 +33,14 @@ func mountFlags() []cli.Flag {
 // place once, and win over --volumes-from; that wins over -v with a place alone.
 func readMountFlags(c *cli.Context) ([]container.Mount, error) {
 	if driver := c.String("volume-driver"); driver != "" && driver != volume.Driver {
-		return nil, noDriver(driver)
+		return nil, mountspec.NoDriver(driver)
 	}
 	var set mountSet
 	var unnamed []container.Mount
 	for _, flag := range []struct {
 		name  string
 		parse func(string) (container.Mount, error)
-	}{{"volume", parseVolumeFlag}, {"mount", parseMountFlag}, {"tmpfs", parseTmpfsFlag}} {
+	}{{"volume", mountspec.Volume}, {"mount", mountspec.Mount}, {"tmpfs", mountspec.Tmpfs}} {
 		for _, text := range c.StringSlice(flag.name) {
 			m, err := flag.parse(text)
 			if err != nil {
@@ -90,10 +91,9 @@ func inheritedMounts(c *cli.Context, refs []string) ([]container.Mount, error) {
 	}
 	byPlace := map[string]container.Mount{}
 	for _, text := range refs {
-		ref, mode, _ := strings.Cut(text, ":")
-		var given container.Mount
-		if err := setMode(&given, mode); err != nil || len(given.Options) > 0 || given.NoCopy || given.Chown {
-			return nil, fault.New("write --volumes-from "+ref+" or "+ref+":ro", "invalid mode: %s", mode)
+		ref, readOnly, err := mountspec.Inherited(text)
+		if err != nil {
+			return nil, err
 		}
 		config, _, err := container.Find(storage.ContainersDir(root), ref)
 		if err != nil {
@@ -101,7 +101,7 @@ func inheritedMounts(c *cli.Context, refs []string) ([]container.Mount, error) {
 		}
 		for _, m := range config.Mounts {
 			if m.Type != container.MountTmpfs {
-				m.ReadOnly, m.NoCopy, m.Chown = m.ReadOnly || given.ReadOnly, true, false
+				m.ReadOnly, m.NoCopy, m.Chown = m.ReadOnly || readOnly, true, false
 				byPlace[m.Destination] = m
 			}
 		}

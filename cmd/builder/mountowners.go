@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -9,20 +8,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/userns"
 )
-
-// missingSource is the error of --mount about a directory that isn't there, or that
-// can't be looked at.
-func missingSource(m *container.Mount, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fault.New("mkdir -p "+m.Source+"    # or use -v, which makes it",
-			"%w", badMount(m, "bind source path does not exist: %s", m.Source))
-	}
-	return badMount(m, "%w", err)
-}
 
 // noticeOwners tells, in a line each, of what the host's files can't be to a
 // container because their owner isn't in it.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/builder-oci/builder/cmd/builder/mountspec"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
@@ -280,7 +281,7 @@ func readySource(source string) (dir bool, err error) {
 // checkNotRecursive refuses to leave out what is mounted below a directory: the kernel
 // has what comes from another user namespace stay together, and crun gives in silently.
 func checkNotRecursive(m container.Mount) error {
-	if !slices.Contains(m.Options, optionBind) {
+	if !slices.Contains(m.Options, mountspec.NonRecursive) {
 		return nil
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)

@@ -8,12 +8,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/builder-oci/builder/cmd/builder/mountspec"
 	"github.com/builder-oci/builder/rootless/container"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
-
-// optionBind, among a mount's options, leaves out what is mounted below the source.
-const optionBind = "bind"
 
 // shown is the mount in the runtime's words.
 func (m *readyMount) shown() sandbox.Mount {
@@ -27,7 +25,7 @@ func (m *readyMount) shown() sandbox.Mount {
 		return sandbox.Mount{Type: "tmpfs", Source: "tmpfs", Destination: m.place, Options: append(options, access(m.ReadOnly))}
 	}
 	options := slices.Clone(m.Options)
-	recursive := !slices.Contains(options, optionBind)
+	recursive := !slices.Contains(options, mountspec.NonRecursive)
 	if recursive {
 		options = append(options, "rbind")
 	}

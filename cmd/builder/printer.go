@@ -112,7 +112,11 @@ func (p *plainDisplay) line(w io.Writer, format string, args ...any) {
 	if p.err != nil {
 		return
 	}
-	if _, p.err = fmt.Fprintf(w, format+"\n", args...); p.err != nil && p.broken != nil {
+	text := fmt.Sprintf(format+"\n", args...)
+	if inAction() {
+		text = noCommand(text)
+	}
+	if _, p.err = io.WriteString(w, text); p.err != nil && p.broken != nil {
 		p.broken(p.err)
 	}
 }

@@ -151,7 +151,7 @@ func progressForm(c *cli.Context) (string, error) {
 	}
 	switch {
 	case form == "rawjson":
-		return "", notYet(from + " " + form)
+		return "", fault.NotYet(from + " " + form)
 	case !isProgressForm(form):
 		return "", usageError(c.Command.HelpName, "%s %q is none of auto, tty, plain, quiet", from, form)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/container"
+	"github.com/builder-oci/builder/rootless/isolation"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
@@ -174,10 +175,18 @@ func restartContainer(n named, ref string) error {
 	return err
 }
 
-// asMade takes the storage driver that a container was made with, and its runtime.
+// asMade takes the storage driver that a container was made with, its runtime and its
+// isolation. Who forbids running anything means this one, too; who did when it was
+// made only didn't start it.
 func asMade(c *cli.Context, config container.Config) error {
 	if config.Runtime != "" {
 		if err := c.Set(flagRuntime, config.Runtime); err != nil {
+			return err
+		}
+	}
+	made := config.Isolation
+	if made != "" && made != string(isolation.None) && askedIsolation(c).Level != isolation.None {
+		if err := c.Set(flagIsolation, made); err != nil {
 			return err
 		}
 	}

@@ -105,28 +105,33 @@ func openHost(c *cli.Context) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	noticeStepDowns(c, h.mapping)
-	if err := errors.Join(sweepContainers(c.Context, h.store), h.store.Sweep(c.Context, true)); err != nil {
+	noticeStepDowns(c, h.mapping, c.Bool(flagEmulateIDs))
+	if err := h.sweep(c); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	h.isolation = newIsolation(c, h.store)
 	return h, nil
+}
+
+func (h *host) sweep(c *cli.Context) error {
+	return errors.Join(sweepContainers(c.Context, h.store), h.store.Sweep(c.Context, true))
 }
 
 func newIsolation(c *cli.Context, store *storage.Store) *isolation.Isolation {
 	return isolation.New(isolation.Options{
 		Asked: askedIsolation(c), Runtime: c.String(flagRuntime),
 		Filters: filepath.Join(store.Dir("cache"), "seccomp"), RunDir: store.RunDir(),
-		Tell: func(level isolation.Level, why *fault.Error) { stepDownNotice(c, "the isolation "+string(level), why) },
+		Tell: func(with string, why *fault.Error) { stepDownNotice(c, with, why) },
 	})
 }
+
+const seeDoctor = "builder doctor    # tells what to do about it"
 
 // stepDownNotice tells what builder goes on with, which isn't the best. A remedy of
 // many lines is doctor's business.
 func stepDownNotice(c *cli.Context, with string, why error) {
 	remedy := strings.TrimSpace(fault.Remedy(why))
 	if strings.Contains(remedy, "\n") {
-		remedy = "builder doctor    # tells what to do about it"
+		remedy = seeDoctor
 	}
 	tell(c.App.ErrWriter, fault.New(remedy, "going on with %s: %w", with, why))
 }
@@ -150,20 +155,26 @@ func openTrees(c *cli.Context) (_ *host, err error) {
 		return nil, err
 	}
 	h.findSteps(c)
+	h.isolation = newIsolation(c, h.store)
 	return h, nil
 }
 
-// noticeStepDowns tells what of the namespaces couldn't be had.
-func noticeStepDowns(c *cli.Context, m userns.Mapping) {
+// noticeStepDowns tells what of the namespaces couldn't be had. Who has ids emulated
+// knows of a single one.
+func noticeStepDowns(c *cli.Context, m userns.Mapping, emulated bool) {
 	switch {
 	case m.Notice == nil:
-	case m.Kind == userns.KindSingle && c.Bool(flagEmulateIDs): // who knows of it
+	case m.Kind == userns.KindSingle && emulated:
 	case m.Kind == userns.KindSingle:
 		stepDownNotice(c, "a single id, so that a RUN can't change owners", m.Notice)
 	case !m.Plain():
 		tell(c.App.ErrWriter, m.Notice)
 	case m.Kind == userns.KindOwn, askedIsolation(c).Level != isolation.Chroot:
-		stepDownNotice(c, "no user namespace", m.Notice)
+		with := "no user namespace"
+		if m.Kind == userns.KindHost {
+			with += ", by chroot alone"
+		}
+		stepDownNotice(c, with, m.Notice)
 	}
 	if why := userns.StepDown(); why != "" && !m.Plain() {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: going on without a pid namespace: %s\n", programName, why)

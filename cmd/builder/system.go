@@ -132,7 +132,7 @@ func repair(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	noticeStepDowns(c, h.mapping)
+	noticeStepDowns(c, h.mapping, false)
 	done, err := h.store.Collector(true).Repair(c.Context, h.snapshots)
 	err = errors.Join(err, sweepContainers(c.Context, h.store))
 	for _, r := range done {

@@ -26,7 +26,7 @@ func unshare(c *cli.Context) error {
 		return err
 	}
 	if mapping, err := userns.Detect(); err == nil && !userns.Inside() {
-		noticeStepDowns(c, mapping)
+		noticeStepDowns(c, mapping, false)
 	}
 	// A builder that the command starts has another home there.
 	code, err := userns.Unshare(c.Context, c.Args().Slice(), storage.RootEnv+"="+root)

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/cmd/builder/flagdoc"
+	"github.com/builder-oci/builder/cmd/builder/mountspec"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -41,7 +42,7 @@ func volumeCreateCommand() *cli.Command {
 			&cli.StringFlag{Name: "name", Hidden: true, Usage: "call it `NAME`"},
 			&cli.StringSliceFlag{
 				Name: "opt", Aliases: []string{"o"}, Hidden: true, Category: flagdoc.Refused,
-				Action: func(*cli.Context, []string) error { return noDriverOptions("--opt") },
+				Action: func(*cli.Context, []string) error { return mountspec.NoDriverOptions("--opt") },
 			},
 		},
 		Action: coded(volumeCreate),
@@ -59,7 +60,7 @@ func volumeCreate(c *cli.Context) error {
 		name = c.Args().First()
 	}
 	if driver := c.String("driver"); driver != volume.Driver && driver != "" {
-		return noDriver(driver)
+		return mountspec.NoDriver(driver)
 	}
 	labels, err := volumeLabels(c.StringSlice("label"))
 	if err != nil {
@@ -85,19 +86,6 @@ func volumeLabels(texts []string) (map[string]string, error) {
 		labels[key] = value
 	}
 	return labels, nil
-}
-
-// noDriver is the error about another driver than ours.
-func noDriver(name string) error {
-	return fault.New("leave it out, or write "+volume.Driver,
-		"error looking up volume plugin %s: plugin %q not found: builder has the driver %s alone", name, name, volume.Driver)
-}
-
-// noDriverOptions is the error about what docker's local driver takes: a mount that
-// it makes, as the machine's root.
-func noDriverOptions(flag string) error {
-	return fault.New("mount it yourself, and show the directory: -v /DIR:/PATH; or take memory: --tmpfs /PATH:size=64m",
-		"%s can't be had: the options have docker's daemon mount a file system, which only the machine's root may", flag)
 }
 
 func volumeRemoveCommand() *cli.Command {

@@ -26,13 +26,16 @@ type Source struct {
 	As string
 	// Owner gives an entry's owner for that of its file. Nil keeps it.
 	Owner func(uid, gid int) (int, int)
+	// Recorded gives files the owners that they have on record, because they can't
+	// have them themselves. Elsewhere such a record is a program's invention.
+	Recorded bool
 }
 
 // Pack writes a tar of a file, or of a directory with all beneath. Links are
 // packed, not followed; of several names of a file the first holds it; sockets
 // are left out, and what vanishes meanwhile is, too.
 func Pack(ctx context.Context, w io.Writer, s Source) error {
-	p := &packer{ctx: ctx, tar: tar.NewWriter(w), owner: s.Owner, first: map[inode]string{}}
+	p := &packer{ctx: ctx, tar: tar.NewWriter(w), owner: s.Owner, recorded: s.Recorded, first: map[inode]string{}}
 	if err := p.add(int(s.Dir.Fd()), s.Name, s.As); err != nil {
 		return err
 	}
@@ -45,7 +48,9 @@ type packer struct {
 	ctx   context.Context
 	tar   *tar.Writer
 	owner func(uid, gid int) (int, int)
-	first map[inode]string // the first name of a file that has several
+	// recorded says that owners on record count.
+	recorded bool
+	first    map[inode]string // the first name of a file that has several
 }
 
 // add packs one name of a directory.
@@ -104,8 +109,8 @@ func (p *packer) header(st *unix.Stat_t, as string) *tar.Header {
 
 // recorded gives an entry the owner that its file has on record, because it can't
 // have it itself.
-func (p *packer) recorded(f *os.File, h *tar.Header) {
-	if p.owner != nil {
+func (p *packer) takeRecorded(f *os.File, h *tar.Header) {
+	if !p.recorded {
 		return
 	}
 	if uid, gid, ok := owner.Recorded(func(name string, value []byte) (int, error) { return unix.Fgetxattr(int(f.Fd()), name, value) }); ok {
@@ -120,7 +125,7 @@ func (p *packer) addDir(dir int, name string, h *tar.Header) error {
 		return named("open", as, err)
 	}
 	defer func() { _ = f.Close() }()
-	p.recorded(f, h)
+	p.takeRecorded(f, h)
 	h.PAXRecords = attributes(f)
 	if err := p.tar.WriteHeader(h); err != nil {
 		return err
@@ -160,7 +165,7 @@ func (p *packer) addFile(dir int, name string, h *tar.Header) error {
 		}
 		p.first[id] = h.Name
 	}
-	p.recorded(f, h)
+	p.takeRecorded(f, h)
 	h.Size, h.PAXRecords = st.Size, attributes(f)
 	if err := p.tar.WriteHeader(h); err != nil {
 		return err

@@ -40,6 +40,9 @@ func Machine(remedy, format string, args ...any) *Error {
 	return e
 }
 
+// NotYet says that something docker or buildah has isn't here.
+func NotYet(what string) *Error { return New("", "%s is not supported yet", what) }
+
 // Error gives place and cause on one line, without the remedy.
 func (e *Error) Error() string {
 	if e.Place == "" {

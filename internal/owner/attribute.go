@@ -1,6 +1,10 @@
 package owner
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Attributes in which a file keeps an owner that it can't have itself, because the
 // user namespace maps a single id. The value is uid:gid, and may go on after
@@ -17,11 +21,16 @@ const (
 // Value is an attribute's for an owner.
 func Value(uid, gid int) []byte { return fmt.Appendf(nil, "%d:%d", uid, gid) }
 
-// Parse reads the value of an attribute.
-func Parse(value []byte) (uid, gid int, ok bool) {
-	var u, g uint32
-	_, err := fmt.Sscanf(string(value), "%d:%d", &u, &g)
-	return int(u), int(g), err == nil
+// Parse reads the value of an attribute. The mode in it is passed over: the file
+// itself has it, and a chmod changes only that.
+func Parse(value string) (uid, gid int, ok bool) {
+	fields := strings.SplitN(value, ":", 3)
+	if len(fields) < 2 {
+		return 0, 0, false
+	}
+	u, errUID := strconv.ParseUint(fields[0], 10, 32)
+	g, errGID := strconv.ParseUint(fields[1], 10, 32)
+	return int(u), int(g), errUID == nil && errGID == nil
 }
 
 // Recorded reads the owner that a file has on record. get reads an attribute.
@@ -29,7 +38,7 @@ func Recorded(get func(name string, value []byte) (int, error)) (uid, gid int, o
 	for _, name := range []string{Emulated, Override} {
 		var value [64]byte
 		if n, err := get(name, value[:]); err == nil {
-			if uid, gid, ok = Parse(value[:n]); ok {
+			if uid, gid, ok = Parse(string(value[:n])); ok {
 				return uid, gid, true
 			}
 		}

@@ -8,6 +8,11 @@ import (
 	"path/filepath"
 )
 
+// AsideSuffix ends the name of the directory in which lies what was moved out of a
+// tree's way for a while. Before it stands the tree's own name, and who removes the tree
+// removes that as well.
+const AsideSuffix = ".aside"
+
 // All removes a path with all beneath it, as [os.RemoveAll] does. An image or an
 // archive can hold directories that their owner may not change or look into: where
 // he isn't root of anything he gives himself the right first.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -233,5 +234,15 @@ func TestTheMachinesBundleIsMadeOnce(t *testing.T) {
 	write(t, base, []byte("the machine's new ones\n"))
 	if changed, err := a.Machine(dir); err != nil || changed[0] == first[0] {
 		t.Errorf("another machine's bundle gives the same: %v, %v", changed, err)
+	}
+}
+
+func TestAPipeWithoutAWriterIsEmpty(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "ca")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Read([]string{pipe}, time.Now()); err == nil || !strings.Contains(err.Error(), "holds no certificate") {
+		t.Error(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/removal"
 )
 
 // Without mounts (plain) what the sandbox shows is put into the tree itself, and what
@@ -52,7 +53,7 @@ type stage struct {
 // preparePlain puts everything into the tree. undo is to be called also after an error.
 func (in *invocation) preparePlain() (undo func() error, err error) {
 	root := filepath.Clean(in.spec.Root.Path)
-	s := &stage{root: root, aside: filepath.Join(filepath.Dir(root), "builder-aside-"+in.id)}
+	s := &stage{root: root, aside: root + removal.AsideSuffix}
 	undo = func() error {
 		var errs []error
 		for _, one := range slices.Backward(s.undo) {
@@ -163,13 +164,14 @@ func (s *stage) replace(path string, put, away func(at string) error) error {
 		defer p.dir.Close()
 		return p.keepTime(func() error {
 			err := away(p.path())
-			if was {
-				err = errors.Join(err, os.Rename(old, p.path()))
+			if !was {
+				return err
 			}
-			if errors.Is(err, os.ErrNotExist) && gone(p.dir) {
-				return os.RemoveAll(old) // the program has removed the directory
+			restored := os.Rename(old, p.path())
+			if errors.Is(restored, os.ErrNotExist) && gone(p.dir) {
+				restored = os.RemoveAll(old) // the program has removed the directory
 			}
-			return err
+			return errors.Join(err, restored)
 		})
 	})
 	return p.keepTime(func() error {
@@ -203,18 +205,23 @@ func (s *stage) directory(path string, mode os.FileMode, fill func(string) error
 // move shows what may be moved here. That it was only to be read can't be enforced, but
 // found out.
 func (s *stage) move(m rspec.Mount) error {
-	var moved time.Time
+	var moved unix.Stat_t
 	return s.replace(m.Destination,
-		func(at string) (err error) {
+		func(at string) error {
 			if err := os.Rename(m.Source, at); err != nil {
 				return err
 			}
-			moved, err = changeTime(at)
-			return err
+			return pathError("lstat", at, unix.Lstat(at, &moved))
 		},
 		func(at string) error {
+			var now unix.Stat_t
+			if err := unix.Lstat(at, &now); err != nil || (now.Mode^moved.Mode)&unix.S_IFMT != 0 {
+				// A link in its place would lead whoever mounts the source next.
+				return errors.Join(fault.New("remove what is in it, and leave it itself",
+					"the command has removed or replaced %s, where something is mounted", m.Destination), os.RemoveAll(at))
+			}
 			err := error(nil)
-			if slices.Contains(m.Options, "ro") && changedSince(at, moved) {
+			if slices.Contains(m.Options, "ro") && changedSince(at, time.Unix(moved.Ctim.Unix())) {
 				err = fault.New("mount it with rw, or write elsewhere",
 					"the command has written to %s, which is mounted read-only", m.Destination)
 			}

@@ -1,8 +1,10 @@
 package chroot
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
@@ -59,5 +61,42 @@ func TestNothingIsShownInPlaceOfTheRoot(t *testing.T) {
 	}
 	if _, err := os.Readlink(filepath.Join(root, "link")); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAMovedDirectoryComesBackOnlyItself(t *testing.T) {
+	for name, do := range map[string]func(at string) error{
+		"kept":    func(at string) error { return os.WriteFile(filepath.Join(at, "new"), nil, 0o600) },
+		"removed": os.RemoveAll,
+		"replaced": func(at string) error {
+			return errors.Join(os.RemoveAll(at), os.Symlink("/etc", at))
+		},
+		"above": func(at string) error { return os.RemoveAll(filepath.Dir(at)) },
+	} {
+		dir := t.TempDir()
+		root, source, aside := filepath.Join(dir, "root"), filepath.Join(dir, "cache"), filepath.Join(dir, "aside")
+		at := filepath.Join(root, "home", "cache")
+		for _, d := range []string{at, source, aside} {
+			if err := os.MkdirAll(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := &stage{root: root, aside: aside}
+		if err := s.move(rspec.Mount{Source: source, Destination: "/home/cache"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := do(at); err != nil {
+			t.Fatal(err)
+		}
+		err := s.undo[0]()
+		if _, there := os.Lstat(source); (err == nil) != (name == "kept") || (there == nil) != (name == "kept") {
+			t.Errorf("%s: %v; the source: %v", name, err, there)
+		}
+		if err != nil && !strings.Contains(err.Error(), "removed or replaced /home/cache") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if st, err := os.Lstat(at); name != "above" && (err != nil || !st.IsDir()) {
+			t.Errorf("%s: what was there before isn't any more: %v", name, err)
+		}
 	}
 }

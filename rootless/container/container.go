@@ -36,6 +36,8 @@ type Config struct {
 	ImageID string `json:"image_id,omitempty"`
 	// Runtime is the OCI runtime that was chosen for it; "" for the best.
 	Runtime string `json:"runtime,omitempty"`
+	// Isolation is the level that was asked for, as it was written; "" for the best.
+	Isolation string `json:"isolation,omitempty"`
 	// Settings is the image's config with what was asked for in its place, as
 	// the storage writes it.
 	Settings json.RawMessage `json:"settings,omitempty"`

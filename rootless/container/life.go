@@ -234,7 +234,7 @@ func (m *Monitor) running(p *sandbox.Program, e *environment) error {
 	}
 	m.state.Status, m.state.StartedAt, m.state.FinishedAt = StatusRunning, time.Now().UTC(), time.Time{}
 	m.state.ExitCode, m.state.OOMKilled, m.state.Error, m.state.Waits = 0, false, "", false
-	m.state.Ports, m.state.IP, m.state.Boot = e.net.ports(), e.net.ip(), bootID()
+	m.state.Ports, m.state.IP, m.state.Boot = e.net.ports(), e.net.ip(), thisBoot()
 	m.state.Files = e.net.files
 	err := m.save()
 	close(m.begun)

@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
@@ -96,7 +96,7 @@ func Create(dir string, c Config) (*Monitor, error) {
 	if c.Name, err = freeName(dir, c.Name); err != nil {
 		return nil, err
 	}
-	m := newMonitor(filepath.Join(dir, c.ID), c, State{Status: StatusCreated, Boot: bootID()})
+	m := newMonitor(filepath.Join(dir, c.ID), c, State{Status: StatusCreated, Boot: thisBoot()})
 	m.lock, err = makeDir(m.dir, func(aside string) error {
 		if err := os.Mkdir(filepath.Join(aside, runDir), 0o700); err != nil {
 			return err
@@ -228,10 +228,10 @@ func (m *Monitor) Run(ctx context.Context, parts Parts, first *First) error {
 	return finished
 }
 
-// bootID names the machine's present boot.
-func bootID() string {
-	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(data))
+// thisBoot names the machine's present boot, "" where nothing does.
+func thisBoot() string {
+	boot, _ := bootid.Get()
+	return boot
 }
 
 // short gives an id as users see it.

@@ -33,8 +33,13 @@ func OrChroot(remedy string) string {
 	if caller() != 0 || container() == "" {
 		return remedy
 	}
-	return strings.TrimSpace(remedy + "\nor export BUILDER_ISOLATION=chroot    # for root in a container: chroot alone keeps RUNs apart")
+	return strings.TrimSpace(remedy + byChroot)
 }
+
+const byChroot = "\nor export BUILDER_ISOLATION=chroot    # for root in a container: chroot alone keeps RUNs apart"
+
+// WithoutChroot takes from a remedy what OrChroot adds, for who does so already.
+func WithoutChroot(remedy string) string { return strings.TrimSuffix(remedy, byChroot) }
 
 // Mapping explains err, a failed attempt of tool ("newuidmap", "newgidmap") to
 // write an id mapping; output is what tool printed. The result is a

@@ -12,7 +12,9 @@ const keep = ^uint32(0)
 // Credentials are whom a process is taken for, see credentials(7).
 type Credentials struct {
 	UID, GID IDs
-	Groups   []uint32
+	// Groups is replaced, and never changed: a process and its children have one
+	// list in common, which may have 65536.
+	Groups []uint32
 }
 
 // capabilities are those that a process is taken to have. The kernel leaves it the
@@ -65,11 +67,6 @@ type IDs struct{ Real, Effective, Saved, FS uint32 }
 
 // All is the ids of who is one in every respect.
 func All(id uint32) IDs { return IDs{id, id, id, id} }
-
-func (c Credentials) clone() Credentials {
-	c.Groups = slices.Clone(c.Groups)
-	return c
-}
 
 // inGroup tells whether files can be given to a group by who isn't privileged.
 func (c Credentials) inGroup(gid uint32) bool {

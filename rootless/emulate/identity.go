@@ -1,6 +1,10 @@
 package emulate
 
-import "golang.org/x/sys/unix"
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // can tells whether the process has a capability in effect.
 func (p *process) can(capability uint64) bool { return p.caps.effective&capability != 0 }
@@ -115,7 +119,9 @@ func sysSetgroups(c *caller) answer {
 		if !p.can(capSetgid) {
 			return unix.EPERM
 		}
-		p.cred.Groups = groups
+		if !slices.Equal(p.cred.Groups, groups) {
+			p.cred.Groups = groups
+		}
 		return 0
 	})
 }

@@ -57,6 +57,7 @@ func (l *Listener) Close() {
 	_, _ = l.socket.Close(), l.stop.Close()
 	l.served.Wait()
 	_, _ = l.stops.Close(), l.dir.Close()
+	l.s.forget()
 }
 
 func (l *Listener) accept() {

@@ -30,7 +30,7 @@ func (p *process) alive() bool {
 // begin takes up the runtime's process that is about to become the first program.
 func (s *Supervisor) begin(tid int) {
 	st := readStatus(tid)
-	p := s.add(st.tgid, process{cred: s.next.clone(), caps: s.next.capabilities()})
+	p := s.add(st.tgid, process{cred: s.next, caps: s.next.capabilities()})
 	p.beginning = true
 	var root unix.Stat_t
 	if s.root == (inode{}) && unix.Stat(fmt.Sprintf("/proc/%d/root", tid), &root) == nil {
@@ -40,11 +40,11 @@ func (s *Supervisor) begin(tid int) {
 
 // first is a process with what the first program begins with.
 func (s *Supervisor) first() process {
-	return process{cred: s.o.User.clone(), caps: s.o.User.capabilities()}
+	return process{cred: s.o.User, caps: s.o.User.capabilities()}
 }
 
 // child is what a child of the process begins with.
-func (p *process) child() process { return process{cred: p.cred.clone(), caps: p.caps} }
+func (p *process) child() process { return process{cred: p.cred, caps: p.caps} }
 
 func (s *Supervisor) add(pid int, is process) *process {
 	if len(s.processes) >= sweepAt {
@@ -68,6 +68,16 @@ func (s *Supervisor) sweep() {
 		if p.hold < 0 || !p.alive() {
 			s.drop(pid, p)
 		}
+	}
+	clear(s.threads)
+}
+
+// forget lets go of all processes: nothing is answered any more.
+func (s *Supervisor) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for pid, p := range s.processes {
+		s.drop(pid, p)
 	}
 	clear(s.threads)
 }

@@ -5,6 +5,7 @@
 package isolation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -68,8 +69,9 @@ type Options struct {
 	Filters string // directory for compiled seccomp filters
 	// RunDir is a private directory whose content is of this boot.
 	RunDir string
-	// Tell is told, once, why the level isn't the best, before anything runs at it.
-	Tell func(level Level, why *fault.Error)
+	// Tell is told, once, with what it goes on, and why that isn't the best, before
+	// anything runs by it.
+	Tell func(with string, why *fault.Error)
 }
 
 // Isolation is a [sandbox.Sandbox] at the best level that works. It is safe for
@@ -77,9 +79,9 @@ type Options struct {
 type Isolation struct {
 	o Options
 
-	told   sync.Once
 	mu     sync.Mutex
 	chosen *chosen
+	told   *chosen // which of them the user knows of
 }
 
 // chosen is a level and who runs programs at it.
@@ -107,6 +109,16 @@ func (i *Isolation) Level() (Level, *fault.Error, error) {
 		return "", nil, err
 	}
 	return now.level, now.why, nil
+}
+
+// Runtime is what runs programs, and why it isn't a better one; false where that is no
+// runtime.
+func (i *Isolation) Runtime() (sandbox.Runtime, *fault.Error, bool) {
+	now, err := i.choose()
+	if err != nil || now.runtime == nil {
+		return sandbox.Runtime{}, nil, false
+	}
+	return now.runtime.Runtime(), now.why, true
 }
 
 // Weakness says what a user has to know of the level; "" where there is nothing: in a
@@ -141,11 +153,14 @@ func (i *Isolation) Run(ctx context.Context, s sandbox.Spec) (sandbox.Exit, erro
 	if err != nil {
 		return sandbox.Exit{}, err
 	}
-	exit, err := now.box.Run(ctx, s)
-	if lesser := i.stepDown(ctx, now, err); lesser != nil {
-		return lesser.box.Run(ctx, s)
+	for {
+		exit, err := now.box.Run(ctx, s)
+		lesser := i.stepDown(ctx, now, err)
+		if lesser == nil {
+			return exit, err
+		}
+		now = lesser
 	}
-	return exit, err
 }
 
 // Create makes a program that outlives the call, as [sandbox.OCI.Create] does.
@@ -154,11 +169,14 @@ func (i *Isolation) Create(ctx context.Context, s sandbox.Spec) (*sandbox.Progra
 	if err != nil {
 		return nil, err
 	}
-	program, err := now.box.Create(ctx, s)
-	if lesser := i.stepDown(ctx, now, err); lesser != nil {
-		return lesser.box.Create(ctx, s)
+	for {
+		program, err := now.box.Create(ctx, s)
+		lesser := i.stepDown(ctx, now, err)
+		if lesser == nil {
+			return program, err
+		}
+		now = lesser
 	}
-	return program, err
 }
 
 // ready gives what is chosen, and tells the user if that isn't the best.
@@ -172,12 +190,22 @@ func (i *Isolation) ready() (*chosen, error) {
 }
 
 // tell tells what the user hasn't asked for; that nothing can be run is the error
-// of what was to be run.
+// of what was to be run, and that there is no user namespace is known by then.
 func (i *Isolation) tell(now *chosen) {
-	if now.why == nil || now.level == None || i.o.Asked.Level == Chroot {
+	if now.why == nil || now.level == None || i.o.Asked.Level == Chroot || userns.Lack() != nil {
 		return
 	}
-	i.told.Do(func() { i.o.Tell(now.level, now.why) })
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.told == now {
+		return
+	}
+	i.told = now
+	with := "the isolation " + string(now.level)
+	if now.runtime != nil {
+		with = now.runtime.Runtime().Name
+	}
+	i.o.Tell(with, now.why)
 }
 
 func (i *Isolation) choose() (*chosen, error) {
@@ -210,37 +238,65 @@ func (i *Isolation) first() (*chosen, error) {
 	runtime, err := sandbox.FindRuntime(i.o.Runtime)
 	switch {
 	case err == nil:
-		if why := i.remembered(runtime); why != nil && i.o.Asked.Level != OCI {
-			return i.chroot(why)
+		if why := i.remembered(runtime); why != nil && !i.insists() {
+			return i.without(runtime, why)
 		}
-		oci := sandbox.NewOCI(runtime, i.o.Filters, userns.PIDNamespace())
-		return &chosen{level: OCI, box: oci, runtime: oci}, nil
+		return i.oci(runtime, nil), nil
 	case i.o.Asked.Level == OCI || i.o.Runtime != "":
 		return nil, err
 	}
 	return i.chroot(asFault(err))
 }
 
+// insists tells whether the user will have a runtime or nothing.
+func (i *Isolation) insists() bool { return i.o.Asked.Level == OCI || i.o.Runtime != "" }
+
+// oci is the level of a runtime. why is why it isn't a better one.
+func (i *Isolation) oci(runtime sandbox.Runtime, why *fault.Error) *chosen {
+	box := sandbox.NewOCI(runtime, i.o.Filters, userns.PIDNamespace())
+	return &chosen{level: OCI, box: box, runtime: box, why: why}
+}
+
+// without gives what is next where a runtime works for no program, as why says: the
+// other runtime, unless that is known to work for none either.
+func (i *Isolation) without(failed sandbox.Runtime, why *fault.Error) (*chosen, error) {
+	other, err := sandbox.FindRuntime("runc")
+	if err == nil && failed.Name != other.Name && i.remembered(other) == nil {
+		return i.oci(other, why), nil
+	}
+	return i.chroot(why)
+}
+
 // stepDown gives the next level where err shows that the present one works for
 // no program at all; nil where it may.
 func (i *Isolation) stepDown(ctx context.Context, now *chosen, err error) *chosen {
-	if now.level != OCI || i.o.Asked.Level == OCI || i.o.Runtime != "" || !errors.Is(err, sandbox.ErrRuntime) || ctx.Err() != nil {
+	if now.level != OCI || i.insists() || !errors.Is(err, sandbox.ErrRuntime) || ctx.Err() != nil {
 		return nil
 	}
 	why := sandbox.Probe(ctx, now.box, i.o.RunDir)
 	if why == nil || ctx.Err() != nil {
 		return nil
 	}
-	lesser, err := i.chroot(asFault(why))
+	failed := now.runtime.Runtime()
+	cause := cmp.Or(now.why, asFault(why))
+	i.remember(failed, asFault(why))
+	lesser, err := i.without(failed, cause)
 	if err != nil {
 		return nil
 	}
-	i.remember(now.runtime.Runtime(), lesser.why)
-	i.mu.Lock()
-	i.chosen = lesser
-	i.mu.Unlock()
+	lesser = i.replace(now, lesser)
 	i.tell(lesser)
 	return lesser
+}
+
+// replace makes lesser the choice, unless another program has stepped down already.
+func (i *Isolation) replace(now, lesser *chosen) *chosen {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.chosen == now {
+		i.chosen = lesser
+	}
+	return i.chosen
 }
 
 // asFault gives err as the error that users read.

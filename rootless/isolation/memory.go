@@ -2,11 +2,13 @@ package isolation
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/smallfile"
 	"github.com/builder-oci/builder/rootless/sandbox"
 )
 
@@ -23,8 +25,12 @@ func (i *Isolation) file() string { return filepath.Join(i.o.RunDir, "isolation.
 // remember notes that a runtime works for no program. If that can't be written it
 // will be tried again.
 func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
-	data, err := json.Marshal(failedRuntime{bootID(), rt.Identity(), why.Error(), why.Remedy})
-	if err == nil {
+	boot, err := bootid.Get()
+	if err != nil {
+		return
+	}
+	known := append(i.known(), failedRuntime{boot, rt.Identity(), why.Error(), why.Remedy})
+	if data, err := json.Marshal(known); err == nil {
 		_ = atomicfile.WriteUnsynced(i.file(), data, 0o600)
 	}
 }
@@ -32,16 +38,21 @@ func (i *Isolation) remember(rt sandbox.Runtime, why *fault.Error) {
 // remembered gives why a runtime worked for no program since the machine was
 // started; nil where nothing is known.
 func (i *Isolation) remembered(rt sandbox.Runtime) *fault.Error {
-	data, err := os.ReadFile(i.file())
-	var failed failedRuntime
-	if err != nil || json.Unmarshal(data, &failed) != nil || failed.Boot != bootID() || failed.Runtime != rt.Identity() {
-		return nil
+	identity := rt.Identity()
+	for _, failed := range i.known() {
+		if failed.Runtime == identity {
+			return fault.Machine(failed.Remedy, "%s", failed.Cause)
+		}
 	}
-	return fault.Machine(failed.Remedy, "%s", failed.Cause)
+	return nil
 }
 
-// bootID names the machine's present boot.
-func bootID() string {
-	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without it each is the same
-	return string(data)
+// known gives what has failed since the machine was started.
+func (i *Isolation) known() (list []failedRuntime) {
+	data, err := smallfile.Read(i.file())
+	boot, noBoot := bootid.Get()
+	if err != nil || noBoot != nil || json.Unmarshal(data, &list) != nil {
+		return nil
+	}
+	return slices.DeleteFunc(list, func(f failedRuntime) bool { return f.Boot != boot })
 }

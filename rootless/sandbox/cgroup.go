@@ -181,6 +181,18 @@ func hideOldCgroups() {
 	_ = unix.Mount("tmpfs", cgroupRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=755")
 }
 
+// showOldCgroups uncovers what hideOldCgroups covered, for a runtime that is used in
+// crun's place and wants to see them.
+func showOldCgroups() {
+	var st unix.Statfs_t
+	if unix.Statfs(cgroupRoot, &st) != nil || st.Type != unix.TMPFS_MAGIC || !inUserNamespace() {
+		return
+	}
+	if entries, err := os.ReadDir(cgroupRoot); err == nil && len(entries) == 0 {
+		_ = unix.Unmount(cgroupRoot, unix.MNT_DETACH) // what isn't ours the kernel keeps
+	}
+}
+
 // unified tells whether the machine has cgroups of version 2 alone.
 func unified() bool {
 	var st unix.Statfs_t

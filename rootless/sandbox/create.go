@@ -124,7 +124,7 @@ func (o *OCI) made(s Spec, b *bundle, code int) (process *os.Process, terminal *
 	pid := readPID(b.path("pid"))
 	if pid == 0 || code != 0 {
 		if _, err = o.complaint(s, b, max(code, codeRuntime)); err == nil {
-			err = fmt.Errorf("%s has failed with code %d", o.runtime.Name, code)
+			err = o.mute(code)
 		}
 		return nil, nil, err
 	}

@@ -99,6 +99,9 @@ func (h host) emulates(s Spec) bool { return s.EmulateIDs && h.single() }
 
 func unmapped(kind string, id uint32, mapped idRanges) error {
 	remedy := fmt.Sprintf("choose a %s up to %d", kind, mapped.highest())
+	if mapped.highest() == 0 {
+		remedy = "stay root, who is the only " + kind
+	}
 	// Images use ids up to 65535; who needs more has to choose.
 	if m, err := userns.Current(); err == nil && m.Notice != nil && m.Notice.Remedy != "" && id < 1<<16 {
 		remedy = m.Notice.Remedy + "\nor " + remedy

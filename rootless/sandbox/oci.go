@@ -117,6 +117,9 @@ func (o *OCI) complaint(s Spec, b *bundle, code int) (int, error) {
 	if failed != nil && b.ready && strings.Contains(failed.message, "seccomp") {
 		return 0, errFilterRefused
 	}
+	if failed == nil && o.madeNothing(b, code) {
+		return code, o.mute(code)
+	}
 	if failed == nil && code == codeRuntime {
 		failed = diagnose(s)
 	}
@@ -124,6 +127,18 @@ func (o *OCI) complaint(s Spec, b *bundle, code int) (int, error) {
 		return 0, nil
 	}
 	return failed.code, failed.fault(o.runtime, s)
+}
+
+// madeNothing tells that a runtime has ended, by itself, before there was a program:
+// one that lacks a library, or is built for another machine. It logs nothing then.
+func (o *OCI) madeNothing(b *bundle, code int) bool {
+	return !o.runtime.isOwn() && code > 0 && code < 128 && readPID(b.path("pid")) == 0
+}
+
+// mute is the error of a runtime that has failed and logged nothing.
+func (o *OCI) mute(code int) error {
+	return runtimeError{fault.Machine("install "+o.runtime.Name+" again, or choose another by --runtime",
+		"%s ended with code %d before it had made anything: %s", o.runtime.Name, code, o.runtime.Path)}
 }
 
 // prepare readies this process for the runtime, once. Whoever limits one
@@ -138,6 +153,8 @@ func (o *OCI) prepare(l cgroup.Limits) (err error) {
 	}
 	if o.runtime.Name == "crun" {
 		hideOldCgroups()
+	} else {
+		showOldCgroups()
 	}
 	return nil
 }

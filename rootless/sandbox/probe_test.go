@@ -13,6 +13,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/rootless/emulate"
+	"github.com/builder-oci/builder/rootless/userns"
 )
 
 // The test binary is also the program in the sandbox: it tries system calls
@@ -169,10 +172,20 @@ func TestReadyFilterIsTakenFromTheCacheOnlyWhole(t *testing.T) {
 	}
 }
 
+// cachedFilter is the file of the one filter. With a single id programs are watched by
+// a filter of their own, which nobody keeps.
 func cachedFilter(t *testing.T, cache string) string {
 	t.Helper()
 	names, _ := filepath.Glob(filepath.Join(cache, "seccomp-*.bpf"))
-	if len(names) != 1 {
+	mapping, err := userns.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	watched := mapping.Kind == userns.KindSingle && emulate.Unsupported() == nil
+	if watched && len(names) == 0 {
+		t.Skip("with a single id no filter is kept")
+	}
+	if watched || len(names) != 1 {
 		t.Fatalf("cached filters: %v", names)
 	}
 	return names[0]

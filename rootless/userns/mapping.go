@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
@@ -106,10 +109,24 @@ func (opts Options) Detect() (Mapping, error) {
 
 func detect(o Options) (Mapping, error) {
 	m, err := choose(o.Single)
-	if err == nil && o.KeepID {
+	if err != nil {
+		return m, forbiddenOr(err)
+	}
+	if o.KeepID {
 		m, err = m.keepID()
 	}
 	return m, err
+}
+
+// forbiddenOr gives, in place of what is amiss with the ids, why there can be no user
+// namespace at all: where that is so, ids would be of no use.
+func forbiddenOr(err error) error {
+	_, refused := syscall.ForkExec("/dev/null/none", []string{"none"}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER}})
+	switch refused {
+	case syscall.ENOTDIR, syscall.ENOENT, syscall.EACCES, nil: // it came as far as the program
+		return err
+	}
+	return doctor.Namespace(refused)
 }
 
 // subordinateIDs is how many ids besides root images may use: 1 to 65535,

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
 )
 
 // Plain says who may go on without a user namespace where none can be had.
@@ -74,6 +75,11 @@ func plainMapping(why *fault.Error) Mapping {
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
 	switch {
 	case uid == 0 && mayGiveAway():
+		if why != nil {
+			lesser := *why
+			lesser.Remedy = doctor.WithoutChroot(why.Remedy)
+			why = &lesser
+		}
 		all := []IDMap{{0, 0, maxID}}
 		return Mapping{UIDs: all, GIDs: all, Kind: KindHost, Notice: why}
 	case uid == 0:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -88,7 +89,7 @@ func nameOf(img layout.Image) string {
 
 // checkRecords looks whether what the records of snapshots name is there.
 func (c *Collector) checkRecords(ctx context.Context) ([]Problem, error) {
-	boot, err := snapshot.BootID()
+	boot, err := bootid.Get()
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +169,7 @@ func (c *Collector) checkSteps(ctx context.Context) ([]Problem, error) {
 // checkFailures looks whether the trees of failed steps are known. Of those of
 // another boot nothing is expected.
 func (c *Collector) checkFailures(ctx context.Context) ([]Problem, error) {
-	boot, err := snapshot.BootID()
+	boot, err := bootid.Get()
 	if err != nil {
 		return nil, err
 	}

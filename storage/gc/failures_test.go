@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -23,7 +24,7 @@ func (b *bench) fail(t *testing.T, name, boot string, step *cache.Step, needs ..
 
 func TestAFailedStepKeepsWhatItNeeds(t *testing.T) {
 	b := newBench(t)
-	boot, err := snapshot.BootID()
+	boot, err := bootid.Get()
 	must(t, err)
 	below, shown := b.step(t, "below", "", 10, 1), b.step(t, "shown", "", 10, 1)
 	f := b.fail(t, "a", boot, b.step(t, "failed", "below", 5000, 0), shown.Result)

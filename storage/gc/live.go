@@ -11,6 +11,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layout"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -279,7 +280,7 @@ func (c *Collector) forgetLost() error {
 // forgetUnopenable removes the records of failed steps that can't be read, or
 // whose trees are of another boot.
 func (c *Collector) forgetUnopenable() error {
-	boot, err := snapshot.BootID()
+	boot, err := bootid.Get()
 	if err != nil {
 		return err
 	}

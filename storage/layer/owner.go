@@ -3,8 +3,6 @@ package layer
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -32,18 +30,6 @@ type Owners map[string]Owner
 
 func (o Owner) override(mode int64) string {
 	return fmt.Sprintf("%d:%d:0%o", o.UID, o.GID, mode)
-}
-
-// parseOverride reads the owner out of overrideStat's value. The mode in it is
-// passed over: the file itself has it, and a chmod changes only that.
-func parseOverride(s string) (Owner, bool) {
-	fields := strings.Split(s, ":")
-	if len(fields) < 2 {
-		return Owner{}, false
-	}
-	uid, errUID := strconv.ParseUint(fields[0], 10, 32)
-	gid, errGID := strconv.ParseUint(fields[1], 10, 32)
-	return Owner{UID: int(uid), GID: int(gid)}, errUID == nil && errGID == nil
 }
 
 // bySideRecord says whether an entry's owner is told by the side record: it

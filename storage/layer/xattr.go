@@ -98,10 +98,12 @@ func (x *xattrs) add(name string, get func(string, []byte) (int, error)) error {
 
 // owner is the one that stands in the attributes.
 func (x xattrs) owner() (Owner, bool) {
-	if o, ok := parseOverride(x.emulated); ok {
-		return o, ok
+	for _, value := range []string{x.emulated, x.override} {
+		if uid, gid, ok := owner.Parse(value); ok {
+			return Owner{UID: uid, GID: gid}, true
+		}
 	}
-	return parseOverride(x.override)
+	return Owner{}, false
 }
 
 // readValue calls read with ever larger buffers until the value fits.

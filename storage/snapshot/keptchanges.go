@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
@@ -43,7 +44,7 @@ func PlainChanges(dir, owner string, single bool, o ChangeOptions) (layer.Source
 	if err != nil {
 		return nil, err
 	}
-	boot, err := BootID()
+	boot, err := bootid.Get()
 	if err != nil {
 		return nil, err
 	}

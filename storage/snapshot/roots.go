@@ -140,7 +140,7 @@ func TreePath(dir, root, id string) string {
 func RemoveTree(dir, root, id string) error {
 	home := filepath.Join(dir, root)
 	errs := []error{removeLinks(home, id)}
-	for _, path := range []string{id, filepath.Join(vfsDir, id), id + ownersFile, id + baseFile, id + settledFile} {
+	for _, path := range []string{id, filepath.Join(vfsDir, id), filepath.Join(vfsDir, id+removal.AsideSuffix), id + ownersFile, id + baseFile, id + settledFile} {
 		errs = append(errs, removal.All(filepath.Join(home, path)))
 	}
 	return errors.Join(errs...)

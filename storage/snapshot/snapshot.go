@@ -26,10 +26,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
@@ -113,7 +113,7 @@ func Open(ctx context.Context, p Place, o Options) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	boot, err := BootID()
+	boot, err := bootid.Get()
 	if err != nil {
 		return nil, err
 	}
@@ -387,13 +387,4 @@ func newID() string {
 	var id [12]byte
 	_, _ = rand.Read(id[:]) // never fails
 	return hex.EncodeToString(id[:])
-}
-
-// BootID tells one run of the kernel from another.
-func BootID() (string, error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("boot id: %w", err)
-	}
-	return strings.TrimSpace(string(id)), nil
 }

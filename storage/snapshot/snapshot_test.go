@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/removal"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
@@ -363,6 +364,17 @@ func TestTreeGoesWithItsLinkWhateverItsNameIs(t *testing.T) {
 				t.Errorf("the tree: %v", err)
 			}
 		})
+	}
+}
+
+func TestTreeGoesWithWhatWasMovedOutOfItsWay(t *testing.T) {
+	b := newBench(t, VFS)
+	id := b.id(t, b.commit(t, "", "torn"))
+	aside := filepath.Join(b.home, vfsDir, id+removal.AsideSuffix)
+	must(t, os.MkdirAll(filepath.Join(aside, "0", "hidden"), 0o700))
+	must(t, RemoveTree(b.place.Dir, b.Root(), id))
+	if _, err := os.Lstat(aside); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
 	}
 }
 

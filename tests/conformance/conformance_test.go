@@ -42,10 +42,13 @@ var grounds = []ground{
 	{name: "overlay", flags: []string{"--storage-driver", "overlay"}},
 	{name: "vfs", flags: []string{"--storage-driver", "vfs"}},
 	{name: "chroot", flags: []string{"--isolation", "chroot", "--storage-driver", "overlay"}},
-	{name: "single", wrap: singleID, flags: []string{"--storage-driver", "fuse-overlayfs"}, refusal: "--emulate-ids"},
-	{name: "emulated", wrap: singleID, bud: []string{"--emulate-ids"}},
+	{name: "single", wrap: singleID, flags: []string{"--storage-driver", "fuse-overlayfs"}, refusal: "--emulate-ids|" + mountsOwner},
+	{name: "emulated", wrap: singleID, bud: []string{"--emulate-ids"}, refusal: mountsOwner},
 	{name: "own", wrap: noNamespace, refusal: "RUN .*nothing can be run here"},
 }
+
+// mountsOwner is said where a mount is to belong to an id that isn't mapped.
+const mountsOwner = "the mount can't belong to .* this id isn't mapped"
 
 var (
 	// singleID keeps newuidmap from mapping ids.

@@ -3,6 +3,9 @@
 # packages besides its essential ones and apt, and what each HOOK (a shell command; $1
 # is the tree) does to it, and prints the tarball's name. It is kept for thirty days
 # under a name made of its arguments, in BUILDER_PLACES_CACHE. As root.
+
+# Hooks have a $1 of their own.
+# shellcheck disable=SC2016
 set -eu
 . "$(dirname "$0")/lib.sh"
 suite=$1
@@ -42,10 +45,7 @@ if [ -z "$(find "$cache" -maxdepth 1 -name "${tarball##*/}" -mtime -30)" ]; then
 		--dpkgopt='path-exclude=/usr/share/locale/*' \
 		"$@" \
 		--customize-hook='rm -f "$1"/etc/resolv.conf "$1"/etc/hostname "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap' \
-		--format=tar "$suite" "$tarball.part" \
-		"deb http://deb.debian.org/debian $suite main" \
-		"deb http://deb.debian.org/debian $suite-updates main" \
-		"deb http://deb.debian.org/debian-security $suite-security main" >&2
+		--format=tar "$suite" "$tarball.part" >&2
 	mv "$tarball.part" "$tarball"
 fi
 printf '%s\n' "$tarball"

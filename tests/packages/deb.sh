@@ -1,6 +1,9 @@
 #!/bin/sh
 # deb.sh FILE.deb SUITE... installs, uses and removes the package in a clean Debian of
 # each suite. It is run by root.
+
+# The hook has a $1 of its own.
+# shellcheck disable=SC2016
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/env/lib.sh

@@ -3,6 +3,9 @@
 # user, on a base made by mmdebstrap and this machine's Go; then has the builder in it,
 # as the image's user in a container, build the same sources again, and compares the
 # digests. `make test-image` calls it; it takes minutes and 4 GB below the user's home.
+
+# The hook has a $1 of its own.
+# shellcheck disable=SC2016
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/env/lib.sh

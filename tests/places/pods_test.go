@@ -15,11 +15,18 @@ var (
 		"proc":      `the command ended with exit code 1`, // there is none, as the docs say
 		"container": `containers need a mount namespace, and none can be made here`,
 	}
-	// Root of a pod is told what works without a change of the manifest.
-	withoutTelling = map[string]string{
-		"copy": toldChroot, "run": toldChroot, "owners": toldChroot, "emulated": toldChroot, "proc": toldChroot, "container": toldChroot,
-	}
 )
+
+// withoutTelling is of root of a pod, who is told what works without a change of the
+// manifest.
+func withoutTelling(words string) map[string]string {
+	refused := refusedWithout(words)
+	refused["copy"] = words
+	return refused
+}
+
+// forbidden says what forbids namespaces, and not that there are no ids for them.
+const forbidden = `seccomp filter of this container denies them.*` + toldChroot
 
 const toldChroot = `BUILDER_ISOLATION=chroot`
 
@@ -42,7 +49,7 @@ var pods = []struct {
 }{
 	{
 		name: "uid 0",
-		want: want{choices: untold, refused: withoutTelling, doctor: 2, says: []string{toldChroot}},
+		want: want{choices: untold, refused: withoutTelling(forbidden), doctor: 2, says: []string{toldChroot}},
 	},
 	{
 		name: "uid 0, BUILDER_ISOLATION=chroot", flags: "--env BUILDER_ISOLATION=chroot",
@@ -54,11 +61,11 @@ var pods = []struct {
 	},
 	{
 		name: "uid 0, SYS_ADMIN", flags: "--add SYS_ADMIN",
-		want: want{choices: untold, refused: withoutTelling, doctor: 2},
+		want: want{choices: untold, refused: withoutTelling(toldChroot), doctor: 2},
 	},
 	{
 		name: "uid 0, seccomp Unconfined, /dev/fuse", flags: "--unconfined --fuse",
-		want: want{choices: untold, refused: withoutTelling, doctor: 2},
+		want: want{choices: untold, refused: withoutTelling(toldChroot), doctor: 2},
 	},
 	{
 		name: "uid 1001", flags: "--uid 1001",
@@ -90,7 +97,7 @@ var pods = []struct {
 	},
 	{
 		name: "hostUsers: false, uid 0", flags: "--host-users=false",
-		want: want{choices: choices{"none", "none", "self", "host"}, refused: withoutTelling, doctor: 2},
+		want: want{choices: choices{"none", "none", "self", "host"}, refused: withoutTelling(toldChroot), doctor: 2},
 	},
 	{
 		name: "hostUsers: false, uid 0, SYS_ADMIN, procMount Unmasked", flags: "--host-users=false --add SYS_ADMIN --unmasked",

@@ -54,6 +54,9 @@ func (p *Plan) readContext(v Values, env Environment) error {
 	default:
 		return fault.New("", "unknown build context prefix provided, please use one of the following: dir://, tar://, git://, https://")
 	}
+	if strings.HasPrefix(ref, "-") && ref != stdin {
+		ref = "./" + ref // a directory, and no option
+	}
 	fetched := isURL && scheme != "dir"
 	if fetched && sub != "" {
 		p.flag("context-sub-path", sub)

@@ -44,6 +44,7 @@ func TestFlagsBecomeBuds(t *testing.T) {
 		{"nothing", nil, nil, []string{"/workspace"}},
 		{"directory", nil, []string{"--context=dir:///src", "--context-sub-path=a/b"}, []string{"/src/a/b"}},
 		{"plain directory", nil, []string{"--context", "src", "--dockerfile", "docker/Dockerfile"}, []string{"--file=docker/Dockerfile", "src"}},
+		{"directory like an option", nil, []string{"--context=--push"}, []string{"./--push"}},
 		{"archive", nil, []string{"--context=tar://stdin", "--context-sub-path=a"}, []string{"--context-sub-path=a", "-"}},
 		{"address", nil, []string{"--context=https://example.com/c.tar.gz"}, []string{"https://example.com/c.tar.gz"}},
 		{"signed blob", nil, []string{"--context=https://a.blob.core.windows.net/c.tar.gz?sig=x"}, []string{"https://a.blob.core.windows.net/c.tar.gz?sig=x"}},

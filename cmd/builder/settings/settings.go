@@ -16,6 +16,7 @@ import (
 	"github.com/xrash/smetrics"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/smallfile"
 )
 
 // Machine is the file for everybody.
@@ -97,7 +98,7 @@ func read(file string, checks Checks) (map[string]string, error) {
 	if file == "" {
 		return nil, nil
 	}
-	data, err := os.ReadFile(file)
+	data, err := smallfile.Read(file)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) && file == Machine {
 		return nil, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -85,6 +86,25 @@ func TestMistakesAreToldWithTheirLine(t *testing.T) {
 		err := Load(nil, write(t, tc.text))
 		if err == nil || !strings.Contains(err.Error(), tc.cause) || !strings.Contains(fault.Remedy(err), tc.remedy) {
 			t.Errorf("%q: %v; remedy %q", tc.text, err, fault.Remedy(err))
+		}
+	}
+}
+
+func TestWhatIsNoSmallFileIsAnErrorAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	pipe, huge := filepath.Join(dir, "pipe"), filepath.Join(dir, "huge")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(huge, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(huge, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	for file, cause := range map[string]string{pipe: "no regular file", huge: "is larger than 1 MiB", dir: "no regular file"} {
+		if err := Load(file); err == nil || !strings.Contains(err.Error(), cause) {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
 }

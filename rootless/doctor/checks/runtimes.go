@@ -41,7 +41,7 @@ func (p probe) runtime(ctx context.Context, name string) Result {
 // isolation runs a program as a RUN would be run.
 func (p probe) isolation(ctx context.Context) Result {
 	box := isolation.New(isolation.Options{
-		Asked: p.Isolation, Runtime: p.Runtime, RunDir: p.temp, Tell: func(isolation.Level, *fault.Error) {},
+		Asked: p.Isolation, Runtime: p.Runtime, RunDir: p.temp, Tell: func(string, *fault.Error) {},
 	})
 	err := box.Refusal()
 	if err == nil {

@@ -30,7 +30,7 @@ sed -i 's/END-OF-SCRIPT/EOF/' Dockerfile
 builder bud -q --secret id=s,src=/tmp/secret -t app . >/tmp/log 2>&1 || cat /tmp/log
 builder image inspect --format '{{range .RootFS.Layers}}layer {{.}}
 {{end}}' app
-find / -xdev -name 'builder-aside*' | sed 's/^/left /'
+find / -xdev -name '*.aside' | sed 's/^/left /'
 for p in /proc/[0-9]*; do tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -q '^sleep 600' && echo "left $p"; done
 
 refused() {

@@ -1,4 +1,4 @@
-package main
+package mountspec
 
 import (
 	"os"
@@ -8,10 +8,9 @@ import (
 	"testing"
 
 	"github.com/builder-oci/builder/rootless/container"
-	"github.com/builder-oci/builder/rootless/userns"
 )
 
-func TestVolumeFlag(t *testing.T) {
+func TestVolume(t *testing.T) {
 	here, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +32,7 @@ func TestVolumeFlag(t *testing.T) {
 		"data:/srv:delegated":         {Type: "volume", Name: "data", Destination: "/srv"},
 		"/etc/localtime:/etc/time:ro": {Type: "bind", Source: "/etc/localtime", Destination: "/etc/time", ReadOnly: true},
 	} {
-		if got, err := parseVolumeFlag(text); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := Volume(text); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", text, got, err, want)
 		}
 	}
@@ -60,13 +59,13 @@ func TestVolumeFlag(t *testing.T) {
 		"/a:/x\x00y":         "must be absolute",
 		"data:relative/path": "must be absolute",
 	} {
-		if m, err := parseVolumeFlag(text); err == nil || !strings.Contains(err.Error(), want) {
+		if m, err := Volume(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %+v, %v; want %s", text, m, err, want)
 		}
 	}
 }
 
-func TestMountFlag(t *testing.T) {
+func TestMount(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	for text, want := range map[string]container.Mount{
@@ -86,7 +85,7 @@ func TestMountFlag(t *testing.T) {
 		"type=tmpfs,dst=/x,tmpfs-size=2k,tmpfs-mode=700": {Type: "tmpfs", Destination: "/x", Options: []string{"size=2048", "mode=700"}},
 		`type=tmpfs,"dst=/a,b"`:                          {Type: "tmpfs", Destination: "/a,b"},
 	} {
-		if got, err := parseMountFlag(text); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := Mount(text); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", text, got, err, want)
 		}
 	}
@@ -118,13 +117,13 @@ func TestMountFlag(t *testing.T) {
 		`"`: "invalid argument",
 		"":  "invalid argument",
 	} {
-		if m, err := parseMountFlag(text); err == nil || !strings.Contains(err.Error(), want) {
+		if m, err := Mount(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %+v, %v; want %s", text, m, err, want)
 		}
 	}
 }
 
-func TestTmpfsFlag(t *testing.T) {
+func TestTmpfs(t *testing.T) {
 	for text, want := range map[string]container.Mount{
 		"/run":                          {Type: "tmpfs", Destination: "/run"},
 		"/run/:size=64m,mode=1777":      {Type: "tmpfs", Destination: "/run", Options: []string{"size=64m", "mode=1777"}},
@@ -132,7 +131,7 @@ func TestTmpfsFlag(t *testing.T) {
 		"/run:":                         {Type: "tmpfs", Destination: "/run"},
 		"/run:rw,noexec,nosuid,size=1g": {Type: "tmpfs", Destination: "/run", Options: []string{"noexec", "nosuid", "size=1g"}},
 	} {
-		if got, err := parseTmpfsFlag(text); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := Tmpfs(text); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", text, got, err, want)
 		}
 	}
@@ -140,35 +139,24 @@ func TestTmpfsFlag(t *testing.T) {
 		"run": "must be absolute", "/": "destination can't be '/'", "": "Target must not be empty",
 		"/x:what": `Invalid tmpfs option "what"`, "/x:size=much": "size=much", "/x:size": "size", "/x:exec=1": "exec=1", "/x:mode=9": "mode=9",
 	} {
-		if m, err := parseTmpfsFlag(text); err == nil || !strings.Contains(err.Error(), want) {
+		if m, err := Tmpfs(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %+v, %v; want %s", text, m, err, want)
 		}
 	}
 }
 
-func TestOwnersAreToldWhereTheyMatter(t *testing.T) {
-	dir := t.TempDir()
-	uid := uint32(os.Getuid())
-	mine, others := []userns.IDMap{{HostID: uid, Size: 1}}, []userns.IDMap{{HostID: uid + 1, Size: 10}}
-	for _, tc := range []struct {
-		mode     os.FileMode
+func TestInherited(t *testing.T) {
+	for text, want := range map[string]struct {
+		ref      string
 		readOnly bool
-		ids      []userns.IDMap
-		told     string
-	}{
-		{0o700, false, mine, ""},
-		{0o777, false, others, ""},
-		{0o755, true, others, ""},
-		{0o755, false, others, "write to"},
-		{0o750, true, others, "read"},
-		{0o700, false, others, "read"},
-	} {
-		if err := os.Chmod(dir, tc.mode); err != nil {
-			t.Fatal(err)
+	}{"box": {"box", false}, "box:": {"box", false}, "box:ro": {"box", true}, "box:rw": {"box", false}} {
+		if ref, readOnly, err := Inherited(text); err != nil || ref != want.ref || readOnly != want.readOnly {
+			t.Errorf("%s: %s, %t, %v", text, ref, readOnly, err)
 		}
-		got := strangersOwn(container.Mount{Type: "bind", Source: dir, ReadOnly: tc.readOnly}, tc.ids)
-		if (got == "") != (tc.told == "") || !strings.Contains(got, tc.told) {
-			t.Errorf("%o, read-only %t: %q", tc.mode, tc.readOnly, got)
+	}
+	for _, text := range []string{"box:no", "box:ro,rw", "box:nocopy", "box:U", "box:private"} {
+		if _, _, err := Inherited(text); err == nil || !strings.Contains(err.Error(), "invalid mode: ") {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

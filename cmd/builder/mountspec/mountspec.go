@@ -1,7 +1,11 @@
-package main
+// Package mountspec reads what users write about a container's mounts, after -v,
+// --mount, --tmpfs and --volumes-from, in docker's grammar and with its errors. Nothing
+// is made or mounted.
+package mountspec
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -13,8 +17,8 @@ import (
 	"github.com/builder-oci/builder/storage/volume"
 )
 
-// parseVolumeFlag reads -v: PATH, or VOLUME:PATH[:OPTIONS], or DIR:PATH[:OPTIONS].
-func parseVolumeFlag(text string) (m container.Mount, err error) {
+// Volume reads -v: PATH, or VOLUME:PATH[:OPTIONS], or DIR:PATH[:OPTIONS].
+func Volume(text string) (m container.Mount, err error) {
 	const remedy = "write -v VOLUME:/PATH, -v /DIR:/PATH or -v /PATH; behind the first two options may follow: :ro"
 	parts := strings.Split(text, ":")
 	if len(parts) > 3 || parts[0] == "" || len(parts) == 2 && isMode(parts[1]) {
@@ -120,8 +124,8 @@ func setModeWord(m *container.Mount, kind, word string) error {
 	case "access":
 		m.ReadOnly = word == "ro"
 	case "label":
-		if labelled() {
-			return notYet("--volume with the option " + word)
+		if Labelled() {
+			return fault.NotYet("--volume with the option " + word)
 		}
 	case "propagation":
 		return setPropagation(m, word)
@@ -130,9 +134,26 @@ func setModeWord(m *container.Mount, kind, word string) error {
 	case "owner":
 		m.Chown = true
 	case "overlay":
-		return notYet("--volume with the option O")
+		return fault.NotYet("--volume with the option O")
 	}
 	return nil // who keeps what how consistent makes no difference on one machine
+}
+
+// Labelled says whether the host has SELinux: elsewhere there is nothing that z
+// and Z could change.
+func Labelled() bool {
+	_, err := os.Stat("/sys/fs/selinux/enforce")
+	return err == nil
+}
+
+// Inherited reads --volumes-from: CONTAINER[:ro].
+func Inherited(text string) (ref string, readOnly bool, err error) {
+	ref, mode, _ := strings.Cut(text, ":")
+	var given container.Mount
+	if err := setMode(&given, mode); err != nil || len(given.Options) > 0 || given.NoCopy || given.Chown {
+		return "", false, fault.New("write --volumes-from "+ref+" or "+ref+":ro", "invalid mode: %s", mode)
+	}
+	return ref, given.ReadOnly, nil
 }
 
 // setPropagation takes what can be had: mounts are made in a namespace of the
@@ -152,8 +173,8 @@ func setPropagation(m *container.Mount, word string) error {
 // tmpfsFlags are mount flags that docker takes for --tmpfs, and tmpfsValues what
 // has a value there.
 var (
-	tmpfsFlags = words([]string{"ro,rw,exec,noexec,suid,nosuid,dev,nodev,sync,async,dirsync,atime,noatime," +
-		"diratime,nodiratime,relatime,norelatime,strictatime,nostrictatime"})
+	tmpfsFlags = strings.Split("ro,rw,exec,noexec,suid,nosuid,dev,nodev,sync,async,dirsync,atime,noatime,"+
+		"diratime,nodiratime,relatime,norelatime,strictatime,nostrictatime", ",")
 	tmpfsValues = map[string]*regexp.Regexp{
 		"size": regexp.MustCompile(`^[0-9]+[kKmMgG%]?$`), "mode": regexp.MustCompile(`^[0-7]{1,4}$`),
 		"uid": regexp.MustCompile(`^[0-9]+$`), "gid": regexp.MustCompile(`^[0-9]+$`),
@@ -161,8 +182,8 @@ var (
 	}
 )
 
-// parseTmpfsFlag reads --tmpfs: PATH[:OPTION,...].
-func parseTmpfsFlag(text string) (container.Mount, error) {
+// Tmpfs reads --tmpfs: PATH[:OPTION,...].
+func Tmpfs(text string) (container.Mount, error) {
 	m := container.Mount{Type: container.MountTmpfs}
 	place, options, _ := strings.Cut(text, ":")
 	for word := range strings.SplitSeq(options, ",") {

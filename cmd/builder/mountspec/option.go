@@ -1,8 +1,10 @@
-package main
+package mountspec
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,17 +17,20 @@ import (
 	"github.com/builder-oci/builder/storage/volume"
 )
 
-// mountOption is what --mount says, as it is read.
-type mountOption struct {
+// NonRecursive, among a mount's options, leaves out what is mounted below the source.
+const NonRecursive = "bind"
+
+// option is what --mount says, as it is read.
+type option struct {
 	container.Mount
 	source string
 	target string
 	of     string // the kind of the last option that is for one type only
 }
 
-// parseMountFlag reads --mount: KEY=VALUE,... with commas as in a line of CSV.
-func parseMountFlag(text string) (container.Mount, error) {
-	o := mountOption{Mount: container.Mount{Type: container.MountVolume}}
+// Mount reads --mount: KEY=VALUE,... with commas as in a line of CSV.
+func Mount(text string) (container.Mount, error) {
+	o := option{Mount: container.Mount{Type: container.MountVolume}}
 	fields, err := csv.NewReader(strings.NewReader(text)).Read()
 	for i := 0; err == nil && i < len(fields); i++ {
 		err = o.set(fields[i])
@@ -40,26 +45,26 @@ func parseMountFlag(text string) (container.Mount, error) {
 	return o.Mount, err
 }
 
-// mountSwitches are the keys that may stand without a value.
-var mountSwitches = map[string]func(o *mountOption, on bool) error{
-	"readonly":      func(o *mountOption, on bool) error { o.ReadOnly = on; return nil },
-	"volume-nocopy": func(o *mountOption, on bool) error { o.NoCopy = on; return nil },
-	"bind-nonrecursive": func(o *mountOption, on bool) error {
+// switches are the keys that may stand without a value.
+var switches = map[string]func(o *option, on bool) error{
+	"readonly":      func(o *option, on bool) error { o.ReadOnly = on; return nil },
+	"volume-nocopy": func(o *option, on bool) error { o.NoCopy = on; return nil },
+	"bind-nonrecursive": func(o *option, on bool) error {
 		if on {
-			o.Options = append(o.Options, optionBind)
+			o.Options = append(o.Options, NonRecursive)
 		}
 		return nil
 	},
 }
 
-// mountKeys are second names of keys.
-var mountKeys = map[string]string{"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
+// secondNames are second names of keys.
+var secondNames = map[string]string{"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
 
 // set takes one field.
-func (o *mountOption) set(field string) error {
+func (o *option) set(field string) error {
 	key, value, valued := strings.Cut(field, "=")
 	name := key
-	if other := mountKeys[key]; other != "" {
+	if other := secondNames[key]; other != "" {
 		name = other
 	}
 	for _, kind := range []string{container.MountBind, container.MountVolume, container.MountTmpfs} {
@@ -67,7 +72,7 @@ func (o *mountOption) set(field string) error {
 			o.of = kind
 		}
 	}
-	if flip := mountSwitches[name]; flip != nil {
+	if flip := switches[name]; flip != nil {
 		on := true
 		if valued {
 			var err error
@@ -83,7 +88,7 @@ func (o *mountOption) set(field string) error {
 	return o.setValue(name, value, field)
 }
 
-func (o *mountOption) setValue(key, value, field string) error {
+func (o *option) setValue(key, value, field string) error {
 	switch key {
 	case "type":
 		o.Type = strings.ToLower(value)
@@ -100,10 +105,10 @@ func (o *mountOption) setValue(key, value, field string) error {
 		return o.setTmpfs(key, value)
 	case "volume-driver":
 		if value != volume.Driver {
-			return noDriver(value)
+			return NoDriver(value)
 		}
 	case "volume-opt":
-		return noDriverOptions("volume-opt")
+		return NoDriverOptions("volume-opt")
 	case "volume-label", "volume-subpath":
 		return fault.New("make the volume before: builder volume create", "--mount with %s is not supported yet", key)
 	default:
@@ -112,20 +117,20 @@ func (o *mountOption) setValue(key, value, field string) error {
 	return nil
 }
 
-func (o *mountOption) setRecursive(value string) error {
+func (o *option) setRecursive(value string) error {
 	switch value {
 	case "enabled", "readonly":
 	case "disabled":
-		o.Options = append(o.Options, optionBind)
+		o.Options = append(o.Options, NonRecursive)
 	case "writable":
-		return notYet("--mount with bind-recursive=writable")
+		return fault.NotYet("--mount with bind-recursive=writable")
 	default:
 		return fmt.Errorf("invalid value for bind-recursive: %s (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")", value)
 	}
 	return nil
 }
 
-func (o *mountOption) setTmpfs(key, value string) error {
+func (o *option) setTmpfs(key, value string) error {
 	if key == "tmpfs-mode" {
 		mode, err := strconv.ParseUint(value, 8, 12)
 		if err != nil {
@@ -143,7 +148,7 @@ func (o *mountOption) setTmpfs(key, value string) error {
 }
 
 // complete checks the whole, first as docker's command does, then as its daemon.
-func (o *mountOption) complete() error {
+func (o *option) complete() error {
 	switch {
 	case o.Type == "":
 		return fmt.Errorf("type is required")
@@ -152,7 +157,7 @@ func (o *mountOption) complete() error {
 	case o.of != "" && o.of != o.Type:
 		return fmt.Errorf("cannot mix '%s-*' options with mount type '%s'", o.of, o.Type)
 	case o.Type == "image" || o.Type == "npipe" || o.Type == "cluster":
-		return notYet("--mount with type=" + o.Type)
+		return fault.NotYet("--mount with type=" + o.Type)
 	}
 	var err error
 	switch o.Type {
@@ -177,7 +182,7 @@ func (o *mountOption) complete() error {
 	return setPlace(&o.Mount, o.target)
 }
 
-func (o *mountOption) completeBind() error {
+func (o *option) completeBind() error {
 	if o.source == "" {
 		return badMount(&o.Mount, "field Source must not be empty")
 	}
@@ -196,4 +201,14 @@ func (o *mountOption) completeBind() error {
 		return missingSource(&o.Mount, err)
 	}
 	return nil
+}
+
+// missingSource is the error of --mount about a directory that isn't there, or that
+// can't be looked at.
+func missingSource(m *container.Mount, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.New("mkdir -p "+m.Source+"    # or use -v, which makes it",
+			"%w", badMount(m, "bind source path does not exist: %s", m.Source))
+	}
+	return badMount(m, "%w", err)
 }
