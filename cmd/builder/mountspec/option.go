@@ -17,7 +17,7 @@ import (
 	"github.com/builder-oci/builder/storage/volume"
 )
 
-// NonRecursive, among a mount's options, leaves out what is mounted below the source.
+// NonRecursive is the option of a mount that leaves out what is mounted below the source.
 const NonRecursive = "bind"
 
 // option is what --mount says, as it is read.
