@@ -41,7 +41,19 @@ var troubles = []struct {
 abi <abi/4.0>,
 include <tunables/global>
 profile narrow /usr/bin/builder {
-  capability, network, file, mount, umount, pivot_root, signal, ptrace, unix, dbus, change_profile, mqueue, io_uring,
+  capability,
+  network,
+  file,
+  mount,
+  umount,
+  pivot_root,
+  signal,
+  ptrace,
+  unix,
+  dbus,
+  change_profile,
+  mqueue,
+  io_uring,
 }
 END
 apparmor_parser -r /etc/apparmor.d/narrow`,
@@ -90,12 +102,12 @@ func TestMachine(t *testing.T) {
 	for _, trouble := range troubles {
 		t.Run(trouble.name, func(t *testing.T) {
 			m.root(t, trouble.cause)
+			if trouble.undo != "" {
+				defer m.root(t, trouble.undo)
+			}
 			r := trouble.want.expect(t, "machine: "+trouble.name, m.probe(t))
 			m.mend(t, r)
 			m.works(t)
-			if trouble.undo != "" {
-				m.root(t, trouble.undo)
-			}
 		})
 	}
 	t.Run("limits", func(t *testing.T) { testLimits(t, m) })
