@@ -50,7 +50,7 @@ func TestRefusalOfANamespaceHasItsCauseAndRemedy(t *testing.T) {
 		{"SELinux around a container", unix.EACCES, func(f *facts) { f.seLinuxLabel, f.container = "system_u:system_r:container_t:s0", "podman" }, "SELinux denies", "label=disable"},
 		{"WSL 1", unix.EINVAL, func(f *facts) { f.wsl, f.kernelHas = 1, false }, "WSL 1 has no Linux kernel", "wsl --set-version"},
 		{"filter of a service", unix.EPERM, func(f *facts) { f.seccomp = true }, "a seccomp filter on this process", "SystemCallFilter"},
-		{"profile of a program", unix.EACCES, func(f *facts) { f.appArmorLabel = "ci-runner (enforce)" }, `"ci-runner (enforce)" confines`, "aa-complain ci-runner"},
+		{"profile of a program", unix.EACCES, func(f *facts) { f.appArmorLabel = "ci-runner (enforce)" }, `"ci-runner (enforce)" confines`, "aa-disable ci-runner"},
 		{"unknown", unix.EPERM, func(*facts) {}, "making a user namespace: operation not permitted", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -43,7 +43,7 @@ func explainNamespace(err error, f facts) *fault.Error {
 	case f.seccomp:
 		return because(seccompRemedy, "a seccomp filter on this process denies them")
 	case f.confined():
-		return because(complain(strings.Fields(f.appArmorLabel)[0]), "the AppArmor profile %q confines this process", f.appArmorLabel)
+		return because(disable(strings.Fields(f.appArmorLabel)[0]), "the AppArmor profile %q confines this process", f.appArmorLabel)
 	}
 	return fault.Machine("", "making a user namespace: %w", err)
 }
@@ -79,12 +79,12 @@ func (f facts) denier() string {
 	return fmt.Sprintf("the AppArmor profile %q", f.appArmorLabel)
 }
 
-// complain has an AppArmor profile tell what it would forbid, by a tool that a system
-// doesn't come with.
-func complain(profile string) string {
-	remedy := asRoot("aa-complain " + profile)
-	if _, err := lookPath("aa-complain"); err != nil {
-		return Install("aa-complain") + "\n" + remedy
+// disable has an AppArmor profile unloaded, by a tool that a system doesn't come with.
+// To have it complain wouldn't do: Linux 6.12 refuses namespaces all the same.
+func disable(profile string) string {
+	remedy := asRoot("aa-disable "+profile) + `    # or give the profile the rule "userns,"`
+	if _, err := lookPath("aa-disable"); err != nil {
+		return Install("aa-disable") + "\n" + remedy
 	}
 	return remedy
 }

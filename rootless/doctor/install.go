@@ -8,11 +8,11 @@ var managers = []struct {
 	program, install string
 	packages         map[string]string
 }{
-	{"apt-get", "apt-get install -y ", map[string]string{"newuidmap": "uidmap", "newgidmap": "uidmap", "getsubids": "uidmap", "pasta": "passt", "nsenter": "util-linux", "aa-complain": "apparmor-utils"}},
-	{"dnf", "dnf install -y ", map[string]string{"newuidmap": "shadow-utils", "newgidmap": "shadow-utils", "getsubids": "shadow-utils-subid", "pasta": "passt", "nsenter": "util-linux", "aa-complain": "apparmor-utils"}},
-	{"zypper", "zypper install -y ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt", "nsenter": "util-linux", "aa-complain": "apparmor-utils"}},
-	{"pacman", "pacman -S --noconfirm ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt", "nsenter": "util-linux", "aa-complain": "apparmor"}},
-	{"apk", "apk add ", map[string]string{"newuidmap": "shadow-subids", "newgidmap": "shadow-subids", "getsubids": "shadow-subids", "pasta": "passt", "nsenter": "util-linux", "aa-complain": "apparmor-utils"}},
+	{"apt-get", "apt-get install -y ", map[string]string{"newuidmap": "uidmap", "newgidmap": "uidmap", "getsubids": "uidmap", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor-utils"}},
+	{"dnf", "dnf install -y ", map[string]string{"newuidmap": "shadow-utils", "newgidmap": "shadow-utils", "getsubids": "shadow-utils-subid", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor-utils"}},
+	{"zypper", "zypper install -y ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor-utils"}},
+	{"pacman", "pacman -S --noconfirm ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor"}},
+	{"apk", "apk add ", map[string]string{"newuidmap": "shadow-subids", "newgidmap": "shadow-subids", "getsubids": "shadow-subids", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor-utils"}},
 }
 
 // Install gives the command that installs program with this machine's package

@@ -15,7 +15,7 @@ type Script struct {
 // rootCommands and userCommands change something; what else remedies name, looks.
 var (
 	rootCommands = []string{
-		"aa-complain", "apk", "apparmor_parser", "apt-get", "chmod", "chown", "dnf", "echo", "hwclock", "loginctl", "mkdir", "modprobe",
+		"aa-disable", "apk", "apparmor_parser", "apt-get", "chmod", "chown", "dnf", "echo", "hwclock", "loginctl", "mkdir", "modprobe",
 		"mount", "pacman", "printf", "sh", "systemctl", "sysctl", "tee", "timedatectl", "usermod", "zypper",
 	}
 	userCommands = []string{"builder", "export", "rm"}
