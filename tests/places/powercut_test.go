@@ -20,6 +20,7 @@ FROM base
 RUN head -c 3000000 /dev/urandom >/first
 RUN touch /begun && sleep 1000
 END
+sync # our own files; what builder syncs is its business
 builder import /img.tar base
 builder bud -q -t cut -f cut context >cut.log 2>&1 &
 until pgrep -u ann -x sleep >/dev/null; do sleep 0.2; done
