@@ -62,7 +62,7 @@ apparmor_parser -r /etc/apparmor.d/narrow`,
 			refused: refusedWithout(`user namespaces are forbidden: .*AppArmor`),
 			doctor:  2,
 		},
-		undo: "apparmor_parser -R /etc/apparmor.d/narrow; rm /etc/apparmor.d/narrow",
+		undo: "apparmor_parser -R /etc/apparmor.d/narrow || : it is unloaded; rm -f /etc/apparmor.d/narrow /etc/apparmor.d/disable/narrow",
 	},
 	{
 		name:  "no subordinate ids",
