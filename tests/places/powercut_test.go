@@ -29,8 +29,9 @@ sleep 1000
 `
 
 // afterCut looks at what is there: the image that was reported is whole, the other
-// isn't there, what both left is no hindrance, and every blob of an image is what its name says. (One
-// that no image names yet may be short: it wasn't synced, and is written again.)
+// isn't there, what both left is no hindrance, and every blob of an image is what its
+// name says. (One that no image names yet may be short: it wasn't synced, and is
+// written again.)
 const afterCut = `
 set -e
 cd ~/cut
