@@ -274,3 +274,16 @@ func TestDamagedLayerOfAStepWithoutAnImageIsMended(t *testing.T) {
 		t.Errorf("after the repair: %q", found)
 	}
 }
+
+// What a power failure leaves of a blob that no image has yet: it wasn't synced.
+func TestAStepsBlobThatIsShortIsHarmless(t *testing.T) {
+	b := newBench(t)
+	made := b.build(t, "one")
+	must(t, os.Truncate(b.Layout.BlobPath(made.layer.Digest), 0))
+	want(t, "check with an image", b.check(t), "blob")
+	_, err := b.Layout.Remove(context.Background(), "one", layout.RemoveOptions{})
+	must(t, err)
+	if found := b.check(t); !slices.Contains(found, "(blob)") || slices.Contains(found, "blob") {
+		t.Errorf("found %q", found)
+	}
+}
