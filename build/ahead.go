@@ -10,7 +10,6 @@ import (
 
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/stage"
-	"github.com/builder-oci/builder/storage/layer"
 )
 
 // ahead begins what the instructions of the stages will ask of others, while
@@ -169,15 +168,22 @@ func (d *digesting) digest(ctx context.Context, files *contextFiles, path string
 	if begun {
 		return
 	}
-	var entries []*layer.Entry
-	err := files.walk(ctx, path, func(e *layer.Entry, _ stage.FileID) error {
-		entries = append(entries, e)
-		return nil
+	batch := make([]*stage.File, 0, digestedAtOnce)
+	err := files.walk(ctx, path, func(f *stage.File) error {
+		if batch = append(batch, f); len(batch) < cap(batch) {
+			return nil
+		}
+		_, err := files.Digests(ctx, batch)
+		batch = batch[:0]
+		return err
 	})
 	if err == nil {
-		_, _ = files.Digests(ctx, entries)
+		_, _ = files.Digests(ctx, batch)
 	}
 }
+
+// digestedAtOnce is how many files are digested before others are looked at.
+const digestedAtOnce = 1024
 
 // end makes way for the one who asks for the files: what has been read by then
 // is known to him.

@@ -14,7 +14,6 @@ import (
 	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/stage"
-	"github.com/builder-oci/builder/storage/layer"
 )
 
 func TestDigestAhead(t *testing.T) {
@@ -68,8 +67,8 @@ func TestDigestAheadMakesWay(t *testing.T) {
 	b.digestAhead(t.Context(), dockerfile.Instruction{Cmd: &instructions.CopyCommand{SourcesAndDest: sources(".", "/")}})
 	<-counted.reached
 
-	var entries []*layer.Entry
-	err := files.Walk(t.Context(), "", func(e *layer.Entry, _ stage.FileID) error {
+	var entries []*stage.File
+	err := files.Walk(t.Context(), "", func(e *stage.File) error {
 		entries = append(entries, e)
 		return nil
 	})

@@ -35,16 +35,17 @@ func (b *build) export(ctx context.Context, st *stage.State) error {
 	if len(b.o.Trees) == 0 {
 		return nil
 	}
-	entries, err := b.wholeTree(ctx, st)
+	files, err := b.runner.TreeFiles(ctx, st)
 	if err != nil {
 		return err
 	}
+	tree := wholeTree{files, b.o.Epoch}
 	for _, t := range b.o.Trees {
 		if t.Tar == nil {
-			err = writeTree(ctx, entries, t.Dir)
+			err = writeTree(ctx, tree, t.Dir)
 		} else {
 			err = t.Tar(func(w io.Writer) error {
-				_, err := layer.Pack(ctx, layer.Entries(entries), w, layer.PackOptions{Compression: layer.None})
+				_, err := layer.Pack(ctx, tree, w, layer.PackOptions{Compression: layer.None})
 				return err
 			})
 		}
@@ -55,39 +56,42 @@ func (b *build) export(ctx context.Context, st *stage.State) error {
 	return nil
 }
 
-// wholeTree lists a state's tree, but for its root. An epoch is the time of
-// everything in it: a tree doesn't tell what a command wrote.
-func (b *build) wholeTree(ctx context.Context, st *stage.State) ([]*layer.Entry, error) {
-	files, err := b.runner.TreeFiles(ctx, st)
-	if err != nil {
-		return nil, err
-	}
-	var entries []*layer.Entry
+// wholeTree is a tree as a layer that has all of it, but for its root. An epoch
+// is the time of everything in it: a tree doesn't tell what a command wrote.
+type wholeTree struct {
+	files stage.Files
+	epoch *time.Time
+}
+
+// Walk gives the entries. Of a file's names the first is the file, and the others
+// are links to it.
+func (t wholeTree) Walk(ctx context.Context, fn func(*layer.Entry) error) error {
 	first := map[stage.FileID]string{}
-	err = files.Walk(ctx, "", func(e *layer.Entry, id stage.FileID) error {
+	return t.files.Walk(ctx, "", func(f *stage.File) error {
+		e := &f.Entry
 		if e.Path == "" {
 			return nil
 		}
-		if b.o.Epoch != nil {
-			e.ModTime = *b.o.Epoch
+		if t.epoch != nil {
+			e.ModTime = *t.epoch
 		}
-		if known, ok := first[id]; ok && id != (stage.FileID{}) {
-			e = &layer.Entry{
+		if f.ID == (stage.FileID{}) {
+			return fn(e)
+		}
+		if known, ok := first[f.ID]; ok {
+			return fn(&layer.Entry{
 				Path: e.Path, Type: layer.TypeLink, Linkname: known,
 				Mode: e.Mode, UID: e.UID, GID: e.GID, ModTime: e.ModTime,
-			}
-		} else {
-			first[id] = e.Path
+			})
 		}
-		entries = append(entries, e)
-		return nil
+		first[f.ID] = e.Path
+		return fn(e)
 	})
-	return entries, err
 }
 
 // writeTree writes entries into a directory. Nothing is written through a link
 // that is there already or comes along.
-func writeTree(ctx context.Context, entries []*layer.Entry, dir string) error {
+func writeTree(ctx context.Context, tree layer.Source, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fault.New("choose another directory with -o", "the output directory: %w", err)
 	}
@@ -97,20 +101,20 @@ func writeTree(ctx context.Context, entries []*layer.Entry, dir string) error {
 	}
 	defer root.Close()
 	w := treeWriter{root}
-	for _, e := range entries {
-		if err := ctx.Err(); err != nil {
-			return err
+	var dirs []*layer.Entry
+	err = tree.Walk(ctx, func(e *layer.Entry) error {
+		if e.Type == layer.TypeDir {
+			dirs = append(dirs, &layer.Entry{Path: e.Path, Mode: e.Mode, ModTime: e.ModTime})
 		}
-		if err := w.write(e); err != nil {
-			return fault.At("the output directory "+dir, err)
-		}
+		return fault.At("the output directory "+dir, w.write(e))
+	})
+	if err != nil {
+		return err
 	}
 	// Directories last, the deepest first: until then files come into them.
-	for _, e := range slices.Backward(entries) {
-		if e.Type == layer.TypeDir {
-			if err := errors.Join(w.setMode(e), w.setTime(e)); err != nil {
-				return err
-			}
+	for _, e := range slices.Backward(dirs) {
+		if err := errors.Join(w.setMode(e), w.setTime(e)); err != nil {
+			return err
 		}
 	}
 	return nil

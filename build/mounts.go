@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path"
 	"path/filepath"
@@ -184,17 +185,24 @@ func (s scratchSource) Files(ctx context.Context) (stage.Files, error) {
 // isn't left out belongs to the user, has the mode that counts and no attributes:
 // everything else isn't in the user namespace what its key says of it.
 func (f *contextFiles) Directory(ctx context.Context, path string) (dir string, hidden []string, ok bool, err error) {
-	entries, err := f.list(ctx, path)
+	l, err := f.list(ctx, path)
 	if err != nil {
 		return "", nil, false, err
 	}
 	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
-	for _, e := range entries {
+	err = l.Each(func(e *buildcontext.Entry) error {
 		if e.Stat.UID != uid || e.Stat.GID != gid || f.showsOtherMode(e) || f.hasXattrs(e) {
-			return "", nil, false, nil
+			return errNotAsItIs
 		}
+		return ctx.Err()
+	})
+	if errors.Is(err, errNotAsItIs) {
+		return "", nil, false, nil
 	}
-	if hidden, err = f.dir.Hidden(ctx, entries); err != nil {
+	if err != nil {
+		return "", nil, false, err
+	}
+	if hidden, err = f.dir.Hidden(ctx, l.Each); err != nil {
 		return "", nil, false, err
 	}
 	for i := range hidden {
@@ -202,6 +210,8 @@ func (f *contextFiles) Directory(ctx context.Context, path string) (dir string, 
 	}
 	return filepath.Join(f.dir.Root(), path), hidden, true, nil
 }
+
+var errNotAsItIs = errors.New("not to be shown as it is")
 
 // showsOtherMode says whether an entry's own mode isn't the one that its key has.
 func (f *contextFiles) showsOtherMode(e *buildcontext.Entry) bool {

@@ -54,17 +54,13 @@ func (s *contextSource) Files(context.Context) (stage.Files, error) {
 	return f, nil
 }
 
-// close keeps the digests for the next build.
 func (s *contextSource) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.files == nil {
 		return
 	}
-	if s.files.digests != nil {
-		_ = s.files.digests.Save() // what isn't remembered is read again
-	}
-	_ = s.files.dir.Close()
+	s.files.close()
 }
 
 // contextFiles shows a context's entries as a layer would hold them: owned by
@@ -77,12 +73,13 @@ type contextFiles struct {
 	gitModes bool
 	ahead    digesting
 
+	// temp is where long listings are kept.
+	temp string
+
 	mu sync.Mutex
-	// known has, by their paths, the entries that were given out.
-	known map[string]*buildcontext.Entry
 	// walked has what each path held. A build that first looks its steps up
 	// and then executes them lists a path only once.
-	walked map[string][]*buildcontext.Entry
+	walked map[string]*buildcontext.Listing
 }
 
 // openContext opens a directory. The cache remembers its files' digests; nil
@@ -106,6 +103,9 @@ func openContext(p contextPlace, c *cache.Cache) (*contextFiles, error) {
 	}
 	f := filesOf(d, digests)
 	f.place = p
+	if c != nil {
+		f.temp = c.Dir()
+	}
 	return f, nil
 }
 
@@ -125,14 +125,24 @@ func (f *contextFiles) Origin() *stage.Origin {
 }
 
 // filesOf gives the files of an open directory; digests is nil where none are
-// remembered.
+// remembered: then the directory is a copy that lies beside others.
 func filesOf(d *buildcontext.Dir, digests *cache.Files) *contextFiles {
 	return &contextFiles{
-		dir: d, digests: digests,
+		dir: d, digests: digests, temp: filepath.Dir(d.Root()),
 		ahead:  digesting{done: map[string]func(){}},
-		known:  map[string]*buildcontext.Entry{},
-		walked: map[string][]*buildcontext.Entry{},
+		walked: map[string]*buildcontext.Listing{},
 	}
+}
+
+// close keeps the digests for the next build.
+func (f *contextFiles) close() {
+	if f.digests != nil {
+		_ = f.digests.Save() // what isn't remembered is read again
+	}
+	for _, l := range f.walked {
+		_ = l.Close() // only read
+	}
+	_ = f.dir.Close()
 }
 
 // Glob gives what a pattern names in the context.
@@ -149,64 +159,60 @@ func (f *contextFiles) Glob(pattern string) ([]stage.Match, error) {
 }
 
 // Lstat gives the entry at a path.
-func (f *contextFiles) Lstat(path string) (*layer.Entry, error) {
+func (f *contextFiles) Lstat(path string) (*stage.File, error) {
 	e, err := f.dir.Lstat(path)
 	if err != nil {
 		return nil, err
 	}
-	return f.noted(e), nil
-}
-
-// noted gives an entry as a layer would hold it, and remembers where it is from.
-func (f *contextFiles) noted(e *buildcontext.Entry) *layer.Entry {
-	le := f.entry(e)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.known[e.Path] = e
-	return le
+	return f.file(e), nil
 }
 
 // Walk gives the entry at a path and all below it.
-func (f *contextFiles) Walk(ctx context.Context, path string, fn func(*layer.Entry, stage.FileID) error) error {
+func (f *contextFiles) Walk(ctx context.Context, path string, fn func(*stage.File) error) error {
 	f.ahead.end(path)
 	return f.walk(ctx, path, fn)
 }
 
-func (f *contextFiles) walk(ctx context.Context, path string, fn func(*layer.Entry, stage.FileID) error) error {
-	entries, err := f.list(ctx, path)
+func (f *contextFiles) walk(ctx context.Context, path string, fn func(*stage.File) error) error {
+	l, err := f.list(ctx, path)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		if err := fn(f.noted(e), stage.FileIDOf(e.Stat.Full())); err != nil {
+	return l.Each(func(e *buildcontext.Entry) error {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-	}
-	return nil
+		return fn(f.file(e))
+	})
 }
 
-func (f *contextFiles) list(ctx context.Context, path string) ([]*buildcontext.Entry, error) {
+func (f *contextFiles) list(ctx context.Context, path string) (*buildcontext.Listing, error) {
 	f.mu.Lock()
-	entries, ok := f.walked[path]
+	known, ok := f.walked[path]
 	f.mu.Unlock()
 	if ok {
-		return entries, nil
+		return known, nil
 	}
-	err := f.dir.Walk(ctx, path, func(e *buildcontext.Entry) error {
-		entries = append(entries, e)
-		return nil
-	})
+	l, err := f.dir.List(ctx, path, f.temp)
 	if err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.walked[path] = entries
-	return entries, nil
+	if known, ok := f.walked[path]; ok {
+		return known, l.Close()
+	}
+	f.walked[path] = l
+	return l, nil
 }
 
-func (f *contextFiles) entry(e *buildcontext.Entry) *layer.Entry {
-	le := &layer.Entry{
+// file gives an entry as a layer would hold it.
+func (f *contextFiles) file(e *buildcontext.Entry) *stage.File {
+	return &stage.File{Entry: f.entry(e), ID: stage.FileIDOf(e.Stat.Full()), Origin: e}
+}
+
+func (f *contextFiles) entry(e *buildcontext.Entry) layer.Entry {
+	le := layer.Entry{
 		Path: e.Path, Mode: int64(e.Stat.Mode & 0o7777), Linkname: e.Linkname,
 		ModTime: time.Unix(e.Stat.Mtim.Unix()),
 	}
@@ -256,24 +262,26 @@ func (f *steadyFile) Close() error { return errors.Join(f.unchanged(), f.File.Cl
 
 // Digests gives the files' digests, from the cache where they have not
 // changed.
-func (f *contextFiles) Digests(ctx context.Context, entries []*layer.Entry) ([]digest.Digest, error) {
-	originals := make([]*buildcontext.Entry, len(entries))
-	f.mu.Lock()
-	for i, e := range entries {
-		originals[i] = f.known[e.Path]
+func (f *contextFiles) Digests(ctx context.Context, files []*stage.File) ([]digest.Digest, error) {
+	entries := make([]*buildcontext.Entry, len(files))
+	for i, file := range files {
+		entries[i] = origin(file)
 	}
-	f.mu.Unlock()
-	return f.dir.Digests(ctx, originals)
+	return f.dir.Digests(ctx, entries)
 }
 
 // Remember keeps a digest for the next build.
-func (f *contextFiles) Remember(e *layer.Entry, d digest.Digest) {
-	f.mu.Lock()
-	original := f.known[e.Path]
-	f.mu.Unlock()
-	if original != nil && f.digests != nil {
-		f.digests.Put(original.Path, original.Stat.Full(), d)
+func (f *contextFiles) Remember(file *stage.File, d digest.Digest) {
+	if f.digests != nil {
+		e := origin(file)
+		f.digests.Put(e.Path, e.Stat.Full(), d)
 	}
+}
+
+// origin is the context's entry of a file.
+func origin(file *stage.File) *buildcontext.Entry {
+	e, _ := file.Origin.(*buildcontext.Entry)
+	return e
 }
 
 // stageSource is an earlier stage as a source of COPY --from.

@@ -19,7 +19,7 @@ func (p *placement) archive(it *item, dest string) error {
 	if err := p.makeDirs(dest); err != nil {
 		return err
 	}
-	return archiveEntries(it.top, func(e *layer.Entry) error {
+	return archiveEntries(&it.top.Entry, func(e *layer.Entry) error {
 		if e.Path == "" {
 			return nil
 		}
@@ -38,9 +38,12 @@ func (p *placement) archive(it *item, dest string) error {
 		if keep, err := p.giveWay(target, e); keep || err != nil {
 			return err
 		}
-		return p.put(target, e)
+		return p.put(target, &File{Entry: *e, place: noPlace})
 	})
 }
+
+// noPlace is the place of entries that are none of the selection's own.
+const noPlace = -1
 
 // beneath is where a name of the archive is, links on its way followed.
 func (p *placement) beneath(dest, name string) (string, error) {

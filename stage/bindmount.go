@@ -112,9 +112,9 @@ func (a *attachment) showCopy(ctx context.Context, s *shown) (string, error) {
 
 // writeBelow writes the entry at path and all below it under another name.
 func writeBelow(ctx context.Context, w *layer.DirWriter, name string, files Files, path string) error {
-	return files.Walk(ctx, path, func(e *layer.Entry, _ FileID) error {
-		copied := *e
-		rel, err := filepath.Rel("/"+path, "/"+e.Path)
+	return files.Walk(ctx, path, func(f *File) error {
+		copied := f.Entry
+		rel, err := filepath.Rel("/"+path, "/"+f.Path)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"archive/tar"
 	"io"
 	"sync/atomic"
 	"time"
@@ -28,30 +27,18 @@ type copyMeter struct {
 
 // meter counts what is read of a large selection's files; nil where it is small.
 func (s *selection) meter(r *Runner) *copyMeter {
-	m := &copyMeter{report: r.Report, at: s.at, begun: time.Now()}
-	for i := range s.items {
-		for _, e := range s.items[i].entries {
-			if e.Type == tar.TypeReg && s.links[e] == nil {
-				m.total += e.Size
-			}
-		}
-	}
-	if m.total < longCopy {
+	if s.total < longCopy {
 		return nil
 	}
+	m := &copyMeter{report: r.Report, at: s.at, begun: time.Now(), total: s.total}
 	m.tell(0)
 	return m
 }
 
-// countIn has the selection's files count themselves.
-func (m *copyMeter) countIn(s *selection) {
-	if m == nil {
-		return
-	}
-	for i := range s.items {
-		for _, e := range s.items[i].entries {
-			m.count(e)
-		}
+// watch has an entry that is copied count itself.
+func (m *copyMeter) watch(_ *File, e *layer.Entry) {
+	if m != nil {
+		m.count(e)
 	}
 }
 

@@ -3,6 +3,7 @@ package stage
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,13 +20,40 @@ func zeros(size int64) *layer.Entry {
 	}}
 }
 
+// given is a source of these entries.
+type given struct {
+	Files
+	entries []*layer.Entry
+}
+
+func (g given) Walk(_ context.Context, _ string, fn func(*File) error) error {
+	for _, e := range g.entries {
+		if err := fn(&File{Entry: *e}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// selected is a selection of these entries.
+func selected(t *testing.T, at Step, entries ...*layer.Entry) *selection {
+	t.Helper()
+	sel := &selection{at: at}
+	it := item{files: given{entries: entries}}
+	if err := sel.list(t.Context(), &it); err != nil {
+		t.Fatal(err)
+	}
+	sel.items = []item{it}
+	return sel
+}
+
 func TestLongCopiesTellHowFarTheyAre(t *testing.T) {
 	at := Step{N: 3}
 	var told []Copied
 	r := &Runner{Report: func(e Event) { told = append(told, e.(Copied)) }}
 	file := zeros(longCopy)
-	sel := &selection{at: at, items: []item{{entries: []*layer.Entry{file, zeros(5), {Type: tar.TypeDir}}}}}
-	sel.meter(r).countIn(sel)
+	sel := selected(t, at, file, zeros(5), &layer.Entry{Type: tar.TypeDir})
+	sel.meter(r).watch(nil, file)
 	f, err := file.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -44,8 +72,7 @@ func TestLongCopiesTellHowFarTheyAre(t *testing.T) {
 func TestShortCopiesAreNotCounted(t *testing.T) {
 	r := &Runner{Report: func(e Event) { t.Errorf("told %v", e) }}
 	file := zeros(longCopy - 1)
-	sel := &selection{items: []item{{entries: []*layer.Entry{file}}}}
-	sel.meter(r).countIn(sel)
+	selected(t, Step{}, file).meter(r).watch(nil, file)
 	f, err := file.Open()
 	if err != nil {
 		t.Fatal(err)

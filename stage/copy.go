@@ -72,7 +72,8 @@ func (in Copy) apply(ctx context.Context, r *Runner, st *State, at Step) error {
 // been executed on this parent a miss is certain, and contents are read only
 // once, while they are packed.
 func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) error {
-	sel := &selection{in: in, at: at}
+	sel := r.selection(in, at)
+	defer sel.close()
 	selectors := in.selectors(st)
 	parent := in.parent(st)
 	seen := keyOf("seen", append([]cache.Input{parent}, selectors...))
@@ -233,11 +234,15 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 	if err != nil {
 		return err
 	}
-	sel.meter(r).countIn(sel)
+	meter := sel.meter(r)
 	if in.Last && !needsTree {
-		return in.pack(ctx, r, st, sel, parent, result)
+		return in.pack(ctx, r, st, sel, parent, result, meter.watch)
 	}
-	if err := r.Snapshots.HasRoomFor(sel.bytes()); err != nil {
+	size, err := sel.bytes(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.Snapshots.HasRoomFor(size); err != nil {
 		return err
 	}
 	active, err := r.Snapshots.Prepare(ctx, st.Tree)
@@ -250,6 +255,7 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 	if err != nil {
 		return err
 	}
+	p.watch = meter.watch
 	if err := p.place(ctx, sel); err != nil {
 		return err
 	}
@@ -259,9 +265,15 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 	return active.Commit(result)
 }
 
-func (in Copy) pack(ctx context.Context, r *Runner, st *State, sel *selection, parent *layer.Tree, result snapshot.Key) error {
+// pack puts the entries straight into a blob. watch is told of each that it may
+// read.
+func (in Copy) pack(ctx context.Context, r *Runner, st *State, sel *selection, parent *layer.Tree, result snapshot.Key, watch func(*File, *layer.Entry)) error {
+	placed := placedEntries{in: in, st: st, sel: sel, parent: parent, watch: watch}
+	if sel.inOrder() {
+		return r.Pack(ctx, result, true, layer.Differing(placed, parent))
+	}
 	var entries []*layer.Entry
-	p, err := newPlacement(in, parent, destination(st, in.Dest), func(*layer.Entry) error { return nil })
+	p, err := placed.placement(func(*layer.Entry) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -271,7 +283,34 @@ func (in Copy) pack(ctx context.Context, r *Runner, st *State, sel *selection, p
 	for _, e := range p.written {
 		entries = append(entries, e)
 	}
-	return r.Pack(ctx, result, true, layer.Differing(entries, parent))
+	return r.Pack(ctx, result, true, layer.Differing(layer.Sorted(entries), parent))
+}
+
+// placedEntries are what a COPY puts where it belongs, in the order in which
+// the selection has it.
+type placedEntries struct {
+	in     Copy
+	st     *State
+	sel    *selection
+	parent *layer.Tree
+	watch  func(*File, *layer.Entry)
+}
+
+// Walk places the entries.
+func (p placedEntries) Walk(ctx context.Context, fn func(*layer.Entry) error) error {
+	to, err := p.placement(fn)
+	if err != nil {
+		return err
+	}
+	return to.place(ctx, p.sel)
+}
+
+func (p placedEntries) placement(sink func(*layer.Entry) error) (*placement, error) {
+	to, err := newPlacement(p.in, p.parent, destination(p.st, p.in.Dest), sink)
+	if err == nil {
+		to.watch = p.watch
+	}
+	return to, err
 }
 
 // errManyToOne is docker's rule for several sources.

@@ -18,7 +18,8 @@ func (in Copy) fromTree(ctx context.Context, r *Runner, st *State, at Step, sour
 	parent := in.parent(st)
 	alias := keyOf("copy from", append([]cache.Input{parent}, selectors...))
 	st.define("copy", selectors)
-	sel := &selection{in: in, at: at}
+	sel := r.selection(in, at)
+	defer sel.close()
 	content, outcomes := r.aliased(alias, source)
 	if r.defineOnly {
 		if content == "" {

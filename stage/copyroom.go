@@ -2,6 +2,7 @@ package stage
 
 import (
 	"archive/tar"
+	"context"
 	"io"
 
 	"github.com/builder-oci/builder/storage/layer"
@@ -12,16 +13,24 @@ const holeSize = 1 << 20
 
 // bytes is how much room the selection's files take at least. An archive counts as it
 // is, and a large file not at all where it seems to be nothing but zeros.
-func (s *selection) bytes() int64 {
-	var total int64
+func (s *selection) bytes(ctx context.Context) (int64, error) {
+	total := s.total
+	if !s.holes {
+		return total, nil
+	}
 	for i := range s.items {
-		for _, e := range s.items[i].entries {
-			if e.Type == tar.TypeReg && s.links[e] == nil && (e.Size < holeSize || !seemsEmpty(e)) {
-				total += e.Size
+		err := s.each(ctx, &s.items[i], func(f *File) error {
+			_, further := s.names.links[f.place]
+			if f.Type == tar.TypeReg && !further && f.Size >= holeSize && seemsEmpty(&f.Entry) {
+				total -= f.Size
 			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
 		}
 	}
-	return total
+	return total, nil
 }
 
 // seemsEmpty looks at a few places of a file.

@@ -25,6 +25,18 @@ func FileIDOf(st *unix.Stat_t) FileID {
 	return FileID{st.Dev, st.Ino}
 }
 
+// File is an entry of a source.
+type File struct {
+	layer.Entry
+	ID FileID
+	// Origin is what the source itself knows the file by; nil where that is the
+	// entry.
+	Origin any
+
+	// place counts a selection's entries, in their order.
+	place int
+}
+
 // Files is where COPY and ADD take files from: the build context, or the tree
 // of another stage or image.
 type Files interface {
@@ -33,13 +45,14 @@ type Files interface {
 	Glob(pattern string) ([]Match, error)
 	// Lstat gives the entry at a path, links not followed. The error wraps
 	// fs.ErrNotExist where nothing is there.
-	Lstat(path string) (*layer.Entry, error)
-	// Walk gives the entry at a path and all below it, parents first. The
-	// entries may be kept; their owners are those that COPY gives them.
-	Walk(ctx context.Context, path string, fn func(*layer.Entry, FileID) error) error
+	Lstat(path string) (*File, error)
+	// Walk gives the entry at a path and all below it, in the order of a
+	// [layer.Source]: the same ones whenever it is called. They may be kept, though
+	// there may be very many; their owners are those that COPY gives them.
+	Walk(ctx context.Context, path string, fn func(*File) error) error
 	// Digests gives the digest of each regular file's content and "" for all
 	// other entries.
-	Digests(ctx context.Context, entries []*layer.Entry) ([]digest.Digest, error)
+	Digests(ctx context.Context, files []*File) ([]digest.Digest, error)
 }
 
 // Source is what a COPY names: where its files come from, before it is known

@@ -8,7 +8,6 @@ import (
 	"github.com/moby/patternmatcher"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/storage/layer"
 )
 
 // filter chooses among the entries of a source: those that include matches and
@@ -37,37 +36,63 @@ func newMatcher(flag string, patterns []string) (*patternmatcher.PatternMatcher,
 // entries are made.
 type verdict struct{ include, exclude patternmatcher.MatchInfo }
 
-// apply gives the entries of a source that are chosen, and the directories that
-// lead to them. rel gives an entry's path below the source; parents come first.
-func (f filter) apply(entries []*layer.Entry, rel func(*layer.Entry) string) ([]*layer.Entry, error) {
-	if f.include == nil && f.exclude == nil {
-		return entries, nil
+// chooser hands on the entries that a filter chooses, and before them the
+// directories that lead to them. rel gives an entry's path below the source.
+type chooser struct {
+	filter
+	rel   func(*File) string
+	fn    func(*File) error
+	above []judgedDir // those that lead to where the walk is
+}
+
+// judgedDir is a directory that has been judged.
+type judgedDir struct {
+	name string
+	verdict
+	held *File // until it is handed on
+}
+
+// pass takes the next entry of a walk.
+func (c *chooser) pass(f *File) error {
+	if c.include == nil && c.exclude == nil {
+		return c.fn(f)
 	}
-	dirs := map[string]verdict{}
-	chosen := map[string]bool{}
-	for _, e := range entries {
-		name := rel(e)
-		keep, v, err := f.judge(name, dirs[parentDir(name)])
-		if err != nil {
-			return nil, err
-		}
-		if e.Type == tar.TypeDir {
-			dirs[name] = v
-		}
-		if !keep {
-			continue
-		}
-		for ; name != "" && !chosen[name]; name = parentDir(name) {
-			chosen[name] = true
+	name := c.rel(f)
+	for len(c.above) > 0 && !strings.HasPrefix(name, c.above[len(c.above)-1].name+"/") {
+		c.above = c.above[:len(c.above)-1]
+	}
+	var parent verdict
+	if len(c.above) > 0 {
+		parent = c.above[len(c.above)-1].verdict
+	}
+	keep, v, err := c.judge(name, parent)
+	if err != nil {
+		return err
+	}
+	if f.Type == tar.TypeDir {
+		c.above = append(c.above, judgedDir{name, v, f})
+	}
+	if !keep {
+		return nil
+	}
+	for i := range c.above {
+		if err := c.handOn(&c.above[i]); err != nil {
+			return err
 		}
 	}
-	var kept []*layer.Entry
-	for _, e := range entries {
-		if chosen[rel(e)] {
-			kept = append(kept, e)
-		}
+	if f.Type == tar.TypeDir {
+		return nil
 	}
-	return kept, nil
+	return c.fn(f)
+}
+
+func (c *chooser) handOn(d *judgedDir) error {
+	f := d.held
+	d.held = nil
+	if f == nil {
+		return nil
+	}
+	return c.fn(f)
 }
 
 // judge says whether a path is chosen itself.

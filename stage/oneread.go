@@ -4,12 +4,14 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"hash"
 	"io"
 	"sync"
 
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/builder-oci/builder/internal/spool"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layer"
 )
@@ -27,12 +29,12 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 		return err
 	}
 	defer tree.Close()
-	passing := newPassing(sel, sel.meter(r))
+	passing := &passing{sums: spool.NewTable(sel.temp), meter: sel.meter(r)}
 	result := resultOf(digest.FromString(in.Instruction))
 	if err := r.lease(result); err != nil {
 		return err
 	}
-	if err := r.inSlot(ctx, at, func() error { return in.pack(ctx, r, st, sel, tree, result) }); err != nil {
+	if err := r.inSlot(ctx, at, func() error { return in.pack(ctx, r, st, sel, tree, result, passing.watch) }); err != nil {
 		return err
 	}
 	if err := passing.settle(ctx, sel); err != nil {
@@ -62,40 +64,36 @@ func (in Copy) inOneRead(ctx context.Context, r *Runner, st *State, at Step, sel
 
 // Rememberer is a source that keeps digests which others worked out.
 type Rememberer interface {
-	Remember(e *layer.Entry, d digest.Digest)
+	Remember(f *File, d digest.Digest)
 }
 
 // passing collects the digests of contents that are read for another purpose.
 type passing struct {
-	mu   sync.Mutex
-	sums map[*layer.Entry][sha256.Size]byte
+	meter *copyMeter // may be nil
+
+	mu     sync.Mutex
+	sums   *spool.Table
+	failed error
 }
 
-// newPassing makes the selection's files digest themselves when they are read
-// to their end. The meter, which may be nil, is told of what is read: there may be
-// very many files, and so they are wrapped but once.
-func newPassing(sel *selection, meter *copyMeter) *passing {
-	p := &passing{sums: make(map[*layer.Entry][sha256.Size]byte, sel.count())}
-	for i := range sel.items {
-		for _, e := range sel.items[i].entries {
-			if e.Type != tar.TypeReg {
-				continue
-			}
-			open := e.Open
-			e.Open = func() (io.ReadCloser, error) {
-				f, err := open()
-				if err != nil {
-					return nil, err
-				}
-				return &digestingFile{ReadCloser: f, h: sha256.New(), left: e.Size, meter: meter, done: func(sum [sha256.Size]byte) {
-					p.mu.Lock()
-					defer p.mu.Unlock()
-					p.sums[e] = sum
-				}}, nil
-			}
-		}
+// watch makes a file digest itself when it is read to its end. The meter is told
+// of what is read.
+func (p *passing) watch(f *File, e *layer.Entry) {
+	if e.Open == nil {
+		return
 	}
-	return p
+	open, place, size := e.Open, f.place, e.Size
+	e.Open = func() (io.ReadCloser, error) {
+		r, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return &digestingFile{ReadCloser: r, h: sha256.New(), left: size, meter: p.meter, done: func(sum [sha256.Size]byte) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.failed = errors.Join(p.failed, p.sums.Set(place, sum))
+		}}, nil
+	}
 }
 
 // digestingFile digests what is read from it.
@@ -124,36 +122,33 @@ func (f *digestingFile) ReadAt(p []byte, at int64) (int, error) { return readAt(
 // settle gives the selection its digests, reading what wasn't read, such as
 // files that the parent's tree holds already.
 func (p *passing) settle(ctx context.Context, sel *selection) error {
-	digests := make([][]digest.Digest, len(sel.items))
+	if p.failed != nil {
+		return p.failed
+	}
+	sel.digests = p.sums
 	for i := range sel.items {
-		entries := sel.items[i].entries
-		digests[i] = make([]digest.Digest, len(entries))
-		for k, e := range entries {
-			if e.Type != tar.TypeReg {
-				continue
+		it := &sel.items[i]
+		err := sel.each(ctx, it, func(f *File) error {
+			if f.Type != tar.TypeReg {
+				return nil
 			}
-			d, err := p.digest(ctx, e)
+			d, err := sel.digestOf(f)
+			if err == nil && d == "" {
+				if err = sel.digestFiles(ctx, it, []*File{f}); err == nil {
+					d, err = sel.digestOf(f)
+				}
+			}
 			if err != nil {
 				return err
 			}
-			digests[i][k] = d
-			if keeper, can := sel.items[i].files.(Rememberer); can {
-				keeper.Remember(e, d)
+			if keeper, can := it.files.(Rememberer); can {
+				keeper.Remember(f, d)
 			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
-	sel.digests = digests
 	return nil
-}
-
-// digest gives the digest of a file, which it reads where nobody else has.
-func (p *passing) digest(ctx context.Context, e *layer.Entry) (digest.Digest, error) {
-	if sum, ok := p.sums[e]; ok {
-		return digest.NewDigestFromBytes(digest.SHA256, sum[:]), nil
-	}
-	read, err := digestAll(ctx, []*layer.Entry{e})
-	if err != nil {
-		return "", err
-	}
-	return read[0], nil
 }

@@ -27,14 +27,14 @@ func (s *selection) loadParents(ctx context.Context, files Files, source string,
 		}
 	}
 	for _, m := range matches {
-		it := item{name: m.Name, files: files, base: m.Path}
+		it := item{name: m.Name, files: files, base: m.Path, filter: f}
 		if it.top, err = files.Lstat(m.Path); err != nil {
 			return err
 		}
 		if it.top.Type != tar.TypeDir {
 			continue // nothing is below a file
 		}
-		if err := s.listParents(ctx, &it, source, pattern, f); err != nil {
+		if err := s.listParents(ctx, &it, source, pattern); err != nil {
 			return err
 		}
 		s.items = append(s.items, it)
@@ -42,29 +42,24 @@ func (s *selection) loadParents(ctx context.Context, files Files, source string,
 	return nil
 }
 
-// listParents fills in an item's entries. Only what is below the part of the
+// listParents lists an item's entries. Only what is below the part of the
 // pattern that has no wildcards is read.
-func (s *selection) listParents(ctx context.Context, it *item, source, pattern string, f filter) error {
+func (s *selection) listParents(ctx context.Context, it *item, source, pattern string) error {
 	literal, wild := literalDirs(pattern)
-	from := path.Join(it.base, literal)
+	it.from = path.Join(it.base, literal)
+	it.within = literal == ""
 	required := !wild && !strings.ContainsAny(source, wildcards)
-	if required && !strings.ContainsAny(from, wildcards) {
-		if _, err := it.files.Glob("/" + from); err != nil {
+	if required && !strings.ContainsAny(it.from, wildcards) {
+		if _, err := it.files.Glob("/" + it.from); err != nil {
 			return err
 		}
 	}
 	found, err := s.leadTo(it, literal, required)
 	if err != nil || !found {
-		it.entries = nil
+		it.leads = nil
 		return err
 	}
-	top := it.top
-	if literal == "" {
-		it.top = nil // the walk gives it, which is no entry
-	}
-	err = s.list(ctx, it, from, f)
-	it.top = top
-	return err
+	return s.list(ctx, it)
 }
 
 // leadTo lists the directories that lead to a path below an item, and says
@@ -85,7 +80,7 @@ func (s *selection) leadTo(it *item, literal string, required bool) (bool, error
 		case dir == literal:
 			return true, nil
 		case e.Type == tar.TypeDir:
-			it.entries = append(it.entries, e)
+			it.leads = append(it.leads, e)
 		case required:
 			return false, fault.New("name the directory that it leads to", "--parents follows no links, and %s is none of the directories that it keeps", dir)
 		default:

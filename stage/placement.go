@@ -23,17 +23,23 @@ type placement struct {
 	now    time.Time
 	sink   func(*layer.Entry) error
 
-	links   map[*layer.Entry]*layer.Entry // see selection
-	landed  map[*layer.Entry]*layer.Entry // what became of first names
+	// watch, where it is set, is told of each file's entry before the sink is.
+	watch func(*File, *layer.Entry)
+
+	names  *linkNames           // the selection's
+	landed map[int]*layer.Entry // what became of first names, by their places
+	// written has what the sink was given: all of it, or only the directories that
+	// were made on the way where everything lands in order.
 	written map[string]*layer.Entry
-	absent  map[string]bool // directories that the parent doesn't have
+	inOrder bool
+	absent  string          // a name that the parent doesn't have, or ""
 	gone    map[string]bool // directories that an archive has replaced
 }
 
 func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Entry) error) (*placement, error) {
 	p := &placement{
 		in: in, parent: parent, dest: dest, now: time.Now(), sink: sink, dirs: dirMode,
-		landed: map[*layer.Entry]*layer.Entry{}, written: map[string]*layer.Entry{}, absent: map[string]bool{},
+		names: &linkNames{}, landed: map[int]*layer.Entry{}, written: map[string]*layer.Entry{},
 	}
 	if in.Chmod != "" {
 		mode, err := parseMode(in.Chmod)
@@ -53,7 +59,7 @@ func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Ent
 // place hands all entries of the selection to the sink, directories before
 // what they hold.
 func (p *placement) place(ctx context.Context, sel *selection) error {
-	p.links = sel.links
+	p.names, p.inOrder = &sel.names, sel.inOrder()
 	wantDir := strings.HasSuffix(p.dest, "/")
 	dest, err := p.parent.Resolve(strings.Trim(p.dest, "/"), true)
 	if err != nil {
@@ -75,14 +81,14 @@ func (p *placement) place(ctx context.Context, sel *selection) error {
 		if wantDir && existing != nil && !isDir {
 			return fault.New("choose another destination", "%s: the destination %s is no directory in the image", p.in.Verb, p.dest)
 		}
-		if err := p.item(&sel.items[i], dest, wantDir || isDir); err != nil {
+		if err := p.item(ctx, sel, &sel.items[i], dest, wantDir || isDir); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *placement) item(it *item, dest string, asDir bool) error {
+func (p *placement) item(ctx context.Context, sel *selection, it *item, dest string, asDir bool) error {
 	switch {
 	case it.archive:
 		return p.archive(it, dest)
@@ -90,12 +96,7 @@ func (p *placement) item(it *item, dest string, asDir bool) error {
 		if err := p.makeDirs(dest); err != nil {
 			return err
 		}
-		for _, e := range it.entries {
-			if err := p.put(path.Join(dest, it.rel(e)), e); err != nil {
-				return err
-			}
-		}
-		return nil
+		return sel.each(ctx, it, func(f *File) error { return p.put(path.Join(dest, it.rel(f)), f) })
 	case asDir:
 		if err := p.makeDirs(dest); err != nil {
 			return err
@@ -111,7 +112,8 @@ func (p *placement) item(it *item, dest string, asDir bool) error {
 
 // put gives an entry its place. What stands there must be of a kind that
 // docker's COPY replaces.
-func (p *placement) put(target string, e *layer.Entry) error {
+func (p *placement) put(target string, f *File) error {
+	e := &f.Entry
 	old, err := p.lookup(target)
 	if err != nil {
 		return err
@@ -131,22 +133,27 @@ func (p *placement) put(target string, e *layer.Entry) error {
 	if p.owner != nil {
 		placed.UID, placed.GID = p.owner.uid, p.owner.gid
 	}
-	p.keepLink(e, &placed)
+	if p.watch != nil {
+		p.watch(f, &placed)
+	}
+	p.keepLink(f, &placed)
+	if p.inOrder {
+		return p.sink(&placed)
+	}
 	return p.emit(&placed)
 }
 
 // keepLink makes what is placed a link where another name of its file has
 // landed, and hasn't been replaced since.
-func (p *placement) keepLink(e, placed *layer.Entry) {
-	if len(p.links) == 0 {
-		return
-	}
-	first, isLink := p.links[e]
-	if !isLink {
-		first = e
+func (p *placement) keepLink(f *File, placed *layer.Entry) {
+	first, isFurther := p.names.links[f.place]
+	if !isFurther {
+		if first = f.place; !p.names.firsts[first] {
+			return
+		}
 	}
 	at := p.landed[first]
-	if at == nil || p.written[at.Path] != at || at.Path == placed.Path {
+	if at == nil || !p.inOrder && p.written[at.Path] != at || at.Path == placed.Path {
 		p.landed[first] = placed
 		return
 	}
@@ -192,12 +199,12 @@ func (p *placement) lookup(name string) (*layer.Entry, error) {
 	if e, ok := p.written[name]; ok {
 		return e, nil
 	}
-	if name != "" && p.absent[parentDir(name)] || p.isGone(name) {
+	if p.absent != "" && (name == p.absent || strings.HasPrefix(name, p.absent+"/")) || p.isGone(name) {
 		return nil, nil
 	}
 	n, err := p.parent.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		p.absent[name] = true
+		p.absent = name
 		return nil, nil
 	}
 	if err != nil {

@@ -327,7 +327,7 @@ func TestArchiveEntriesMakeRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := &layer.Entry{Path: "a.tar", Type: tar.TypeReg, Open: func() (io.ReadCloser, error) { return os.Open(file) }}
+	archive := &File{Entry: layer.Entry{Path: "a.tar", Type: tar.TypeReg, Open: func() (io.ReadCloser, error) { return os.Open(file) }}}
 	if err := p.archive(&item{top: archive}, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -353,16 +353,16 @@ type known struct {
 func (k known) Known(context.Context) (*State, error) { return nil, nil }
 func (k known) Files(context.Context) (Files, error)  { return k, nil }
 
-func (k known) Walk(ctx context.Context, name string, fn func(*layer.Entry, FileID) error) error {
-	return k.treeFiles.Walk(ctx, name, func(e *layer.Entry, id FileID) error {
-		open := e.Open
-		e.Open = func() (io.ReadCloser, error) { *k.opened++; return open() }
-		return fn(e, id)
+func (k known) Walk(ctx context.Context, name string, fn func(*File) error) error {
+	return k.treeFiles.Walk(ctx, name, func(f *File) error {
+		open := f.Open
+		f.Open = func() (io.ReadCloser, error) { *k.opened++; return open() }
+		return fn(f)
 	})
 }
 
-func (k known) Digests(_ context.Context, entries []*layer.Entry) ([]digest.Digest, error) {
-	return make([]digest.Digest, len(entries)), nil
+func (k known) Digests(_ context.Context, files []*File) ([]digest.Digest, error) {
+	return make([]digest.Digest, len(files)), nil
 }
 
 func TestKeyOfAddNeedsNoContent(t *testing.T) {

@@ -68,18 +68,14 @@ func (s *selection) fetch(ctx context.Context) error {
 			return err
 		}
 		it.files, it.name, it.base = files, m.Name, m.Path
-		if err := s.list(ctx, it, m.Path, f); err != nil {
+		it.from, it.within, it.filter = m.Path, true, f
+		if err := s.list(ctx, it); err != nil {
 			return err
 		}
 		if it.top == nil {
 			return errors.New("what was fetched has vanished")
 		}
-		if it.top.Type != tar.TypeDir && len(it.entries) == 0 {
-			it.excluded = true
-		}
-		if err := s.settle(it); err != nil {
-			return err
-		}
+		it.excluded = it.top.Type != tar.TypeDir && it.count == 0
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ type Script struct {
 }
 
 func (in Run) apply(ctx context.Context, r *Runner, st *State, at Step) error {
-	shows := in.shows()
+	shows := in.shows(r.Cache.Dir())
 	if in.surelyNew(r, st, shows) {
 		return ErrNamespace
 	}

@@ -3,12 +3,11 @@ package stage
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,36 +15,58 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	digest "github.com/opencontainers/go-digest"
-
-	"github.com/builder-oci/builder/storage/cache"
+	"github.com/builder-oci/builder/internal/spool"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
 // selection is what a COPY takes: the entries that its patterns name, with the
-// mode that they will have, before it is known where they land.
+// mode that they will have, before it is known where they land. There may be
+// very many, and so they are gone through again and again rather than kept.
 type selection struct {
-	in      Copy
-	at      Step
-	loaded  bool
-	looked  bool // for archives
-	items   []item
-	digests [][]digest.Digest // of items' entries, in their order
+	in     Copy
+	at     Step
+	temp   string // a directory for what takes more room
+	loaded bool
+	looked bool // for archives
+	items  []item
 
-	// first has the first name of each file that has several, links leads from
-	// its further names to it.
-	first map[FileID]*layer.Entry
-	links map[*layer.Entry]*layer.Entry
+	// count is how many entries there are, total how many bytes are in their
+	// files, and holes says that some may be large and hold next to nothing.
+	count int
+	total int64
+	holes bool
+	// digests has the files' digests in the entries' order, once they are known.
+	digests *spool.Table
+
+	// names are found while the entries are counted.
+	names linkNames
+}
+
+// selection gives what is yet to be loaded.
+func (r *Runner) selection(in Copy, at Step) *selection {
+	return &selection{in: in, at: at, temp: r.Cache.Dir()}
 }
 
 // item is one source: a file, or a directory with all that is in it.
 type item struct {
-	name    string         // last component of the source, "" for a source's root
-	files   Files          // where the entries are; nil for a here-document
-	top     *layer.Entry   // the source itself
-	entries []*layer.Entry // a directory's content, or the file alone
-	base    string         // what is cut off the entries' paths
-	archive bool           // an archive that ADD unpacks, once needsTree was asked
+	name    string   // last component of the source, "" for a source's root
+	files   Files    // where the entries are; nil for a here-document
+	top     *File    // the source itself
+	base    string   // what is cut off the entries' paths
+	content *Content // of a here-document
+	archive bool     // an archive that ADD unpacks, once needsTree was asked
+
+	// The entries are those that lead to from, it itself, or if that is the
+	// source and a directory only what is in it, and what is below it: as far as
+	// the filter chooses them.
+	leads  []*File
+	from   string
+	within bool // from is the source itself
+	filter filter
+	// first is the place of the first entry, count how many there are. Where they
+	// are few, they are kept.
+	first, count int
+	kept         []*File
 
 	// A source that is elsewhere: all above is only known once it was fetched.
 	remote   Remote
@@ -53,18 +74,12 @@ type item struct {
 	excluded bool
 }
 
-// count is how many entries there are.
-func (s *selection) count() int {
-	n := 0
-	for i := range s.items {
-		n += len(s.items[i].entries)
-	}
-	return n
-}
+// mostKept is how many entries of an item are kept.
+const mostKept = 1024
 
 // rel is an entry's path below the item.
-func (it *item) rel(e *layer.Entry) string {
-	return strings.TrimPrefix(strings.TrimPrefix(e.Path, it.base), "/")
+func (it *item) rel(f *File) string {
+	return strings.TrimPrefix(strings.TrimPrefix(f.Path, it.base), "/")
 }
 
 // load lists the sources. It does nothing when called again.
@@ -75,40 +90,32 @@ func (s *selection) load(ctx context.Context, from Source) error {
 	if err := s.loadSources(ctx, from); err != nil {
 		return err
 	}
-	for _, c := range s.in.Contents {
-		s.items = append(s.items, contentItem(c))
+	for i := range s.in.Contents {
+		it := item{name: s.in.Contents[i].Name, content: &s.in.Contents[i]}
+		if err := s.list(ctx, &it); err != nil {
+			return err
+		}
+		s.items = append(s.items, it)
 	}
 	if len(s.items) > 1 && len(s.in.Sources)+len(s.in.Contents) > 1 && !asksForDir(s.in.Dest) {
 		return errManyToOne(s.in.Verb, s.in.Dest)
 	}
 	s.loaded = true
-	for i := range s.items {
-		if err := s.settle(&s.items[i]); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
-// settle gives an item's entries the mode that --chmod says, and with --chown no
-// owner of their own: the one that they will have is looked up where they land.
-func (s *selection) settle(it *item) error {
-	if s.in.Chown != "" {
-		for _, e := range it.entries {
+// settler gives entries the mode that --chmod says, and with --chown no owner of
+// their own: the one that they will have is looked up where they land.
+func (s *selection) settler() (func(*layer.Entry), error) {
+	mode, err := parseMode(cmp.Or(s.in.Chmod, "0"))
+	return func(e *layer.Entry) {
+		if s.in.Chown != "" {
 			e.UID, e.GID = 0, 0
 		}
-	}
-	if s.in.Chmod == "" {
-		return nil
-	}
-	mode, err := parseMode(s.in.Chmod)
-	if err != nil {
-		return err
-	}
-	for _, e := range it.entries {
-		mode.apply(e)
-	}
-	return nil
+		if s.in.Chmod != "" {
+			mode.apply(e)
+		}
+	}, err
 }
 
 // filter is what --exclude says.
@@ -156,72 +163,104 @@ func (s *selection) loadSource(ctx context.Context, files Files, pattern string,
 		return err
 	}
 	for _, m := range matches {
-		it := item{name: m.Name, files: files, base: m.Path}
-		if err := s.list(ctx, &it, m.Path, f); err != nil {
+		it := item{name: m.Name, files: files, base: m.Path, from: m.Path, within: true, filter: f}
+		if err := s.list(ctx, &it); err != nil {
 			return err
 		}
 		if it.top == nil {
 			return fmt.Errorf("%s vanished while it was read", m.Path)
 		}
 		// A file may be excluded by its own name.
-		if it.top.Type == tar.TypeDir || len(it.entries) > 0 {
+		if it.top.Type == tar.TypeDir || it.count > 0 {
 			s.items = append(s.items, it)
 		}
 	}
 	return nil
 }
 
-// list fills in an item's entries: those at and below a path that the filter
-// keeps. Entries that it has already lead there.
-func (s *selection) list(ctx context.Context, it *item, from string, f filter) error {
-	ids := map[*layer.Entry]FileID{}
-	err := it.files.Walk(ctx, from, func(e *layer.Entry, id FileID) error {
-		if it.top == nil {
-			it.top = e
-			if e.Type == tar.TypeDir {
-				return nil
-			}
-			it.base = path.Dir("/" + e.Path)[1:]
+// list goes through an item for the first time: it counts the entries and their
+// bytes, and finds those that are names of one file.
+func (s *selection) list(ctx context.Context, it *item) error {
+	it.first = s.count
+	var kept []*File
+	err := s.walk(ctx, it, func(f *File) error {
+		it.count++
+		if len(kept) < mostKept {
+			kept = append(kept, f)
 		}
-		it.entries = append(it.entries, e)
-		if id != (FileID{}) {
-			ids[e] = id
+		if s.names.isFurther(f) || f.Type != tar.TypeReg {
+			return nil
 		}
+		s.total += f.Size
+		s.holes = s.holes || f.Size >= holeSize
 		return nil
 	})
-	if err != nil {
-		return err
+	s.count += it.count
+	if it.count <= mostKept {
+		it.kept = kept
 	}
-	if it.entries, err = f.apply(it.entries, it.rel); err != nil {
-		return err
+	return err
+}
+
+// each calls fn for all entries of an item. They may be kept, but not changed.
+func (s *selection) each(ctx context.Context, it *item, fn func(*File) error) error {
+	if it.count > len(it.kept) {
+		return s.walk(ctx, it, fn)
 	}
-	for _, e := range it.entries {
-		s.link(e, ids[e])
+	for _, f := range it.kept {
+		if err := fn(f); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// link notes that an entry is another name of an earlier one.
-func (s *selection) link(e *layer.Entry, id FileID) {
-	if id == (FileID{}) {
-		return
+// walk is each without what was kept.
+func (s *selection) walk(ctx context.Context, it *item, fn func(*File) error) error {
+	settle, err := s.settler()
+	if err != nil {
+		return err
 	}
-	if s.first == nil {
-		s.first, s.links = map[FileID]*layer.Entry{}, map[*layer.Entry]*layer.Entry{}
+	place := it.first
+	c := chooser{filter: it.filter, rel: it.rel, fn: func(f *File) error {
+		f.place = place
+		place++
+		settle(&f.Entry)
+		return fn(f)
+	}}
+	if it.content != nil {
+		it.top = it.content.file()
+		return c.pass(it.top)
 	}
-	if first, ok := s.first[id]; ok {
-		s.links[e] = first
-	} else {
-		s.first[id] = e
+	for _, f := range it.leads {
+		lead := *f
+		if err := c.pass(&lead); err != nil {
+			return err
+		}
 	}
+	atTop := it.within
+	return it.files.Walk(ctx, it.from, func(f *File) error {
+		if !atTop {
+			return c.pass(f)
+		}
+		atTop = false
+		if it.top == nil {
+			it.top = f
+		}
+		if f.Type == tar.TypeDir {
+			return nil
+		}
+		it.base = parentDir(f.Path)
+		return c.pass(f)
+	})
 }
 
-func contentItem(c Content) item {
-	e := &layer.Entry{
+// file is a here-document as an entry.
+func (c *Content) file() *File {
+	return &File{Entry: layer.Entry{
 		Path: c.Name, Type: tar.TypeReg, Mode: 0o644, Size: int64(len(c.Data)), ModTime: time.Unix(0, 0),
 		Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(c.Data)), nil },
-	}
-	return item{name: c.Name, top: e, entries: []*layer.Entry{e}}
+	}}
 }
 
 // needsTree says whether the entries can't be packed as they come: an archive's
@@ -229,12 +268,12 @@ func contentItem(c Content) item {
 // in the tree. It reads the beginning of what ADD might unpack, and so is asked
 // only where the instruction is executed.
 func (s *selection) needsTree() (bool, error) {
-	needs := len(s.links) > 0
+	needs := len(s.names.links) > 0
 	for i := range s.items {
 		it := &s.items[i]
-		if s.extracts(it) && !s.looked && it.top.Type == tar.TypeReg && !s.isContent(i) {
+		if s.extracts(it) && !s.looked && it.top.Type == tar.TypeReg && it.content == nil {
 			var err error
-			if it.archive, err = isArchive(it.top); err != nil {
+			if it.archive, err = isArchive(&it.top.Entry); err != nil {
 				return false, err
 			}
 		}
@@ -244,74 +283,16 @@ func (s *selection) needsTree() (bool, error) {
 	return needs, nil
 }
 
+// inOrder says whether the entries land in the order that they have here, each
+// where no other does: where they are of one source.
+func (s *selection) inOrder() bool { return len(s.items) == 1 && !s.items[0].archive }
+
 // extracts says whether an item is unpacked if it is an archive.
 func (s *selection) extracts(it *item) bool {
 	if it.remote != nil {
 		return s.in.ExtractRemote && !it.excluded
 	}
 	return s.in.Extract
-}
-
-// isContent says whether an item is a here-document; those come last.
-func (s *selection) isContent(i int) bool { return i >= len(s.items)-len(s.in.Contents) }
-
-// digest gives the digest of what the selection holds: for each entry its path
-// below the source, type, mode, owner, link target, xattrs and content, and
-// which are names of one file. Times are left out, so that two checkouts of the
-// same files are the same.
-func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
-	if err := s.readDigests(ctx); err != nil {
-		return "", err
-	}
-	h := sha256.New()
-	place := map[*layer.Entry]int{}
-	for i := range s.items {
-		it := &s.items[i]
-		if it.remote != nil {
-			s.digestRemote(h, it)
-			continue
-		}
-		if s.in.Extract && s.isContent(i) {
-			writeField(h, "here-document") // which ADD never unpacks
-		}
-		writeField(h, it.name)
-		writeField(h, string(it.top.Type))
-		for k, e := range it.entries {
-			place[e] = len(place)
-			text := describe(e)
-			if first, ok := s.links[e]; ok {
-				text += fmt.Sprintf(" = %d", place[first])
-			}
-			writeField(h, it.rel(e))
-			writeField(h, text)
-			writeField(h, string(s.digests[i][k]))
-		}
-	}
-	return digest.NewDigest(digest.SHA256, h), nil
-}
-
-func (s *selection) readDigests(ctx context.Context) error {
-	if s.digests != nil {
-		return nil
-	}
-	digests := make([][]digest.Digest, len(s.items))
-	for i, it := range s.items {
-		if it.remote != nil {
-			continue
-		}
-		if s.isContent(i) {
-			c := s.in.Contents[i-(len(s.items)-len(s.in.Contents))]
-			digests[i] = []digest.Digest{digest.FromString(c.Data)}
-			continue
-		}
-		ds, err := it.files.Digests(ctx, it.entries)
-		if err != nil {
-			return err
-		}
-		digests[i] = ds
-	}
-	s.digests = digests
-	return nil
 }
 
 // describe puts what an entry is, beside its content, on one line.
@@ -328,31 +309,6 @@ func describe(e *layer.Entry) string {
 		fmt.Fprintf(&b, " %q=%q", name, e.Xattrs[name])
 	}
 	return b.String()
-}
-
-// inputs yields the entries for the step's record, by their paths in the source.
-func (s *selection) inputs(yield func(cache.Input) bool) {
-	for i := range s.items {
-		it := &s.items[i]
-		if it.remote != nil {
-			if !yield(s.inputRemote(it)) {
-				return
-			}
-			continue
-		}
-		for k, e := range it.entries {
-			value := describe(e)
-			if first, ok := s.links[e]; ok {
-				value += fmt.Sprintf(" = %q", first.Path)
-			}
-			if d := s.digests[i][k]; d != "" {
-				value += " " + string(d)
-			}
-			if !yield(cache.Input{Name: "file:" + legible(e.Path), Value: value}) {
-				return
-			}
-		}
-	}
 }
 
 // legible gives a path as records and people can read it: one with bytes that

@@ -45,8 +45,9 @@ func TestPatternsCantPoseAsSources(t *testing.T) {
 func TestAHereDocumentIsNoFileForADD(t *testing.T) {
 	in := Copy{Verb: "ADD", Dest: "/d/", Extract: true, Contents: []Content{{Name: "x", Data: "data"}}}
 	document := selectionDigest(t, in)
-	file := contentItem(in.Contents[0])
-	s := &selection{in: Copy{Extract: true}, items: []item{file}, digests: [][]digest.Digest{{digest.FromString("data")}}}
+	f := in.Contents[0].file()
+	file := item{name: "x", top: f, count: 1, kept: []*File{f}}
+	s := &selection{in: Copy{Extract: true}, items: []item{file}}
 	if d, err := s.digest(t.Context()); err != nil || d == document {
 		t.Errorf("a file has the digest of a here-document (%v)", err)
 	}

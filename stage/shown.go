@@ -20,6 +20,7 @@ type shown struct {
 	mount Mount
 	from  Source
 	path  string // as the instruction has it
+	temp  string // a directory for what takes more room
 
 	source   *State // nil for a directory, such as the build context
 	alias    digest.Digest
@@ -34,11 +35,11 @@ type shown struct {
 }
 
 // shows gives what each mount shows, nil for those that show no files.
-func (in Run) shows() []*shown {
+func (in Run) shows(temp string) []*shown {
 	shows := make([]*shown, len(in.Mounts))
 	for i, m := range in.Mounts {
 		if from, path := m.reads(); from != nil {
-			shows[i] = &shown{mount: m, from: from, path: path}
+			shows[i] = &shown{mount: m, from: from, path: path, temp: temp}
 		}
 	}
 	return shows
@@ -105,9 +106,9 @@ func (s *shown) load(ctx context.Context) error {
 			return nil
 		}
 	}
-	s.sel = &selection{loaded: true}
-	it := item{files: s.files, base: s.match.Path}
-	if err := s.sel.list(ctx, &it, s.match.Path, filter{}); err != nil {
+	s.sel = &selection{loaded: true, temp: s.temp}
+	it := item{files: s.files, base: s.match.Path, from: s.match.Path, within: true}
+	if err := s.sel.list(ctx, &it); err != nil {
 		return err
 	}
 	s.sel.items = []item{it}
@@ -116,7 +117,7 @@ func (s *shown) load(ctx context.Context) error {
 		return err
 	}
 	s.content = keyOf("mounted files", []cache.Input{
-		{Name: "top", Value: describe(it.top)}, {Name: "below", Value: below.String()},
+		{Name: "top", Value: describe(&it.top.Entry)}, {Name: "below", Value: below.String()},
 	})
 	s.fresh = s.alias != ""
 	return nil

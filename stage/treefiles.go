@@ -86,74 +86,56 @@ func (t treeFiles) descend(dirs []Match, part string) ([]Match, error) {
 }
 
 // Lstat gives an entry.
-func (t treeFiles) Lstat(name string) (*layer.Entry, error) {
+func (t treeFiles) Lstat(name string) (*File, error) {
 	n, err := t.tree.Lstat(name)
 	if err != nil {
 		return nil, err
 	}
-	e := n.Entry
-	return &e, nil
+	return &File{Entry: n.Entry, ID: FileIDOf(&n.Stat)}, nil
 }
 
 // Walk gives an entry and all below it.
-func (t treeFiles) Walk(ctx context.Context, name string, fn func(*layer.Entry, FileID) error) error {
-	n, err := t.tree.Lstat(name)
-	if err != nil {
-		return err
-	}
-	return t.walk(ctx, n, fn)
-}
-
-func (t treeFiles) walk(ctx context.Context, n *layer.Node, fn func(*layer.Entry, FileID) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	e := n.Entry
-	if e.Type == tar.TypeReg {
-		e.Open = func() (io.ReadCloser, error) { return t.tree.Open(e.Path) }
-	}
-	if err := fn(&e, FileIDOf(&n.Stat)); err != nil || e.Type != tar.TypeDir {
-		return err
-	}
-	nodes, err := t.tree.ReadDir(e.Path)
-	if err != nil {
-		return err
-	}
-	for _, child := range nodes {
-		if err := t.walk(ctx, child, fn); err != nil {
+func (t treeFiles) Walk(ctx context.Context, name string, fn func(*File) error) error {
+	return t.tree.Walk(name, func(n *layer.Node) error {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-	}
-	return nil
+		f := &File{Entry: n.Entry, ID: FileIDOf(&n.Stat)}
+		if f.Type == tar.TypeReg {
+			f.Open = func() (io.ReadCloser, error) { return t.tree.Open(f.Path) }
+		}
+		return fn(f)
+	})
 }
 
 // Digests reads the files, several at once.
-func (t treeFiles) Digests(ctx context.Context, entries []*layer.Entry) ([]digest.Digest, error) {
-	return digestAll(ctx, entries)
+func (t treeFiles) Digests(ctx context.Context, files []*File) ([]digest.Digest, error) {
+	return digestAll(ctx, files)
 }
 
-// digestAll reads and digests the regular files among entries on all cores.
-func digestAll(ctx context.Context, entries []*layer.Entry) ([]digest.Digest, error) {
-	digests := make([]digest.Digest, len(entries))
+// digestAll reads and digests the regular files among these on all cores.
+func digestAll(ctx context.Context, files []*File) ([]digest.Digest, error) {
+	digests := make([]digest.Digest, len(files))
 	g, ctx := newGroup(ctx)
-	buffers := sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
-	for i, e := range entries {
-		if e.Type != tar.TypeReg {
+	for i, f := range files {
+		if f.Type != tar.TypeReg {
 			continue
 		}
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			b := buffers.Get().(*[]byte)
-			defer buffers.Put(b)
+			b := digestBuffers.Get().(*[]byte)
+			defer digestBuffers.Put(b)
 			var err error
-			digests[i], err = digestEntry(e, *b)
+			digests[i], err = digestEntry(&f.Entry, *b)
 			return err
 		})
 	}
 	return digests, g.Wait()
 }
+
+var digestBuffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
 
 func digestEntry(e *layer.Entry, buf []byte) (digest.Digest, error) {
 	f, err := e.Open()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/moby/buildkit/util/suggest"
-	"golang.org/x/sys/unix"
 )
 
 // Match is one entry that a source of COPY or ADD names.
@@ -65,22 +64,16 @@ func (d *Dir) Glob(pattern string) ([]Match, error) {
 
 // expand calls found for each path below dir that the components match.
 func (d *Dir) expand(dir string, components []string, found func(rel string) error) error {
-	fd, err := d.openPath(dir, unix.O_RDONLY|unix.O_DIRECTORY)
-	if isMissing(err) {
-		return nil
-	}
+	list, err := d.names(dir, make([]byte, direntBuffer))
 	if err != nil {
-		return d.unreadable(dir, err)
+		return err
 	}
-	paths, err := readNames(fd, dir, make([]byte, direntBuffer))
-	closeFD(fd)
-	if err != nil {
-		return d.unreadable(dir, err)
-	}
-	for _, p := range paths {
-		if match, err := path.Match(components[0], path.Base(p)); err != nil || !match {
+	for i := range list.len() {
+		name := list.at(i)
+		if match, err := path.Match(components[0], name); err != nil || !match {
 			continue
 		}
+		p := list.path(dir, i)
 		if len(components) == 1 {
 			err = found(p)
 		} else {
@@ -132,8 +125,12 @@ func (d *Dir) present(rel string) (bool, error) {
 	if !e.IsDir() || !f.mayHoldException(rel) {
 		return false, nil
 	}
-	top, err := d.scan(context.Background(), rel)
-	return err == nil && top.kept(), err
+	found := errors.New("found")
+	err = d.Walk(context.Background(), rel, func(*Entry) error { return found })
+	if errors.Is(err, found) {
+		return true, nil
+	}
+	return false, err
 }
 
 // resolve follows the links in a path inside the root, as if the root were /.
@@ -186,15 +183,11 @@ func (d *Dir) hint(pattern, rel string) string {
 		return "paths are seen from the context: write " + inside
 	}
 	parent := cleanPath(path.Dir("/" + rel))
-	fd, err := d.openPath(parent, unix.O_RDONLY|unix.O_DIRECTORY)
+	list, err := d.names(parent, make([]byte, direntBuffer))
 	if err != nil {
 		return ""
 	}
-	defer closeFD(fd)
-	paths, err := readNames(fd, parent, make([]byte, direntBuffer))
-	if err != nil {
-		return ""
-	}
+	paths := list.below(parent)
 	if len(paths) == 0 && parent == "" {
 		return "the build context is empty: give a directory, or an archive of one"
 	}

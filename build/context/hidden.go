@@ -11,48 +11,90 @@ import (
 // a directory with all beneath it: not what is in a directory that was left out
 // as a whole. Sockets are among them, or who sees the directory itself could
 // talk to those behind them. Nothing but names is read.
-func (d *Dir) Hidden(ctx context.Context, entries []*Entry) ([]string, error) {
-	kept := make(map[string]bool, len(entries))
-	for _, e := range entries {
-		kept[e.Path] = !e.IsSocket()
-	}
-	var hidden []string
-	buf := make([]byte, direntBuffer)
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
+func (d *Dir) Hidden(ctx context.Context, entries func(func(*Entry) error) error) ([]string, error) {
+	h := &hiding{dir: d, buf: make([]byte, direntBuffer)}
+	err := entries(func(e *Entry) error {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		paths, err := d.names(e.Path, buf)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range paths {
-			if !kept[p] {
-				hidden = append(hidden, p)
-			}
-		}
-	}
-	return hidden, nil
+		return h.pass(e)
+	})
+	h.leave(0)
+	return h.hidden, err
 }
 
-// names gives the paths of a directory's entries, none where it is gone.
-func (d *Dir) names(dir string, buf []byte) ([]string, error) {
+// hiding compares the names in directories with those that a walk gives.
+type hiding struct {
+	dir    *Dir
+	buf    []byte
+	above  []passed // the directories that lead to where the walk is
+	hidden []string
+}
+
+// passed is a directory of which the walk has given the first names.
+type passed struct {
+	path  string
+	names names
+	next  int
+}
+
+func (h *hiding) pass(e *Entry) error {
+	depth := len(h.above)
+	for depth > 0 && !isBelow(h.above[depth-1].path, e.Path) {
+		depth--
+	}
+	h.leave(depth)
+	if depth > 0 {
+		in := &h.above[depth-1]
+		name := Below(in.path, e.Path)
+		h.hide(in, func(next string) bool { return next < name })
+		if in.next < in.names.len() && in.names.at(in.next) == name && !e.IsSocket() {
+			in.next++
+		}
+	}
+	if !e.IsDir() {
+		return nil
+	}
+	list, err := h.dir.names(e.Path, h.buf)
+	h.above = append(h.above, passed{path: e.Path, names: list})
+	return err
+}
+
+// leave says that the walk has left directories: nothing more of them is kept.
+func (h *hiding) leave(depth int) {
+	for i := len(h.above) - 1; i >= depth; i-- {
+		h.hide(&h.above[i], func(string) bool { return true })
+	}
+	h.above = h.above[:depth]
+}
+
+// hide notes names of a directory while they are such.
+func (h *hiding) hide(in *passed, such func(string) bool) {
+	for ; in.next < in.names.len() && such(in.names.at(in.next)); in.next++ {
+		h.hidden = append(h.hidden, in.names.path(in.path, in.next))
+	}
+}
+
+// isBelow says whether a path is beneath a directory.
+func isBelow(dir, path string) bool {
+	return dir == "" && path != "" || len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir
+}
+
+// names gives the names in a directory, none where it is gone.
+func (d *Dir) names(dir string, buf []byte) (names, error) {
 	fd, err := d.openPath(dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if isMissing(err) {
-		return nil, nil
+		return names{}, nil
 	}
 	if err != nil {
-		return nil, d.unreadable(dir, err)
+		return names{}, d.unreadable(dir, err)
 	}
 	defer closeFD(fd)
-	paths, err := readNames(fd, dir, buf)
+	list, err := readNames(fd, buf)
 	if err != nil {
-		return nil, d.unreadable(dir, err)
+		return names{}, d.unreadable(dir, err)
 	}
-	return paths, nil
+	return list, nil
 }
 
 // Below gives a path as it is seen from a directory above it.

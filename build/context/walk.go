@@ -1,22 +1,17 @@
 package context
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
 	"runtime"
-	"slices"
 	"sync"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
 // statChunk is how many entries of one directory are looked at in one go, so
 // that a directory of many files keeps several cores busy.
-const statChunk = 1024
+const statChunk = 512
 
 // Walk calls fn for the entry at path and, where that is a directory, for all
 // that is in it: parents first, each directory's entries in bytewise order of
@@ -24,72 +19,165 @@ const statChunk = 1024
 // directory that holds an exception comes with what leads to that. Sockets are
 // empty files, as in BuildKit; FIFOs are entries; devices are a *fault.Error
 // that names them. The entries may be kept. fn is called from one goroutine,
-// after everything was listed.
+// while others read ahead, but not far: memory is needed for the names of the
+// directories that lead to an entry, however many others there are.
 func (d *Dir) Walk(ctx context.Context, path string, fn func(*Entry) error) error {
-	top, err := d.scan(ctx, cleanPath(path))
+	s := &scanner{dir: d, slots: make(chan struct{}, min(4*runtime.GOMAXPROCS(0), mostAhead))}
+	defer s.running.Wait()
+	var end context.CancelFunc
+	s.ctx, end = context.WithCancel(ctx)
+	defer end()
+	top, err := s.top(cleanPath(path))
 	if err != nil {
 		return err
 	}
-	return top.each(fn)
+	w := &walk{scanner: s, fn: fn}
+	return w.visit(top)
 }
 
-// node is an entry with what is in it.
-type node struct {
-	Entry
-	excluded bool
-	dir      *listing // nil for all but directories
+// walk hands out what a scanner finds.
+type walk struct {
+	*scanner
+	fn func(*Entry) error
+	// held are the excluded directories that lead here, and that fn hasn't had.
+	held []*Entry
 }
 
-// listing is what a directory's node has beyond others'.
-type listing struct {
-	verdict
-	children []node
-}
-
-// judged notes what the rules say of a node.
-func (n *node) judged(v verdict) {
-	n.excluded = v.excluded
-	if n.IsDir() {
-		n.dir = &listing{verdict: v}
-	}
-}
-
-func (n *node) children() []node {
-	if n.dir == nil {
-		return nil
-	}
-	return n.dir.children
-}
-
-// each hands out the nodes that the rules keep, and the excluded directories
-// above them.
-func (n *node) each(fn func(*Entry) error) error {
-	if n.excluded && !n.kept() {
-		return nil
-	}
-	if err := fn(&n.Entry); err != nil {
+// visit hands out a node and what is in it, and before the first that the rules
+// keep the excluded directories above.
+func (w *walk) visit(n *node) error {
+	outside := len(w.held)
+	if n.excluded {
+		w.held = append(w.held, &n.Entry)
+	} else if err := w.give(&n.Entry); err != nil {
 		return err
 	}
-	for i := range n.children() {
-		if err := n.children()[i].each(fn); err != nil {
+	if n.dir == nil {
+		w.held = w.held[:min(outside, len(w.held))]
+		return nil
+	}
+	err := w.list(n)
+	w.held = w.held[:min(outside, len(w.held))]
+	return err
+}
+
+func (w *walk) give(e *Entry) error {
+	for _, above := range w.held {
+		if err := w.fn(above); err != nil {
 			return err
+		}
+	}
+	w.held = w.held[:0]
+	return w.fn(e)
+}
+
+// list visits what is in a directory.
+func (w *walk) list(n *node) error {
+	l, err := n.dir.begun.get(w.scanner)
+	n.dir = nil
+	if err != nil {
+		return err
+	}
+	chunks := w.chunks(n, l)
+	for i := range chunks {
+		for k := i + 1; k < len(chunks) && chunks[k].begin(w.scanner); k++ {
+			continue
+		}
+		nodes, err := chunks[i].get(w.scanner)
+		chunks[i] = nil
+		if err != nil {
+			return err
+		}
+		ahead := 0
+		for k := range nodes {
+			ahead = w.beginDirs(nodes, max(ahead, k+1))
+			if err := w.visit(&nodes[k]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// kept says whether the rules keep the node or anything in it.
-func (n *node) kept() bool {
-	return !n.excluded || slices.ContainsFunc(n.children(), func(c node) bool { return c.kept() })
+// beginDirs has directories be read ahead, and gives the first place where one
+// may be that isn't.
+func (s *scanner) beginDirs(nodes []node, from int) int {
+	for ; from < len(nodes); from++ {
+		if dir := nodes[from].dir; dir != nil && !dir.begun.begin(s) {
+			break
+		}
+	}
+	return from
 }
 
-// scanner lists directories in parallel. Every directory is opened by its path
-// from the root: one system call each, against one for each of its files.
+// node is an entry with what is still to be read of it.
+type node struct {
+	Entry
+	excluded bool
+	dir      *directory // nil for all but directories
+}
+
+// directory is what a directory's node has beyond others'.
+type directory struct {
+	verdict
+	begun *task[listing]
+}
+
+// listing has the names in a directory, and the first of its nodes.
+type listing struct {
+	verdict
+	names names
+	first []node
+}
+
+// mostAhead bounds how many directories, and parts of large ones, are read ahead.
+const mostAhead = 32
+
+// scanner lists directories, several at once. Every directory is opened by its
+// path from the root: one system call each, against one for each of its files.
 type scanner struct {
-	dir   *Dir
-	group *errgroup.Group
-	ctx   context.Context // lives as long as one scan
-	idle  sync.Pool       // of *worker
+	dir     *Dir
+	ctx     context.Context // lives as long as one walk
+	idle    sync.Pool       // of *worker
+	slots   chan struct{}   // one for each task that was begun ahead
+	running sync.WaitGroup
+}
+
+// task is work that another goroutine may begin ahead.
+type task[T any] struct {
+	do     func() (T, error)
+	done   chan struct{} // nil where nobody has begun
+	result T
+	err    error
+}
+
+// begin has the work done ahead, and says whether it is: not where much else
+// already waits to be handed out.
+func (t *task[T]) begin(s *scanner) bool {
+	if t.done != nil {
+		return true
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		return false
+	}
+	t.done = make(chan struct{})
+	s.running.Go(func() {
+		defer close(t.done)
+		t.result, t.err = t.do()
+	})
+	return true
+}
+
+// get gives the outcome of the work, doing it where nobody has.
+func (t *task[T]) get(s *scanner) (T, error) {
+	if t.done == nil {
+		return t.do()
+	}
+	<-t.done
+	<-s.slots
+	return t.result, t.err
 }
 
 // worker is what one goroutine needs for listing.
@@ -98,143 +186,130 @@ type worker struct {
 	filter *filter
 }
 
-// scan lists the entry at a path and all below it.
-func (d *Dir) scan(ctx context.Context, rel string) (*node, error) {
-	e, err := d.Lstat(rel)
+// top gives the node of the path where a walk begins.
+func (s *scanner) top(rel string) (*node, error) {
+	e, err := s.dir.Lstat(rel)
 	if err != nil {
 		return nil, err
 	}
-	f, err := d.ignore.filter()
+	w, err := s.take()
 	if err != nil {
 		return nil, err
 	}
+	defer s.idle.Put(w)
 	top := &node{Entry: *e}
-	v, err := f.judge(rel)
+	v, err := w.filter.judge(rel)
 	if err != nil {
 		return nil, err
 	}
-	top.judged(v)
-	s := &scanner{dir: d}
-	s.group, s.ctx = errgroup.WithContext(ctx)
-	s.group.SetLimit(max(2, runtime.GOMAXPROCS(0)))
-	s.idle.Put(&worker{buf: make([]byte, direntBuffer), filter: f})
-	keep, err := f.wants(&top.Entry, v)
-	if keep && top.IsDir() {
-		err = s.list(top)
-	}
-	return top, errors.Join(err, s.group.Wait())
-}
-
-// list fills a directory's node and those below it. It hands directories to
-// other goroutines where one is free, and does the others itself.
-func (s *scanner) list(n *node) error {
-	if err := s.read(n); err != nil {
-		return err
-	}
-	for i := range n.dir.children {
-		child := &n.dir.children[i]
-		if !child.IsDir() || s.group.TryGo(func() error { return s.list(child) }) {
-			continue
-		}
-		if err := s.list(child); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// read fills in the entries of one directory that the rules want.
-func (s *scanner) read(n *node) error {
-	if err := s.ctx.Err(); err != nil {
-		return err
-	}
-	fd, err := s.dir.openPath(n.Path, unix.O_RDONLY|unix.O_DIRECTORY)
-	if isMissing(err) {
-		return nil // gone since its parent was listed
-	}
+	keep, err := w.filter.wants(&top.Entry, v)
 	if err != nil {
-		return s.dir.unreadable(n.Path, err)
+		return nil, err
+	}
+	top.excluded = v.excluded
+	if keep {
+		s.judged(top, v)
+	}
+	return top, nil
+}
+
+// judged notes what the rules say of a node that may have to be handed out.
+func (s *scanner) judged(n *node, v verdict) {
+	n.excluded = v.excluded
+	if n.IsDir() {
+		at := n.Path
+		n.dir = &directory{v, &task[listing]{do: func() (listing, error) { return s.read(at, v) }}}
+	}
+}
+
+// read gives the names in a directory, and its first nodes.
+func (s *scanner) read(at string, v verdict) (listing, error) {
+	l := listing{verdict: v}
+	fd, err := s.open(at)
+	if fd < 0 || err != nil {
+		return l, err
 	}
 	defer closeFD(fd)
 	w, err := s.take()
 	if err != nil {
-		return err
+		return l, err
 	}
-	paths, err := readNames(fd, n.Path, w.buf)
+	l.names, err = readNames(fd, w.buf)
 	s.idle.Put(w)
 	if err != nil {
-		return s.dir.unreadable(n.Path, err)
+		return l, s.dir.unreadable(at, err)
 	}
-	n.dir.children = make([]node, len(paths))
-	if err := s.statAll(fd, n, paths); err != nil {
-		return err
-	}
-	n.dir.children = slices.DeleteFunc(n.dir.children, func(c node) bool { return c.Stat.Mode == 0 })
-	return nil
+	l.first, err = s.stat(fd, at, l, 0)
+	return l, err
 }
 
-// statAll looks at the entries of one directory in chunks, several at once.
-func (s *scanner) statAll(fd int, n *node, paths []string) error {
-	var others sync.WaitGroup
-	var failed error
-	var once sync.Once
-	for from := 0; from < len(paths); from += statChunk {
-		to := min(from+statChunk, len(paths))
-		chunk := func() error {
-			err := s.stat(fd, n, n.dir.children[from:to], paths[from:to])
-			if err != nil {
-				once.Do(func() { failed = err })
+// open opens a directory; -1 is one that has gone since its parent was listed.
+func (s *scanner) open(at string) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return -1, err
+	}
+	fd, err := s.dir.openPath(at, unix.O_RDONLY|unix.O_DIRECTORY)
+	if isMissing(err) {
+		return -1, nil
+	}
+	if err != nil {
+		return -1, s.dir.unreadable(at, err)
+	}
+	return fd, nil
+}
+
+// chunks are the parts of a directory.
+func (s *scanner) chunks(n *node, l listing) []*task[[]node] {
+	chunks := []*task[[]node]{{do: func() ([]node, error) { return l.first, nil }}}
+	at := n.Path
+	for from := statChunk; from < l.names.len(); from += statChunk {
+		chunks = append(chunks, &task[[]node]{do: func() ([]node, error) {
+			fd, err := s.open(at)
+			if fd < 0 || err != nil {
+				return nil, err
 			}
-			return err
-		}
-		others.Add(1)
-		if to < len(paths) && s.group.TryGo(func() error { defer others.Done(); return chunk() }) {
-			continue
-		}
-		_ = chunk() // its error is in failed
-		others.Done()
+			defer closeFD(fd)
+			return s.stat(fd, at, l, from)
+		}})
 	}
-	others.Wait()
-	return failed
+	return chunks
 }
 
-// stat fills in the nodes of some entries of a directory. Those that aren't
-// wanted are left zero.
-func (s *scanner) stat(fd int, parent *node, nodes []node, paths []string) error {
+// stat looks at the entries of one part of a directory, and gives those that the
+// rules want.
+func (s *scanner) stat(fd int, dir string, l listing, from int) ([]node, error) {
 	w, err := s.take()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.idle.Put(w)
-	skip := len(parent.Path)
-	if skip > 0 {
-		skip++
-	}
-	for i, p := range paths {
-		n := node{Entry: Entry{Path: p}}
-		v, err := w.filter.match(p, parent.dir.verdict)
+	to := min(from+statChunk, l.names.len())
+	nodes := make([]node, 0, to-from)
+	for i := from; i < to; i++ {
+		n := node{Entry: Entry{Path: l.names.path(dir, i)}}
+		v, err := w.filter.match(n.Path, l.verdict)
 		if err != nil {
-			return fault.New("", "%s: %w", s.dir.IgnoreFile(), err)
+			return nil, fault.New("", "%s: %w", s.dir.IgnoreFile(), err)
 		}
 		if v.excluded && !w.filter.matcher.Exclusions() {
 			continue
 		}
-		if err := lstatat(fd, p[skip:], &n.Entry); err != nil {
+		if err := lstatat(fd, Below(dir, n.Path), &n.Entry); err != nil {
 			if isMissing(err) {
 				continue // gone since the directory was read
 			}
-			return s.dir.unreadable(p, err)
+			return nil, s.dir.unreadable(n.Path, err)
 		}
 		keep, err := w.filter.wants(&n.Entry, v)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if keep {
-			n.judged(v)
-			nodes[i] = n
+			s.judged(&n, v)
+			nodes = append(nodes, n)
 		}
 	}
-	return nil
+	return nodes, nil
 }
 
 // take gives a worker that no other goroutine uses.
@@ -268,43 +343,3 @@ func lstatat(fd int, name string, e *Entry) error {
 	}
 	return err
 }
-
-// direntBuffer holds what one getdents gives: some 2,000 names.
-const direntBuffer = 64 << 10
-
-// readNames gives the paths of an open directory's entries, sorted.
-func readNames(fd int, dir string, buf []byte) ([]string, error) {
-	var paths []string
-	prefix := dir
-	if prefix != "" {
-		prefix += "/"
-	}
-	for {
-		n, err := unix.Getdents(fd, buf)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if n <= 0 {
-			slices.Sort(paths)
-			return paths, nil
-		}
-		for rest := buf[:n]; len(rest) > direntName; {
-			length := int(binary.NativeEndian.Uint16(rest[direntLength:]))
-			name := rest[direntName:length]
-			name = name[:bytes.IndexByte(name, 0)]
-			if string(name) != "." && string(name) != ".." {
-				paths = append(paths, prefix+string(name))
-			}
-			rest = rest[length:]
-		}
-	}
-}
-
-// Where length and name stand in the kernel's struct linux_dirent64.
-const (
-	direntLength = 16
-	direntName   = 19
-)

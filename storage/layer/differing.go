@@ -8,29 +8,31 @@ import (
 	"time"
 )
 
-// Differing makes a Source of entries that are to be put over the parent's
-// tree, in any order: what stands there already in the same form is left out,
+// Differing makes a Source of another, whose entries are to be put over the
+// parent's tree: what stands there already in the same form is left out,
 // and the directories that lead to an entry come along. It gives what [Upper]
 // would give if the entries had been written by a [DirWriter], but for the time
 // of a directory that is below as well: here it counts even where the step was
 // running at it.
-func Differing(entries []*Entry, parent *Tree) Source {
+func Differing(entries Source, parent *Tree) Source {
+	return &differing{entries: entries, parent: parent}
+}
+
+// Sorted makes a Source of entries that come in any order, each path once.
+func Sorted(entries []*Entry) Source {
 	sorted := slices.Clone(entries)
 	slices.SortFunc(sorted, func(a, b *Entry) int { return comparePaths(a.Path, b.Path) })
-	return &differing{entries: sorted, parent: parent, absent: map[string]bool{}}
+	return entryList(sorted)
 }
 
 type differing struct {
-	entries []*Entry
+	entries Source
 	parent  *Tree
-	// absent has the directories that the parent's tree lacks, so that the
-	// entries of a new directory aren't looked up one by one.
-	absent map[string]bool
 	TimeRule
 }
 
 func (d *differing) timed(r TimeRule) Source {
-	return &differing{entries: d.entries, parent: d.parent, absent: map[string]bool{}, TimeRule: r}
+	return &differing{entries: d.entries, parent: d.parent, TimeRule: r}
 }
 
 // comparePaths orders paths as a walk meets them: name by name, a directory
@@ -54,77 +56,91 @@ func rank(c byte) byte {
 
 // Walk compares each entry with what lies below.
 func (d *differing) Walk(ctx context.Context, fn func(*Entry) error) error {
-	w := &differingWalk{differing: d, fn: fn, given: map[string]bool{"": true}, added: map[string]*Entry{}}
-	for _, e := range d.entries {
-		if e.Type == TypeDir {
-			w.added[e.Path] = e
-		}
-	}
-	for _, e := range d.entries {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		same, err := d.unchanged(e)
-		if err != nil {
-			return err
-		}
-		if same {
-			continue
-		}
-		dir, _ := split(e.Path)
-		if err := w.parents(dir); err != nil {
-			return err
-		}
-		w.given[e.Path] = true
-		if err := fn(e); err != nil {
-			return err
-		}
-	}
-	return nil
+	w := &differingWalk{differing: d, fn: fn}
+	return d.entries.Walk(ctx, w.entry)
 }
 
+// differingWalk knows what leads to the entry that it is at. The entries below a
+// directory follow it, so that no more has to be kept.
 type differingWalk struct {
 	*differing
-	fn    func(*Entry) error
-	given map[string]bool   // directories that fn had, or needn't have
-	added map[string]*Entry // directories among the entries
+	fn func(*Entry) error
+	// dirs are the directories among the entries, given those that fn has had.
+	dirs  []*Entry
+	given []string
+	// absent is a name that the parent's tree lacks, so that the entries of a new
+	// directory aren't looked up one by one.
+	absent    string
+	isMissing bool
 }
 
-// parents gives fn the directories that lead to a path.
+func (w *differingWalk) entry(e *Entry) error {
+	for len(w.dirs) > 0 && !isAbove(w.dirs[len(w.dirs)-1].Path, e.Path) {
+		w.dirs = w.dirs[:len(w.dirs)-1]
+	}
+	for len(w.given) > 0 && !isAbove(w.given[len(w.given)-1], e.Path) {
+		w.given = w.given[:len(w.given)-1]
+	}
+	same, err := w.unchanged(e)
+	if err != nil {
+		return err
+	}
+	if e.Type == TypeDir {
+		kept := *e
+		w.dirs = append(w.dirs, &kept)
+	}
+	if same {
+		return nil
+	}
+	dir, _ := split(e.Path)
+	if err := w.parents(dir); err != nil {
+		return err
+	}
+	if e.Type == TypeDir {
+		w.given = append(w.given, e.Path)
+	}
+	return w.fn(e)
+}
+
+// parents gives fn the directories that lead to an entry.
 func (w *differingWalk) parents(dir string) error {
-	if w.given[dir] {
+	if dir == "" || len(w.given) > 0 && w.given[len(w.given)-1] == dir {
 		return nil
 	}
 	above, _ := split(dir)
 	if err := w.parents(above); err != nil {
 		return err
 	}
-	w.given[dir] = true
-	e, ok := w.added[dir]
-	if !ok {
-		n, err := w.parent.Lstat(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return w.fn(impliedDir(dir, time.Time{}))
+	w.given = append(w.given, dir)
+	for _, e := range w.dirs {
+		if e.Path == dir {
+			return w.implied(e)
 		}
-		if err != nil {
-			return err
-		}
-		e = &n.Entry
 	}
+	n, err := w.parent.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return w.fn(impliedDir(dir, time.Time{}))
+	}
+	if err != nil {
+		return err
+	}
+	return w.implied(&n.Entry)
+}
+
+func (w *differingWalk) implied(e *Entry) error {
 	implied := *e
 	implied.Implied = true
 	return w.fn(&implied)
 }
 
 // unchanged tells whether an entry stands in the parent's tree as it is.
-func (d *differing) unchanged(e *Entry) (bool, error) {
-	if dir, _ := split(e.Path); d.absent[dir] {
-		d.absent[e.Path] = e.Type == TypeDir
+func (w *differingWalk) unchanged(e *Entry) (bool, error) {
+	if w.isMissing && isAbove(w.absent, e.Path) {
 		return e.Whiteout, nil
 	}
-	old, err := d.parent.Lstat(e.Path)
+	old, err := w.parent.Lstat(e.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		d.absent[e.Path] = e.Type == TypeDir
+		w.absent, w.isMissing = e.Path, true
 		return e.Whiteout, nil
 	}
 	if err != nil || e.Whiteout {
@@ -133,7 +149,7 @@ func (d *differing) unchanged(e *Entry) (bool, error) {
 	if e.Path == "" {
 		return sameMeta(e, &old.Entry), nil
 	}
-	if !d.sameEntry(e, old) {
+	if !w.sameEntry(e, old) {
 		return false, nil
 	}
 	if e.Type != TypeReg || e.Size == 0 {
@@ -144,10 +160,15 @@ func (d *differing) unchanged(e *Entry) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = now.Close() }()
-	before, err := d.parent.Open(e.Path)
+	before, err := w.parent.Open(e.Path)
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = before.Close() }()
 	return sameContent(now, before, make([]byte, compareBuffer))
+}
+
+// isAbove says whether a path is beneath a directory.
+func isAbove(dir, path string) bool {
+	return dir == "" && path != "" || len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir
 }

@@ -17,7 +17,7 @@ func TestReservedNamesAreRefused(t *testing.T) {
 		}
 	}
 	for _, e := range []*Entry{file(".wh.etc", "x"), file("d/.wh..wh..opq", ""), file("d/.wh.x/y", "x"), directory(".wh."), {Path: ".wh.etc", Whiteout: true}} {
-		src := Differing([]*Entry{e}, NewTree(nil))
+		src := Differing(Entries([]*Entry{e}), NewTree(nil))
 		if e.Whiteout {
 			src = Entries([]*Entry{e})
 		}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -127,24 +128,11 @@ func (t *Tree) lstat(path string) (*Node, error) {
 // directory was read, of a tree that is in use.
 func (t *Tree) ReadDir(path string) ([]*Node, error) {
 	path = clean(path)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	m, err := t.view(path)
+	names, err := t.names(path)
 	if err != nil {
-		return nil, pathError("readdir", path, err)
+		return nil, err
 	}
-	nodes := make([]*Node, 0, len(m.names))
-	for _, name := range m.sorted() {
-		n, err := t.node(m, name, join(path, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, pathError("lstat", join(path, name), err)
-		}
-		nodes = append(nodes, n)
-	}
-	return nodes, nil
+	return t.nodes(path, names)
 }
 
 // Open opens a regular file for reading.
@@ -205,19 +193,65 @@ func (t *Tree) walk(n *Node, fn func(*Node) error) error {
 	if n.Type != TypeDir {
 		return nil
 	}
-	children, err := t.ReadDir(n.Path)
+	names, err := t.names(n.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it has gone
 	}
 	if err != nil {
 		return err
 	}
-	for _, c := range children {
-		if err := t.walk(c, fn); err != nil {
+	dir := n.Path
+	for part := range slices.Chunk(names, nodesAtOnce) {
+		nodes, err := t.nodes(dir, part)
+		if err != nil {
 			return err
+		}
+		for _, c := range nodes {
+			if err := t.walk(c, fn); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// nodesAtOnce is how many of a directory's nodes a walk holds.
+const nodesAtOnce = 256
+
+// names gives those in a directory, sorted.
+func (t *Tree) names(dir string) ([]string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, err := t.view(dir)
+	if err != nil {
+		return nil, pathError("readdir", dir, err)
+	}
+	return m.sorted(), nil
+}
+
+// nodes gives some of a directory's entries, without those that have gone.
+func (t *Tree) nodes(dir string, names []string) ([]*Node, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m, err := t.view(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, pathError("readdir", dir, err)
+	}
+	nodes := make([]*Node, 0, len(names))
+	for _, name := range names {
+		n, err := t.node(m, name, join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, pathError("lstat", join(dir, name), err)
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes, nil
 }
 
 // maxLinks is how many symbolic links a lookup follows, as in the kernel.

@@ -1,0 +1,163 @@
+package stage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/builder-oci/builder/internal/spool"
+	"github.com/builder-oci/builder/storage/cache"
+)
+
+// digest gives the digest of what the selection holds: for each entry its path
+// below the source, type, mode, owner, link target, xattrs and content, and
+// which are names of one file. Times are left out, so that two checkouts of the
+// same files are the same.
+func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
+	h := sha256.New()
+	known := s.digests != nil
+	if !known {
+		s.digests = spool.NewTable(s.temp)
+	}
+	for i := range s.items {
+		it := &s.items[i]
+		if it.remote != nil {
+			s.digestRemote(h, it)
+			continue
+		}
+		if s.in.Extract && it.content != nil {
+			writeField(h, "here-document") // which ADD never unpacks
+		}
+		writeField(h, it.name)
+		writeField(h, string(it.top.Type))
+		err := s.batches(ctx, it, func(files []*File) error {
+			if !known {
+				if err := s.digestFiles(ctx, it, files); err != nil {
+					return err
+				}
+			}
+			for _, f := range files {
+				d, err := s.digestOf(f)
+				if err != nil {
+					return err
+				}
+				text := describe(&f.Entry)
+				if first, ok := s.names.links[f.place]; ok {
+					text += fmt.Sprintf(" = %d", first)
+				}
+				writeField(h, it.rel(f))
+				writeField(h, text)
+				writeField(h, string(d))
+			}
+			return nil
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return digest.NewDigest(digest.SHA256, h), nil
+}
+
+// batches calls fn with some entries of an item after the others.
+func (s *selection) batches(ctx context.Context, it *item, fn func([]*File) error) error {
+	batch := make([]*File, 0, min(it.count, mostKept))
+	err := s.each(ctx, it, func(f *File) error {
+		if batch = append(batch, f); len(batch) < cap(batch) {
+			return nil
+		}
+		err := fn(batch)
+		batch = batch[:0]
+		return err
+	})
+	if err != nil || len(batch) == 0 {
+		return err
+	}
+	return fn(batch)
+}
+
+// digestFiles reads files and notes their digests.
+func (s *selection) digestFiles(ctx context.Context, it *item, files []*File) error {
+	read := digestAll
+	if it.files != nil {
+		read = it.files.Digests
+	}
+	digests, err := read(ctx, files)
+	if err != nil {
+		return err
+	}
+	for i, d := range digests {
+		if d == "" {
+			continue
+		}
+		var row spool.Row
+		if n, err := hex.Decode(row[:], []byte(d.Encoded())); err != nil || n != len(row) {
+			return fmt.Errorf("%s has the digest %s, which is none of sha256", files[i].Path, d)
+		}
+		if err := s.digests.Set(files[i].place, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// digestOf gives the digest of a file's content, once it is known, and "" for all
+// other entries.
+func (s *selection) digestOf(f *File) (digest.Digest, error) {
+	row, err := s.digests.Get(f.place)
+	if err != nil || row == (spool.Row{}) {
+		return "", err
+	}
+	return digest.NewDigestFromBytes(digest.SHA256, row[:]), nil
+}
+
+// inputs yields the entries for the step's record, by their paths in the source.
+// They only explain it, and so one that can't be read again is left out.
+func (s *selection) inputs(yield func(cache.Input) bool) {
+	firsts := map[int]string{}
+	for i := range s.items {
+		it := &s.items[i]
+		if it.remote != nil {
+			if !yield(s.inputRemote(it)) {
+				return
+			}
+			continue
+		}
+		err := s.each(context.Background(), it, func(f *File) error {
+			value := describe(&f.Entry)
+			if s.names.firsts[f.place] {
+				firsts[f.place] = f.Path
+			}
+			if first, ok := s.names.links[f.place]; ok {
+				value += fmt.Sprintf(" = %q", firsts[first])
+			}
+			d, err := s.digestOf(f)
+			if err != nil {
+				return err
+			}
+			if d != "" {
+				value += " " + string(d)
+			}
+			if !yield(cache.Input{Name: "file:" + legible(f.Path), Value: value}) {
+				return errNoMore
+			}
+			return nil
+		})
+		if err != nil {
+			return
+		}
+	}
+}
+
+// errNoMore ends a walk.
+var errNoMore = errors.New("no more")
+
+// close gives back what the selection holds beside memory.
+func (s *selection) close() {
+	if s.digests != nil {
+		_ = s.digests.Close() // it is of no further use
+	}
+}
