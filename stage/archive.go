@@ -56,22 +56,23 @@ func (p *placement) beneath(dest, name string) (string, error) {
 // the directory that it leads to.
 func (p *placement) giveWay(target string, e *layer.Entry) (keep bool, err error) {
 	old, err := p.lookup(target)
-	if err != nil || old == nil || (old.Type == tar.TypeDir) == (e.Type == tar.TypeDir) {
+	if err != nil || old.kind == 0 || old.isDir() == (e.Type == tar.TypeDir) {
 		return false, err
 	}
-	if old.Type == tar.TypeSymlink {
+	if old.kind == tar.TypeSymlink {
 		led, err := p.follow(target)
 		if err != nil {
 			return false, err
 		}
 		to, err := p.lookup(led)
-		if err != nil || to != nil && to.Type == tar.TypeDir {
+		if err != nil || to.isDir() {
 			return err == nil, err
 		}
 	}
 	for name := range p.written {
 		if name == target || strings.HasPrefix(name, target+"/") {
 			delete(p.written, name)
+			p.replace(name)
 		}
 	}
 	if p.gone == nil {

@@ -269,25 +269,10 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 // read.
 func (in Copy) pack(ctx context.Context, r *Runner, st *State, sel *selection, parent *layer.Tree, result snapshot.Key, watch func(*File, *layer.Entry)) error {
 	placed := placedEntries{in: in, st: st, sel: sel, parent: parent, watch: watch}
-	if sel.inOrder() {
-		return r.Pack(ctx, result, true, layer.Differing(placed, parent))
-	}
-	var entries []*layer.Entry
-	p, err := placed.placement(func(*layer.Entry) error { return nil })
-	if err != nil {
-		return err
-	}
-	if err := p.place(ctx, sel); err != nil {
-		return err
-	}
-	for _, e := range p.written {
-		entries = append(entries, e)
-	}
-	return r.Pack(ctx, result, true, layer.Differing(layer.Sorted(entries), parent))
+	return r.Pack(ctx, result, true, layer.Differing(placed, parent))
 }
 
-// placedEntries are what a COPY puts where it belongs, in the order in which
-// the selection has it.
+// placedEntries are what a COPY puts where it belongs.
 type placedEntries struct {
 	in     Copy
 	st     *State
@@ -298,19 +283,12 @@ type placedEntries struct {
 
 // Walk places the entries.
 func (p placedEntries) Walk(ctx context.Context, fn func(*layer.Entry) error) error {
-	to, err := p.placement(fn)
+	to, err := newPlacement(p.in, p.parent, destination(p.st, p.in.Dest), fn)
 	if err != nil {
 		return err
 	}
+	to.watch = p.watch
 	return to.place(ctx, p.sel)
-}
-
-func (p placedEntries) placement(sink func(*layer.Entry) error) (*placement, error) {
-	to, err := newPlacement(p.in, p.parent, destination(p.st, p.in.Dest), sink)
-	if err == nil {
-		to.watch = p.watch
-	}
-	return to, err
 }
 
 // errManyToOne is docker's rule for several sources.

@@ -26,20 +26,33 @@ type placement struct {
 	// watch, where it is set, is told of each file's entry before the sink is.
 	watch func(*File, *layer.Entry)
 
-	names  *linkNames           // the selection's
-	landed map[int]*layer.Entry // what became of first names, by their places
+	names *linkNames // the selection's
+	// landed is what became of first names, by their places, firstAt tells those
+	// by where they landed.
+	landed  map[int]*layer.Entry
+	firstAt map[string]int
 	// written has what the sink was given: all of it, or only the directories that
 	// were made on the way where everything lands in order.
-	written map[string]*layer.Entry
+	written map[string]occupant
 	inOrder bool
 	absent  string          // a name that the parent doesn't have, or ""
 	gone    map[string]bool // directories that an archive has replaced
 }
 
+// occupant is what COPY has to know of what stands at a place; zero for nothing.
+type occupant struct {
+	kind     byte
+	linkname string
+}
+
+func occupantOf(e *layer.Entry) occupant { return occupant{e.Type, e.Linkname} }
+
+func (s occupant) isDir() bool { return s.kind == tar.TypeDir }
+
 func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Entry) error) (*placement, error) {
 	p := &placement{
 		in: in, parent: parent, dest: dest, now: time.Now(), sink: sink, dirs: dirMode,
-		names: &linkNames{}, landed: map[int]*layer.Entry{}, written: map[string]*layer.Entry{},
+		names: &linkNames{}, landed: map[int]*layer.Entry{}, firstAt: map[string]int{}, written: map[string]occupant{},
 	}
 	if in.Chmod != "" {
 		mode, err := parseMode(in.Chmod)
@@ -57,76 +70,89 @@ func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Ent
 }
 
 // place hands all entries of the selection to the sink, directories before
-// what they hold.
+// what they hold: in the order of a [layer.Source] and each path once, unless
+// archives are among them, which come as they are.
 func (p *placement) place(ctx context.Context, sel *selection) error {
-	p.names, p.inOrder = &sel.names, sel.inOrder()
-	wantDir := strings.HasSuffix(p.dest, "/")
+	p.names, p.inOrder = &sel.names, !sel.hasArchives()
 	dest, err := p.parent.Resolve(strings.Trim(p.dest, "/"), true)
 	if err != nil {
 		return err
 	}
+	var landings []landing
 	for i := range sel.items {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if sel.items[i].excluded {
+		it := &sel.items[i]
+		if it.excluded {
 			continue
 		}
-		// The source before may just have made it.
-		existing, err := p.lookup(dest)
+		l, err := p.landing(it, dest)
 		if err != nil {
 			return err
 		}
-		isDir := existing != nil && existing.Type == tar.TypeDir
-		if wantDir && existing != nil && !isDir {
-			return fault.New("choose another destination", "%s: the destination %s is no directory in the image", p.in.Verb, p.dest)
-		}
-		if err := p.item(ctx, sel, &sel.items[i], dest, wantDir || isDir); err != nil {
+		if p.inOrder {
+			landings = append(landings, l)
+		} else if err := l.each(ctx, sel, p.put); err != nil {
 			return err
 		}
 	}
-	return nil
+	return p.merge(ctx, sel, landings)
 }
 
-func (p *placement) item(ctx context.Context, sel *selection, it *item, dest string, asDir bool) error {
+// landing is where an item lands: a directory's content below target, or a file
+// as that.
+type landing struct {
+	it     *item
+	target string
+}
+
+// landing finds out where the next item lands, after those before it, and makes
+// the directories that lead there.
+func (p *placement) landing(it *item, dest string) (landing, error) {
+	existing, err := p.lookup(dest)
+	if err != nil {
+		return landing{}, err
+	}
+	wantDir := strings.HasSuffix(p.dest, "/")
 	switch {
+	case wantDir && existing.kind != 0 && !existing.isDir():
+		return landing{}, fault.New("choose another destination", "%s: the destination %s is no directory in the image", p.in.Verb, p.dest)
 	case it.archive:
-		return p.archive(it, dest)
+		return landing{}, p.archive(it, dest)
 	case it.top.Type == tar.TypeDir:
-		if err := p.makeDirs(dest); err != nil {
-			return err
-		}
-		return sel.each(ctx, it, func(f *File) error { return p.put(path.Join(dest, it.rel(f)), f) })
-	case asDir:
-		if err := p.makeDirs(dest); err != nil {
-			return err
-		}
-		return p.put(path.Join(dest, it.name), it.top)
-	default:
-		if err := p.makeDirs(parentDir(dest)); err != nil {
-			return err
-		}
-		return p.put(dest, it.top)
+		return landing{it, dest}, p.makeDirs(dest)
+	case wantDir || existing.isDir():
+		return landing{it, path.Join(dest, it.name)}, p.makeDirs(dest)
 	}
+	err = p.makeDirs(parentDir(dest))
+	if p.inOrder {
+		p.written[dest] = occupantOf(&it.top.Entry) // it will be
+	}
+	return landing{it, dest}, err
 }
 
-// put gives an entry its place. What stands there must be of a kind that
-// docker's COPY replaces.
+// each calls fn for each of the item's entries.
+func (l landing) each(ctx context.Context, sel *selection, fn func(target string, f *File) error) error {
+	switch {
+	case l.it == nil || l.it.archive:
+		return nil
+	case l.it.top.Type != tar.TypeDir:
+		return sel.each(ctx, l.it, func(f *File) error { return fn(l.target, f) })
+	}
+	return sel.each(ctx, l.it, func(f *File) error { return fn(path.Join(l.target, l.it.rel(f)), f) })
+}
+
+// put gives an entry its place, if what stands there lets it.
 func (p *placement) put(target string, f *File) error {
-	e := &f.Entry
 	old, err := p.lookup(target)
+	if err == nil {
+		err = p.mayReplace(old, target, f)
+	}
 	if err != nil {
 		return err
 	}
-	if old != nil && (old.Type == tar.TypeDir) != (e.Type == tar.TypeDir) {
-		if e.Type == tar.TypeDir {
-			return fault.New("remove it in an earlier RUN, or choose another destination",
-				"%s: the directory %s can't replace the file of that name in the image", p.in.Verb, target)
-		}
-		return fault.New("remove it in an earlier RUN, or choose another destination",
-			"%s: the file %s can't replace the directory of that name in the image", p.in.Verb, target)
-	}
-	placed := *e
+	placed := f.Entry
 	if placed.Path != target { // or else the text is kept but once
 		placed.Path = target
 	}
@@ -143,6 +169,19 @@ func (p *placement) put(target string, f *File) error {
 	return p.emit(&placed)
 }
 
+// mayReplace says by an error where what stands at a place isn't of a kind that
+// docker's COPY replaces.
+func (p *placement) mayReplace(old occupant, target string, f *File) error {
+	const remedy = "remove it in an earlier RUN, or choose another destination"
+	switch {
+	case old.kind == 0 || old.isDir() == (f.Type == tar.TypeDir):
+		return nil
+	case f.Type == tar.TypeDir:
+		return fault.New(remedy, "%s: the directory %s can't replace the file of that name in the image", p.in.Verb, target)
+	}
+	return fault.New(remedy, "%s: the file %s can't replace the directory of that name in the image", p.in.Verb, target)
+}
+
 // keepLink makes what is placed a link where another name of its file has
 // landed, and hasn't been replaced since.
 func (p *placement) keepLink(f *File, placed *layer.Entry) {
@@ -153,8 +192,9 @@ func (p *placement) keepLink(f *File, placed *layer.Entry) {
 		}
 	}
 	at := p.landed[first]
-	if at == nil || !p.inOrder && p.written[at.Path] != at || at.Path == placed.Path {
-		p.landed[first] = placed
+	if at == nil || at.Path == placed.Path {
+		p.replace(placed.Path)
+		p.landed[first], p.firstAt[placed.Path] = placed, first
 		return
 	}
 	*placed = layer.Entry{
@@ -163,8 +203,19 @@ func (p *placement) keepLink(f *File, placed *layer.Entry) {
 	}
 }
 
+// replace forgets a first name that has landed at a path.
+func (p *placement) replace(name string) {
+	if first, ok := p.firstAt[name]; ok {
+		delete(p.landed, first)
+		delete(p.firstAt, name)
+	}
+}
+
 func (p *placement) emit(e *layer.Entry) error {
-	p.written[e.Path] = e
+	if first, ok := p.firstAt[e.Path]; ok && p.landed[first] != e {
+		p.replace(e.Path)
+	}
+	p.written[e.Path] = occupantOf(e)
 	return p.sink(e)
 }
 
@@ -178,8 +229,8 @@ func (p *placement) makeDirs(dir string) error {
 	if err != nil {
 		return err
 	}
-	if existing != nil {
-		if existing.Type != tar.TypeDir {
+	if existing.kind != 0 {
+		if !existing.isDir() {
 			return fault.New("choose another destination", "%s: %s is no directory in the image", p.in.Verb, dir)
 		}
 		return nil
@@ -194,23 +245,23 @@ func (p *placement) makeDirs(dir string) error {
 	return p.emit(e)
 }
 
-// lookup gives what stands at a path now, nil for nothing.
-func (p *placement) lookup(name string) (*layer.Entry, error) {
+// lookup gives what stands at a path now.
+func (p *placement) lookup(name string) (occupant, error) {
 	if e, ok := p.written[name]; ok {
 		return e, nil
 	}
 	if p.absent != "" && (name == p.absent || strings.HasPrefix(name, p.absent+"/")) || p.isGone(name) {
-		return nil, nil
+		return occupant{}, nil
 	}
 	n, err := p.parent.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		p.absent = name
-		return nil, nil
+		return occupant{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return occupant{}, err
 	}
-	return &n.Entry, nil
+	return occupantOf(&n.Entry), nil
 }
 
 // follow resolves the links in a path, those just written included, inside the
@@ -232,17 +283,17 @@ func (p *placement) follow(name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if e == nil || e.Type != tar.TypeSymlink {
+		if e.kind != tar.TypeSymlink {
 			target = next
 			continue
 		}
 		if hops++; hops > 255 {
 			return "", fault.New("", "too many links in %s", name)
 		}
-		if path.IsAbs(e.Linkname) {
+		if path.IsAbs(e.linkname) {
 			target = ""
 		}
-		rest = append(strings.Split(e.Linkname, "/"), rest...)
+		rest = append(strings.Split(e.linkname, "/"), rest...)
 	}
 	return target, nil
 }

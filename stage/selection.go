@@ -38,6 +38,7 @@ type selection struct {
 	// digests has the files' digests in the entries' order, once they are known.
 	digests *spool.Table
 
+	kept int // entries that items keep
 	// names are found while the entries are counted.
 	names linkNames
 }
@@ -74,8 +75,8 @@ type item struct {
 	excluded bool
 }
 
-// mostKept is how many entries of an item are kept.
-const mostKept = 1024
+// mostKept is how many entries of a selection are kept.
+const mostKept = 2048
 
 // rel is an entry's path below the item.
 func (it *item) rel(f *File) string {
@@ -185,7 +186,7 @@ func (s *selection) list(ctx context.Context, it *item) error {
 	var kept []*File
 	err := s.walk(ctx, it, func(f *File) error {
 		it.count++
-		if len(kept) < mostKept {
+		if s.kept+len(kept) < mostKept {
 			kept = append(kept, f)
 		}
 		if s.names.isFurther(f) || f.Type != tar.TypeReg {
@@ -196,8 +197,12 @@ func (s *selection) list(ctx context.Context, it *item) error {
 		return nil
 	})
 	s.count += it.count
-	if it.count <= mostKept {
+	switch {
+	case it.top != nil && it.top.Type != tar.TypeDir && it.count == 1:
+		it.kept = []*File{it.top} // as it is anyway
+	case it.count == len(kept):
 		it.kept = kept
+		s.kept += it.count
 	}
 	return err
 }
@@ -283,9 +288,10 @@ func (s *selection) needsTree() (bool, error) {
 	return needs, nil
 }
 
-// inOrder says whether the entries land in the order that they have here, each
-// where no other does: where they are of one source.
-func (s *selection) inOrder() bool { return len(s.items) == 1 && !s.items[0].archive }
+// hasArchives says whether something is unpacked, once needsTree was asked.
+func (s *selection) hasArchives() bool {
+	return slices.ContainsFunc(s.items, func(it item) bool { return it.archive })
+}
 
 // extracts says whether an item is unpacked if it is an archive.
 func (s *selection) extracts(it *item) bool {

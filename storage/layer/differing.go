@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"slices"
 	"time"
 )
 
@@ -18,13 +17,6 @@ func Differing(entries Source, parent *Tree) Source {
 	return &differing{entries: entries, parent: parent}
 }
 
-// Sorted makes a Source of entries that come in any order, each path once.
-func Sorted(entries []*Entry) Source {
-	sorted := slices.Clone(entries)
-	slices.SortFunc(sorted, func(a, b *Entry) int { return comparePaths(a.Path, b.Path) })
-	return entryList(sorted)
-}
-
 type differing struct {
 	entries Source
 	parent  *Tree
@@ -35,9 +27,9 @@ func (d *differing) timed(r TimeRule) Source {
 	return &differing{entries: d.entries, parent: d.parent, TimeRule: r}
 }
 
-// comparePaths orders paths as a walk meets them: name by name, a directory
+// ComparePaths orders paths as the Walk of a [Source] meets them: name by name, a directory
 // before what is in it.
-func comparePaths(a, b string) int {
+func ComparePaths(a, b string) int {
 	for i := range min(len(a), len(b)) {
 		if a[i] != b[i] {
 			return int(rank(a[i])) - int(rank(b[i]))
