@@ -1,7 +1,6 @@
 package context
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"io"
@@ -36,7 +35,7 @@ func (d *Dir) List(ctx context.Context, path, temp string) (*Listing, error) {
 
 // Each calls fn for all entries, as [Dir.Walk] does. The entries may be kept.
 func (l *Listing) Each(fn func(*Entry) error) error {
-	r := listingReader{from: bufio.NewReaderSize(l.entries.Reader(), 16<<10)}
+	r := listingReader{from: l.entries.Reader()}
 	for range l.count {
 		e := new(Entry)
 		if err := r.read(e); err != nil {
@@ -91,7 +90,7 @@ func appendText(b []byte, text string) []byte {
 }
 
 type listingReader struct {
-	from   *bufio.Reader
+	from   spool.Reader
 	before []byte
 	err    error
 }

@@ -3,6 +3,7 @@
 package spool
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"os"
@@ -50,13 +51,19 @@ func (s *Spool) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
+// Reader reads what is in a spool.
+type Reader interface {
+	io.Reader
+	io.ByteReader
+}
+
 // Reader reads from the beginning what has been written by now. Nothing may be
 // written while it is in use.
-func (s *Spool) Reader() io.Reader {
+func (s *Spool) Reader() Reader {
 	if s.file == nil {
 		return bytes.NewReader(s.mem)
 	}
-	return io.MultiReader(io.NewSectionReader(s.file, 0, s.size), bytes.NewReader(s.mem))
+	return bufio.NewReader(io.MultiReader(io.NewSectionReader(s.file, 0, s.size), bytes.NewReader(s.mem)))
 }
 
 // Close gives everything back.
