@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 
@@ -142,7 +141,7 @@ func LoadBase(path string) (*Base, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: not a base of this version", path)
 	}
-	r := baseReader{r: bufio.NewReader(bytes.NewReader(rest))}
+	r := fieldReader{r: bufio.NewReader(bytes.NewReader(rest))}
 	b := &Base{noted: r.ctime(), stamps: map[string]stamp{}}
 	for n := r.uint(); n > 0 && r.err == nil; n-- {
 		p := r.string()
@@ -152,40 +151,4 @@ func LoadBase(path string) (*Base, error) {
 		return nil, fmt.Errorf("%s: %w", path, r.err)
 	}
 	return b, nil
-}
-
-// baseReader keeps the first error.
-type baseReader struct {
-	r   *bufio.Reader
-	err error
-}
-
-func (r *baseReader) uint() uint64 {
-	v, err := binary.ReadUvarint(r.r)
-	r.err = errors.Join(r.err, err)
-	return v
-}
-
-func (r *baseReader) ctime() ctime {
-	sec, err1 := binary.ReadVarint(r.r)
-	nsec, err2 := binary.ReadVarint(r.r)
-	r.err = errors.Join(r.err, err1, err2)
-	return ctime{sec, nsec}
-}
-
-func (r *baseReader) string() string {
-	n := r.uint()
-	if n > unix.PathMax*64 {
-		r.err = errors.Join(r.err, errors.New("damaged"))
-	}
-	if r.err != nil {
-		return ""
-	}
-	b := make([]byte, n)
-	for done := 0; done < len(b) && r.err == nil; {
-		m, err := r.r.Read(b[done:])
-		done += m
-		r.err = err
-	}
-	return string(b)
 }
