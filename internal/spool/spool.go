@@ -1,0 +1,81 @@
+// Package spool keeps long lists out of memory: what is short stays there, and
+// the rest is in a file without a name, which goes with the process.
+package spool
+
+import (
+	"bytes"
+	"io"
+	"os"
+
+	"github.com/builder-oci/builder/internal/atomicfile"
+)
+
+const (
+	// shortest is how much is kept in memory before a file is made.
+	shortest = 1 << 20
+	// writeBuffer is how much is written to the file at once.
+	writeBuffer = 64 << 10
+)
+
+// Spool is a sequence of bytes that is written to its end and then read, any
+// number of times. The zero value isn't usable.
+type Spool struct {
+	dir  string
+	mem  []byte // what isn't in the file
+	file *os.File
+	size int64 // of the file
+}
+
+// New gives an empty spool, which makes its file in dir.
+func New(dir string) *Spool { return &Spool{dir: dir} }
+
+// Write appends.
+func (s *Spool) Write(p []byte) (int, error) {
+	s.mem = append(s.mem, p...)
+	switch {
+	case s.file == nil && len(s.mem) <= shortest, s.file != nil && len(s.mem) < writeBuffer:
+		return len(p), nil
+	case s.file == nil:
+		var err error
+		if s.file, err = unnamed(s.dir); err != nil {
+			return 0, err
+		}
+	}
+	n, err := s.file.Write(s.mem)
+	s.size += int64(n)
+	if cap(s.mem) > 2*writeBuffer {
+		s.mem = make([]byte, 0, 2*writeBuffer)
+	}
+	s.mem = s.mem[:0]
+	return len(p), err
+}
+
+// Reader reads from the beginning what has been written by now. Nothing may be
+// written while it is in use.
+func (s *Spool) Reader() io.Reader {
+	if s.file == nil {
+		return bytes.NewReader(s.mem)
+	}
+	return io.MultiReader(io.NewSectionReader(s.file, 0, s.size), bytes.NewReader(s.mem))
+}
+
+// Close gives everything back.
+func (s *Spool) Close() error {
+	s.mem = nil
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+// unnamed makes a file that goes with its last descriptor.
+func unnamed(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, atomicfile.Prefix+"spool-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
