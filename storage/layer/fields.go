@@ -17,13 +17,13 @@ type fieldReader struct {
 
 func (r *fieldReader) uint() uint64 {
 	v, err := binary.ReadUvarint(r.r)
-	r.err = errors.Join(r.err, err)
+	r.keep(err)
 	return v
 }
 
 func (r *fieldReader) int() int64 {
 	v, err := binary.ReadVarint(r.r)
-	r.err = errors.Join(r.err, err)
+	r.keep(err)
 	return v
 }
 
@@ -32,13 +32,23 @@ func (r *fieldReader) ctime() ctime { return ctime{r.int(), r.int()} }
 func (r *fieldReader) string() string {
 	n := r.uint()
 	if n > unix.PathMax*64 {
-		r.err = errors.Join(r.err, errors.New("damaged"))
+		r.keep(errors.New("damaged"))
 	}
 	if r.err != nil {
 		return ""
 	}
+	return string(r.bytes(int(n)))
+}
+
+func (r *fieldReader) bytes(n int) []byte {
 	b := make([]byte, n)
 	_, err := io.ReadFull(r.r, b)
-	r.err = err
-	return string(b)
+	r.keep(err)
+	return b
+}
+
+func (r *fieldReader) keep(err error) {
+	if r.err == nil {
+		r.err = err
+	}
 }
