@@ -101,10 +101,15 @@ func (b *build) packSquashed(ctx context.Context, st *stage.State, from int, key
 	if err != nil {
 		return snapshot.Packing{}, err
 	}
-	src, err := layer.Squash(ctx, parts, base, top)
+	session, err := b.env.Store.Session()
 	if err != nil {
 		return snapshot.Packing{}, err
 	}
+	aside, err := session.TempDir()
+	if err != nil {
+		return snapshot.Packing{}, err
+	}
+	src := layer.Squash(parts, base, top, aside)
 	// The times are settled; the rule only stands in the record.
 	want := b.packer.want(false)
 	return b.packer.write(key, want, func(w io.Writer) (layer.Packed, error) {

@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"hash/maphash"
 	"slices"
 	"strings"
 
@@ -107,8 +106,9 @@ func (r *Runner) reason(at Step, j *job, key digest.Digest) Reason {
 			Kind: ChangedInstruction, Old: was.Instruction, New: ShortInstruction(j.instruction),
 		})
 	}
-	if old, now, err := r.differing(was.Key, j); err == nil {
+	if old, now, files, err := r.differing(was.Key, j); err == nil {
 		reason.compare(old, now)
+		reason.Files = files
 	}
 	if i := slices.IndexFunc(j.inputs, isParent); i >= 0 && j.inputs[i].Value != was.Parent.String() {
 		reason.Changes = append(reason.Changes, was.Below)
@@ -118,35 +118,6 @@ func (r *Runner) reason(at Step, j *job, key digest.Digest) Reason {
 	}
 	return reason
 }
-
-// differing gives the inputs of a former step and of a job, less the files in which
-// they agree: there may be very many.
-func (r *Runner) differing(former digest.Digest, j *job) (old, now []cache.Input, err error) {
-	seed := maphash.MakeSeed()
-	sum := func(in cache.Input) uint64 { return maphash.Comparable(seed, in) }
-	is, was := map[uint64]bool{}, map[uint64]bool{}
-	for in := range j.allInputs {
-		if ofFile(in) {
-			is[sum(in)] = true
-		}
-	}
-	err = r.Cache.EachInput(former, func(in cache.Input) {
-		if ofFile(in) {
-			was[sum(in)] = true
-		}
-		if !ofFile(in) || !is[sum(in)] {
-			old = append(old, in)
-		}
-	})
-	for in := range j.allInputs {
-		if !ofFile(in) || !was[sum(in)] {
-			now = append(now, in)
-		}
-	}
-	return old, now, err
-}
-
-func ofFile(in cache.Input) bool { return strings.HasPrefix(in.Name, "file:") }
 
 func isParent(in cache.Input) bool { return in.Name == "parent" }
 

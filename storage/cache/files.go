@@ -1,17 +1,13 @@
 package cache
 
 import (
-	"cmp"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"hash/crc32"
+	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,26 +27,22 @@ import (
 // can't pass for what was read. (A file that changed in the very tick of being
 // looked at could; git calls that racily clean. The tick is a second where times
 // have no fraction.)
+//
+// However many files there are, it takes some MiB: what is known stays on the
+// disk, in tables, and so does what is added, but for the last of it. It is
+// quickest when it is asked in the order of a walk.
 type Files struct {
 	path   string
 	root   string // the directory
 	opened int64  // nanoseconds
 
-	mu       sync.Mutex
-	text     string               // the file as it was read
-	saved    []savedEntry         // what text holds, sorted by path
-	fresh    map[string]fileEntry // what was added since
-	used     int                  // of saved and fresh together
-	replaced int                  // of saved
-	changed  bool
-}
-
-// savedEntry tells where in the text an entry is. Many are never asked for,
-// and there may be very many.
-type savedEntry struct {
-	at       uint32
-	used     bool
-	replaced bool // by one of fresh
+	mu      sync.Mutex
+	saved   *fileTable           // what was known; nil for nothing
+	used    bitset               // of saved: what was asked for, or replaced since
+	runs    []*fileTable         // what was added, the oldest first
+	fresh   map[string]fileEntry // what was added last
+	changed bool
+	blocks  blockCache
 }
 
 // fileEntry is what must be the same for the digest to hold.
@@ -75,27 +67,46 @@ type fileStat struct {
 	Ino, Dev           uint64
 }
 
-// unusedAllowance is how many entries beyond the used ones are kept: another
-// Dockerfile of the same directory may ask for them next time.
-const unusedAllowance = 50_000
+const (
+	// unusedAllowance is how many entries beyond the used ones are kept: another
+	// Dockerfile of the same directory may ask for them next time.
+	unusedAllowance = 50_000
+	// freshInMemory is how many entries are added before they go to the disk.
+	freshInMemory = 8192
+	// runsOfALevel is how many tables of like size become one.
+	runsOfALevel = 16
+)
 
 // OpenFiles gives what is remembered of the files below root, which is an
 // absolute path. A missing or torn file is an empty memory.
 func (c *Cache) OpenFiles(root string) (*Files, error) {
 	root = filepath.Clean(root)
 	name := sha256.Sum256([]byte(root))
-	f := &Files{path: filepath.Join(c.dir, filesDir, hex.EncodeToString(name[:])), root: root}
+	f := &Files{
+		path: filepath.Join(c.dir, filesDir, hex.EncodeToString(name[:])), root: root,
+		fresh: map[string]fileEntry{},
+	}
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
 		return nil, os.NewSyscallError("clock_gettime", err)
 	}
 	f.opened = now.Nano()
-	data, err := os.ReadFile(f.path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	file, err := os.Open(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	noteUse(f.path)
-	f.load(string(data))
+	if f.saved, err = openFileTable(file); err != nil {
+		_ = file.Close() // only read
+		if !errors.Is(err, errTorn) {
+			return nil, err
+		}
+		return f, nil
+	}
+	f.used = newBitset(f.saved.entries)
 	return f, nil
 }
 
@@ -105,22 +116,32 @@ func (f *Files) Get(rel string, st *unix.Stat_t) (digest.Digest, bool) {
 	want := statOf(st)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if e, ok := f.fresh[rel]; ok {
+	if e, ok := f.added(rel); ok {
 		return e.digest(), e.stat == want
 	}
-	place := f.find(rel)
-	if place == nil {
+	text, place := f.blocks.find(f.saved, rel)
+	if place < 0 {
 		return "", false
 	}
-	e := entryAt(f.text[place.at:])
+	e := entryAt(text)
 	if e.stat != want {
 		return "", false
 	}
-	if !place.used {
-		place.used = true
-		f.used++
-	}
+	f.used.set(place)
 	return e.digest(), true
+}
+
+// added gives the entry of a path that Put was given.
+func (f *Files) added(rel string) (fileEntry, bool) {
+	if e, ok := f.fresh[rel]; ok {
+		return e, true
+	}
+	for i := len(f.runs) - 1; i >= 0; i-- {
+		if text, place := f.blocks.find(f.runs[i], rel); place >= 0 {
+			return entryAt(text), true
+		}
+	}
+	return fileEntry{}, false
 }
 
 // Put remembers the digest of a file that was read after st was taken, which
@@ -131,23 +152,19 @@ func (f *Files) Put(rel string, st *unix.Stat_t, d digest.Digest) {
 	if err != nil || d.Algorithm() != digest.SHA256 || copy(e.sum[:], sum) != sha256.Size {
 		return
 	}
-	if !f.before(e.stat.Mtime) || !f.before(e.stat.Ctime) {
+	if !f.before(e.stat.Mtime) || !f.before(e.stat.Ctime) || len(rel) > maxRememberee {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, ok := f.fresh[rel]; !ok {
-		f.used++
-	}
-	if place := f.find(rel); place != nil {
-		if place.used {
-			f.used--
-		}
-		place.replaced = true
-		f.replaced++
+	if _, place := f.blocks.find(f.saved, rel); place >= 0 {
+		f.used.set(place)
 	}
 	f.fresh[rel] = e
 	f.changed = true
+	if len(f.fresh) >= freshInMemory {
+		f.spill()
+	}
 }
 
 // before reports whether a file with this time was last changed before Files
@@ -161,6 +178,65 @@ func (f *Files) before(t int64) bool {
 	return t < f.opened
 }
 
+// spill takes what was added last to the disk. Where that can't be done it is
+// forgotten: it will be read again.
+func (f *Files) spill() {
+	run, err := f.writeRun([]*entryCursor{freshCursor(f.fresh)}, 0)
+	clear(f.fresh)
+	if err != nil {
+		return
+	}
+	f.runs = append(f.runs, run)
+	for f.mergeRuns() {
+	}
+}
+
+// mergeRuns makes one of the newest tables where so many have the same level:
+// so there are few, and an entry is written a few times.
+func (f *Files) mergeRuns() bool {
+	first, level := len(f.runs), f.runs[len(f.runs)-1].level
+	for first > 0 && f.runs[first-1].level == level {
+		first--
+	}
+	if len(f.runs)-first < runsOfALevel {
+		return false
+	}
+	one, err := f.writeRun(tableCursors(f.runs[first:]), level+1)
+	if err != nil {
+		return false // they stay several
+	}
+	for _, run := range f.runs[first:] {
+		_ = run.file.Close() // nobody reads it any more
+	}
+	f.runs = append(f.runs[:first], one)
+	return true
+}
+
+// writeRun writes a table into a file without a name beside the memory.
+func (f *Files) writeRun(from []*entryCursor, level int) (t *fileTable, err error) {
+	file, err := os.CreateTemp(filepath.Dir(f.path), atomicfile.Prefix+"run-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = file.Close() // err says what went wrong first
+		}
+	}()
+	if err = os.Remove(file.Name()); err != nil {
+		return nil, err
+	}
+	last, err := writeFileTable(file, f.root, from)
+	if err != nil {
+		return nil, err
+	}
+	if t, err = openFileTable(file); err != nil {
+		return nil, err
+	}
+	t.level, t.last = level, last
+	return t, nil
+}
+
 // Save writes the memory for the next time, if anything was added. Another
 // process's that was saved meanwhile is replaced.
 func (f *Files) Save() error {
@@ -169,35 +245,38 @@ func (f *Files) Save() error {
 	if !f.changed {
 		return nil
 	}
-	keepAll := f.count()-f.used <= unusedAllowance
-	if err := atomicfile.WriteUnsynced(f.path, f.encode(keepAll), 0o600); err != nil {
+	from := append([]*entryCursor{freshCursor(f.fresh)}, tableCursors(f.runs)...)
+	if f.saved != nil {
+		saved := tableCursors([]*fileTable{f.saved})
+		if f.saved.entries-f.used.count() > unusedAllowance {
+			saved[0].kept = f.used
+		}
+		from = append(from, saved...)
+	}
+	err := atomicfile.StreamUnsynced(f.path, 0o600, func(w io.Writer) error {
+		_, err := writeFileTable(w, f.root, from)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	f.changed = false
 	return nil
 }
 
-// count is how many files are remembered.
-func (f *Files) count() int { return len(f.saved) - f.replaced + len(f.fresh) }
-
-// find gives the saved entry of a path, nil where there is none.
-func (f *Files) find(rel string) *savedEntry {
-	i, ok := slices.BinarySearchFunc(f.saved, rel, func(e savedEntry, rel string) int {
-		return cmp.Compare(f.nameAt(e.at), rel)
-	})
-	if !ok || f.saved[i].replaced {
-		return nil
+// Close ends the memory. What wasn't saved is forgotten.
+func (f *Files) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var err error
+	for _, t := range append(f.runs, f.saved) {
+		if t != nil {
+			err = errors.Join(err, t.file.Close())
+		}
 	}
-	return &f.saved[i]
+	f.saved, f.runs, f.fresh, f.blocks, f.changed = nil, nil, map[string]fileEntry{}, blockCache{}, false
+	return err
 }
-
-// nameAt is the path of the entry at a place in the text.
-func (f *Files) nameAt(at uint32) string {
-	name := int(at) + entryFixed
-	return f.text[name : name+lengthAt(f.text, name-2)]
-}
-
-func lengthAt(text string, at int) int { return int(text[at]) | int(text[at+1])<<8 }
 
 func statOf(st *unix.Stat_t) fileStat {
 	return fileStat{
@@ -207,95 +286,4 @@ func statOf(st *unix.Stat_t) fileStat {
 		Ino:   st.Ino,
 		Dev:   uint64(st.Dev), //nolint:unconvert // 32 bits wide on some machines
 	}
-}
-
-// The file: magic, number of entries, length of the directory's path and that
-// path, the entries sorted by path, and a CRC-32C of all before it. Numbers are
-// little-endian.
-const (
-	filesMagic    = "builder files 2\n"
-	filesHeader   = len(filesMagic) + 4 + 2
-	filesTrailer  = 4
-	entryFixed    = 5*8 + sha256.Size + 2
-	maxRememberee = 1<<16 - 1 // a path's length has two bytes
-)
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func (f *Files) encode(all bool) []byte {
-	kept := slices.Clone(f.saved)
-	kept = slices.DeleteFunc(kept, func(e savedEntry) bool { return e.replaced || !all && !e.used })
-	size := filesHeader + len(f.root) + filesTrailer
-	for _, e := range kept {
-		size += entryFixed + len(f.nameAt(e.at))
-	}
-	names := make([]string, 0, len(f.fresh))
-	for name := range f.fresh {
-		if len(name) <= maxRememberee {
-			names = append(names, name)
-			size += entryFixed + len(name)
-		}
-	}
-	slices.Sort(names)
-	data := append(make([]byte, 0, size), filesMagic...)
-	le := binary.LittleEndian
-	data = le.AppendUint32(data, uint32(len(names)+len(kept)))
-	data = le.AppendUint16(data, uint16(len(f.root))) // a path is shorter than 4096 bytes
-	data = append(data, f.root...)
-	for len(names)+len(kept) > 0 {
-		if len(names) == 0 || len(kept) > 0 && f.nameAt(kept[0].at) < names[0] {
-			at := int(kept[0].at)
-			data = append(data, f.text[at:at+entryFixed+len(f.nameAt(kept[0].at))]...)
-			kept = kept[1:]
-			continue
-		}
-		name := names[0]
-		names = names[1:]
-		e := f.fresh[name]
-		for _, n := range []int64{e.stat.Size, e.stat.Mtime, e.stat.Ctime} {
-			data = le.AppendUint64(data, uint64(n))
-		}
-		data = le.AppendUint64(data, e.stat.Ino)
-		data = le.AppendUint64(data, e.stat.Dev)
-		data = append(data, e.sum[:]...)
-		data = le.AppendUint16(data, uint16(len(name)))
-		data = append(data, name...)
-	}
-	return le.AppendUint32(data, crc32.Checksum(data, castagnoli))
-}
-
-// load takes text for all that is known: nothing, where it isn't a whole file.
-func (f *Files) load(text string) {
-	f.text, f.saved, f.fresh, f.used, f.replaced = "", nil, map[string]fileEntry{}, 0, 0
-	end := len(text) - filesTrailer
-	if end < filesHeader || text[:len(filesMagic)] != filesMagic || int64(end) > math.MaxUint32 ||
-		crc32.Checksum([]byte(text[:end]), castagnoli) != binary.LittleEndian.Uint32([]byte(text[end:])) {
-		return
-	}
-	f.text = text
-	count := int(binary.LittleEndian.Uint32([]byte(text[len(filesMagic):filesHeader])))
-	first := filesHeader + int(binary.LittleEndian.Uint16([]byte(text[filesHeader-2:filesHeader])))
-	f.saved = make([]savedEntry, 0, min(count, (end-filesHeader)/entryFixed))
-	for at := first; at+entryFixed <= end; {
-		name := at + entryFixed
-		length := lengthAt(text, name-2)
-		if name+length > end {
-			return
-		}
-		f.saved = append(f.saved, savedEntry{at: uint32(at)})
-		at = name + length
-	}
-}
-
-// entryAt reads the entry with which text begins.
-func entryAt(text string) fileEntry {
-	var fixed [entryFixed]byte
-	copy(fixed[:], text)
-	le := binary.LittleEndian
-	e := fileEntry{stat: fileStat{
-		Size: int64(le.Uint64(fixed[:])), Mtime: int64(le.Uint64(fixed[8:])), Ctime: int64(le.Uint64(fixed[16:])),
-		Ino: le.Uint64(fixed[24:]), Dev: le.Uint64(fixed[32:]),
-	}}
-	copy(e.sum[:], fixed[40:])
-	return e
 }

@@ -11,10 +11,10 @@ import (
 )
 
 // CopyTree copies what is in src into the existing directory dst, with owners,
-// modes, attributes and times, and notes the copy for [Compare]. Each name of
-// a file with several becomes a file of its own: an overlay parts them as well
-// when one is written to. Blocks are shared where the file system can.
-func CopyTree(ctx context.Context, dst, src string) (*Base, error) {
+// modes, attributes and times, and notes the copy for [Compare] in a file. Each
+// name of a file with several becomes a file of its own: an overlay parts them as
+// well when one is written to. Blocks are shared where the file system can.
+func CopyTree(ctx context.Context, dst, src, note string) (*Base, error) {
 	from, err := openat(unix.AT_FDCWD, src, openDirFlags&^unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, pathError("open", src, err)
@@ -29,7 +29,7 @@ func CopyTree(ctx context.Context, dst, src string) (*Base, error) {
 	if err := c.dir(from, to, ""); err != nil {
 		return nil, err
 	}
-	return NoteBase(ctx, dst)
+	return NoteBase(ctx, dst, note)
 }
 
 type copier struct {

@@ -75,7 +75,7 @@ func (s *stack) next() (dir string, base *Base) {
 	must(s.t, InitRoot(dir, s.tree(), s.options()))
 	if s.flavor == VFS && len(s.layers) > 0 {
 		var err error
-		base, err = CopyTree(context.Background(), dir, s.layers[0])
+		base, err = CopyTree(context.Background(), dir, s.layers[0], dir+".base")
 		must(s.t, err)
 	} else if s.flavor == VFS {
 		base = &Base{}

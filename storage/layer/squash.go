@@ -3,10 +3,8 @@ package layer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,90 +21,93 @@ type Part struct {
 // is what the topmost says that has it, with the time that it would be packed
 // with there. base is the tree below all of them, and top the one that they
 // lead to, of which contents are read. What came and went again leaves nothing.
-// The entries are held in memory; contents are not.
-func Squash(ctx context.Context, parts []Part, base, top *Tree) (Source, error) {
-	s := &squash{base: base, top: top, root: &squashed{}}
-	for i, p := range parts {
-		rule := p.Time
-		rule.foreign = p.Foreign
-		src := p.Source
-		if t, ok := src.(timed); ok {
-			src = t.timed(rule)
+//
+// A Walk goes through the parts one after the other, and notes what they say in
+// a file without a name in dir: so neither memory nor open files grow with the
+// layers. It keeps only what tells the names of one file.
+func Squash(parts []Part, base, top *Tree, dir string) Source {
+	return &squash{parts: parts, base: base, top: top, dir: dir}
+}
+
+type squash struct {
+	parts     []Part
+	base, top *Tree
+	dir       string
+}
+
+// Walk gives what is left of all entries.
+func (s *squash) Walk(ctx context.Context, fn func(*Entry) error) (err error) {
+	defer func() { _ = errors.Join(s.base.Close(), s.top.Close()) }() // they stay usable
+	notes, err := noteParts(ctx, s.parts, s.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, notes.close()) }()
+	w := &squashWalk{squash: s, fn: fn, links: notes.links, dirs: []*squashed{{entry: &Entry{Type: TypeDir}, floor: -1}}}
+	for {
+		said, err := notes.next()
+		if err != nil {
+			return err
 		}
-		if err := src.Walk(ctx, func(e *Entry) error { s.put(e, i, rule); return nil }); err != nil {
-			return nil, err
+		if len(said) == 0 {
+			return w.leave(0)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.add(said); err != nil {
+			return pathError("squash", said[0].Path, err)
 		}
 	}
-	return s, nil
 }
 
-// squash is a tree of what several layers say.
-type squash struct {
-	base, top *Tree
-	root      *squashed
+// said is what one part says of a name.
+type said struct {
+	*Entry
+	part int
 }
 
-// squashed is what is said of one name.
+// squashed is what all parts together say of one name.
 type squashed struct {
+	path  string
 	entry *Entry // nil where the name is gone
 	part  int    // where the entry comes from
-	// cleared says that what lies below, in the base, is hidden.
-	cleared  bool
-	children map[string]*squashed
+	// floor is the last part after which there was no directory of this name: what
+	// it and those before it say of names in it doesn't count.
+	floor int
+	// hidden says that of the base nothing is to be seen in it, and names are
+	// those that the base has there, without those that had their turn.
+	hidden bool
+	names  []string
 }
 
-func (s *squash) put(e *Entry, part int, rule TimeRule) {
-	n := s.at(e.Path)
-	if e.Whiteout || e.Type != TypeDir {
-		n.children, n.cleared = nil, true
-	}
-	switch {
-	case e.Whiteout:
-		n.entry = nil
-	case e.Implied && n.entry != nil && n.entry.Type == TypeDir:
-		// The layer below has said more.
-	default:
-		kept := *e
-		kept.ModTime, kept.timeKept, kept.Open = time.Unix(rule.apply(e), 0), false, nil
-		n.entry, n.part = &kept, part
-	}
-}
-
-// at gives the place of a path.
-func (s *squash) at(path string) *squashed {
-	if path == "" {
-		return s.root
-	}
-	dir, base := split(path)
-	above := s.at(dir)
-	n, ok := above.children[base]
-	if !ok {
-		n = &squashed{}
-		if above.children == nil {
-			above.children = map[string]*squashed{}
+// settle gives what is left of what is said of a name.
+func settle(all []said, in *squashed) *squashed {
+	n := &squashed{path: all[0].Path, floor: in.floor, hidden: in.hidden}
+	for _, s := range all {
+		if s.Whiteout || s.Type != TypeDir {
+			n.floor, n.hidden = s.part, true
 		}
-		above.children[base] = n
+		switch {
+		case s.Whiteout:
+			n.entry = nil
+		case s.Implied && n.isDir():
+			// The layer below has said more.
+		default:
+			n.entry, n.part = s.Entry, s.part
+		}
 	}
 	return n
 }
 
-// Walk gives what is left of all entries.
-func (s *squash) Walk(ctx context.Context, fn func(*Entry) error) error {
-	w := &squashWalk{squash: s, ctx: ctx, fn: fn, links: map[linkID]string{}}
-	defer func() { _ = errors.Join(s.base.Close(), s.top.Close()) }() // they stay usable
-	if s.root.entry != nil && !s.root.entry.Implied {
-		if err := fn(s.root.entry); err != nil {
-			return err
-		}
-	}
-	return w.dir(s.root, "", false)
-}
+func (n *squashed) isDir() bool { return n.entry != nil && n.entry.Type == TypeDir }
 
+// squashWalk is one Walk.
 type squashWalk struct {
 	*squash
-	ctx     context.Context
 	fn      func(*Entry) error
-	implied []*Entry // directories from the root to here that fn hasn't had
+	dirs    []*squashed // from the root to what was added last
+	implied []*Entry    // those of them that fn hasn't had
 	links   map[linkID]string
 }
 
@@ -117,25 +118,104 @@ type linkID struct {
 	first string
 }
 
-// dir gives what is in a directory. hidden says that nothing of the base is to
-// be seen in it.
-func (w *squashWalk) dir(n *squashed, path string, hidden bool) error {
-	if err := w.ctx.Err(); err != nil {
+// add takes all that is said of one name, by the lowest part first.
+func (w *squashWalk) add(all []said) error {
+	path := all[0].Path
+	if path == "" {
+		root := settle(all, w.dirs[0])
+		w.dirs[0] = root
+		if root.isDir() && !root.entry.Implied {
+			return w.fn(root.entry)
+		}
+		return nil
+	}
+	if err := w.leave(w.above(path)); err != nil {
 		return err
 	}
-	hidden = hidden || n.cleared
-	names := slices.Collect(maps.Keys(n.children))
-	if hidden {
-		more, err := w.below(path)
-		if err != nil {
+	in := w.dirs[len(w.dirs)-1]
+	for len(all) > 0 && all[0].part <= in.floor {
+		all = all[1:]
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	dir, base := split(path)
+	if in.path != dir || !in.isDir() {
+		return fmt.Errorf("malformed layer: %q is in no directory", path)
+	}
+	if err := w.gone(in, base); err != nil {
+		return err
+	}
+	n := settle(all, in)
+	w.dirs = append(w.dirs, n)
+	return w.give(n)
+}
+
+// give tells fn what is left of a name.
+func (w *squashWalk) give(n *squashed) error {
+	e := n.entry
+	switch {
+	case e == nil:
+		return w.whiteout(n.path)
+	case e.Type != TypeDir:
+		if err := w.complete(e, n.part); err != nil {
 			return err
 		}
-		names = append(names, more...)
+		return w.emit(e)
 	}
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		if err := w.name(n.children[name], join(path, name), hidden); err != nil {
-			return pathError("squash", join(path, name), err)
+	if e.Implied {
+		w.implied = append(w.implied, e)
+	} else if err := w.emit(e); err != nil {
+		return err
+	}
+	if !n.hidden {
+		return nil
+	}
+	var err error
+	n.names, err = w.below(n.path)
+	return err
+}
+
+// above gives the number of the last directory in which a path is.
+func (w *squashWalk) above(path string) int {
+	at := len(w.dirs) - 1
+	for at > 0 && !leadsTo(w.dirs[at].path, path) {
+		at--
+	}
+	return at
+}
+
+// leadsTo says whether a path is below a directory that isn't the root.
+func leadsTo(dir, path string) bool {
+	return len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir
+}
+
+// leave ends the directories after the one with a number.
+func (w *squashWalk) leave(number int) error {
+	for len(w.dirs)-1 > number {
+		n := w.dirs[len(w.dirs)-1]
+		if err := w.gone(n, ""); err != nil {
+			return pathError("squash", n.path, err)
+		}
+		if last := len(w.implied) - 1; last >= 0 && w.implied[last] == n.entry {
+			w.implied = w.implied[:last]
+		}
+		w.dirs = w.dirs[:len(w.dirs)-1]
+	}
+	return nil
+}
+
+// gone says that the names which the base has in a hidden directory before one of
+// the parts are gone, or all that are left.
+func (w *squashWalk) gone(in *squashed, before string) error {
+	for len(in.names) > 0 && (before == "" || in.names[0] <= before) {
+		name := in.names[0]
+		in.names = in.names[1:]
+		if name == before {
+			break
+		}
+		if err := w.whiteout(join(in.path, name)); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -154,31 +234,6 @@ func (w *squashWalk) below(path string) ([]string, error) {
 	return names, err
 }
 
-// name gives what is said of one name; n is nil where that is only that the
-// base's is hidden.
-func (w *squashWalk) name(n *squashed, path string, hidden bool) error {
-	if n == nil || n.entry == nil {
-		return w.whiteout(path)
-	}
-	e := *n.entry
-	if e.Type != TypeDir {
-		if err := w.complete(&e, n.part); err != nil {
-			return err
-		}
-		return w.emit(&e)
-	}
-	if e.Implied {
-		w.implied = append(w.implied, &e)
-	} else if err := w.emit(&e); err != nil {
-		return err
-	}
-	err := w.dir(n, path, hidden)
-	if last := len(w.implied) - 1; last >= 0 && w.implied[last] == &e {
-		w.implied = w.implied[:last]
-	}
-	return err
-}
-
 // complete gives a file its content. Of the names of one the first that is left
 // becomes the file, and the others links to it.
 func (w *squashWalk) complete(e *Entry, part int) error {
@@ -189,11 +244,12 @@ func (w *squashWalk) complete(e *Entry, part int) error {
 	if e.Type == TypeLink {
 		id.first = e.Linkname
 	}
-	if first, ok := w.links[id]; ok {
-		e.Type, e.Linkname, e.Size, e.Xattrs = TypeLink, first, 0, nil
+	if first, shared := w.links[id]; first != "" {
+		e.Type, e.Linkname = TypeLink, first
 		return nil
+	} else if shared {
+		w.links[id] = e.Path
 	}
-	w.links[id] = e.Path
 	n, err := w.top.Lstat(e.Path)
 	if err != nil {
 		return err

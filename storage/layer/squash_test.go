@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -35,8 +36,7 @@ func TestSquashedStepsGiveTheSameTree(t *testing.T) {
 					one := s.run(shell(t, "("+first.script+") >/dev/null 2>&1 || true"))
 					two := s.run(shell(t, "("+second.script+") >/dev/null 2>&1 || true"))
 					squashed := func(rule TimeRule) []byte {
-						src, err := Squash(context.Background(), []Part{{Source: one, Time: rule}, {Source: two, Time: rule}}, below, s.tree())
-						must(t, err)
+						src := Squash([]Part{{Source: one, Time: rule}, {Source: two, Time: rule}}, below, s.tree(), t.TempDir())
 						return packed(t, src, TimeRule{})
 					}
 					again := newStack(t, flavor)
@@ -61,15 +61,14 @@ func TestSquashLeavesNothingOfWhatCameAndWent(t *testing.T) {
 	below := s.tree()
 	var parts []Part
 	for i, script := range []string{
-		"mkdir -p new/dir; echo x > new/dir/x; rm -r keep; echo 1 > l1; ln l1 l2; ln l1 l3",
-		"rm -r new l1; echo keep > keep; mv srv/data/a srv/data/z",
+		"mkdir -p new/dir; echo x > new/dir/x; rm -r keep var; echo 1 > l1; ln l1 l2; ln l1 l3",
+		"rm -r new l1; mkdir -p var/a; echo keep > keep; mv srv/data/a srv/data/z",
 		"rm keep; mkdir keep; echo e > keep/e; rm srv/data/z; touch late",
 	} {
 		parts = append(parts, Part{Source: s.run(shell(t, script)), Time: TimeRule{Mode: TimeExact, Epoch: int64(i)}})
 	}
-	src, err := Squash(context.Background(), parts, below, s.tree())
-	must(t, err)
-	want := "d keep/\nw keep/d\nf keep/e\nf l2\nh l3 -> l2\nf late\ni srv/\ni srv/data/\nw srv/data/a\n"
+	src := Squash(parts, below, s.tree(), t.TempDir())
+	want := "d keep/\nw keep/d\nf keep/e\nf l2\nh l3 -> l2\nf late\ni srv/\ni srv/data/\nw srv/data/a\nd var/\nd var/a/\nw var/lib\n"
 	if got := listing(t, src); got != want {
 		t.Errorf("the layer has\n%swant\n%s", got, want)
 	}
@@ -82,6 +81,57 @@ func TestSquashLeavesNothingOfWhatCameAndWent(t *testing.T) {
 	for path, want := range map[string]int64{"l2": 0, "l3": 0, "keep/e": 2, "late": 2} {
 		if times[path] != want {
 			t.Errorf("%s has the time %d, not %d", path, times[path], want)
+		}
+	}
+}
+
+// manyEntries are n empty files in directories of a hundred.
+type manyEntries struct{ n, from int }
+
+func (m manyEntries) Walk(_ context.Context, fn func(*Entry) error) error {
+	for i := m.from; i < m.from+m.n; i++ {
+		dir := fmt.Sprintf("directory%07d", i/100)
+		if i%100 == 0 || i == m.from {
+			if err := fn(&Entry{Path: dir, Type: TypeDir, Mode: 0o755}); err != nil {
+				return err
+			}
+		}
+		if err := fn(&Entry{Path: fmt.Sprintf("%s/link%07d", dir, i), Type: TypeSymlink, Linkname: "to", Mode: 0o777}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestSquashTakesNoMemoryForAnEntry(t *testing.T) {
+	const parts, bound = 8, 2 << 20
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for _, n := range []int{10_000, 100_000} {
+		var all []Part
+		for i := range parts {
+			all = append(all, Part{Source: manyEntries{n / parts, i * n / parts / 2}})
+		}
+		src := Squash(all, NewTree(nil), NewTree(nil), t.TempDir())
+		most, paths, last := int64(0), 0, ""
+		must(t, src.Walk(context.Background(), func(e *Entry) error {
+			if e.Path <= last {
+				return fmt.Errorf("%s comes after %s", e.Path, last)
+			}
+			last = e.Path
+			if paths++; paths%(n/8) == 0 {
+				most = max(most, heap()-before)
+			}
+			return nil
+		}))
+		t.Logf("%d entries, %d left: %d KiB", n, paths, most>>10)
+		if most > bound {
+			t.Errorf("%d entries take %d KiB", n, most>>10)
 		}
 	}
 }

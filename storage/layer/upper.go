@@ -56,6 +56,11 @@ func (c *changes) Walk(ctx context.Context, fn func(*Entry) error) error {
 		changes: c, ctx: ctx, fn: fn,
 		links: map[uint64]string{}, places: placesOf(c.o.Placeholders),
 	}
+	var err error
+	if w.noted, err = c.base.open(); err != nil {
+		return err
+	}
+	defer w.noted.close()
 	fd, err := openat(unix.AT_FDCWD, c.dir, openDirFlags&^unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return pathError("open", c.dir, err)
@@ -70,8 +75,9 @@ func (c *changes) Walk(ctx context.Context, fn func(*Entry) error) error {
 // walker is one Walk of changes.
 type walker struct {
 	*changes
-	ctx context.Context
-	fn  func(*Entry) error
+	ctx   context.Context
+	fn    func(*Entry) error
+	noted *baseReader // what base has
 	// links has, by inode, the first name that stood in the layer of each
 	// file that has several.
 	links map[uint64]string
@@ -155,7 +161,7 @@ func (w *walker) name(d *dir, name, path string) error {
 	if e.Type == TypeDir {
 		return w.enter(d, name, &e, &st)
 	}
-	if w.base.has(path, &st) {
+	if w.noted.has(path, &st) {
 		return nil
 	}
 	if err := w.complete(d.fd, name, &e, d.below); err != nil {
@@ -199,7 +205,7 @@ func (w *walker) enter(above *dir, name string, e *Entry, st *unix.Stat_t) error
 	w.adopt(e, x)
 	d := &dir{fd: fd, Entry: e, below: above.below.child(name)}
 	defer d.below.close()
-	same := w.base.has(e.Path, st)
+	same := w.noted.has(e.Path, st)
 	e.Below = same
 	if w.base != nil {
 		d.whole = !same

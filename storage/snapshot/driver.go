@@ -186,14 +186,14 @@ func (d *vfsDriver) create(ctx context.Context, id, parent string) error {
 	if err := os.Chmod(d.top(id), 0o755); err != nil {
 		return err
 	}
-	base := &layer.Base{}
-	if parent != "" {
-		var err error
-		if base, err = layer.CopyTree(ctx, d.top(id), d.top(parent)); err != nil {
-			return err
-		}
+	note := filepath.Join(d.home, id+baseFile)
+	var err error
+	if parent == "" {
+		_, err = layer.NoteBase(ctx, d.top(id), note)
+	} else {
+		_, err = layer.CopyTree(ctx, d.top(id), d.top(parent), note)
 	}
-	return base.Save(filepath.Join(d.home, id+baseFile))
+	return err
 }
 
 func (d *vfsDriver) top(id string) string { return filepath.Join(d.home, "dir", id) }
