@@ -56,9 +56,10 @@ root:x:0:
 build:x:1000:
 nogroup:x:65534:
 END
-# All ids below 65536 but build's own: a pod with a user namespace has no others.
+# All ids up to 65536 but build's own, of which 65536 make images content. A pod with
+# a user namespace has no others, nor that last one; what isn't there isn't mapped.
 for file in subuid subgid; do
-	printf 'build:1:999\nbuild:1001:64535\n' >"$root/etc/$file"
+	printf 'build:1:999\nbuild:1001:64536\n' >"$root/etc/$file"
 done
 
 # The store is below /home/build; a volume that is made there takes its owner. In the
