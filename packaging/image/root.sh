@@ -31,6 +31,9 @@ take_program() {
 for name in newuidmap newgidmap fuse-overlayfs crun pasta nsenter git ssh; do
 	take_program "$(command -v $name)"
 done
+# Docker and podman give a container /etc/mtab, into which libfuse has these write.
+take_program /usr/bin/mount
+take_program /usr/bin/umount
 # git fetches by sh and its helpers.
 take_program /usr/bin/dash
 ln -s dash "$root/usr/bin/sh"
