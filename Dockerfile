@@ -18,7 +18,7 @@ RUN --mount=type=cache,target=/cache make build "VERSION=$VERSION" "COMMIT=$COMM
 
 FROM ${BASE} AS root
 RUN apt-get update && apt-get install -y --no-install-recommends \
-	ca-certificates crun dash fuse-overlayfs git libcap2-bin openssh-client passt uidmap util-linux
+	ca-certificates crun dash fuse-overlayfs git libcap2-bin mount openssh-client passt uidmap util-linux
 RUN --mount=source=packaging/image,target=/packaging /packaging/root.sh /image
 
 FROM scratch AS image

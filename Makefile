@@ -78,9 +78,9 @@ cross: ## compile dist/builder-linux-{amd64,arm64} and check their size
 		[ $$size -le $(MAX_SIZE) ] || { echo "more than $(MAX_SIZE) bytes"; exit 1; }; \
 	done
 
-# For which architectures, in Go's words. arm, riscv64, ppc64le and s390x can be added;
-# packaging/release.sh knows their names in packages.
-RELEASE_ARCHES ?= amd64 arm64 386
+# For which architectures, in Go's words: all for which rootless/chroot/seccomp has
+# numbers of system calls.
+RELEASE_ARCHES ?= amd64 arm64 386 arm riscv64 ppc64le s390x loong64
 .PHONY: release
 release: man $(NFPM) $(CYCLONEDX) ## make tarballs, .deb, .rpm and checksums in dist/release
 	VERSION='$(VERSION)' SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' MAX_SIZE=$(MAX_SIZE) \

@@ -11,6 +11,7 @@ architecture() {
 	aarch64) echo arm64 ;;
 	armv7* | armv8l) echo arm ;;
 	i?86) echo 386 ;;
+	loongarch64) echo loong64 ;;
 	*) uname -m ;;
 	esac
 }

@@ -11,7 +11,7 @@ import (
 func RecordedOwner(active *snapshot.Active) func(string) (emulate.Owner, bool) {
 	return func(path string) (emulate.Owner, bool) {
 		o, ok := active.RecordedOwner(path)
-		return emulate.Owner{UID: uint32(o.UID), GID: uint32(o.GID)}, ok
+		return emulate.Owner{UID: o.UID, GID: o.GID}, ok
 	}
 }
 
@@ -23,7 +23,7 @@ func NoteOwners(active *snapshot.Active, seen *emulate.Seen) error {
 	}
 	set := make([]layer.SetOwner, len(seen.Files))
 	for i, f := range seen.Files {
-		set[i] = layer.SetOwner{Path: f.Path, Inode: f.Inode, Owner: layer.Owner{UID: int(f.Owner.UID), GID: int(f.Owner.GID)}}
+		set[i] = layer.SetOwner{Path: f.Path, Inode: f.Inode, Owner: layer.Owner{UID: f.Owner.UID, GID: f.Owner.GID}}
 	}
 	return active.NoteOwners(set)
 }

@@ -3,7 +3,7 @@ package stage
 import (
 	"context"
 	"errors"
-	"strconv"
+	"fmt"
 	"strings"
 	"time"
 
@@ -166,5 +166,5 @@ func linkOwner(chown string) (string, error) {
 		return "", fault.New("give ids (--chown=1000:1000), or leave out --link",
 			"--chown=%s: names can't be looked up, for --link reads nothing of the image", chown)
 	}
-	return strconv.Itoa(o.uid) + ":" + strconv.Itoa(o.gid), nil
+	return fmt.Sprintf("%d:%d", o.uid, o.gid), nil
 }

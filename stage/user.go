@@ -46,7 +46,7 @@ func Groups(u *user.ExecUser) []uint32 {
 }
 
 // owner is what --chown asks for, and whom WORKDIR's directories belong to.
-type owner struct{ uid, gid int }
+type owner struct{ uid, gid uint32 }
 
 // lookupOwner resolves USER[:GROUP]. A number without a group stands for the
 // group as well; a name's group is that of its account. setting is what the
@@ -66,7 +66,7 @@ func lookupOwner(tree *layer.Tree, setting, spec string) (owner, error) {
 			return o, fault.New("create the account in an earlier RUN, or give numbers",
 				"%s: no user %q in the image's /etc/passwd", setting, name)
 		}
-		o = owner{uid: us[0].Uid, gid: us[0].Gid}
+		o = owner{uid: uint32(us[0].Uid), gid: uint32(us[0].Gid)}
 	}
 	if !hasGroup {
 		return o, nil
@@ -80,18 +80,18 @@ func lookupOwner(tree *layer.Tree, setting, spec string) (owner, error) {
 		return o, fault.New("create the group in an earlier RUN, or give numbers",
 			"%s: no group %q in the image's /etc/group", setting, groupName)
 	}
-	o.gid = gs[0].Gid
+	o.gid = uint32(gs[0].Gid)
 	return o, nil
 }
 
 // numericID reads an id. root needs no account, so that an image without any
 // can name it.
-func numericID(name string) (int, bool) {
+func numericID(name string) (uint32, bool) {
 	if name == "root" {
 		return 0, true
 	}
 	id, err := strconv.ParseUint(name, 10, 31)
-	return int(id), err == nil
+	return uint32(id), err == nil
 }
 
 // Accounts reads the image's passwd and group files; a missing one is empty, one

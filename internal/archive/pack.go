@@ -114,7 +114,7 @@ func (p *packer) takeRecorded(f *os.File, h *tar.Header) {
 		return
 	}
 	if uid, gid, ok := owner.Recorded(func(name string, value []byte) (int, error) { return unix.Fgetxattr(int(f.Fd()), name, value) }); ok {
-		h.Uid, h.Gid = uid, gid
+		h.Uid, h.Gid = int(uid), int(gid)
 	}
 }
 

@@ -254,10 +254,10 @@ func record(dir int, base string, h *tar.Header, uid, gid int) error {
 	}
 	at := fmt.Sprintf("/proc/self/fd/%d/%s", dir, base)
 	was, group, _ := owner.Recorded(func(name string, value []byte) (int, error) { return unix.Lgetxattr(at, name, value) })
-	if was == uid && group == gid {
+	if was == uint32(uid) && group == uint32(gid) {
 		return nil
 	}
-	return unix.Lsetxattr(at, owner.Emulated, owner.Value(uid, gid), 0)
+	return unix.Lsetxattr(at, owner.Emulated, owner.Value(uint32(uid), uint32(gid)), 0)
 }
 
 func setTime(dir int, base string, t time.Time) error {

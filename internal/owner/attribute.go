@@ -19,22 +19,22 @@ const (
 )
 
 // Value is an attribute's for an owner.
-func Value(uid, gid int) []byte { return fmt.Appendf(nil, "%d:%d", uid, gid) }
+func Value(uid, gid uint32) []byte { return fmt.Appendf(nil, "%d:%d", uid, gid) }
 
 // Parse reads the value of an attribute. The mode in it is passed over: the file
 // itself has it, and a chmod changes only that.
-func Parse(value string) (uid, gid int, ok bool) {
+func Parse(value string) (uid, gid uint32, ok bool) {
 	fields := strings.SplitN(value, ":", 3)
 	if len(fields) < 2 {
 		return 0, 0, false
 	}
 	u, errUID := strconv.ParseUint(fields[0], 10, 32)
 	g, errGID := strconv.ParseUint(fields[1], 10, 32)
-	return int(u), int(g), errUID == nil && errGID == nil
+	return uint32(u), uint32(g), errUID == nil && errGID == nil
 }
 
 // Recorded reads the owner that a file has on record. get reads an attribute.
-func Recorded(get func(name string, value []byte) (int, error)) (uid, gid int, ok bool) {
+func Recorded(get func(name string, value []byte) (int, error)) (uid, gid uint32, ok bool) {
 	for _, name := range []string{Emulated, Override} {
 		var value [64]byte
 		if n, err := get(name, value[:]); err == nil {

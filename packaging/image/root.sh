@@ -31,6 +31,9 @@ take_program() {
 for name in newuidmap newgidmap fuse-overlayfs crun pasta nsenter git ssh; do
 	take_program "$(command -v $name)"
 done
+# Docker and podman give a container /etc/mtab, into which libfuse has these write.
+take_program /usr/bin/mount
+take_program /usr/bin/umount
 # git fetches by sh and its helpers.
 take_program /usr/bin/dash
 ln -s dash "$root/usr/bin/sh"
@@ -56,9 +59,10 @@ root:x:0:
 build:x:1000:
 nogroup:x:65534:
 END
-# All ids below 65536 but build's own: a pod with a user namespace has no others.
+# All ids up to 65536 but build's own, of which 65536 make images content. A pod with
+# a user namespace has no others, nor that last one; what isn't there isn't mapped.
 for file in subuid subgid; do
-	printf 'build:1:999\nbuild:1001:64535\n' >"$root/etc/$file"
+	printf 'build:1:999\nbuild:1001:64536\n' >"$root/etc/$file"
 done
 
 # The store is below /home/build; a volume that is made there takes its owner. In the

@@ -2,6 +2,7 @@ package emulate
 
 import (
 	"encoding/binary"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,9 +37,11 @@ const x32Bit = 0x40000000
 
 // Names of architectures, see linux/audit.h.
 const (
-	archAMD64 = 0xc000003e
-	arch386   = 0x40000003
-	archARM64 = 0xc00000b7
+	archAMD64   = 0xc000003e
+	arch386     = 0x40000003
+	archARM64   = 0xc00000b7
+	archRISCV64 = 0xc00000f3
+	archLOONG64 = 0xc0000102
 )
 
 // generic has the numbers of what arm64, riscv64 and all newer architectures share,
@@ -76,12 +79,18 @@ var i386 = map[int32]func(*caller) answer{
 	358: sysExecveat, 383: sysStatx, 437: sysOpenat2,
 }
 
-// abis are those whose numbers and structures are known here. The kernel answers
-// the calls of all others.
-var abis = map[uint32]*abi{
-	archAMD64: {calls: amd64, stat: nativeStat},
-	archARM64: {calls: generic, stat: nativeStat},
-	arch386:   {calls: i386, stat: stat64},
+// abis are those of this machine's programs whose numbers and structures are known
+// here. The kernel answers the calls of all others.
+var abis = abisOf[runtime.GOARCH]
+
+// abisOf are the abis by what builder is compiled for: where that has 32 bits it
+// can't answer programs of 64.
+var abisOf = map[string]map[uint32]*abi{
+	"amd64":   {archAMD64: {calls: amd64, stat: nativeStat}, arch386: {calls: i386, stat: stat64}},
+	"386":     {arch386: {calls: i386, stat: stat64}},
+	"arm64":   {archARM64: {calls: generic, stat: nativeStat}},
+	"riscv64": {archRISCV64: {calls: generic, stat: nativeStat}},
+	"loong64": {archLOONG64: {calls: generic, stat: nativeStat}},
 }
 
 // stat64 is the struct stat64 of i386.

@@ -1,6 +1,9 @@
 package emulate
 
 import (
+	"errors"
+	"fmt"
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -35,8 +38,15 @@ func (s *Supervisor) refused(c *caller, r Refusal) {
 	s.refusals = append(s.refusals, r)
 }
 
-// Unsupported tells why this kernel can't hand over calls: that takes Linux 5.9.
+// ErrArchitecture says that this machine's system calls aren't known here.
+var ErrArchitecture = errors.New("builder doesn't know the system calls of this architecture")
+
+// Unsupported tells why calls can't be answered here: the architecture isn't known, or
+// the kernel can't hand them over, which takes Linux 5.9.
 func Unsupported() error {
+	if abis == nil {
+		return fmt.Errorf("%w (%s)", ErrArchitecture, runtime.GOARCH)
+	}
 	action := uint32(unix.SECCOMP_RET_USER_NOTIF)
 	_, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action)))
 	if e != 0 {

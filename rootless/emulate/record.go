@@ -88,7 +88,7 @@ func attribute(at string) (Owner, bool) {
 		return Owner{}, false
 	}
 	uid, gid, ok := owner.Recorded(func(name string, value []byte) (int, error) { return unix.Getxattr(at, name, value) })
-	return Owner{uint32(uid), uint32(gid)}, ok
+	return Owner{uid, gid}, ok
 }
 
 // record gives a file an owner.
@@ -100,7 +100,7 @@ func (s *Supervisor) record(f *file, o Owner) error {
 	delete(s.files, at)
 	delete(s.plain, version{at, f.st.Ctim})
 	if f.plainType() {
-		err := unix.Setxattr(f.at, owner.Emulated, owner.Value(int(o.UID), int(o.GID)), 0)
+		err := unix.Setxattr(f.at, owner.Emulated, owner.Value(o.UID, o.GID), 0)
 		if err != unix.ENOTSUP {
 			return err
 		}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
@@ -26,7 +27,10 @@ func (o *OCI) supervise(b *bundle, s Spec, spec *rspec.Spec) error {
 		return nil
 	}
 	if err := emulate.Unsupported(); err != nil {
-		if s.EmulateIDs {
+		switch {
+		case s.EmulateIDs && errors.Is(err, emulate.ErrArchitecture):
+			return fault.New("do without --emulate-ids; builder doctor says how to have more ids", "--emulate-ids: %w", err)
+		case s.EmulateIDs:
 			return fault.New("use Linux 5.9 or later", "this kernel hands no calls over to be answered, which --emulate-ids needs: %w", err)
 		}
 		return nil

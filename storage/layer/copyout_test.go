@@ -40,10 +40,10 @@ func TestCopyOutKeepsWhatFilesAre(t *testing.T) {
 	for name, st := range map[string]*unix.Stat_t{".": &root, "first": &first, "sub/second": &second, "suid": &suid, "sub": &sub} {
 		must(t, unix.Lstat(filepath.Join(dst, name), st))
 	}
-	if root.Uid != 5 || root.Gid != 6 || root.Mode&0o7777 != 0o1770 || root.Mtim.Sec != old.Unix() {
+	if root.Uid != 5 || root.Gid != 6 || root.Mode&0o7777 != 0o1770 || root.Mtim.Nano() != old.UnixNano() {
 		t.Errorf("the directory itself: %+v", root)
 	}
-	if first.Ino != second.Ino || first.Mode&0o7777 != 0o640 || first.Mtim.Sec != old.Unix() || sub.Mtim.Sec != old.Unix() {
+	if first.Ino != second.Ino || first.Mode&0o7777 != 0o640 || first.Mtim.Nano() != old.UnixNano() || sub.Mtim.Nano() != old.UnixNano() {
 		t.Errorf("files of two names, and times: %+v, %+v, %+v", first, second, sub)
 	}
 	if suid.Uid != 33 || suid.Gid != 34 || suid.Mode&0o7777 != 0o4755 {

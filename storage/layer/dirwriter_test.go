@@ -125,9 +125,9 @@ func TestDirWriterRefusesWhatCanNotBe(t *testing.T) {
 func TestSingleIDKeepsOwners(t *testing.T) {
 	entries := []*Entry{
 		with(directory("d"), func(e *Entry) { e.UID, e.GID = 33, 34 }),
-		with(file("d/f", "x"), func(e *Entry) { e.UID, e.GID, e.Mode = 100, 200, 0o4755 }),
-		{Path: "d/h", Type: TypeLink, Mode: 0o4755, UID: 100, GID: 200, Linkname: "d/f", ModTime: written},
-		{Path: "d/l", Type: TypeSymlink, Mode: 0o777, UID: 5, GID: 6, Linkname: "f", ModTime: written},
+		with(file("d/f", "x"), func(e *Entry) { e.UID, e.GID, e.Mode = 3_000_000_000, 200, 0o4755 }),
+		{Path: "d/h", Type: TypeLink, Mode: 0o4755, UID: 3_000_000_000, GID: 200, Linkname: "d/f", ModTime: written},
+		{Path: "d/l", Type: TypeSymlink, Mode: 0o777, UID: 5, GID: 4_294_967_294, Linkname: "f", ModTime: written},
 		{Path: "d/p", Type: TypeFifo, Mode: 0o600, UID: 7, GID: 8, ModTime: written},
 		file("d/root", "x"),
 	}
@@ -165,12 +165,12 @@ func TestSingleIDKeepsOwners(t *testing.T) {
 		shell(t, "touch -h -d 2020-01-01 d/l; echo more >> d/f; chmod 700 d; echo new > d/new; touch -d 2020-01-01 d")(root)
 		must(t, unmount(root))
 		must(t, Settle(t.Context(), above, tree, DirOptions{Flavor: flavor, Owners: u.Owners}))
-		got := map[string][2]int{}
+		got := map[string][2]uint32{}
 		must(t, Upper(above, tree, u).Walk(t.Context(), func(e *Entry) error {
-			got[e.Path] = [2]int{e.UID, e.GID}
+			got[e.Path] = [2]uint32{e.UID, e.GID}
 			return nil
 		}))
-		for path, owner := range map[string][2]int{"d": {33, 34}, "d/f": {100, 200}, "d/l": {5, 6}, "d/new": {}} {
+		for path, owner := range map[string][2]uint32{"d": {33, 34}, "d/f": {3_000_000_000, 200}, "d/l": {5, 4_294_967_294}, "d/new": {}} {
 			if got[path] != owner {
 				t.Errorf("%s: in the layer above %s belongs to %v, want %v", flavor, path, got[path], owner)
 			}

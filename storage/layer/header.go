@@ -10,7 +10,7 @@ import (
 // from the tar. It reports false for a type that makes no file.
 func FromHeader(path string, h *tar.Header, content io.Reader) (*Entry, bool) {
 	e := &Entry{
-		Path: path, Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, ModTime: h.ModTime,
+		Path: path, Type: h.Typeflag, Mode: h.Mode & 0o7777, UID: uint32(h.Uid), GID: uint32(h.Gid), ModTime: h.ModTime,
 		Linkname: h.Linkname, Devmajor: h.Devmajor, Devminor: h.Devminor,
 	}
 	switch h.Typeflag {

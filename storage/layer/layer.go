@@ -65,7 +65,7 @@ type Entry struct {
 	// Mode holds the permission bits with setuid, setgid and sticky: 07777.
 	Mode int64
 	// UID and GID are as inside the user namespace.
-	UID, GID int
+	UID, GID uint32
 	// Size is the content's length in bytes; zero for all but regular files.
 	Size    int64
 	ModTime time.Time
@@ -136,8 +136,8 @@ func entryOf(path string, st *unix.Stat_t) Entry {
 		Path:    path,
 		Type:    typeOf(st.Mode),
 		Mode:    int64(st.Mode & 0o7777),
-		UID:     int(st.Uid),
-		GID:     int(st.Gid),
+		UID:     st.Uid,
+		GID:     st.Gid,
 		ModTime: time.Unix(st.Mtim.Unix()),
 	}
 	switch e.Type {

@@ -16,7 +16,7 @@ import (
 // security.capability is root's to set. Then all files but those that are root's,
 // and of whose mode and attributes nothing is missing, have a record.
 type Owner struct {
-	UID, GID int
+	UID, GID uint32
 	Mode     int64             `json:",omitempty"`
 	Xattrs   map[string][]byte `json:",omitempty"`
 }
@@ -49,7 +49,7 @@ func (s *sink) ownFD(fd int, path string, e *Entry) error {
 			return err
 		}
 	} else if s.o.Flavor == VFS || e.Type == TypeDir || e.UID != s.uid || e.GID != s.gid {
-		if err := unix.Fchown(fd, e.UID, e.GID); err != nil {
+		if err := unix.Fchown(fd, int(e.UID), int(e.GID)); err != nil {
 			return ownerError(path, e, err)
 		}
 	}
@@ -115,7 +115,7 @@ func (s *sink) own(dirfd int, base, path string, e *Entry) error {
 	if s.o.Flavor != VFS && e.UID == s.uid && e.GID == s.gid {
 		return nil
 	}
-	return ownerError(path, e, unix.Fchownat(dirfd, base, e.UID, e.GID, unix.AT_SYMLINK_NOFOLLOW))
+	return ownerError(path, e, unix.Fchownat(dirfd, base, int(e.UID), int(e.GID), unix.AT_SYMLINK_NOFOLLOW))
 }
 
 // ErrOwner says that the file system didn't let a file have its owner.

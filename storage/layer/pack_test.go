@@ -72,7 +72,7 @@ func TestTarHolds(t *testing.T) {
 			h, err := r.Next()
 			must(t, err)
 			got := Entry{
-				Path: strings.TrimSuffix(h.Name, "/"), Type: h.Typeflag, Mode: h.Mode, UID: h.Uid, GID: h.Gid,
+				Path: strings.TrimSuffix(h.Name, "/"), Type: h.Typeflag, Mode: h.Mode, UID: uint32(h.Uid), GID: uint32(h.Gid),
 				ModTime: h.ModTime, Linkname: h.Linkname, Devmajor: h.Devmajor, Devminor: h.Devminor,
 			}
 			for _, key := range tc.pax {

@@ -35,7 +35,7 @@ type DirOptions struct {
 type sink struct {
 	o        DirOptions
 	root     int
-	uid, gid int            // what a new file belongs to
+	uid, gid uint32         // what a new file belongs to
 	fds      map[string]int // open directories, by path
 	late     map[string]lateDir
 	opaque   map[string]bool // made opaque here
@@ -62,7 +62,7 @@ func newSink(dir string, o DirOptions) (*sink, error) {
 	}
 	uid, gid := owner.IDs()
 	return &sink{
-		o: o, root: fd, uid: uid, gid: gid,
+		o: o, root: fd, uid: uint32(uid), gid: uint32(gid),
 		fds: map[string]int{}, late: map[string]lateDir{}, opaque: map[string]bool{},
 	}, nil
 }

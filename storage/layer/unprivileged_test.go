@@ -127,7 +127,7 @@ func attributed(h tar.Header, name, value string) tar.Header {
 
 // entries writes over the two layers what a COPY and an ADD could.
 func (s *stack) entries(w *DirWriter) {
-	own := func(e *Entry, mode int64, uid, gid int) *Entry {
+	own := func(e *Entry, mode int64, uid, gid uint32) *Entry {
 		e.Mode, e.UID, e.GID = mode, uid, gid
 		return e
 	}

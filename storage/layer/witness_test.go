@@ -190,7 +190,7 @@ func dirList(t *testing.T, root string, dirTimes bool) []string {
 		h, err := tar.FileInfoHeader(fi, link)
 		must(t, err)
 		e := &Entry{
-			Path: strings.TrimPrefix(rel, "."), Type: h.Typeflag, Mode: h.Mode, UID: h.Uid, GID: h.Gid,
+			Path: strings.TrimPrefix(rel, "."), Type: h.Typeflag, Mode: h.Mode, UID: uint32(h.Uid), GID: uint32(h.Gid),
 			Size: h.Size, ModTime: fi.ModTime(), Linkname: link, Xattrs: fileXattrs(t, p),
 		}
 		if strings.HasPrefix(rel, ".") && rel != "." {

@@ -44,7 +44,7 @@ func TestOwnersAreKeptWhereOnlyOneIDIsMapped(t *testing.T) {
 		must(t, undo())
 		must(t, a.Commit(keyOf("top")))
 
-		want := map[string]int{"d": 33, "d/f": 33, "d/l": 33, "d/g": 0}
+		want := map[string]uint32{"d": 33, "d/f": 33, "d/l": 33, "d/g": 0}
 		tree, err := b.Tree(keyOf("top"))
 		must(t, err)
 		for path, uid := range want {
@@ -70,7 +70,7 @@ func TestOwnersAreKeptWhereOnlyOneIDIsMapped(t *testing.T) {
 }
 
 // keptOwners looks for owners in a container's tree above top.
-func keptOwners(t *testing.T, b *bench, want map[string]int) {
+func keptOwners(t *testing.T, b *bench, want map[string]uint32) {
 	t.Helper()
 	a := b.prepare(t, keyOf("top"))
 	w := a.Writer()

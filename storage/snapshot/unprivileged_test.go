@@ -50,7 +50,7 @@ func TestTreesOfAnUnprivilegedUserAreRoots(t *testing.T) {
 // the tars of these.
 func buildTrees(t *testing.T, b *bench) map[string][]byte {
 	t.Helper()
-	own := func(e *layer.Entry, mode int64, uid, gid int) *layer.Entry {
+	own := func(e *layer.Entry, mode int64, uid, gid uint32) *layer.Entry {
 		e.Mode, e.UID, e.GID = mode, uid, gid
 		return e
 	}

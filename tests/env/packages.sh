@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes a release for one architecture twice, in different places, and holds the two
-# against each other; then looks into the packages, and installs, uses and removes
-# the .deb in a clean Debian 12 and 13. As root, or with sudo.
+# against each other; looks into the packages; has builders for other architectures
+# build, emulated; and installs, uses and removes the .deb in a clean Debian 12 and 13.
+# As root, or with sudo.
 set -eu
 cd "$(dirname "$0")/../.."
 . tests/env/lib.sh
@@ -15,6 +16,7 @@ release=$PWD/dist/release
 make release RELEASE_ARCHES="$arch"
 tests/packages/reproducible.sh "$release"
 tests/packages/contents.sh "$release"
+tests/packages/emulated.sh arm64 arm 386 s390x
 case $arch in # the trees are this machine's
 amd64 | arm64) as_root tests/packages/deb.sh "$(ls "$release"/*.deb)" bookworm trixie ;;
 esac

@@ -56,7 +56,7 @@ container() {
 		--device /dev/fuse --device /dev/net/tun \
 		-v inner:/home/build/.local/share/builder -v "$dir/src:/workspace:ro" "$@"
 }
-inner() { container builder "$@"; }
+inner() { container contained "$@"; }
 
 say "builder builds its image"
 builder import "$dir/base.tar" base
@@ -64,6 +64,12 @@ builder import "$dir/golang.tar" golang
 cd "$dir/src"
 first=$(build builder)
 say "$first, $(builder images --format '{{.Size}}' builder)"
+
+# Docker and podman make that link in a container, and have programs look at it.
+mkdir -p "$work/mtab/etc"
+ln -s /proc/mounts "$work/mtab/etc/mtab"
+printf 'FROM builder\nCOPY etc /etc\n' >"$work/mtab/Dockerfile"
+builder bud -q -t contained "$work/mtab"
 
 say "what is in it"
 [ "$(builder run --rm builder version | sed -n 's/^Version: *//p')" = "$BUILDER_TEST_VERSION" ] ||
@@ -78,8 +84,43 @@ builder run --rm --user 0 builder info | grep '^Isolation:       chroot' || fail
 builder run --rm --entrypoint git builder ls-remote --heads https://127.0.0.1:1/x 2>&1 | grep -q 'unable to access' ||
 	fail "git can't start its helper for https"
 
+say "it builds in a container"
+builder save golang base | container -i contained load
+mkdir "$work/app"
+install -d -m 0777 "$work/out" # the image's user is another one here
+echo greeting >"$work/app/file"
+cat >"$work/app/app.Dockerfile" <<'END'
+FROM base AS made
+ARG WHO
+RUN useradd --uid 4321 someone && echo "hello $WHO" >/srv/hello && readlink /proc/self/ns/pid >/dev/null
+COPY --chown=someone file /srv/file
+FROM made
+CMD ["cat", "/srv/hello", "/srv/file"]
+END
+# By crun, or not at all.
+container -v "$work/app:/app:ro" contained --isolation oci --runtime crun bud -q --build-arg WHO=crun -f /app/app.Dockerfile -t app /app ||
+	fail "no RUN by crun in a container"
+
+say "and in kaniko's place, as its own user and as root"
+# executor NAME COMMAND... runs the image's executor with a command line of kaniko's.
+executor() {
+	name=$1
+	shift
+	"$@" -v "$work/app:/app:ro" -v "$work/out:/out" --entrypoint /kaniko/executor contained \
+		--context dir:///app --dockerfile app.Dockerfile --destination "registry.invalid/$name:v1" \
+		--build-arg "WHO=$name" --no-push --tar-path "/out/$name.tar" --digest-file "/out/$name.digest" \
+		--snapshot-mode redo --verbosity warn --single-snapshot ||
+		fail "executor fails: $name"
+	builder load -q -i "$work/out/$name.tar"
+	[ "$(builder run --rm "registry.invalid/$name:v1" | tr '\n' ' ')" = "hello $name greeting " ] || fail "executor made something else: $name"
+	grep -qx 'sha256:[0-9a-f]*' "$work/out/$name.digest" || fail "executor told no digest: $name"
+}
+root_container() { container --user 0 -v root:/root/.local/share/builder "$@"; }
+builder save base | root_container -i contained load
+executor user container
+executor root root_container
+
 say "it builds itself again"
-builder save golang base | container -i builder load
 second=$(build inner)
 [ "$first" = "$second" ] || fail "another image: $first, and in the container $second"
 say "the same digest: $second"

@@ -3,7 +3,6 @@ package seccomp
 import (
 	_ "embed" // the tables
 	"fmt"
-	"runtime"
 	"strconv"
 	"strings"
 
@@ -18,6 +17,8 @@ type architecture struct {
 	table string // lines of names and numbers
 	// x32 tells that the numbers of another ABI come with this architecture.
 	x32 bool
+	// bigEndian has the upper half of an argument before the lower one.
+	bigEndian bool
 }
 
 // The tables are made of golang.org/x/sys/unix by mktables.sh.
@@ -30,31 +31,45 @@ var (
 	tableARM64 string
 	//go:embed syscalls_arm.txt
 	tableARM string
+	//go:embed syscalls_riscv64.txt
+	tableRISCV64 string
+	//go:embed syscalls_ppc64le.txt
+	tablePPC64LE string
+	//go:embed syscalls_s390x.txt
+	tableS390X string
+	//go:embed syscalls_loong64.txt
+	tableLOONG64 string
 )
 
 // known are the architectures with tables.
 var known = map[rspec.Arch]architecture{
-	rspec.ArchX86_64:  {rspec.ArchX86_64, unix.AUDIT_ARCH_X86_64, tableAMD64, true},
-	rspec.ArchX86:     {rspec.ArchX86, unix.AUDIT_ARCH_I386, table386, false},
-	rspec.ArchAARCH64: {rspec.ArchAARCH64, unix.AUDIT_ARCH_AARCH64, tableARM64, false},
-	rspec.ArchARM:     {rspec.ArchARM, unix.AUDIT_ARCH_ARM, tableARM, false},
+	rspec.ArchX86_64:      {name: rspec.ArchX86_64, audit: unix.AUDIT_ARCH_X86_64, table: tableAMD64, x32: true},
+	rspec.ArchX86:         {name: rspec.ArchX86, audit: unix.AUDIT_ARCH_I386, table: table386},
+	rspec.ArchAARCH64:     {name: rspec.ArchAARCH64, audit: unix.AUDIT_ARCH_AARCH64, table: tableARM64},
+	rspec.ArchARM:         {name: rspec.ArchARM, audit: unix.AUDIT_ARCH_ARM, table: tableARM},
+	rspec.ArchRISCV64:     {name: rspec.ArchRISCV64, audit: unix.AUDIT_ARCH_RISCV64, table: tableRISCV64},
+	rspec.ArchPPC64LE:     {name: rspec.ArchPPC64LE, audit: unix.AUDIT_ARCH_PPC64LE, table: tablePPC64LE},
+	rspec.ArchS390X:       {name: rspec.ArchS390X, audit: unix.AUDIT_ARCH_S390X, table: tableS390X, bigEndian: true},
+	rspec.ArchLOONGARCH64: {name: rspec.ArchLOONGARCH64, audit: unix.AUDIT_ARCH_LOONGARCH64, table: tableLOONG64},
 }
 
 var native = map[string]rspec.Arch{
 	"amd64": rspec.ArchX86_64, "386": rspec.ArchX86, "arm64": rspec.ArchAARCH64, "arm": rspec.ArchARM,
+	"riscv64": rspec.ArchRISCV64, "ppc64le": rspec.ArchPPC64LE, "s390x": rspec.ArchS390X, "loong64": rspec.ArchLOONGARCH64,
 }
 
-// architecturesOf gives those of a profile, the machine's own first. Of x32, which
-// shares x86-64's name in the kernel, no call is let through.
-func architecturesOf(p *rspec.LinuxSeccomp) ([]architecture, error) {
-	own, ok := known[native[runtime.GOARCH]]
+// architecturesOf gives those of a profile, that of goarch first. Of x32, which shares
+// x86-64's name in the kernel, no call is let through, and no program of s390, which
+// has 31 bits and no numbers here.
+func architecturesOf(p *rspec.LinuxSeccomp, goarch string) ([]architecture, error) {
+	own, ok := known[native[goarch]]
 	if !ok {
-		return nil, fmt.Errorf("%w (%s)", ErrArchitecture, runtime.GOARCH)
+		return nil, fmt.Errorf("%w (%s)", ErrArchitecture, goarch)
 	}
 	all := []architecture{own}
 	for _, name := range p.Architectures {
 		switch arch, ok := known[name]; {
-		case name == own.name || name == rspec.ArchX32:
+		case name == own.name || name == rspec.ArchX32 || name == rspec.ArchS390:
 		case !ok:
 			return nil, fmt.Errorf("%w (%s)", ErrArchitecture, name)
 		default:
@@ -89,6 +104,7 @@ const x32Bit = 0x40000000
 // emit writes the decision for each call, which are sorted by number. Neighbours with
 // the same action become one range.
 func (arch architecture) emit(a *assembler, table []ruled, fallback uint32) {
+	a.bigEndian = arch.bigEndian
 	a.load(offsetNumber)
 	if arch.x32 {
 		next := a.newLabel()

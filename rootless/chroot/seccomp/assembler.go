@@ -15,6 +15,8 @@ type assembler struct {
 	labels  []int // where each is placed
 	jumps   []jump
 	failed  error
+	// bigEndian is the order of the architecture that is written for.
+	bigEndian bool
 }
 
 type label int
@@ -81,7 +83,10 @@ func (a *assembler) condition(c rspec.LinuxSeccompArg, otherwise label) {
 		a.failed = fmt.Errorf("the seccomp profile names an argument number %d", c.Index)
 		return
 	}
-	low, high := offsetArgs+8*uint32(c.Index), offsetArgs+8*uint32(c.Index)+4 // little-endian
+	low, high := offsetArgs+8*uint32(c.Index), offsetArgs+8*uint32(c.Index)+4
+	if a.bigEndian {
+		low, high = high, low
+	}
 	holds := a.newLabel()
 	switch c.Op {
 	case rspec.OpEqualTo:

@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 dir=$(go list -m -f '{{.Dir}}' golang.org/x/sys)/unix
-for arch in amd64 386 arm64 arm; do
+for arch in amd64 386 arm64 arm riscv64 ppc64le s390x loong64; do
 	sed -n 's/^[[:space:]]*SYS_\([A-Z0-9_]*\)[[:space:]]*= \([0-9]*\).*/\1 \2/p' "$dir/zsysnum_linux_$arch.go" |
 		tr 'A-Z' 'a-z' >"syscalls_$arch.txt"
 done

@@ -2,12 +2,14 @@
 // program that the kernel runs at each system call, in pure Go.
 //
 // It knows the architectures whose numbers are in this package (syscalls_*.txt):
-// those of x86 and of ARM. For others [Compile] gives ErrArchitecture.
+// those of x86, ARM, RISC-V, POWER, System z and LoongArch. For others [Compile] gives
+// ErrArchitecture.
 package seccomp
 
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
@@ -23,12 +25,14 @@ const maxInstructions = 4096
 // Compile makes the program for a profile. A call's first rule that fits decides;
 // a call without one has the default action. Calls that aren't among the numbers
 // known here have none, as with libseccomp.
-func Compile(p *rspec.LinuxSeccomp) ([]unix.SockFilter, error) {
+func Compile(p *rspec.LinuxSeccomp) ([]unix.SockFilter, error) { return compileFor(runtime.GOARCH, p) }
+
+func compileFor(goarch string, p *rspec.LinuxSeccomp) ([]unix.SockFilter, error) {
 	fallback, err := actionOf(p.DefaultAction, p.DefaultErrnoRet)
 	if err != nil {
 		return nil, err
 	}
-	architectures, err := architecturesOf(p)
+	architectures, err := architecturesOf(p, goarch)
 	if err != nil {
 		return nil, err
 	}
