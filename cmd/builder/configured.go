@@ -3,6 +3,8 @@ package main
 import (
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/trust"
@@ -26,7 +28,7 @@ func loadSettings() error {
 		},
 		flagCacheLimit: func(s string) error {
 			if _, err := parseCacheLimit(s); err != nil {
-				return fault.New("write "+flagCacheLimit+` = "5GB"`, "%w", err)
+				return fault.New("choose a size, such as 5GB, or none", "%w", err)
 			}
 			return nil
 		},
@@ -35,6 +37,28 @@ func loadSettings() error {
 			return err
 		},
 	}, settings.User(), settings.Machine)
+}
+
+// mistakeKey is where the mistake in the configuration is in the app's metadata.
+const mistakeKey = "mistake"
+
+// unconfigured are commands that work whatever stands in the configuration, as every
+// help does.
+var unconfigured = []string{"doctor", "version", "completion", "bash", "zsh", "fish", "man"}
+
+// configured is an action that fails where there is a mistake in the configuration.
+func configured(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if err := mistakeIn(c); err != nil {
+			return err
+		}
+		return action(c)
+	}
+}
+
+func mistakeIn(c *cli.Context) error {
+	err, _ := c.App.Metadata[mistakeKey].(error)
+	return err
 }
 
 // checkDriver tells that a storage driver isn't known.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/doctor/checks"
@@ -59,7 +60,10 @@ func examineMachine(c *cli.Context) error {
 
 // machine is this one, and how it is examined.
 func machine(c *cli.Context) (m checks.Machine, err error) {
-	m = checks.Machine{Runtime: c.String(flagRuntime), Isolation: askedIsolation(c)}
+	m = checks.Machine{
+		Runtime: c.String(flagRuntime), Isolation: askedIsolation(c),
+		Configured: settings.Present(settings.User(), settings.Machine), Mistake: mistakeIn(c),
+	}
 	if m.Root, err = storeRoot(c); err != nil {
 		return m, err
 	}
