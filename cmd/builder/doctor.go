@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -134,4 +135,15 @@ func inDoctorsWords(err error) error {
 	}
 	lack := doctor.Owners(err, root)
 	return &fault.Error{Err: lack, Remedy: fault.Remedy(lack), Code: fault.Code(err), Detail: fault.Detail(err), Machine: true}
+}
+
+// withoutIDs is err, that files are of ids which this process hasn't, with the reason
+// for that and its remedy.
+func withoutIDs(err error) error {
+	m, failed := userns.Current()
+	if failed != nil || m.Notice == nil {
+		return remedied(err, "start builder as when these were made: with the ids that it had then")
+	}
+	why := fmt.Errorf("%w; subordinate ids can't be used here: %w", err, m.Notice)
+	return &fault.Error{Err: why, Remedy: m.Notice.Remedy, Code: fault.Code(err), Machine: true}
 }
