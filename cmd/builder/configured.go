@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -17,6 +18,7 @@ import (
 // environment.
 func loadSettings() error {
 	return settings.Load(settings.Checks{
+		flagRoot: checkRoot,
 		flagIsolation: func(s string) error {
 			_, err := isolation.Parse(s)
 			return err
@@ -37,6 +39,14 @@ func loadSettings() error {
 			return err
 		},
 	}, settings.User(), settings.Machine)
+}
+
+// checkRoot tells that no store can be in a place.
+func checkRoot(dir string) error {
+	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
+		return fault.New("name a directory, or one that can be made", "%s is not a directory", dir)
+	}
+	return nil
 }
 
 // mistakeKey is where the mistake in the configuration is in the app's metadata.

@@ -15,8 +15,8 @@ import (
 // walked.
 func TestAPathThatIsSwappedMeanwhileLeadsNowhereElse(t *testing.T) {
 	root, mine := tree(t, "link", "")
-	real := filepath.Join(root, "real")
-	for _, dir := range []string{filepath.Join(real, "point"), filepath.Join(mine, "point")} {
+	swapped := filepath.Join(root, "dir")
+	for _, dir := range []string{filepath.Join(swapped, "point"), filepath.Join(mine, "point")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestAPathThatIsSwappedMeanwhileLeadsNowhereElse(t *testing.T) {
 			case <-done:
 				return
 			default:
-				_ = unix.Renameat2(unix.AT_FDCWD, real, unix.AT_FDCWD, filepath.Join(root, "link"), unix.RENAME_EXCHANGE)
+				_ = unix.Renameat2(unix.AT_FDCWD, swapped, unix.AT_FDCWD, filepath.Join(root, "link"), unix.RENAME_EXCHANGE)
 			}
 		}
 	})
@@ -38,7 +38,7 @@ func TestAPathThatIsSwappedMeanwhileLeadsNowhereElse(t *testing.T) {
 	opened := 0
 	for range 2000 {
 		for _, name := range []string{"point", "new"} {
-			at, err := openPoint(root, "/real/"+name, true)
+			at, err := openPoint(root, "/dir/"+name, true)
 			if err != nil {
 				continue // it was swapped too often, or to what isn't there
 			}
@@ -48,7 +48,7 @@ func TestAPathThatIsSwappedMeanwhileLeadsNowhereElse(t *testing.T) {
 			}
 			_ = at.Close()
 		}
-		_ = unix.Rmdir(filepath.Join(real, "new"))
+		_ = unix.Rmdir(filepath.Join(swapped, "new"))
 	}
 	if left, err := os.ReadDir(mine); err != nil || len(left) != 1 {
 		t.Errorf("outside of the root there is %v, %v", left, err)
