@@ -22,6 +22,6 @@ func (m HostDevice) target() string { return m.Target }
 func (m HostDevice) reads() (Source, string) { return nil, "" }
 
 func (m HostDevice) attach(_ context.Context, a *attachment, _ *shown) error {
-	a.add("bind", m.Source, m.Target, "rbind", "nosuid", "noexec")
+	a.lend(m.Source, m.Target, "rbind", "nosuid", "noexec")
 	return nil
 }

@@ -22,6 +22,6 @@ func (m HostMount) target() string { return m.Target }
 func (m HostMount) reads() (Source, string) { return nil, "" }
 
 func (m HostMount) attach(_ context.Context, a *attachment, _ *shown) error {
-	a.add("bind", m.Source, m.Target, "rbind", "nosuid", "nodev", readOnly(m.ReadOnly))
+	a.lend(m.Source, m.Target, "rbind", "nosuid", "nodev", readOnly(m.ReadOnly))
 	return nil
 }

@@ -120,6 +120,13 @@ func (a *attachment) add(kind, source, target string, options ...string) {
 	})
 }
 
+// lend is add for a file or directory of the user's own.
+func (a *attachment) lend(source, target string, options ...string) {
+	a.spec.Mounts = append(a.spec.Mounts, sandbox.Mount{
+		Type: "bind", Source: source, Destination: target, Options: options, Host: true,
+	})
+}
+
 // own gives a file of a mount the owner that the instruction asks for.
 func (a *attachment) own(path string, uid, gid uint32) error {
 	if uid == 0 && gid == 0 {

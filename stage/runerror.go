@@ -40,11 +40,11 @@ func exitError(exit sandbox.Exit, result snapshot.Key, tail []string) error {
 		}
 		e.Remedy = more + ", or let the step use less (fewer parallel jobs)\n" + e.Remedy
 	case exit.Signal != 0 && exit.OOMUnknown:
-		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); whether by the kernel's out-of-memory killer is unknown, since no memory cgroup can be read here", exit.Signal, exit.Code)
-		e.Remedy = wantOfMemory + e.Remedy
+		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); %s", exit.Signal, exit.Code, sandbox.UnknownKill)
+		e.Remedy = sandbox.WantOfMemory + "\n" + e.Remedy
 	case exit.Code == killed && exit.OOMUnknown:
-		e.Err = fmt.Errorf("the command ended with exit code %d: a process of it was killed; whether by the kernel's out-of-memory killer is unknown, since no memory cgroup can be read here", exit.Code)
-		e.Remedy = wantOfMemory + e.Remedy
+		e.Err = fmt.Errorf("the command ended with exit code %d: a process of it was killed; %s", exit.Code, sandbox.UnknownKill)
+		e.Remedy = sandbox.WantOfMemory + "\n" + e.Remedy
 	case exit.Signal != 0:
 		e.Err = fmt.Errorf("the command was killed by signal %d (exit code %d); not by the kernel's out-of-memory killer, as far as its cgroup tells", exit.Signal, exit.Code)
 	default:
@@ -58,10 +58,6 @@ func exitError(exit sandbox.Exit, result snapshot.Key, tail []string) error {
 
 // killed is the exit code by which a shell tells that a program of it got SIGKILL.
 const killed = 128 + 9
-
-// wantOfMemory is the remedy where it is likely that memory lacked.
-const wantOfMemory = "sudo dmesg | tail    # tells whether it was for want of memory: then the step needs more, or less parallel jobs\n" +
-	"kubectl describe pod POD    # tells it in a cluster, where resources.limits.memory is what to raise\n"
 
 // wantOfIDs adds to the error of a command what it was refused because only one id
 // is mapped: that needn't be the cause, but it is told by the kernel, not guessed.

@@ -18,7 +18,8 @@ import (
 
 // Reset removes the store at root whole, of whatever format. Files of
 // subordinate ids are among it, so it works inside the user namespace only. It
-// refuses what isn't a store, what is another user's, and what is in use.
+// refuses what isn't a store, what is another user's, what is in use, and what would
+// remain in part.
 func Reset(ctx context.Context, root string) error {
 	if err := refuseReset(root); err != nil {
 		return err
@@ -38,6 +39,9 @@ func Reset(ctx context.Context, root string) error {
 	defer l.Unlock()
 	if err := refuseLiving(root); err != nil {
 		return err
+	}
+	if err := removal.Possible(root); err != nil {
+		return fmt.Errorf("nothing was removed of the store %s: %w", root, err)
 	}
 	// From here on it is no store any more, whenever this is cut short; and
 	// without its records a tree that is only partly gone is nobody's tree.

@@ -45,8 +45,14 @@ func (s *Store) Sweep(ctx context.Context, inside bool) error {
 	return ctx.Err()
 }
 
+// warn tells of what remains; not of what is left to a process that has the ids of
+// its files, for every command would.
 func (s *Store) warn(err error) {
-	slog.Warn("something couldn't be cleaned up, and is left to a later command", "store", s.root, "error", err)
+	level := slog.LevelWarn
+	if foreign := (*removal.Foreign)(nil); errors.As(err, &foreign) {
+		level = slog.LevelDebug
+	}
+	slog.Log(context.Background(), level, "something couldn't be cleaned up, and is left to a later command", "store", s.root, "error", err)
 }
 
 func (s *Store) sweepSessions(ctx context.Context, inside bool) error {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -64,6 +65,9 @@ func prepare(commands []*cli.Command) {
 		// A "help" behind a command is an argument, such as a directory's name.
 		c.HideHelpCommand = true
 		c.OnUsageError = onUsageError
+		if c.Action != nil && !slices.Contains(unconfigured, c.Name) {
+			c.Action = configured(c.Action)
+		}
 		prepare(c.Subcommands)
 	}
 }

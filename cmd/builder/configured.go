@@ -1,7 +1,10 @@
 package main
 
 import (
+	"os"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/internal/fault"
@@ -15,6 +18,7 @@ import (
 // environment.
 func loadSettings() error {
 	return settings.Load(settings.Checks{
+		flagRoot: checkRoot,
 		flagIsolation: func(s string) error {
 			_, err := isolation.Parse(s)
 			return err
@@ -26,7 +30,7 @@ func loadSettings() error {
 		},
 		flagCacheLimit: func(s string) error {
 			if _, err := parseCacheLimit(s); err != nil {
-				return fault.New("write "+flagCacheLimit+` = "5GB"`, "%w", err)
+				return fault.New("choose a size, such as 5GB, or none", "%w", err)
 			}
 			return nil
 		},
@@ -35,6 +39,36 @@ func loadSettings() error {
 			return err
 		},
 	}, settings.User(), settings.Machine)
+}
+
+// checkRoot tells that no store can be in a place.
+func checkRoot(dir string) error {
+	if st, err := os.Stat(dir); err == nil && !st.IsDir() {
+		return fault.New("name a directory, or one that can be made", "%s is not a directory", dir)
+	}
+	return nil
+}
+
+// mistakeKey is where the mistake in the configuration is in the app's metadata.
+const mistakeKey = "mistake"
+
+// unconfigured are commands that work whatever stands in the configuration, as every
+// help does.
+var unconfigured = []string{"doctor", "version", "completion", "bash", "zsh", "fish", "man"}
+
+// configured is an action that fails where there is a mistake in the configuration.
+func configured(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if err := mistakeIn(c); err != nil {
+			return err
+		}
+		return action(c)
+	}
+}
+
+func mistakeIn(c *cli.Context) error {
+	err, _ := c.App.Metadata[mistakeKey].(error)
+	return err
 }
 
 // checkDriver tells that a storage driver isn't known.

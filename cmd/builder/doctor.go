@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/doctor/checks"
@@ -59,7 +61,10 @@ func examineMachine(c *cli.Context) error {
 
 // machine is this one, and how it is examined.
 func machine(c *cli.Context) (m checks.Machine, err error) {
-	m = checks.Machine{Runtime: c.String(flagRuntime), Isolation: askedIsolation(c)}
+	m = checks.Machine{
+		Runtime: c.String(flagRuntime), Isolation: askedIsolation(c),
+		Configured: settings.Present(settings.User(), settings.Machine), Mistake: mistakeIn(c),
+	}
 	if m.Root, err = storeRoot(c); err != nil {
 		return m, err
 	}
@@ -130,4 +135,15 @@ func inDoctorsWords(err error) error {
 	}
 	lack := doctor.Owners(err, root)
 	return &fault.Error{Err: lack, Remedy: fault.Remedy(lack), Code: fault.Code(err), Detail: fault.Detail(err), Machine: true}
+}
+
+// withoutIDs is err, that files are of ids which this process hasn't, with the reason
+// for that and its remedy.
+func withoutIDs(err error) error {
+	m, failed := userns.Current()
+	if failed != nil || m.Notice == nil {
+		return remedied(err, "start builder as when these were made: with the ids that it had then")
+	}
+	why := fmt.Errorf("%w; subordinate ids can't be used here: %w", err, m.Notice)
+	return &fault.Error{Err: why, Remedy: m.Notice.Remedy, Code: fault.Code(err), Machine: true}
 }

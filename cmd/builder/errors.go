@@ -14,6 +14,7 @@ import (
 	"github.com/xrash/smetrics"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/removal"
 )
 
 // exitStatus ends the process with this code and without a word: whoever
@@ -136,6 +137,8 @@ func explain(err error) error {
 		return remedied(err, "quota    # tells what the user may use\n"+
 			"builder cache prune    # frees what only the build cache holds\n"+
 			"builder rmi IMAGE      # frees what no other image uses")
+	case errors.As(err, new(*removal.Foreign)):
+		return withoutIDs(err)
 	case onNetworkDisk(err):
 		return inDoctorsWords(err)
 	case errors.Is(err, syscall.EMFILE):

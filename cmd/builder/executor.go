@@ -46,7 +46,7 @@ func executorCommand() *cli.Command {
 // executor builds and pushes by builder's own commands, in this process.
 func executor(c *cli.Context) error {
 	if c.Args().First() == "version" {
-		return perform(c.Context, []string{programName, "version"})
+		return perform(c.Context, []string{programName, "version"}, nil)
 	}
 	if c.NArg() > 0 {
 		return usageError(c.Command.HelpName, "%s takes no argument: %s", c.Command.HelpName, c.Args().First())
@@ -206,7 +206,7 @@ func linkCertificate(dir string, c kaniko.Certificate) error {
 // user namespace too.
 func (e *execution) command(ctx context.Context, words ...string) error {
 	os.Args = slices.Concat([]string{programName}, e.globals, words)
-	return perform(ctx, os.Args)
+	return perform(ctx, os.Args, nil)
 }
 
 func (e *execution) build(c *cli.Context) (made metadata, err error) {

@@ -103,7 +103,7 @@ func examine(c *cli.Context, mapping userns.Mapping, forbidden error) error {
 			Driver:    driverChoice(c, store, mapping, forbidden),
 			Isolation: isolationChoice(c, store, forbidden),
 			Runtime:   runtimeChoice(c, store, forbidden),
-			Network:   networkChoice(),
+			Network:   networkChoice(forbidden),
 			Mapping:   mappingChoice(mapping, forbidden),
 		})
 	})
@@ -197,7 +197,10 @@ func runtimeChoice(c *cli.Context, store *storage.Store, forbidden error) choice
 	return chosen
 }
 
-func networkChoice() choice {
+func networkChoice(forbidden error) choice {
+	if forbidden != nil {
+		return missing(forbidden)
+	}
 	if lack := network.Lack(); lack != nil {
 		return choice{Value: "host", Why: lack.Error(), Better: remedyLine(lack)}
 	}
@@ -212,7 +215,7 @@ func networkChoice() choice {
 }
 
 func mappingChoice(m userns.Mapping, forbidden error) choice {
-	if len(m.UIDs) == 0 {
+	if forbidden != nil { // there would be these ids, were there a namespace
 		return missing(forbidden)
 	}
 	var ranges []string

@@ -112,7 +112,7 @@ func (k *keptFiles) open(c *cli.Context, ref string) (err error) {
 	if err := k.chooseDriver(c, ref); err != nil {
 		return err
 	}
-	if k.host, err = openHost(c); err != nil {
+	if k.host, err = openSwept(c); err != nil {
 		return err
 	}
 	defer func() {

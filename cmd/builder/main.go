@@ -67,22 +67,23 @@ func run(argv []string) int {
 			return report(ctx, os.Stderr, err)
 		}
 	}
+	var mistake error
 	if !userns.Inside() {
-		if err := loadSettings(); err != nil {
-			return report(ctx, os.Stderr, err)
-		}
+		mistake = loadSettings()
 	}
 	collectRarely()
 	// Caught, SIGPIPE makes writing to a closed pipe an error, after which what
 	// was begun is cleaned up. Unlike an ignored signal a caught one is back to
 	// its default in the programs that we start.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	return report(ctx, os.Stderr, perform(ctx, argv))
+	return report(ctx, os.Stderr, perform(ctx, argv, mistake))
 }
 
-// perform executes a command line and gives the error that ended it.
-func perform(ctx context.Context, argv []string) error {
+// perform executes a command line and gives the error that ended it. A mistake in the
+// configuration is one of those commands that need that.
+func perform(ctx context.Context, argv []string, mistake error) error {
 	app := newApp(results{os.Stdout}, os.Stderr)
+	app.Metadata = map[string]any{mistakeKey: mistake}
 	args, err := canonical(app, argv)
 	if err != nil {
 		return err

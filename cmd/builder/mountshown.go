@@ -37,7 +37,9 @@ func (m *readyMount) shown() sandbox.Mount {
 	} else {
 		options = append(options, access(m.ReadOnly))
 	}
-	return sandbox.Mount{Type: "bind", Source: m.Source, Destination: m.place, Options: slices.Compact(options)}
+	return sandbox.Mount{
+		Type: "bind", Source: m.Source, Destination: m.place, Options: slices.Compact(options), Host: m.Type == container.MountBind,
+	}
 }
 
 // modeOption begins the option that says what mode something in memory has.

@@ -167,6 +167,12 @@ func containerExit(exit container.Exit, err error) error {
 	if err == nil && exit.Error != "" {
 		err = &fault.Error{Err: errors.New(exit.Error), Code: exit.Code}
 	}
+	if err == nil && exit.Unexplained {
+		err = &fault.Error{
+			Err:  fmt.Errorf("the program, or one that it had started, was killed (exit code %d); %s", exit.Code, sandbox.UnknownKill),
+			Code: exit.Code, Remedy: sandbox.WantOfMemory,
+		}
+	}
 	return asExit(sandbox.Exit{Code: exit.Code, OOM: exit.OOM}, err)
 }
 

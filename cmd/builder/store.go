@@ -101,11 +101,20 @@ type host struct {
 // openHost gives all of it, cleared of what killed commands have left: containers
 // first, for their trees go after them.
 func openHost(c *cli.Context) (*host, error) {
+	h, err := openSwept(c)
+	if err == nil {
+		noticeStepDowns(c, h.mapping, c.Bool(flagEmulateIDs))
+	}
+	return h, err
+}
+
+// openSwept is openHost for commands about what has been made already: what of the
+// namespaces can't be had concerns programs, and was told when it was made.
+func openSwept(c *cli.Context) (*host, error) {
 	h, err := openTrees(c)
 	if err != nil {
 		return nil, err
 	}
-	noticeStepDowns(c, h.mapping, c.Bool(flagEmulateIDs))
 	if err := h.sweep(c); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}

@@ -25,7 +25,11 @@ func unshare(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if mapping, err := userns.Detect(); err == nil && !userns.Inside() {
+	if userns.Inside() { // not before: that there is no namespace is an error of its own
+		mapping, err := userns.Current()
+		if err != nil {
+			return err
+		}
 		noticeStepDowns(c, mapping, false)
 	}
 	// A builder that the command starts has another home there.

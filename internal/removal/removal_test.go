@@ -1,6 +1,8 @@
 package removal
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -30,5 +32,25 @@ func TestClosedDirectoriesAreRemoved(t *testing.T) {
 	}
 	if err := All(root); err != nil {
 		t.Errorf("what isn't there: %v", err)
+	}
+}
+
+func TestWhatIsOfAnotherIDIsToldAndKept(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	if err := os.MkdirAll(filepath.Join(root, "empty"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Possible(root); err != nil {
+		t.Error(err)
+	}
+	if os.Geteuid() == 0 {
+		t.Skip("for an ordinary user only")
+	}
+	var foreign *Foreign
+	if err := Possible("/etc"); !errors.As(err, &foreign) || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("/etc: %v", err)
+	}
+	if err := Possible("/tmp"); !errors.As(err, &foreign) {
+		t.Errorf("a sticky directory of root's: %v", err)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	securejoin "github.com/cyphar/filepath-securejoin"
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -140,7 +139,7 @@ func (r request) mount(m rspec.Mount, target string) error {
 
 // finish sets what can be set of a mount that is there only.
 func (r request) finish(root, destination string) error {
-	at, err := openPoint(root, destination, true) // which is the mount's root now
+	at, err := openMounted(root, destination)
 	if err != nil {
 		return err
 	}
@@ -178,39 +177,6 @@ func ordinary(root, path string) error {
 		err = errors.New("it is no directory of the image's own")
 	}
 	return err
-}
-
-// openPoint opens a mount point below root, which is made where it isn't there.
-func openPoint(root, destination string, isDir bool) (*os.File, error) {
-	path, err := securejoin.SecureJoin(root, destination)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	if errors.Is(err, unix.ENOENT) {
-		if err := makePoint(path, isDir); err != nil {
-			return nil, err
-		}
-		fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	}
-	if err != nil {
-		return nil, pathError("open", destination, err)
-	}
-	return os.NewFile(uintptr(fd), destination), nil
-}
-
-func makePoint(path string, isDir bool) error {
-	if isDir {
-		return os.MkdirAll(path, 0o755)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // setAttributes adds to those of a mount, and of all below it where asked.

@@ -11,8 +11,9 @@ import (
 
 // ending is the end of a program, of which there may be several one after another.
 type ending struct {
-	done chan struct{} // closed when exit is known, and recorded
-	exit Exit
+	done   chan struct{} // closed when exit is known, and recorded
+	exit   Exit
+	killed bool // by who asked the monitor for it
 }
 
 func newEnding() *ending { return &ending{done: make(chan struct{})} }
@@ -27,6 +28,7 @@ func (m *Monitor) nextEnd() *ending {
 // tellEnd tells who waits for a program's end. m.mu is held.
 func (m *Monitor) tellEnd() {
 	m.next.exit = Exit{Code: m.state.ExitCode, OOMKilled: m.state.OOMKilled, Error: m.state.Error, OOM: m.oom}
+	m.next.exit.Unexplained = m.oomUnknown && m.state.ExitCode == 128+int(unix.SIGKILL) && !m.next.killed
 	close(m.next.done)
 }
 
@@ -66,6 +68,7 @@ func (m *Monitor) end(exit sandbox.Exit, failed error, save func() error) error 
 	defer m.mu.Unlock()
 	m.state.Status, m.state.FinishedAt = StatusExited, time.Now().UTC()
 	m.state.ExitCode, m.state.OOMKilled, m.oom = exit.Code, exit.OOM != nil, exit.OOM
+	m.oomUnknown = exit.OOMUnknown
 	m.state.Ports, m.state.IP, m.state.Files = nil, "", Files{}
 	if failed != nil {
 		m.state.Error = failed.Error()

@@ -72,14 +72,16 @@ type Monitor struct {
 	renew chan struct{}  // has one where the program is to be started again at its end
 	using sync.WaitGroup // of the program
 
-	mu      sync.Mutex
-	rootfs  string // where the container's file system is mounted
-	state   State
-	oom     *sandbox.OOM
-	program *sandbox.Program
-	begun   chan struct{} // closed when the next program runs
-	ended   chan struct{} // closed when the present one has ended
-	next    *ending
+	mu     sync.Mutex
+	rootfs string // where the container's file system is mounted
+	state  State
+	oom    *sandbox.OOM
+	// oomUnknown is of the last program, as oom is.
+	oomUnknown bool
+	program    *sandbox.Program
+	begun      chan struct{} // closed when the next program runs
+	ended      chan struct{} // closed when the present one has ended
+	next       *ending
 }
 
 // Create makes a container in the directory dir of all. Its name must be no

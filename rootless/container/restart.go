@@ -64,6 +64,7 @@ func (m *Monitor) restarting(exit sandbox.Exit, itself bool) error {
 	defer m.mu.Unlock()
 	m.state.Status, m.state.FinishedAt = StatusRestarting, time.Now().UTC()
 	m.state.ExitCode, m.state.OOMKilled, m.oom = exit.Code, exit.OOM != nil, exit.OOM
+	m.oomUnknown = exit.OOMUnknown
 	if itself {
 		m.state.Restarts++
 	}

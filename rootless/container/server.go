@@ -245,6 +245,8 @@ type Exit struct {
 	OOMKilled bool         `json:",omitempty"`
 	Error     string       `json:",omitempty"`
 	OOM       *sandbox.OOM `json:",omitempty"`
+	// Unexplained says that a process was killed, and that nobody knows by whom.
+	Unexplained bool `json:",omitempty"`
 }
 
 // errNotRunning says that there is no program to do this to. m.mu is held.

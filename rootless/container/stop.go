@@ -60,6 +60,7 @@ func (m *Monitor) endProgram(p *sandbox.Program, ended <-chan struct{}, name str
 	case <-ended:
 	case <-late:
 		_ = m.resume()
+		m.kills()
 		_ = p.Signal(unix.SIGKILL)
 		<-ended
 	}
@@ -95,7 +96,17 @@ func (m *Monitor) signal(sig unix.Signal) error {
 	if ends {
 		_ = m.resume()
 	}
+	if sig == unix.SIGKILL {
+		m.kills()
+	}
 	return p.Signal(sig)
+}
+
+// kills notes that the program is killed because somebody wants it.
+func (m *Monitor) kills() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next.killed = true
 }
 
 // waits tells whether there is no program at the moment, though one is going to be,

@@ -46,6 +46,11 @@ type Options struct {
 	// Recorded gives the owner that a file of the root file system has in a
 	// record elsewhere, because it can't bear attributes. It may be nil.
 	Recorded func(path string) (Owner, bool)
+	// Own are the places in the root directory where something of builder's is
+	// mounted. Owners of what lies elsewhere beside the root file system, such as
+	// directories of the user's, are remembered as long as the sandbox is, and
+	// nothing is written to them.
+	Own []string
 }
 
 // Owner is who a file belongs to.
@@ -80,11 +85,13 @@ type Supervisor struct {
 	files     map[inode]*kept
 	plain     map[version]struct{}
 	refusals  []Refusal
-	next      Credentials // of the next first program
-	starting  sync.Mutex  // held while that is started
-	root      inode       // the root directory
-	filters   int         // of seccomp that this process has itself
-	groups    bool        // the kernel lets groups be set
+	next      Credentials     // of the next first program
+	starting  sync.Mutex      // held while that is started
+	root      inode           // the root directory
+	mount     uint64          // the one that this lies on
+	writable  map[uint64]bool // mounts on which owners are written down
+	filters   int             // of seccomp that this process has itself
+	groups    bool            // the kernel lets groups be set
 }
 
 // New makes a supervisor.
@@ -166,7 +173,7 @@ func (s *Supervisor) Seen() *Seen {
 
 func (s *Supervisor) keptFiles() (files []File) {
 	for at, k := range s.files {
-		if at.dev == s.root.dev {
+		if k.mount == s.mount {
 			files = append(files, File{Path: k.path, Inode: at.ino, Owner: k.owner})
 		}
 	}

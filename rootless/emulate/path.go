@@ -27,6 +27,14 @@ func (f *file) close() {
 
 func (f *file) mode() uint32 { return f.st.Mode & unix.S_IFMT }
 
+// mount is the number of the mount that the file was reached by.
+func (f *file) mount() uint64 {
+	if f.fd >= 0 {
+		return mountOf(f.fd, "", unix.AT_EMPTY_PATH)
+	}
+	return mountOf(unix.AT_FDCWD, f.at, 0)
+}
+
 // plainType tells whether the file can bear attributes of users.
 func (f *file) plainType() bool { return f.mode() == unix.S_IFREG || f.mode() == unix.S_IFDIR }
 

@@ -35,7 +35,31 @@ func (s *Supervisor) begin(tid int) {
 	var root unix.Stat_t
 	if s.root == (inode{}) && unix.Stat(fmt.Sprintf("/proc/%d/root", tid), &root) == nil {
 		s.root = inodeOf(&root)
+		s.findMounts(tid)
 	}
+}
+
+// findMounts finds out on which mounts owners are written down. What the program
+// mounts itself isn't one.
+func (s *Supervisor) findMounts(tid int) {
+	top := fmt.Sprintf("/proc/%d/root", tid)
+	s.mount = mountOf(unix.AT_FDCWD, top, 0)
+	s.writable = map[uint64]bool{s.mount: true}
+	for _, place := range s.o.Own {
+		if fd, err := openBelow(top, place, unix.O_PATH|unix.O_CLOEXEC, unix.RESOLVE_IN_ROOT); err == nil {
+			s.writable[mountOf(fd, "", unix.AT_EMPTY_PATH)] = true
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// mountOf gives the number of the mount that a file lies on, 0 where it isn't known.
+func mountOf(dir int, path string, flags int) uint64 {
+	var x unix.Statx_t
+	if unix.Statx(dir, path, flags, unix.STATX_MNT_ID, &x) != nil || x.Mask&unix.STATX_MNT_ID == 0 {
+		return 0
+	}
+	return x.Mnt_id
 }
 
 // first is a process with what the first program begins with.

@@ -21,9 +21,10 @@ type version struct {
 	ctime unix.Timespec
 }
 
-// kept is the owner of a file that can't bear it.
+// kept is the owner of a file that can't, or isn't to, bear it.
 type kept struct {
 	owner Owner
+	mount uint64
 	path  string
 	kind  uint32
 	born  unix.StatxTimestamp // where the file system tells
@@ -31,6 +32,10 @@ type kept struct {
 
 // maxPlain bounds how many files are remembered to have no owner on record.
 const maxPlain = 1 << 16
+
+// maxKept bounds how many owners are remembered of files that aren't the root file
+// system's.
+const maxKept = 1 << 17
 
 // owner tells whose a file is, and whether that is on record: without it the file
 // is whose the kernel says.
@@ -67,7 +72,7 @@ func (s *Supervisor) recorded(f *file) (Owner, bool) {
 			return o, ok
 		}
 	}
-	if s.o.Recorded == nil || f.st.Dev != s.root.dev || f.mode() == unix.S_IFSOCK {
+	if s.o.Recorded == nil || f.st.Dev != s.root.dev || f.mode() == unix.S_IFSOCK || f.mount() != s.mount {
 		return Owner{}, false
 	}
 	p, err := os.Readlink(f.at)
@@ -99,7 +104,8 @@ func (s *Supervisor) record(f *file, o Owner) error {
 	at := inodeOf(&f.st)
 	delete(s.files, at)
 	delete(s.plain, version{at, f.st.Ctim})
-	if f.plainType() {
+	mount := f.mount()
+	if f.plainType() && s.writable[mount] {
 		err := unix.Setxattr(f.at, owner.Emulated, owner.Value(o.UID, o.GID), 0)
 		if err != unix.ENOTSUP {
 			return err
@@ -109,7 +115,10 @@ func (s *Supervisor) record(f *file, o Owner) error {
 	if err != nil {
 		return err
 	}
-	s.files[at] = &kept{owner: o, path: strings.TrimPrefix(p, "/"), kind: f.mode(), born: born(f)}
+	if mount != s.mount && len(s.files) >= maxKept {
+		return unix.EPERM // as the kernel has it
+	}
+	s.files[at] = &kept{owner: o, mount: mount, path: strings.TrimPrefix(p, "/"), kind: f.mode(), born: born(f)}
 	return nil
 }
 

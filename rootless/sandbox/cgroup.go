@@ -14,6 +14,14 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
+// UnknownKill says of a process that was killed what isn't known of it where no cgroup
+// could be asked, and WantOfMemory is the remedy: it is likely that memory lacked.
+const (
+	UnknownKill  = "whether by the kernel's out-of-memory killer is unknown, since no memory cgroup can be read here"
+	WantOfMemory = "sudo dmesg | tail    # tells whether it was for want of memory: then it needs more, or less parallel jobs\n" +
+		"kubectl describe pod POD    # tells it in a cluster, where resources.limits.memory is what to raise"
+)
+
 // OOM tells of a kill by the kernel's out-of-memory killer.
 type OOM struct {
 	Cgroup string // path of the cgroup whose process was killed

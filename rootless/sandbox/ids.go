@@ -46,12 +46,22 @@ func (o *OCI) supervise(b *bundle, s Spec, spec *rspec.Spec) error {
 		return fault.New("use another profile, or do without --emulate-ids",
 			"the seccomp profile has a listener of its own, which --emulate-ids needs for itself: %s", profile.ListenerPath)
 	}
-	b.supervisor = emulate.New(emulate.Options{Mode: mode, User: s.credentials(), Recorded: s.Recorded})
+	b.supervisor = emulate.New(emulate.Options{Mode: mode, User: s.credentials(), Recorded: s.Recorded, Own: s.ownPlaces()})
 	if b.listener, err = b.supervisor.Listen(b.dir); err != nil {
 		return fmt.Errorf("listening for calls: %w", err)
 	}
 	spec.Linux.Seccomp = emulate.Extend(profile, mode, b.listener.Path())
 	return nil
+}
+
+// ownPlaces are where something is mounted that isn't the user's own.
+func (s Spec) ownPlaces() (places []string) {
+	for _, m := range s.Mounts {
+		if !m.Host {
+			places = append(places, m.Destination)
+		}
+	}
+	return places
 }
 
 // credentials are whom the program is to be.

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 )
@@ -45,6 +46,14 @@ func badFile(root, path string) string {
 	}
 	if info, err := os.Lstat(at); err == nil && info.IsDir() {
 		return path + " is a directory"
+	}
+	if target, err := os.Readlink(filepath.Join(root, path)); err == nil {
+		if !filepath.IsAbs(target) {
+			target = filepath.Join("/", filepath.Dir(path), target)
+		}
+		if strings.HasPrefix(filepath.Clean(target), "/proc/") {
+			return path + " is a link into /proc"
+		}
 	}
 	parent := filepath.Dir(path)
 	if info, err := os.Lstat(filepath.Join(root, parent)); err == nil && info.Mode()&fs.ModeSymlink != 0 {

@@ -31,11 +31,13 @@ func FindRuntime(prefer string) (Runtime, error) {
 			}
 		}
 	}
-	if prefer == "runc" {
-		return Runtime{}, fault.Machine(doctor.Install(prefer), "the runtime %q isn't installed", prefer)
-	}
 	if prefer != "" {
-		return Runtime{}, fault.Machine(doctor.Install("crun"), "the runtime %q isn't installed", prefer)
+		install := "crun"
+		if prefer == "runc" {
+			install = prefer
+		}
+		return Runtime{}, fault.Machine(doctor.Install(install)+"\nor name another by --runtime, BUILDER_RUNTIME or the configuration's runtime",
+			"the runtime %q isn't installed", prefer)
 	}
 	return Runtime{}, fault.Machine(doctor.Install("crun"), "no OCI runtime is installed (crun or runc)")
 }

@@ -127,6 +127,9 @@ type Mount struct {
 	// Move says that a bind mount's source may be moved to its destination, and back,
 	// where nothing can be mounted: if the program is killed, nobody misses it.
 	Move bool `json:"move,omitempty"`
+	// Host says that the source is the user's own, and none of builder's: whom its
+	// files belong to for the program isn't written to them.
+	Host bool `json:"host,omitempty"`
 }
 
 // Exit tells how the program ended.

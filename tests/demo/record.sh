@@ -108,7 +108,7 @@ demo) options='-g 84x27 -M 1500' ;;
 story) options='-g 100x30 -m 250 -M 2000' ;;
 *) say "there is no picture $what" && exit 1 ;;
 esac
-need_packages $RUNTIME_PACKAGES curl termtosvg
+need_packages "$RUNTIME_PACKAGES" curl termtosvg
 need_user
 dir=$(open_dir)
 trap 'rm -rf "${dir:?}"' EXIT

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 . tests/env/lib.sh
 
 if [ "${1-}" != --as-user ]; then
-	need_packages $RUNTIME_PACKAGES $BASE_PACKAGES curl
+	need_packages "$RUNTIME_PACKAGES" "$BASE_PACKAGES" curl
 	need_user
 	dir=$(open_dir)
 	trap 'rm -rf "${dir:?}"' EXIT

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/env/lib.sh
 
-need_packages $RUNTIME_PACKAGES $BASE_PACKAGES $TEST_PACKAGES
+need_packages "$RUNTIME_PACKAGES" "$BASE_PACKAGES" "$TEST_PACKAGES"
 need_user
 
 BUILDER_TEST_DIR=$(open_dir)

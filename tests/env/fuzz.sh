@@ -33,6 +33,7 @@ for package in $(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirn
 	go test -c -fuzz=. -o "$dir/$package/test" "./$package"
 	[ ! -d "$package/testdata" ] || cp -r "$package/testdata" "$dir/$package/"
 	! am_root || chown -R "$TEST_USER:$TEST_USER" "$dir/$package"
+	# shellcheck disable=SC2013 # no name has a blank in it
 	for target in $(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' "$package"/*_test.go); do
 		fuzz "$package" "$target"
 	done

@@ -41,6 +41,7 @@ done <<-END
 END
 [ -e etc/resolv.conf ] || : >etc/resolv.conf
 mount --bind /etc/resolv.conf etc/resolv.conf
+# shellcheck disable=SC1091 # it is the tree's
 hostname "tree-$(. ./etc/os-release && echo "${VERSION_CODENAME:-x}")"
 
 pivot_root . .

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034 # the lists are for who sources this
 # The ground that tests, benchmarks and the demo stand on: Debian packages and
 # an unprivileged user. Sourced, with the repository's root as the current
 # directory. Everything it changes on the machine, it says.
@@ -35,10 +36,12 @@ as_root() {
 	fi
 }
 
-# need_packages NAME... installs the Debian packages that are missing.
+# need_packages NAME... installs the Debian packages that are missing. An argument may be
+# a list of names.
 need_packages() {
 	missing=
-	for package in "$@"; do
+	# shellcheck disable=SC2048
+	for package in $*; do
 		case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
 		*" installed") ;;
 		*) missing="$missing $package" ;;

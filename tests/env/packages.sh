@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . tests/env/lib.sh
 
-need_packages $BASE_PACKAGES make git file cpio lintian rpm
+need_packages "$BASE_PACKAGES" make git file cpio lintian rpm
 need_device /dev/fuse 10 229
 need_device /dev/net/tun 10 200
 arch=$(go env GOARCH)

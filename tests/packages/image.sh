@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 . tests/env/lib.sh
 
 if [ "${1-}" != --as-user ]; then
-	need_packages $RUNTIME_PACKAGES make git
+	need_packages "$RUNTIME_PACKAGES" make git
 	need_user
 	tree=$(as_root tests/env/tree.sh trixie 'rm -rf "${1:?}"/var/lib/apt/lists/*')
 	golang=${XDG_CACHE_HOME:-$HOME/.cache}/builder-tests/golang-trixie.tar

@@ -34,7 +34,7 @@ const toldChroot = `BUILDER_ISOLATION=chroot`
 var (
 	nothing    = choices{Isolation: "none", Storage: "stacked", Mapping: "none: your own id alone", Network: "host"}
 	inChroot   = choices{Isolation: "chroot", Storage: "vfs", Mapping: "none: root's own ids", Network: "host"}
-	untold     = choices{Isolation: "none", Storage: "none", Mapping: "none", Network: "host"}
+	untold     = choices{Isolation: "none", Storage: "none", Mapping: "none", Network: "none"}
 	maskedProc = choices{Isolation: "oci, without a pid namespace", Storage: "vfs", Mapping: "range", Network: "host"}
 )
 
@@ -97,7 +97,7 @@ var pods = []struct {
 	},
 	{
 		name: "hostUsers: false, uid 0", flags: "--host-users=false",
-		want: want{choices: choices{"none", "none", "self", "host"}, refused: withoutTelling(toldChroot), doctor: 2},
+		want: want{choices: untold, refused: withoutTelling(toldChroot), doctor: 2},
 	},
 	{
 		name: "hostUsers: false, uid 0, SYS_ADMIN, procMount Unmasked", flags: "--host-users=false --add SYS_ADMIN --unmasked",

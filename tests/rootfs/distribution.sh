@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2016 # what stands in single quotes is for apt-get and mmdebstrap
 # distribution.sh FILE [HOOK|PACKAGE]... makes a root file system of this machine's own
 # distribution, as a tarball, without root: what a slim base image of it holds,
 # the packages, and what each HOOK (a shell command; $1 is the tree) does to it.

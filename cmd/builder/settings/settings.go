@@ -1,15 +1,19 @@
 // Package settings reads the user's configuration, a file of a few keys. Each key
 // stands for a variable of the environment, and counts where that isn't set: so a
 // flag wins over a variable, that over the user's file, and that over the machine's.
+// Mistakes are told here for all of them: by the name of the variable, or by the
+// file and line.
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -69,31 +73,77 @@ func User() string {
 	return filepath.Join(dir, "builder", "config.toml")
 }
 
+// Present gives those of the files that are there.
+func Present(files ...string) (present []string) {
+	for _, file := range files {
+		if _, err := os.Stat(file); err == nil {
+			present = append(present, file)
+		}
+	}
+	return present
+}
+
 // Checks tell, by key, what is wrong with a value, as the variable would have it.
 type Checks map[string]func(value string) error
 
-// Load sets the variables of the environment that the files have values for, and
-// that aren't set. Files that aren't there are empty ones. The error is a
-// *fault.Error with the file and line.
-func Load(checks Checks, files ...string) error {
-	for _, file := range files {
-		values, err := read(file, checks)
-		if err != nil {
-			return err
-		}
-		for name, value := range values {
-			if _, set := os.LookupEnv(name); set {
-				continue
-			}
-			if err := os.Setenv(name, value); err != nil {
-				return fault.New("", "%s: %w", file, err)
-			}
-		}
+// of gives what is wrong with a key's value.
+func (c Checks) of(key, value string) error {
+	if check := c[key]; check != nil {
+		return check(value)
 	}
 	return nil
 }
 
-// read gives the variables and values of a file.
+// Load sets the variables of the environment that the files have values for, and
+// that aren't set or are empty. Files that aren't there are empty ones. The error is
+// a *fault.Error that names the variable, or the file and line, of the first
+// mistake; what is mistaken counts as if it weren't there, and all else counts.
+func Load(checks Checks, files ...string) error {
+	mistake := variables(checks)
+	for _, file := range files {
+		values, err := read(file, checks)
+		mistake = cmp.Or(mistake, err)
+		for name, value := range values {
+			if os.Getenv(name) != "" {
+				continue
+			}
+			if err := os.Setenv(name, value); err != nil {
+				mistake = cmp.Or(mistake, error(fault.New("", "%s: %w", file, err)))
+			}
+		}
+	}
+	return mistake
+}
+
+// variables unsets the keys' variables that are empty, as those are that a script
+// hands on without having them itself, and those whose values make no sense.
+func variables(checks Checks) (mistake error) {
+	for _, key := range Keys() {
+		name := Variable(key)
+		value := os.Getenv(name)
+		var err error
+		if value != "" {
+			if err = checks.of(key, value); keys[key] == boolean {
+				err = truth(name, value)
+			}
+		}
+		if value == "" || err != nil {
+			_ = os.Unsetenv(name) // fails for no name that we have
+		}
+		mistake = cmp.Or(mistake, fault.At(name, err))
+	}
+	return mistake
+}
+
+// truth tells that a variable's value is neither true nor false.
+func truth(name, value string) error {
+	if _, err := strconv.ParseBool(value); err != nil {
+		return fault.New("write "+name+"=true", "%q is neither true nor false (nor 1 or 0)", value)
+	}
+	return nil
+}
+
+// read gives the variables and values of a file, and the first mistake in it.
 func read(file string, checks Checks) (map[string]string, error) {
 	if file == "" {
 		return nil, nil
@@ -103,30 +153,38 @@ func read(file string, checks Checks) (map[string]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.New("", "reading the configuration: %w", err)
+		return nil, fault.New("make it a file that you can read, or remove it", "reading the configuration: %w", err)
 	}
 	var found map[string]any
-	if err := toml.Unmarshal(data, &found); err != nil {
+	meta, err := toml.Decode(string(data), &found)
+	if err != nil {
 		return nil, syntaxError(file, err)
 	}
+	var mistake error
 	values := map[string]string{}
-	for key, value := range found {
-		as, known := keys[key]
-		if !known {
-			return nil, fault.At(place(file, data, key), fault.New(suggestion(key), "%q is no key of the configuration", key))
+	for _, path := range meta.Keys() { // in the file's order, so that the first mistake is told
+		key := path[0]
+		value, err := valueOf(key, found[key], filepath.Dir(file), checks)
+		if err == nil {
+			values[Variable(key)] = value
+		} else if mistake == nil {
+			mistake = fault.At(place(file, data, key), err)
 		}
-		text, ok := written(as, value, filepath.Dir(file))
-		if !ok {
-			return nil, fault.At(place(file, data, key), fault.New("write "+example(key, as), "%s is to be %s", key, as))
-		}
-		if check := checks[key]; check != nil {
-			if err := check(text); err != nil {
-				return nil, fault.At(place(file, data, key), err)
-			}
-		}
-		values[Variable(key)] = text
 	}
-	return values, nil
+	return values, mistake
+}
+
+// valueOf gives the value of a key as the variable would have it.
+func valueOf(key string, value any, dir string, checks Checks) (string, error) {
+	as, known := keys[key]
+	if !known {
+		return "", fault.New(suggestion(key), "%q is no key of the configuration", key)
+	}
+	text, ok := written(as, value, dir)
+	if !ok {
+		return "", fault.New("write "+example(key, as), "%s is to be %s", key, as)
+	}
+	return text, checks.of(key, text)
 }
 
 // written gives a value as the variable has it. Paths are relative to the file's

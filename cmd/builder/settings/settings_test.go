@@ -48,6 +48,52 @@ func TestVariablesWinOverTheUsersFileAndThatOverTheMachines(t *testing.T) {
 	}
 }
 
+func TestAnEmptyVariableCountsAsUnset(t *testing.T) {
+	unset(t)
+	t.Setenv("BUILDER_ISOLATION", "")
+	t.Setenv("BUILDER_EMULATE_IDS", "")
+	if err := Load(nil, write(t, "isolation = \"chroot\"\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got := os.Getenv("BUILDER_ISOLATION"); got != "chroot" {
+		t.Errorf("BUILDER_ISOLATION: %q, want the file's", got)
+	}
+	if _, set := os.LookupEnv("BUILDER_EMULATE_IDS"); set {
+		t.Error("BUILDER_EMULATE_IDS is still set")
+	}
+}
+
+func TestAMistakeInAVariableIsToldByItsName(t *testing.T) {
+	checks := Checks{"isolation": func(string) error { return fault.New("choose another", "no such level") }}
+	for _, tc := range []struct{ variable, value, cause, remedy string }{
+		{"BUILDER_ISOLATION", "jail", "BUILDER_ISOLATION: no such level", "choose another"},
+		{"BUILDER_EMULATE_IDS", "yes", `BUILDER_EMULATE_IDS: "yes" is neither true nor false`, "write BUILDER_EMULATE_IDS=true"},
+	} {
+		unset(t)
+		t.Setenv(tc.variable, tc.value)
+		err := Load(checks, write(t, "runtime = \"runc\"\n"))
+		if err == nil || !strings.HasPrefix(err.Error(), tc.cause) || fault.Remedy(err) != tc.remedy {
+			t.Errorf("%v; remedy %q", err, fault.Remedy(err))
+		}
+		if _, set := os.LookupEnv(tc.variable); set || os.Getenv("BUILDER_RUNTIME") != "runc" {
+			t.Errorf("%s is still set, or what is right doesn't count", tc.variable)
+		}
+	}
+}
+
+func TestOfSeveralMistakesTheFirstIsTold(t *testing.T) {
+	unset(t)
+	err := Load(nil, write(t, "zeal = 1\nruntime = \"runc\"\na.b = 1\nemulate-ids = 1\n"))
+	if err == nil || !strings.Contains(err.Error(), `:1: "zeal"`) {
+		t.Error(err)
+	}
+	unset(t)
+	err = Load(nil, write(t, "a.b = 1\nemulate-ids = 1\n"))
+	if err == nil || !strings.Contains(err.Error(), `"a" is no key`) {
+		t.Error(err)
+	}
+}
+
 func TestPathsAreRelativeToTheirFile(t *testing.T) {
 	unset(t)
 	t.Setenv("HOME", "/home/jane")

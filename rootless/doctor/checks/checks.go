@@ -102,6 +102,7 @@ type subject struct {
 
 // subjects are in the order of the report.
 var subjects = []subject{
+	{"configuration", "configuration", "no other command works while there is a mistake in it", Fails},
 	{"user-namespace", "user namespace", "builder is root only inside one", Less},
 	{"nested-namespace", "nested namespace", "git and ssh of a build run as you in one of their own", Less},
 	{"newuidmap", "newuidmap, newgidmap", "only they map more ids than your own", Less},

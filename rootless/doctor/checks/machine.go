@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/isolation"
 	"github.com/builder-oci/builder/rootless/userns"
 )
@@ -22,6 +24,8 @@ type Machine struct {
 	Runtime      string // the one that is named, "" for none
 	Isolation    isolation.Asked
 	Registries   []string
+	Configured   []string // files that the configuration was read from
+	Mistake      error    // in the configuration
 	// Open opens the store, and gives a directory in it that close removes.
 	Open func(context.Context) (temp string, closed func() error, err error)
 	// Ping asks a registry, and gives its clock's time, zero where that isn't known.
@@ -34,6 +38,7 @@ type Machine struct {
 // Examine makes every check.
 func (m Machine) Examine(ctx context.Context) Report {
 	var c collected
+	c.add(m.configuration())
 	all(ctx, patience, append([]try{
 		one("user-namespace", userNamespace),
 		one("nested-namespace", nestedNamespace),
@@ -44,6 +49,21 @@ func (m Machine) Examine(ctx context.Context) Report {
 	}, slices.Concat(limitTries(), m.registryTries())...), c.add)
 	m.examineInside(ctx, &c)
 	return reportOf(settle(c.results))
+}
+
+// configuration tells where it is read from, and of a mistake in it.
+func (m Machine) configuration() Result {
+	switch {
+	case m.Mistake != nil:
+		r := lacks("configuration", m.Mistake)
+		if f := (*fault.Error)(nil); r.Remedy != "" && errors.As(m.Mistake, &f) && f.Place != "" {
+			r.Remedy = "in " + f.Place + ": " + r.Remedy // below the table it stands alone
+		}
+		return r
+	case len(m.Configured) == 0:
+		return ok("configuration", "there is no file; none is needed")
+	}
+	return ok("configuration", "%s", strings.Join(m.Configured, ", "))
 }
 
 // collected are the results so far.

@@ -1,14 +1,16 @@
+# shellcheck shell=sh
 # A job's step that uses the action, as GitHub's runner runs it: the files that it
 # gives, and each input of action.yml in the environment, from what this step sets.
 set -eu
-export GITHUB_ACTIONS=true GITHUB_ACTION_PATH=/ RUNNER_TEMP=$HOME/temp
-export GITHUB_OUTPUT=$HOME/output GITHUB_PATH=$HOME/path GITHUB_STEP_SUMMARY=$HOME/summary
+export GITHUB_ACTIONS=true GITHUB_ACTION_PATH=/ RUNNER_TEMP="$HOME/temp"
+export GITHUB_OUTPUT="$HOME/output" GITHUB_PATH="$HOME/path" GITHUB_STEP_SUMMARY="$HOME/summary"
 rm -rf "$RUNNER_TEMP" "$HOME/work"
 mkdir -p "$RUNNER_TEMP" "$HOME/work"
 for file in "$GITHUB_OUTPUT" "$GITHUB_PATH" "$GITHUB_STEP_SUMMARY"; do : >"$file"; done
 cp /usr/bin/builder "$HOME/builder"
 "$HOME/builder" import /img.tar base
 
+# shellcheck disable=SC2013 # no name has a blank in it
 for name in $(sed -n 's/^ *\(INPUT_[A-Z_]*\): .*/\1/p' /action/action.yml); do
 	export "$name="
 done

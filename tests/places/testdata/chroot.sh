@@ -1,7 +1,8 @@
+# shellcheck shell=sh
 # What root builds by chroot alone, with no namespace: prints the layers of an image,
 # and what is refused. /img.tar is a base; ISOLATION is the level.
 set -u
-export BUILDER_ISOLATION=$ISOLATION SOURCE_DATE_EPOCH=1600000000
+export BUILDER_ISOLATION="$ISOLATION" SOURCE_DATE_EPOCH=1600000000
 mkdir -p /tmp/work/tree && cd /tmp/work || exit 1
 echo file >tree/file
 echo sesame >/tmp/secret

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What the examples of pods are to build, by kaniko's command line. Each step prints
 # "## NAME EXITCODE" and then all that it printed.
 step() {

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What is tried in each place, as its user: /img.tar is a root file system. Each step
 # prints "## NAME EXITCODE" and then all that it printed. STEPS names those that are
 # taken, where not all are.
@@ -12,7 +13,7 @@ step() {
 # In a path that everybody can write to, which a read-only root leaves.
 dir=$(mktemp -d "${WORK:-/tmp}/probe.XXXXXX")
 trap 'rm -rf "${dir:?}"' EXIT
-cd "$dir"
+cd "$dir" || exit
 mkdir context
 echo hello >context/file
 

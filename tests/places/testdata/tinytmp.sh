@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Images larger than /tmp by every way in and out, on a root that can't be written to:
 # what is large goes by the store, which has the room.
 set -e
