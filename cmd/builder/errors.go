@@ -14,6 +14,7 @@ import (
 	"github.com/xrash/smetrics"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/room"
 )
 
 // exitStatus ends the process with this code and without a word: whoever
@@ -129,13 +130,9 @@ func explain(err error) error {
 	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
-		return remedied(err, "df -h; df -i    # tell which disk is full, of bytes or of files\n"+
-			"builder cache prune    # frees what only the build cache holds\n"+
-			"builder rmi IMAGE      # frees what no other image uses")
+		return remedied(err, "df -h; df -i    # tell which disk is full, of bytes or of files\n"+room.PruneCache+"\n"+room.RemoveImage)
 	case errors.Is(err, syscall.EDQUOT):
-		return remedied(err, "quota    # tells what the user may use\n"+
-			"builder cache prune    # frees what only the build cache holds\n"+
-			"builder rmi IMAGE      # frees what no other image uses")
+		return remedied(err, "quota    # tells what the user may use\n"+room.PruneCache+"\n"+room.RemoveImage)
 	case onNetworkDisk(err):
 		return inDoctorsWords(err)
 	case errors.Is(err, syscall.EMFILE):
