@@ -125,7 +125,7 @@ func printable(text string) string {
 
 // explain gives a remedy to causes that come from anywhere.
 func explain(err error) error {
-	if err = byClock(err); err == nil || fault.Remedy(err) != "" {
+	if err = byDisk(byClock(err)); err == nil || fault.Remedy(err) != "" {
 		return err
 	}
 	switch {
@@ -133,8 +133,6 @@ func explain(err error) error {
 		return remedied(err, "df -h; df -i    # tell which disk is full, of bytes or of files\n"+room.PruneCache+"\n"+room.RemoveImage)
 	case errors.Is(err, syscall.EDQUOT):
 		return remedied(err, "quota    # tells what the user may use\n"+room.PruneCache+"\n"+room.RemoveImage)
-	case onNetworkDisk(err):
-		return inDoctorsWords(err)
 	case errors.Is(err, syscall.EMFILE):
 		return remedied(err, "ulimit -n 4096    # allows more open files")
 	}
