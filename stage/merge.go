@@ -5,7 +5,7 @@ import (
 	"context"
 	"iter"
 
-	"github.com/builder-oci/builder/storage/layer"
+	"github.com/builder-oci/builder/internal/pathorder"
 )
 
 // merge puts the entries of several items in one order. Where more than one land
@@ -97,7 +97,7 @@ type merging []*cursor
 func (m merging) Len() int      { return len(m) }
 func (m merging) Swap(i, j int) { m[i], m[j] = m[j], m[i] }
 func (m merging) Less(i, j int) bool {
-	if order := layer.ComparePaths(m[i].target, m[j].target); order != 0 {
+	if order := pathorder.Compare(m[i].target, m[j].target); order != 0 {
 		return order < 0
 	}
 	return m[i].item < m[j].item

@@ -15,6 +15,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/removal"
+	"github.com/builder-oci/builder/internal/room"
 )
 
 // exitStatus ends the process with this code and without a word: whoever
@@ -125,22 +126,16 @@ func printable(text string) string {
 
 // explain gives a remedy to causes that come from anywhere.
 func explain(err error) error {
-	if err == nil || fault.Remedy(err) != "" {
+	if err = byDisk(byClock(err)); err == nil || fault.Remedy(err) != "" {
 		return err
 	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
-		return remedied(err, "df -h; df -i    # tell which disk is full, of bytes or of files\n"+
-			"builder cache prune    # frees what only the build cache holds\n"+
-			"builder rmi IMAGE      # frees what no other image uses")
+		return remedied(err, "df -h; df -i    # tell which disk is full, of bytes or of files\n"+room.PruneCache+"\n"+room.RemoveImage)
 	case errors.Is(err, syscall.EDQUOT):
-		return remedied(err, "quota    # tells what the user may use\n"+
-			"builder cache prune    # frees what only the build cache holds\n"+
-			"builder rmi IMAGE      # frees what no other image uses")
+		return remedied(err, "quota    # tells what the user may use\n"+room.PruneCache+"\n"+room.RemoveImage)
 	case errors.As(err, new(*removal.Foreign)):
 		return withoutIDs(err)
-	case onNetworkDisk(err):
-		return inDoctorsWords(err)
 	case errors.Is(err, syscall.EMFILE):
 		return remedied(err, "ulimit -n 4096    # allows more open files")
 	}

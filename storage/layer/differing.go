@@ -27,25 +27,6 @@ func (d *differing) timed(r TimeRule) Source {
 	return &differing{entries: d.entries, parent: d.parent, TimeRule: r}
 }
 
-// ComparePaths orders paths as the Walk of a [Source] meets them: name by name, a directory
-// before what is in it.
-func ComparePaths(a, b string) int {
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return int(rank(a[i])) - int(rank(b[i]))
-		}
-	}
-	return len(a) - len(b)
-}
-
-// rank has the end of a name come before every byte that a name can have.
-func rank(c byte) byte {
-	if c == '/' {
-		return 0
-	}
-	return c
-}
-
 // Walk compares each entry with what lies below.
 func (d *differing) Walk(ctx context.Context, fn func(*Entry) error) error {
 	w := &differingWalk{differing: d, fn: fn}

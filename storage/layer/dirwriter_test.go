@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/pathorder"
 )
 
 func file(path, content string) *Entry {
@@ -181,6 +183,6 @@ func TestSingleIDKeepsOwners(t *testing.T) {
 // sortedEntries makes a Source of entries that come in any order.
 func sortedEntries(entries []*Entry) Source {
 	sorted := slices.Clone(entries)
-	slices.SortFunc(sorted, func(a, b *Entry) int { return ComparePaths(a.Path, b.Path) })
+	slices.SortFunc(sorted, func(a, b *Entry) int { return pathorder.Compare(a.Path, b.Path) })
 	return Entries(sorted)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -108,7 +109,8 @@ func missingPoints(view *layer.Tree, points []MountPoint) ([]*layer.Entry, error
 	for _, e := range missing {
 		entries = append(entries, e)
 	}
-	slices.SortFunc(entries, func(a, b *layer.Entry) int { return comparePaths(a.Path, b.Path) })
+	// A directory comes before what is in it.
+	slices.SortFunc(entries, func(a, b *layer.Entry) int { return strings.Compare(a.Path, b.Path) })
 	return entries, nil
 }
 
@@ -118,17 +120,6 @@ func placeholderEntry(where string, dir bool) *layer.Entry {
 		e.Type = layer.TypeDir
 	}
 	return e
-}
-
-// comparePaths sorts a directory before what is in it.
-func comparePaths(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // absent gives the paths that writing entries will make in the upper
@@ -144,7 +135,7 @@ func absent(upper *os.Root, entries []*layer.Entry) []string {
 			paths = append(paths, p)
 		}
 	}
-	slices.SortFunc(paths, func(a, b string) int { return comparePaths(b, a) })
+	slices.SortFunc(paths, func(a, b string) int { return strings.Compare(b, a) })
 	return slices.Compact(paths)
 }
 

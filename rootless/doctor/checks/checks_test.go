@@ -49,6 +49,7 @@ func TestVerdictFollowsFromTheChecks(t *testing.T) {
 		{"something is missing", map[string]State{"fuse-overlayfs": Less, "overlay": OK}, Less, "builder works here, and could do more."},
 		{"nothing stands in", map[string]State{"pasta": Less, "slirp4netns": Less, "isolation": OK}, Less, "builder works here, and could do more."},
 		{"nothing can be run", map[string]State{"user-namespace": Less, "isolation": Fails, "store": OK}, Fails, "Only what has no RUN can be built here."},
+		{"nothing is entered", map[string]State{"user-namespace": Less, "isolation": Fails, "store": OK, "lock": Skipped}, Fails, "builder can't build here."},
 		{"no store", map[string]State{"isolation": Skipped, "store": Fails}, Fails, "builder can't build here."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -203,5 +204,26 @@ func TestClockThatIsBehindIsSeen(t *testing.T) {
 	m.Ping = func(context.Context, string) (time.Time, error) { return time.Now().Add(-time.Hour), nil }
 	if r := m.clock(t.Context()); r.State != Less {
 		t.Errorf("%+v", r)
+	}
+}
+
+func TestWhatCouldNotBeTriedSaysForWantOfWhat(t *testing.T) {
+	m := Machine{
+		Root:  t.TempDir(),
+		Open:  func(context.Context) (string, func() error, error) { return "", func() error { return nil }, nil },
+		Enter: func(context.Context, *os.File) (int, error) { return 0, errors.New("there are no ids") },
+	}
+	for state, why := range map[State]string{Less: needsNamespace, OK: "see isolation"} {
+		c := collected{results: results(map[string]State{"user-namespace": state})}
+		m.examineInside(t.Context(), &c)
+		if r := c.of("crun"); r.State != Skipped || !strings.Contains(r.Found, why) {
+			t.Errorf("user namespace %s: %+v", state, r)
+		}
+		if r := c.of("isolation"); r.State != Fails || r.Found != "there are no ids" {
+			t.Errorf("user namespace %s: %+v", state, r)
+		}
+		if r := c.of("store"); r.State != OK {
+			t.Errorf("user namespace %s: %+v", state, r)
+		}
 	}
 }
