@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
@@ -33,9 +32,21 @@ func (h *host) openSnapshots(c *cli.Context) (*snapshot.Store, error) {
 			}
 			return trees, nil
 		}
-		errs = append(errs, err)
+		errs = append(errs, h.explainDriver(driver, err))
 	}
 	return nil, errors.Join(errs...)
+}
+
+// explainDriver finds the cause of err, which opening the trees of a driver has come
+// to.
+func (h *host) explainDriver(driver snapshot.Driver, err error) error {
+	if driver != snapshot.Overlay {
+		return err
+	}
+	if refused := probeNative(h.store); refused != nil {
+		return doctor.Overlay(refused, h.store.Root())
+	}
+	return err
 }
 
 func (h *host) treeOptions(driver snapshot.Driver, fuse string) snapshot.Options {
@@ -57,10 +68,11 @@ func (h *host) treesBy(c *cli.Context) func(snapshot.Driver) (*snapshot.Store, e
 			return nil, err
 		}
 		trees, err := h.store.Snapshots(c.Context, h.treeOptions(driver, tried.fuse))
-		if err == nil {
-			known[driver] = trees
+		if err != nil {
+			return nil, h.explainDriver(driver, err)
 		}
-		return trees, err
+		known[driver] = trees
+		return trees, nil
 	}
 }
 
@@ -94,21 +106,18 @@ func candidates(store *storage.Store, m userns.Mapping, name string) (drivers, e
 	if !userns.MountNamespace() {
 		return unmounted(name)
 	}
-	fuse, missing := doctor.Fuse()
 	switch driver := snapshot.Driver(name); driver {
-	case "":
-		if missing == nil {
-			missing = probeFuse(store)
-		}
-		if missing == nil {
-			return drivers{drivers: []snapshot.Driver{snapshot.Fuse}, fuse: fuse}, nil
-		}
-		return drivers{drivers: []snapshot.Driver{snapshot.Overlay, snapshot.VFS}, lack: missing}, nil
-	case snapshot.Fuse, "fuse":
-		return drivers{drivers: []snapshot.Driver{snapshot.Fuse}, fuse: fuse}, missing
-	default:
+	case snapshot.Overlay, snapshot.VFS:
 		return drivers{drivers: []snapshot.Driver{driver}}, nil
 	}
+	fuse, missing := doctor.Fuse()
+	if missing == nil {
+		missing = probeFuse(store)
+	}
+	if missing != nil && name == "" {
+		return drivers{drivers: []snapshot.Driver{snapshot.Overlay, snapshot.VFS}, lack: missing}, nil
+	}
+	return drivers{drivers: []snapshot.Driver{snapshot.Fuse}, fuse: fuse}, missing
 }
 
 // unmounted is candidates for a process that may mount nothing.
@@ -138,18 +147,14 @@ func probeFuse(store *storage.Store) error {
 	return nil
 }
 
-// probeNative tells why the kernel doesn't let overlay be mounted in the store;
-// nil where it does.
+// probeNative tells why the kernel's overlay can't be mounted and used in the store;
+// nil where it can.
 func probeNative(store *storage.Store) error {
-	dirs, err := probeDirs(store, "lower", "upper", "work", "merged")
+	dirs, err := probeDirs(store, "overlay")
 	if err != nil {
 		return err
 	}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,userxattr", dirs[0], dirs[1], dirs[2])
-	if err := unix.Mount("overlay", dirs[3], "overlay", 0, options); err != nil {
-		return os.NewSyscallError("mount", err)
-	}
-	return os.NewSyscallError("umount", unix.Unmount(dirs[3], 0))
+	return checks.TryOverlay(dirs[0])
 }
 
 // probeDirs makes directories that end with the session.

@@ -69,7 +69,7 @@ func explainOverlay(err error, d Disk, release string, f facts) *fault.Error {
 	case errors.Is(err, unix.EACCES) && f.seLinuxLabel != "":
 		return because(f.unlabel(), "SELinux denies it to %s", f.seLinuxLabel)
 	}
-	return fault.Machine("use fuse-overlayfs, which is the default where it is installed", "the kernel's overlay can't be mounted in %s (%s): %w", d.Dir, d.Type, err)
+	return fault.Machine("use fuse-overlayfs, which is the default where it is installed", "the kernel's overlay can't be used in %s (%s): %w", d.Dir, d.Type, err)
 }
 
 // Disk is the file system that a directory lies on.

@@ -75,6 +75,8 @@ func (m Machine) space() Result {
 	const gib = float64(1 << 30)
 	found := fmt.Sprintf("%.1f of %.1f GiB free", float64(d.Free)/gib, float64(d.Size)/gib)
 	switch {
+	case d.Size == 0: // as ramfs and some file systems of networks have it
+		return ok("space", "as much as there is: %s tells no size", d.Type)
 	case d.Free < fewBytes:
 		r := about("space").result(Less, found+": less than builds are likely to need")
 		r.Remedy = "builder cache prune    # frees what only the build cache holds"

@@ -19,14 +19,14 @@ import (
 // layers are the directories of an overlay of one layer.
 type layers struct{ lower, upper, work, merged string }
 
-// hello is the file of the layer.
-const hello = "hello"
+// hello is the file of the layer, old its directory.
+const (
+	hello = "hello"
+	old   = "old"
+)
 
-func (p probe) layers(name string) (l layers, err error) {
-	dir, err := p.dir(name)
-	if err != nil {
-		return l, err
-	}
+// layersIn makes them in an empty directory.
+func layersIn(dir string) (l layers, err error) {
 	for _, d := range []struct {
 		name string
 		path *string
@@ -36,6 +36,9 @@ func (p probe) layers(name string) (l layers, err error) {
 			return l, err
 		}
 	}
+	if err := os.Mkdir(filepath.Join(l.lower, old), 0o700); err != nil {
+		return l, err
+	}
 	return l, os.WriteFile(filepath.Join(l.lower, hello), []byte(hello), 0o600)
 }
 
@@ -44,7 +47,8 @@ func (l layers) options() string {
 }
 
 // use does with a mounted tree what a RUN may do: it reads, writes, executes, gives
-// a file to another user, and removes one of the layer's.
+// a file to another user, removes one of the layer's, and makes a directory of the
+// layer's anew, for which the tree needs xattrs.
 func (l layers) use() error {
 	path := filepath.Join(l.merged, hello)
 	data, err := os.ReadFile(path)
@@ -66,6 +70,13 @@ func (l layers) use() error {
 	if _, err := os.Stat(filepath.Join(l.lower, hello)); err != nil {
 		return fmt.Errorf("a removed file is gone from the layer below: %w", err)
 	}
+	again := filepath.Join(l.merged, old)
+	if err := os.Remove(again); err != nil {
+		return err
+	}
+	if err := os.Mkdir(again, 0o700); err != nil {
+		return fmt.Errorf("making a directory anew: %w", kernels(err))
+	}
 	return nil
 }
 
@@ -78,7 +89,11 @@ func (p probe) fuse(ctx context.Context) Result {
 	if err := p.mountFuse(); err != nil {
 		return lacks("fuse-overlayfs", doctor.FuseMount(err))
 	}
-	l, err := p.layers("fuse")
+	dir, err := p.dir("fuse")
+	if err != nil {
+		return lacks("fuse-overlayfs", err)
+	}
+	l, err := layersIn(dir)
 	if err != nil {
 		return lacks("fuse-overlayfs", err)
 	}
@@ -127,16 +142,26 @@ func TryFuse(dir string) error {
 
 // overlay mounts by the kernel.
 func (p probe) overlay(context.Context) Result {
-	l, err := p.layers("overlay")
+	dir, err := p.dir("overlay")
 	if err != nil {
 		return lacks("overlay", err)
 	}
-	if err := unix.Mount("overlay", l.merged, "overlay", 0, l.options()+",userxattr"); err != nil {
-		return lacks("overlay", doctor.Overlay(err, p.Root))
-	}
-	defer func() { _ = unix.Unmount(l.merged, unix.MNT_DETACH) }()
-	if err := l.use(); err != nil {
+	if err := TryOverlay(dir); err != nil {
 		return lacks("overlay", doctor.Overlay(err, p.Root))
 	}
 	return ok("overlay", "mounted and used: --storage-driver overlay would be faster")
+}
+
+// TryOverlay has the kernel mount its overlay in an empty directory, uses it, and
+// says what of that it refuses.
+func TryOverlay(dir string) error {
+	l, err := layersIn(dir)
+	if err != nil {
+		return err
+	}
+	if err := unix.Mount("overlay", l.merged, "overlay", 0, l.options()+",userxattr"); err != nil {
+		return err
+	}
+	defer func() { _ = unix.Unmount(l.merged, unix.MNT_DETACH) }()
+	return l.use()
 }
