@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"os/exec"
+	"runtime"
 	"time"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -34,12 +35,20 @@ func Clock(now, then time.Time, by string) error {
 	return fault.Machine(remedy, "the clock is wrong: it shows %s, and %s at %s", now.UTC().Format(form), by, then.UTC().Format(form))
 }
 
-// Emulator tells that programs for other architectures can't be run, and how they
-// could. The result is a *fault.Error.
-func Emulator() error {
-	remedy := "docker run --privileged --rm tonistiigi/binfmt --install all    # where there is docker"
-	if _, err := exec.LookPath("apt-get"); err == nil {
-		remedy = asRoot("apt-get install -y qemu-user-static")
+// Emulator tells that the kernel can't execute programs for arch, "" for any other
+// than this machine's, and how it could; registers says that builder registers
+// emulators by itself, so that they only have to be there. The result is a
+// *fault.Error.
+func Emulator(arch string, registers bool) error {
+	install := Install("qemu-user-static")
+	if _, err := exec.LookPath("apt-get"); err == nil && !registers {
+		install += " binfmt-support    # newer than Debian 12: qemu-user-binfmt"
 	}
-	return fault.Machine(remedy, "the kernel has no handler for programs of other architectures")
+	which, all := "programs for "+arch, arch
+	if arch == "" {
+		which, all = "other programs", "all"
+	}
+	return fault.Machine("let qemu run them: "+install+
+		"\nor, with docker:   docker run --privileged --rm tonistiigi/binfmt --install "+all,
+		"this machine is %s, and its kernel has no handler for %s", runtime.GOARCH, which)
 }

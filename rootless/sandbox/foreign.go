@@ -6,10 +6,11 @@ import (
 	"io"
 	"os"
 	"path"
-	"runtime"
 	"strings"
 
+	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/binfmt"
+	"github.com/builder-oci/builder/rootless/doctor"
 )
 
 // foreign tells why the kernel can't execute the command of s, where that is a
@@ -23,11 +24,11 @@ func foreign(s Spec) *failure {
 	if binfmt.Native(arch) || ask(s, h) != binfmt.Unknown {
 		return nil
 	}
+	lack := doctor.Emulator(arch, binfmt.Registers())
 	return &failure{
 		code:    codeNotExecutable,
-		message: fmt.Sprintf("%s is a program for %s, and this machine is %s: its kernel has no handler for such programs", name, arch, runtime.GOARCH),
-		remedy: "let qemu run them: " + installEmulator() +
-			"\nor, with docker:   docker run --privileged --rm tonistiigi/binfmt --install " + arch +
+		message: fmt.Sprintf("%s is a program for %s: %v", name, arch, lack),
+		remedy: fault.Remedy(lack) +
 			"\nor compile here for it: FROM --platform=$BUILDPLATFORM with ARG TARGETARCH, and COPY --from that stage",
 	}
 }
@@ -38,15 +39,6 @@ func ask(s Spec, h binfmt.Header) binfmt.Answer {
 		return binfmt.Runs // whatever is wrong, the run itself will tell
 	}
 	return binfmt.Ask(h, s.StateDir)
-}
-
-// installEmulator is the command that makes the kernel run foreign programs.
-// Where builder registers emulators itself, they only have to be there.
-func installEmulator() string {
-	if binfmt.Registers() {
-		return "sudo apt-get install qemu-user-static"
-	}
-	return "sudo apt-get install qemu-user-static binfmt-support    # newer than Debian 12: qemu-user-binfmt"
 }
 
 // invisible tells of a foreign command that is there, but not the emulator for

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/binfmt"
 	"github.com/builder-oci/builder/rootless/doctor"
 )
@@ -120,9 +119,7 @@ func (p probe) emulators(context.Context) Result {
 		}
 	}
 	if len(runs) == 0 {
-		r := about("emulators").result(Info, "programs for this machine's only")
-		r.Remedy = fault.Remedy(doctor.Emulator())
-		return r
+		return lacks("emulators", doctor.Emulator("", binfmt.Registers()))
 	}
 	return about("emulators").result(Info, "emulated: "+strings.Join(runs, ", "))
 }
