@@ -47,6 +47,7 @@ const (
 // generic has the numbers of what arm64, riscv64 and all newer architectures share,
 // see asm-generic/unistd.h.
 var generic = map[int32]func(*caller) answer{
+	11: sysListxattr, 12: sysLlistxattr, 13: sysFlistxattr,
 	33: sysMknodat, 34: sysMkdirat, 36: sysSymlinkat, 54: sysFchownat, 55: sysFchown, 56: sysOpenat,
 	91: sysCapset, 167: sysPrctl,
 	79: sysFstatat, 80: sysFstat, 94: sysExit,
@@ -62,7 +63,7 @@ var amd64 = map[int32]func(*caller) answer{
 	102: sysGetuid, 104: sysGetgid, 105: sysSetuid, 106: sysSetgid, 107: sysGeteuid, 108: sysGetegid,
 	113: sysSetreuid, 114: sysSetregid, 115: sysGetgroups, 116: sysSetgroups, 117: sysSetresuid, 118: sysGetresuid,
 	119: sysSetresgid, 120: sysGetresgid, 122: sysSetfsuid, 123: sysSetfsgid, 126: sysCapset, 157: sysPrctl, 133: sysMknod,
-	231: sysExit, 257: sysOpenat, 258: sysMkdirat, 259: sysMknodat, 260: sysFchownat, 262: sysFstatat, 266: sysSymlinkat,
+	194: sysListxattr, 195: sysLlistxattr, 196: sysFlistxattr, 231: sysExit, 257: sysOpenat, 258: sysMkdirat, 259: sysMknodat, 260: sysFchownat, 262: sysFstatat, 266: sysSymlinkat,
 	322: sysExecveat, 332: sysStatx, 437: sysOpenat2,
 	// x32 has numbers of its own where pointers to pointers are passed.
 	520: sysExecve, 545: sysExecveat,
@@ -75,7 +76,7 @@ var i386 = map[int32]func(*caller) answer{
 	195: sysStat, 196: sysLstat, 197: sysFstat, 198: sysLchown, 199: sysGetuid, 200: sysGetgid, 201: sysGeteuid, 202: sysGetegid,
 	203: sysSetreuid, 204: sysSetregid, 205: sysGetgroups, 206: sysSetgroups, 207: sysFchown, 208: sysSetresuid, 209: sysGetresuid,
 	210: sysSetresgid, 211: sysGetresgid, 212: sysChown, 213: sysSetuid, 214: sysSetgid, 215: sysSetfsuid, 216: sysSetfsgid,
-	252: sysExit, 295: sysOpenat, 296: sysMkdirat, 297: sysMknodat, 298: sysFchownat, 300: sysFstatat, 304: sysSymlinkat,
+	232: sysListxattr, 233: sysLlistxattr, 234: sysFlistxattr, 252: sysExit, 295: sysOpenat, 296: sysMkdirat, 297: sysMknodat, 298: sysFchownat, 300: sysFstatat, 304: sysSymlinkat,
 	358: sysExecveat, 383: sysStatx, 437: sysOpenat2,
 }
 

@@ -19,7 +19,6 @@ type creation struct {
 // creates tells what the caller is about to make, nil where the kernel makes it as
 // well: it would be root's, or isn't made at all.
 func (c *caller) creates(dir int, p string) *creation {
-	who := c.p.cred
 	if c.p.beginning {
 		return nil
 	}
@@ -39,11 +38,7 @@ func (c *caller) creates(dir int, p string) *creation {
 	if err != nil {
 		return nil
 	}
-	m := &creation{dir: parent, base: base, owner: Owner{who.UID.FS, who.GID.FS}}
-	if parent.st.Mode&unix.S_ISGID != 0 {
-		o, _ := c.s.owner(parent)
-		m.owner.GID = o.GID
-	}
+	m := &creation{dir: parent, base: base, owner: c.ownerIn(parent)}
 	var st unix.Stat_t
 	if m.owner == (Owner{}) || parent.mode() != unix.S_IFDIR ||
 		unix.Fstatat(m.at(), base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil || !c.still() {
@@ -52,6 +47,16 @@ func (c *caller) creates(dir int, p string) *creation {
 	}
 	m.umask = readStatus(c.tid()).umask
 	return m
+}
+
+// ownerIn is the owner of what the caller makes in a directory.
+func (c *caller) ownerIn(parent *file) Owner {
+	o := Owner{c.p.cred.UID.FS, c.p.cred.GID.FS}
+	if parent.st.Mode&unix.S_ISGID != 0 {
+		of, _ := c.s.owner(parent)
+		o.GID = of.GID
+	}
+	return o
 }
 
 // at is the descriptor of the directory, which may be the caller's.
@@ -130,10 +135,16 @@ func (c *caller) symlink(target string, dir int, p string) answer {
 	return c.made(m, unix.Symlinkat(target, m.at(), m.base), 0)
 }
 
+// unnamed is the flag by which O_TMPFILE differs from O_DIRECTORY.
+const unnamed = unix.O_TMPFILE &^ unix.O_DIRECTORY
+
 // open makes a file that is opened and doesn't exist yet; one that does is the
 // kernel's to open.
 func (c *caller) open(dir int, p string, flags, mode uint64) answer {
-	if flags&unix.O_CREAT == 0 {
+	switch {
+	case flags&unnamed != 0:
+		return c.openUnnamed(dir, p, flags, mode)
+	case flags&unix.O_CREAT == 0:
 		return toKernel
 	}
 	m := c.creates(dir, p)
@@ -160,6 +171,36 @@ func (c *caller) open(dir int, p string, flags, mode uint64) answer {
 	}
 	m.close()
 	return a
+}
+
+// openUnnamed makes a file that may get a name later.
+func (c *caller) openUnnamed(dir int, p string, flags, mode uint64) answer {
+	if c.p.beginning {
+		return toKernel
+	}
+	parent, err := c.lookUp(dir, p, 0)
+	if err != nil {
+		return toKernel
+	}
+	defer parent.close()
+	o := c.ownerIn(parent)
+	if o == (Owner{}) || !c.still() {
+		return toKernel
+	}
+	umask := readStatus(c.tid()).umask
+	fd, err := unix.Open(parent.at, int(flags)|unix.O_CLOEXEC, uint32(mode)&^umask)
+	if err != nil {
+		return toKernel
+	}
+	f := &file{at: procFD(fd), fd: fd}
+	defer f.close()
+	if err := unix.Fstat(fd, &f.st); err != nil {
+		return done(err)
+	}
+	if err := c.s.record(f, o); err != nil {
+		return done(err)
+	}
+	return c.n.give(c.req, fd, flags&unix.O_CLOEXEC != 0)
 }
 
 func sysOpen(c *caller) answer {

@@ -18,7 +18,7 @@ var (
 		"getuid32", "geteuid32", "getgid32", "getegid32", "getresuid32", "getresgid32", "getgroups32",
 		"stat", "lstat", "fstat", "newfstatat", "statx", "stat64", "lstat64", "fstat64", "fstatat64",
 		"creat", "openat2", "mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat",
-		"execve", "execveat", "exit_group", "capset",
+		"listxattr", "llistxattr", "flistxattr", "execve", "execveat", "exit_group", "capset",
 	}
 	// creating counts where a file may come to be, which the argument of that
 	// place tells.
@@ -108,10 +108,14 @@ func handOver(mode Mode, name string) []rspec.LinuxSyscall {
 		return rspec.LinuxSyscall{Names: []string{name}, Action: action, Args: args}
 	}
 	if place, ok := creating[name]; ok {
-		flag := func(value uint64) rspec.LinuxSeccompArg {
-			return rspec.LinuxSeccompArg{Index: place, Value: unix.O_CREAT, ValueTwo: value, Op: rspec.OpMaskedEqual}
+		flag := func(mask, value uint64) rspec.LinuxSeccompArg {
+			return rspec.LinuxSeccompArg{Index: place, Value: mask, ValueTwo: value, Op: rspec.OpMaskedEqual}
 		}
-		return []rspec.LinuxSyscall{rule(rspec.ActNotify, flag(unix.O_CREAT)), rule(rspec.ActAllow, flag(0))}
+		return []rspec.LinuxSyscall{
+			rule(rspec.ActNotify, flag(unix.O_CREAT, unix.O_CREAT)),
+			rule(rspec.ActNotify, flag(unnamed, unnamed)),
+			rule(rspec.ActAllow, flag(unix.O_CREAT|unnamed, 0)),
+		}
 	}
 	if option, ok := options[name]; ok {
 		is := func(op rspec.LinuxSeccompOperator) rspec.LinuxSeccompArg {

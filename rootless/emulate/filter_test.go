@@ -32,7 +32,7 @@ func TestOnlyWhatIsAllowedIsHandedOver(t *testing.T) {
 	if r := rulesOf(p, "chown"); len(r) != 1 || r[0].Action != rspec.ActNotify {
 		t.Errorf("chown: %v", r)
 	}
-	if r := rulesOf(p, "openat"); len(r) != 2 || r[0].Action != rspec.ActNotify || r[1].Action != rspec.ActAllow {
+	if r := rulesOf(p, "openat"); len(r) != 3 || r[0].Action != rspec.ActNotify || r[1].Action != rspec.ActNotify || r[2].Action != rspec.ActAllow {
 		t.Errorf("openat: %v", r)
 	}
 	for _, name := range []string{"read", "fchown", "lchown"} {
