@@ -147,3 +147,14 @@ func withoutIDs(err error) error {
 	why := fmt.Errorf("%w; subordinate ids can't be used here: %w", err, m.Notice)
 	return &fault.Error{Err: why, Remedy: m.Notice.Remedy, Code: fault.Code(err), Machine: true}
 }
+
+// byClock is err where a registry's certificate doesn't count because this machine's
+// clock is wrong, with that cause; any other err it is as it stands.
+func byClock(err error) error {
+	var out *transport.OutOfTime
+	if !errors.As(err, &out) || out.Clock.IsZero() || time.Since(out.Clock).Abs() <= checks.Skew {
+		return err
+	}
+	lack := doctor.Clock(time.Now(), out.Clock, "it is by "+out.Registry)
+	return &fault.Error{Err: fmt.Errorf("%w: %w", err, lack), Remedy: fault.Remedy(lack), Code: fault.Code(err), Detail: fault.Detail(err), Machine: true}
+}

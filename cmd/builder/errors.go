@@ -125,7 +125,7 @@ func printable(text string) string {
 
 // explain gives a remedy to causes that come from anywhere.
 func explain(err error) error {
-	if err == nil || fault.Remedy(err) != "" {
+	if err = byClock(err); err == nil || fault.Remedy(err) != "" {
 		return err
 	}
 	switch {

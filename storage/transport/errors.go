@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/containers/image/v5/docker"
 	"github.com/docker/distribution/registry/api/errcode"
@@ -74,6 +75,9 @@ func (o Options) explainRegistry(err error, r *remote) error {
 	case isCutOff(err):
 		return fault.New("try again: what has arrived whole isn't fetched again",
 			"%s: the connection to the registry %s broke: %w", name, r.domain, err)
+	case isOutOfTime(err):
+		return fault.New("see whether this machine's clock is right: date\nelse whoever keeps the registry has to renew its certificate",
+			"%s: %w", name, &OutOfTime{Registry: r.domain, Clock: clockOf(context.Background(), host(r.domain)), err: cause(err)})
 	case isTLS(err):
 		return fault.New(fmt.Sprintf("name the certificate of who signed it: --ca FILE    # or ca = [\"FILE\"] in builder's config.toml\n"+
 			"or put it into ~/.config/containers/certs.d/%s/ca.crt, for this registry alone\n"+
@@ -121,6 +125,25 @@ func isUnauthorized(err error, code errcode.ErrorCode) bool {
 // status in words.
 func isStatus(err error, status int) bool {
 	return strings.Contains(err.Error(), fmt.Sprintf("StatusCode: %d,", status))
+}
+
+// OutOfTime says that a registry's certificate doesn't count yet, or any more, by this
+// machine's clock.
+type OutOfTime struct {
+	Registry string
+	Clock    time.Time // the registry's, zero where it doesn't tell
+	err      error
+}
+
+func (e *OutOfTime) Error() string {
+	return fmt.Sprintf("the registry %s doesn't prove itself: %v", e.Registry, e.err)
+}
+
+func (e *OutOfTime) Unwrap() error { return e.err }
+
+func isOutOfTime(err error) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &invalid) && invalid.Reason == x509.Expired
 }
 
 func isTLS(err error) bool {

@@ -72,8 +72,8 @@ func number(path string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 }
 
-// skew is how far the clock may be off.
-const skew = 5 * time.Minute
+// Skew is how far the clock may be off.
+const Skew = 5 * time.Minute
 
 // clock holds the clock against what can't be newer than now, and the registries'.
 func (m Machine) clock(ctx context.Context) Result {
@@ -83,13 +83,13 @@ func (m Machine) clock(ctx context.Context) Result {
 		files = append(files, exe)
 	}
 	for _, file := range files {
-		if st, err := os.Stat(file); err == nil && st.ModTime().After(now.Add(skew)) {
+		if st, err := os.Stat(file); err == nil && st.ModTime().After(now.Add(Skew)) {
 			return lacks("clock", doctor.Clock(now, st.ModTime(), file+" was made"))
 		}
 	}
 	for _, name := range m.Registries {
 		then, _ := m.Ping(ctx, name)
-		if off := time.Until(then).Abs(); !then.IsZero() && off > skew {
+		if off := time.Until(then).Abs(); !then.IsZero() && off > Skew {
 			return lacks("clock", doctor.Clock(time.Now(), then, "it is by "+name))
 		}
 	}
