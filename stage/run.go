@@ -249,6 +249,9 @@ func (in Run) logged(ctx context.Context, r *Runner, active *snapshot.Active, sp
 	if exit.Code != 0 {
 		return exit, exitError(exit, result, out.tail())
 	}
+	if missed := otherOwners(exit.IDs); missed != "" {
+		r.Report(Warning{Step: at, Text: missed})
+	}
 	return exit, nil
 }
 

@@ -62,6 +62,30 @@ const killed = 128 + 9
 // wantOfIDs adds to the error of a command what it was refused because only one id
 // is mapped: that needn't be the cause, but it is told by the kernel, not guessed.
 func wantOfIDs(e *fault.Error, refusals []emulate.Refusal) {
+	e.Err = fmt.Errorf("%w; there is a single id here, so that these were refused: %s", e.Err, callsOf(refusals))
+	remedy := sandbox.EmulateRemedy
+	if m, err := userns.Current(); err == nil && m.Notice != nil && m.Notice.Remedy != "" {
+		remedy = m.Notice.Remedy + "\nor " + remedy
+	}
+	e.Remedy = remedy + "\n" + e.Remedy
+}
+
+// otherOwners tells of a command that got over it that files can't have the owners
+// which it gave them, "" of any other: a range of ids would have made another layer.
+func otherOwners(seen *emulate.Seen) string {
+	if seen == nil {
+		return ""
+	}
+	refusals := slices.DeleteFunc(slices.Clone(seen.Refusals), func(r emulate.Refusal) bool { return r.Call != "chown" })
+	if len(refusals) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("files keep another owner than the command gave them: there is a single id here, so that these were refused: %s (--emulate-ids answers such calls)",
+		callsOf(refusals))
+}
+
+// callsOf lists calls, each once.
+func callsOf(refusals []emulate.Refusal) string {
 	var calls []string
 	for _, r := range refusals {
 		call := fmt.Sprintf("%s to %d by %s", r.Call, r.ID, r.Program)
@@ -72,12 +96,7 @@ func wantOfIDs(e *fault.Error, refusals []emulate.Refusal) {
 			calls = append(calls, call)
 		}
 	}
-	e.Err = fmt.Errorf("%w; there is a single id here, so that these were refused: %s", e.Err, strings.Join(calls, ", "))
-	remedy := sandbox.EmulateRemedy
-	if m, err := userns.Current(); err == nil && m.Notice != nil && m.Notice.Remedy != "" {
-		remedy = m.Notice.Remedy + "\nor " + remedy
-	}
-	e.Remedy = remedy + "\n" + e.Remedy
+	return strings.Join(calls, ", ")
 }
 
 // withoutNetwork makes an error of a network that broke while the command ran.
