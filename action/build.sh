@@ -111,7 +111,12 @@ case $INPUT_CALL in
 *) set -- "$@" "--call=$INPUT_CALL" ;;
 esac
 
+# To docker's action that is the repository's address; here it is the checkout.
 case $INPUT_CONTEXT in
+'{{defaultContext}}'*)
+	below=${INPUT_CONTEXT#'{{defaultContext}}'}
+	INPUT_CONTEXT=.${below:+/${below#:}}
+	;;
 *://* | git@*)
 	if [ -n "$INPUT_GITHUB_TOKEN" ]; then
 		set -- "$@" --secret "id=GIT_AUTH_TOKEN.github.com,env=INPUT_GITHUB_TOKEN"
