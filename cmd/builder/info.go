@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/builder-oci/builder/cmd/builder/format"
+	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/isolation"
@@ -124,7 +125,7 @@ func driverChoice(c *cli.Context, store *storage.Store, m userns.Mapping, forbid
 	chosen := choice{Value: string(tried.drivers[0])}
 	switch named := c.String(flagDriver) != ""; {
 	case named:
-		chosen.Why = "asked for by --" + flagDriver + " or BUILDER_STORAGE_DRIVER"
+		chosen.Why = askedFor(flagDriver)
 	case tried.lack == nil:
 		chosen.Why = "the default: it works on every kernel that has FUSE"
 	case native != nil:
@@ -139,6 +140,11 @@ func driverChoice(c *cli.Context, store *storage.Store, m userns.Mapping, forbid
 		chosen.Better = remedyLine(tried.lack)
 	}
 	return chosen
+}
+
+// askedFor tells the ways in which the user may have made a choice.
+func askedFor(flag string) string {
+	return fmt.Sprintf("asked for by --%s, %s or the configuration", flag, settings.Variable(flag))
 }
 
 func isolationChoice(c *cli.Context, store *storage.Store, forbidden error) choice {
@@ -159,7 +165,7 @@ func isolationChoice(c *cli.Context, store *storage.Store, forbidden error) choi
 		chosen.Why, chosen.Better = why.Error(), remedyLine(why)
 		return chosen
 	case level == isolation.Chroot:
-		chosen.Why = "asked for by --isolation or BUILDER_ISOLATION"
+		chosen.Why = askedFor("isolation")
 		return chosen
 	case userns.PIDNamespace():
 		return choice{Value: "oci", Why: "user, mount and pid namespaces can be made, and a fresh /proc mounted"}
@@ -190,7 +196,7 @@ func runtimeChoice(c *cli.Context, store *storage.Store, forbidden error) choice
 	case why != nil:
 		chosen.Why, chosen.Better = why.Error(), remedyLine(why)
 	case name != "":
-		chosen.Why = "asked for by --" + flagRuntime + " or BUILDER_RUNTIME"
+		chosen.Why = askedFor(flagRuntime)
 	case found.Name != "crun":
 		chosen.Why, chosen.Better = "crun isn't installed", "crun starts in half the time: "+doctor.Install("crun")
 	}

@@ -229,7 +229,7 @@ func (i *Isolation) first() (*chosen, error) {
 	}
 	switch {
 	case i.o.Asked.Level == None:
-		return nothing(fault.New("leave out --isolation none", "running programs is forbidden by --isolation none")), nil
+		return nothing(fault.New("leave out --isolation none, which may also stand in BUILDER_ISOLATION or the configuration", "running programs is forbidden by --isolation none")), nil
 	case mapping.Kind == userns.KindOwn:
 		return nothing(userns.Lack()), nil
 	case mapping.Kind == userns.KindHost, i.o.Asked.Level == Chroot:
