@@ -93,7 +93,7 @@ func (m Mapping) carried() carried {
 
 func (c carried) mapping() Mapping {
 	if c.Less != "" {
-		c.Notice = fault.New(c.More, "%s", c.Less)
+		c.Notice = fault.Machine(c.More, "%s", c.Less)
 	}
 	return c.Mapping
 }
@@ -202,7 +202,7 @@ func noRanges(me account, root bool) *fault.Error {
 // foreignRanges complains of ranges that the namespace doesn't have in which
 // builder was started.
 func foreignRanges(me account) *fault.Error {
-	return fault.New(rangesHere(me),
+	return fault.Machine(rangesHere(me),
 		"the subordinate ids of %s don't exist in the user namespace that builder was started in", me)
 }
 

@@ -49,6 +49,7 @@ func TestVerdictFollowsFromTheChecks(t *testing.T) {
 		{"something is missing", map[string]State{"fuse-overlayfs": Less, "overlay": OK}, Less, "builder works here, and could do more."},
 		{"nothing stands in", map[string]State{"pasta": Less, "slirp4netns": Less, "isolation": OK}, Less, "builder works here, and could do more."},
 		{"nothing can be run", map[string]State{"user-namespace": Less, "isolation": Fails, "store": OK}, Fails, "Only what has no RUN can be built here."},
+		{"nothing is entered", map[string]State{"user-namespace": Less, "isolation": Fails, "store": OK, "lock": Skipped}, Fails, "builder can't build here."},
 		{"no store", map[string]State{"isolation": Skipped, "store": Fails}, Fails, "builder can't build here."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
