@@ -15,6 +15,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/internal/removal"
+	"github.com/builder-oci/builder/internal/room"
 )
 
 // exitStatus ends the process with this code and without a word: whoever
@@ -130,13 +131,9 @@ func explain(err error) error {
 	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
-		return remedied(err, "df -h; df -i    # tell which disk is full, of bytes or of files\n"+
-			"builder cache prune    # frees what only the build cache holds\n"+
-			"builder rmi IMAGE      # frees what no other image uses")
+		return remedied(err, "df -h; df -i    # tell which disk is full, of bytes or of files\n"+room.PruneCache+"\n"+room.RemoveImage)
 	case errors.Is(err, syscall.EDQUOT):
-		return remedied(err, "quota    # tells what the user may use\n"+
-			"builder cache prune    # frees what only the build cache holds\n"+
-			"builder rmi IMAGE      # frees what no other image uses")
+		return remedied(err, "quota    # tells what the user may use\n"+room.PruneCache+"\n"+room.RemoveImage)
 	case errors.As(err, new(*removal.Foreign)):
 		return withoutIDs(err)
 	case onNetworkDisk(err):

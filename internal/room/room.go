@@ -14,6 +14,12 @@ import (
 // Plenty is so much free space that nobody estimates what he needs.
 const Plenty = 4 << 30
 
+// What makes room in a store.
+const (
+	PruneCache  = "builder cache prune    # frees what only the build cache holds"
+	RemoveImage = "builder rmi IMAGE      # frees what no other image uses"
+)
+
 // Free gives the bytes that are free for the user on the disk that holds a path. A
 // file system that doesn't tell its size has room without end.
 func Free(path string) (int64, error) {
@@ -35,7 +41,7 @@ func For(path string, need int64) error {
 	if err != nil || need <= free {
 		return nil //nolint:nilerr // see above
 	}
-	return fault.New("builder system prune    # frees what nothing uses\n"+
+	return fault.New(PruneCache+"\n"+RemoveImage+"\n"+
 		"or keep the store on a larger disk: builder --root DIR …",
 		"needs about %s, and %s are free on the disk of %s: %w",
 		units.HumanSize(float64(need)), units.HumanSize(float64(free)), path, unix.ENOSPC)

@@ -21,7 +21,7 @@ func TestWhatDoesNotFitIsToldBefore(t *testing.T) {
 		t.Errorf("one byte: %v", err)
 	}
 	err = For(dir, math.MaxInt64)
-	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "needs about 9.2") || !strings.Contains(fault.Remedy(err), "system prune") {
+	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "needs about 9.2") || !strings.Contains(fault.Remedy(err), PruneCache) {
 		t.Errorf("%v, %s", err, fault.Remedy(err))
 	}
 	if err := For(dir+"/missing", math.MaxInt64); err != nil {

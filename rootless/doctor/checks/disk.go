@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/room"
 	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/userns"
 )
@@ -79,11 +80,11 @@ func (m Machine) space() Result {
 		return ok("space", "as much as there is: %s tells no size", d.Type)
 	case d.Free < fewBytes:
 		r := about("space").result(Less, found+": less than builds are likely to need")
-		r.Remedy = "builder cache prune    # frees what only the build cache holds"
+		r.Remedy = room.PruneCache
 		return r
 	case d.Files < fewFiles:
 		r := about("space").result(Less, fmt.Sprintf("%s, but only %d files more can be made", found, d.Files))
-		r.Remedy = "builder cache prune    # frees what only the build cache holds"
+		r.Remedy = room.PruneCache
 		return r
 	}
 	return ok("space", "%s", found)
