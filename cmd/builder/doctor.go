@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/internal/fault"
@@ -120,21 +121,25 @@ func namingDoctor(err error) error {
 	return remedied(err, strings.TrimSpace(remedy+"\n"+line))
 }
 
-// onNetworkDisk tells that a file couldn't have its owner, in a store whose file
-// system is another machine's.
-func onNetworkDisk(err error) bool {
-	root, failed := storage.DefaultRoot()
-	return errors.Is(err, layer.ErrOwner) && failed == nil && doctor.DiskOf(root).Network()
-}
-
-// inDoctorsWords is such an error with its cause.
-func inDoctorsWords(err error) error {
+// byDisk is err where the store's file system lacks what trees and locks need, in
+// doctor's words; any other err it is as it stands.
+func byDisk(err error) error {
 	root, failed := storage.DefaultRoot()
 	if failed != nil {
 		return err
 	}
-	lack := doctor.Owners(err, root)
-	return &fault.Error{Err: lack, Remedy: fault.Remedy(lack), Code: fault.Code(err), Detail: fault.Detail(err), Machine: true}
+	var lack error
+	switch {
+	case errors.Is(err, layer.ErrAttributes):
+		lack = doctor.Attributes(unix.ENOTSUP, root)
+	case errors.Is(err, layer.ErrOwner) && doctor.DiskOf(root).Network():
+		lack = doctor.Owners(unix.EPERM, root)
+	case errors.Is(err, unix.ENOLCK):
+		lack = doctor.Locks(unix.ENOLCK, root)
+	default:
+		return err
+	}
+	return because(err, lack)
 }
 
 // withoutIDs is err, that files are of ids which this process hasn't, with the reason
@@ -155,6 +160,10 @@ func byClock(err error) error {
 	if !errors.As(err, &out) || out.Clock.IsZero() || time.Since(out.Clock).Abs() <= checks.Skew {
 		return err
 	}
-	lack := doctor.Clock(time.Now(), out.Clock, "it is by "+out.Registry)
+	return because(err, doctor.Clock(time.Now(), out.Clock, "it is by "+out.Registry))
+}
+
+// because is err with a cause that lies in the machine, and the cause's remedy.
+func because(err, lack error) error {
 	return &fault.Error{Err: fmt.Errorf("%w: %w", err, lack), Remedy: fault.Remedy(lack), Code: fault.Code(err), Detail: fault.Detail(err), Machine: true}
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
@@ -15,7 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/transport"
 )
 
@@ -66,5 +71,24 @@ func TestCertificateThatDoesNotCountIsTheClocksOrTheRegistrys(t *testing.T) {
 				t.Errorf("remedy %q, of the machine: %v", got, fault.OfMachine(err))
 			}
 		})
+	}
+}
+
+func TestWhatTheStoresDiskLacksIsSaidInDoctorsWords(t *testing.T) {
+	t.Setenv("BUILDER_ROOT", t.TempDir())
+	for err, words := range map[error]string{
+		layer.ErrAttributes: "can't have user xattrs",
+		unix.ENOLCK:         "can't be relied on: ",
+	} {
+		got := explain(fault.At("Dockerfile:2", fmt.Errorf("doing it: %w", err)))
+		if !errors.Is(got, err) || !strings.HasPrefix(got.Error(), "Dockerfile:2: doing it: ") || !strings.Contains(got.Error(), words) {
+			t.Errorf("%v: %v", err, got)
+		}
+		if !strings.Contains(fault.Remedy(got), "BUILDER_ROOT=") || !fault.OfMachine(got) {
+			t.Errorf("%v: remedy %q", err, fault.Remedy(got))
+		}
+	}
+	if other := errors.New("whatever"); explain(other) != other {
+		t.Error("another error was changed")
 	}
 }

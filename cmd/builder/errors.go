@@ -126,7 +126,7 @@ func printable(text string) string {
 
 // explain gives a remedy to causes that come from anywhere.
 func explain(err error) error {
-	if err = byClock(err); err == nil || fault.Remedy(err) != "" {
+	if err = byDisk(byClock(err)); err == nil || fault.Remedy(err) != "" {
 		return err
 	}
 	switch {
@@ -136,8 +136,6 @@ func explain(err error) error {
 		return remedied(err, "quota    # tells what the user may use\n"+room.PruneCache+"\n"+room.RemoveImage)
 	case errors.As(err, new(*removal.Foreign)):
 		return withoutIDs(err)
-	case onNetworkDisk(err):
-		return inDoctorsWords(err)
 	case errors.Is(err, syscall.EMFILE):
 		return remedied(err, "ulimit -n 4096    # allows more open files")
 	}

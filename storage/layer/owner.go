@@ -3,6 +3,7 @@ package layer
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -135,9 +136,15 @@ func ownerError(path string, e *Entry, err error) error {
 		"/%s belongs to %d:%d, and your range of subordinate ids has no room for that", path, e.UID, e.GID)
 }
 
+// ErrAttributes says that the file system has no extended attributes for users.
+var ErrAttributes = errors.New("there are no extended attributes for users")
+
 func setXattr(fd int, path, name, value string) error {
 	err := unix.Fsetxattr(fd, name, []byte(value), 0)
 	if errors.Is(err, unix.ENOTSUP) {
+		if strings.HasPrefix(name, "user.") {
+			return fmt.Errorf("/%s: %s: %w", path, name, ErrAttributes)
+		}
 		return fault.New("put the store on a file system that has them, such as ext4, xfs or btrfs",
 			"/%s: the file system keeps no extended attribute %s", path, name)
 	}
