@@ -147,11 +147,16 @@ func (d *overlayDriver) stack(id string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return tops(d, ids), nil
+}
+
+// tops gives the directory of each tree.
+func tops(d driver, ids []string) []string {
 	dirs := make([]string, len(ids))
 	for i, id := range ids {
 		dirs[i] = d.top(id)
 	}
-	return dirs, nil
+	return dirs
 }
 
 func (d *overlayDriver) changes(id string, parent *layer.Tree, o layer.UpperOptions) (layer.Source, error) {

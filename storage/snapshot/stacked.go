@@ -45,11 +45,7 @@ func (d *stackedDriver) stack(id string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	dirs := make([]string, len(ids))
-	for i, id := range ids {
-		dirs[i] = d.top(id)
-	}
-	return dirs, nil
+	return tops(d, ids), nil
 }
 
 // relay writes the list of the trees below.
