@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/builder-oci/builder/build"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/isolation"
 	"github.com/builder-oci/builder/rootless/userns"
 	"github.com/builder-oci/builder/storage"
@@ -186,7 +186,7 @@ func noticeStepDowns(c *cli.Context, m userns.Mapping, emulated bool) {
 		stepDownNotice(c, with, m.Notice)
 	}
 	if why := userns.StepDown(); why != "" && !m.Plain() {
-		_, _ = fmt.Fprintf(c.App.ErrWriter, "%s: going on without a pid namespace: %s\n", programName, why)
+		stepDownNotice(c, "no pid namespace", fault.New(fault.Remedy(doctor.PIDNamespace(why)), "%s", why))
 	}
 }
 
