@@ -206,3 +206,24 @@ func TestClockThatIsBehindIsSeen(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestWhatCouldNotBeTriedSaysForWantOfWhat(t *testing.T) {
+	m := Machine{
+		Root:  t.TempDir(),
+		Open:  func(context.Context) (string, func() error, error) { return "", func() error { return nil }, nil },
+		Enter: func(context.Context, *os.File) (int, error) { return 0, errors.New("there are no ids") },
+	}
+	for state, why := range map[State]string{Less: needsNamespace, OK: "see isolation"} {
+		c := collected{results: results(map[string]State{"user-namespace": state})}
+		m.examineInside(t.Context(), &c)
+		if r := c.of("crun"); r.State != Skipped || !strings.Contains(r.Found, why) {
+			t.Errorf("user namespace %s: %+v", state, r)
+		}
+		if r := c.of("isolation"); r.State != Fails || r.Found != "there are no ids" {
+			t.Errorf("user namespace %s: %+v", state, r)
+		}
+		if r := c.of("store"); r.State != OK {
+			t.Errorf("user namespace %s: %+v", state, r)
+		}
+	}
+}

@@ -102,15 +102,19 @@ var inside = []string{
 // examineInside has ExamineInside called where builder works.
 func (m Machine) examineInside(ctx context.Context, c *collected) {
 	code, err := m.enter(ctx, c)
+	missing := needsNamespace
 	if err != nil {
 		c.add(lacks("isolation", err))
 		m.openOutside(ctx, c)
+		if c.of("user-namespace").State == OK {
+			missing = "builder doesn't get into its user namespace: see isolation"
+		}
 	}
 	for _, name := range inside {
 		switch {
 		case c.of(name).Check != "":
 		case err != nil:
-			c.add(skipped(name, needsNamespace))
+			c.add(skipped(name, missing))
 		default:
 			c.add(lacks(name, fmt.Errorf("the process that tries it has ended before it could tell (exit code %d)", code)))
 		}
