@@ -105,6 +105,7 @@ func (m merging) Less(i, j int) bool {
 
 // Push and Pop are for container/heap.
 func (m *merging) Push(c any) { *m = append(*m, c.(*cursor)) }
+
 func (m *merging) Pop() any {
 	last := len(*m) - 1
 	c := (*m)[last]

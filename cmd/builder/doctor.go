@@ -142,6 +142,17 @@ func byDisk(err error) error {
 	return because(err, lack)
 }
 
+// withoutIDs is err, that files are of ids which this process hasn't, with the reason
+// for that and its remedy.
+func withoutIDs(err error) error {
+	m, failed := userns.Current()
+	if failed != nil || m.Notice == nil {
+		return remedied(err, "start builder as when these were made: with the ids that it had then")
+	}
+	why := fmt.Errorf("%w; subordinate ids can't be used here: %w", err, m.Notice)
+	return &fault.Error{Err: why, Remedy: m.Notice.Remedy, Code: fault.Code(err), Machine: true}
+}
+
 // byClock is err where a registry's certificate doesn't count because this machine's
 // clock is wrong, with that cause; any other err it is as it stands.
 func byClock(err error) error {
@@ -155,15 +166,4 @@ func byClock(err error) error {
 // because is err with a cause that lies in the machine, and the cause's remedy.
 func because(err, lack error) error {
 	return &fault.Error{Err: fmt.Errorf("%w: %w", err, lack), Remedy: fault.Remedy(lack), Code: fault.Code(err), Detail: fault.Detail(err), Machine: true}
-}
-
-// withoutIDs is err, that files are of ids which this process hasn't, with the reason
-// for that and its remedy.
-func withoutIDs(err error) error {
-	m, failed := userns.Current()
-	if failed != nil || m.Notice == nil {
-		return remedied(err, "start builder as when these were made: with the ids that it had then")
-	}
-	why := fmt.Errorf("%w; subordinate ids can't be used here: %w", err, m.Notice)
-	return &fault.Error{Err: why, Remedy: m.Notice.Remedy, Code: fault.Code(err), Machine: true}
 }
