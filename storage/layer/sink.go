@@ -51,7 +51,7 @@ type lateDir struct {
 	// timeOnly leaves all but the time as it is.
 	timeOnly bool
 	mode     int64
-	uid, gid int
+	uid, gid uint32
 	xattrs   map[string]string
 }
 

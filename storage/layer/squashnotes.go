@@ -185,7 +185,7 @@ func (r *fieldReader) entry() *Entry {
 	if e.Whiteout {
 		return e
 	}
-	e.Mode, e.UID, e.GID = r.int(), int(r.int()), int(r.int())
+	e.Mode, e.UID, e.GID = r.int(), uint32(r.int()), uint32(r.int())
 	e.ModTime = time.Unix(r.int(), 0)
 	e.Devmajor, e.Devminor = r.int(), r.int()
 	e.Linkname = r.string()
