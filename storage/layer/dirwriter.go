@@ -43,8 +43,7 @@ func (w *DirWriter) Write(e *Entry) error {
 	case e.Whiteout:
 		err = w.remove(path)
 	case path == "":
-		copied := *e
-		w.s.setLate("", &copied)
+		w.s.setLate("", e)
 	default:
 		err = w.write(path, e)
 	}
@@ -119,8 +118,7 @@ func (w *DirWriter) writeDir(path string, e *Entry) error {
 			}
 		}
 	}
-	copied := *e
-	w.s.setLate(path, &copied)
+	w.s.setLate(path, e)
 	return nil
 }
 

@@ -1,9 +1,13 @@
 package layer
 
 import (
+	"bufio"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -98,36 +102,69 @@ func markOpaque(fd int) error {
 // can begin with it.
 const rawKey = "\x00"
 
-// MarshalJSON writes an object by paths. Those that aren't UTF-8 are in base64.
-func (r Owners) MarshalJSON() ([]byte, error) {
-	object := make(map[string]Owner, len(r))
-	for path, o := range r {
+// Write writes an object of JSON by paths, one after the other. Those that aren't
+// UTF-8 are in base64.
+func (r Owners) Write(w io.Writer) error {
+	out := bufio.NewWriter(w)
+	before := "{"
+	for _, path := range slices.Sorted(maps.Keys(r)) {
+		key := path
 		if !utf8.ValidString(path) {
-			path = rawKey + base64.StdEncoding.EncodeToString([]byte(path))
+			key = rawKey + base64.StdEncoding.EncodeToString([]byte(path))
 		}
-		object[path] = o
+		name, err := json.Marshal(key)
+		if err != nil {
+			return err
+		}
+		value, err := json.Marshal(r[path])
+		if err != nil {
+			return err
+		}
+		for _, part := range [][]byte{[]byte(before), name, {':'}, value} {
+			_, _ = out.Write(part) // Flush tells
+		}
+		before = ",\n"
 	}
-	return json.Marshal(object)
+	if len(r) == 0 {
+		_, _ = out.WriteString(before)
+	}
+	_, _ = out.WriteString("}\n")
+	return out.Flush()
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (r *Owners) UnmarshalJSON(data []byte) error {
-	object := map[string]Owner{}
-	if err := json.Unmarshal(data, &object); err != nil {
-		return err
+// ReadOwners reads what Write wrote, to its end.
+func ReadOwners(in io.Reader) (Owners, error) {
+	d := json.NewDecoder(in)
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.Join(errOwners, err)
 	}
-	for path, o := range object {
-		encoded, ok := strings.CutPrefix(path, rawKey)
-		if !ok {
-			continue
+	r := Owners{}
+	for d.More() {
+		t, err := d.Token()
+		path, ok := t.(string)
+		if err != nil || !ok {
+			return nil, errors.Join(errOwners, err)
 		}
-		raw, err := base64.StdEncoding.DecodeString(encoded)
-		if err != nil {
-			return errors.New("the record of owners is damaged")
+		if encoded, ok := strings.CutPrefix(path, rawKey); ok {
+			raw, err := base64.StdEncoding.DecodeString(encoded)
+			if err != nil {
+				return nil, errOwners
+			}
+			path = string(raw)
 		}
-		delete(object, path)
-		object[string(raw)] = o
+		var o Owner
+		if err := d.Decode(&o); err != nil {
+			return nil, errors.Join(errOwners, err)
+		}
+		r[path] = o
 	}
-	*r = object
-	return nil
+	if _, err := d.Token(); err != nil { // the closing one
+		return nil, errors.Join(errOwners, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errOwners
+	}
+	return r, nil
 }
+
+var errOwners = errors.New("the record of owners is damaged")

@@ -44,12 +44,22 @@ type sink struct {
 }
 
 // lateDir is what a directory gets when all else is written. Before that it
-// is writable and nobody else's, and writing in it moves its time.
+// is writable and nobody else's, and writing in it moves its time. There may be
+// many, so that it isn't a whole Entry.
 type lateDir struct {
-	*Entry
+	time time.Time
 	// timeOnly leaves all but the time as it is.
 	timeOnly bool
-	time     time.Time
+	mode     int64
+	uid, gid uint32
+	xattrs   map[string]string
+}
+
+// entry is what it gets, as an entry.
+func (d lateDir) entry(path string) *Entry {
+	return &Entry{
+		Path: path, Type: TypeDir, Mode: d.mode, UID: d.uid, GID: d.gid, ModTime: d.time, Xattrs: d.xattrs,
+	}
 }
 
 // maxSinkFDs bounds the open directories between two entries.
@@ -174,7 +184,9 @@ func (s *sink) keepTime(path string, fd int) error {
 }
 
 // setLate says what a directory gets in the end.
-func (s *sink) setLate(path string, e *Entry) { s.late[path] = lateDir{Entry: e, time: e.ModTime} }
+func (s *sink) setLate(path string, e *Entry) {
+	s.late[path] = lateDir{time: e.ModTime, mode: e.Mode, uid: e.UID, gid: e.GID, xattrs: e.Xattrs}
+}
 
 // hides tells whether something written here hides path of the layers below.
 func (s *sink) hides(path string) bool {
@@ -280,13 +292,14 @@ func (s *sink) finish() error {
 
 func (s *sink) finishDir(fd int, path string, d lateDir) error {
 	if !d.timeOnly {
-		if err := s.dropXattrs(fd, d.Entry); err != nil {
+		e := d.entry(path)
+		if err := s.dropXattrs(fd, e); err != nil {
 			return err
 		}
-		if err := s.ownFD(fd, path, d.Entry); err != nil {
+		if err := s.ownFD(fd, path, e); err != nil {
 			return err
 		}
-		if err := unix.Fchmod(fd, s.mode(d.Entry)); err != nil {
+		if err := unix.Fchmod(fd, s.mode(e)); err != nil {
 			return err
 		}
 	}

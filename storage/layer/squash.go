@@ -179,15 +179,10 @@ func (w *squashWalk) give(n *squashed) error {
 // above gives the number of the last directory in which a path is.
 func (w *squashWalk) above(path string) int {
 	at := len(w.dirs) - 1
-	for at > 0 && !leadsTo(w.dirs[at].path, path) {
+	for at > 0 && !isAbove(w.dirs[at].path, path) {
 		at--
 	}
 	return at
-}
-
-// leadsTo says whether a path is below a directory that isn't the root.
-func leadsTo(dir, path string) bool {
-	return len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir
 }
 
 // leave ends the directories after the one with a number.
@@ -223,13 +218,9 @@ func (w *squashWalk) gone(in *squashed, before string) error {
 
 // below lists a directory of the base, if it has it.
 func (w *squashWalk) below(path string) ([]string, error) {
-	nodes, err := w.base.ReadDir(path)
+	names, err := w.base.names(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil, nil
-	}
-	names := make([]string, len(nodes))
-	for i, n := range nodes {
-		_, names[i] = split(n.Path)
 	}
 	return names, err
 }

@@ -32,7 +32,7 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 	u := &unpacker{
 		sink: s, ctx: ctx, tar: tar.NewReader(bufio.NewReaderSize(r, 128<<10)),
 		implied: map[string]bool{"": true}, dirs: map[string]bool{}, whiteouts: map[string]bool{},
-		deferred: map[string]string{}, made: map[string]bool{}, places: map[string]string{},
+		deferred: map[string]string{}, made: newPathSet(), places: map[string]string{},
 	}
 	if err := s.keepTime("", s.root); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ type unpacker struct {
 	opaqueRoot bool
 	// made has what this layer wrote, with the directories above it. Only a
 	// full copy needs it, where all else is the lower layers'.
-	made map[string]bool
+	made pathSet
 	// places has where the directories named in the tar really are: true for
 	// as long as nothing is removed, which could be a link on the way to one.
 	places   map[string]string
@@ -220,7 +220,7 @@ func (u *unpacker) forgetDir(p string) {
 	if !u.dirs[p] && !u.implied[p] {
 		return
 	}
-	for _, set := range []map[string]bool{u.implied, u.dirs, u.whiteouts, u.made} {
+	for _, set := range []map[string]bool{u.implied, u.dirs, u.whiteouts} {
 		for name := range set {
 			if within(name, p) {
 				delete(set, name)
@@ -272,7 +272,7 @@ func (u *unpacker) delete(dir, base, hidden string) error {
 		return u.whiteout(p)
 	case err != nil:
 		return err
-	case u.o.Flavor == VFS && !u.made[p]:
+	case u.o.Flavor == VFS && !u.made.has(p):
 		return u.clear(p)
 	case typeOf(st.Mode) == TypeDir:
 		return u.delete(p, whOpaque, "")
@@ -293,7 +293,7 @@ func (u *unpacker) clearLower(dir string) error {
 	}
 	for _, d := range names {
 		p := join(dir, d.name)
-		if !u.made[p] {
+		if !u.made.has(p) {
 			err = u.clear(p)
 		} else if d.typ == unix.DT_DIR {
 			err = u.clearLower(p)
@@ -310,8 +310,8 @@ func (u *unpacker) mark(p string) {
 	if u.o.Flavor != VFS {
 		return
 	}
-	for ; p != "" && !u.made[p]; p, _ = split(p) {
-		u.made[p] = true
+	for ; p != "" && !u.made.has(p); p, _ = split(p) {
+		u.made.add(p)
 	}
 }
 

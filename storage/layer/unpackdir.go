@@ -119,7 +119,7 @@ func (u *unpacker) stepOver(p string, above int, name string, create bool) (stri
 	if err := lstatAt(above, name, &st); err != nil {
 		return "", 0, err
 	}
-	lowers := u.o.Flavor == VFS && !u.made[p]
+	lowers := u.o.Flavor == VFS && !u.made.has(p)
 	switch {
 	case typeOf(st.Mode) == TypeSymlink && (!create || !lowers):
 		target, err := readlinkAt(above, name)

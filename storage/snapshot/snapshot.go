@@ -20,7 +20,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -297,15 +296,16 @@ func (s *Store) owners(id string) (layer.Owners, error) { return readOwners(s.ho
 
 // readOwners reads the side record of a tree.
 func readOwners(home, id string) (layer.Owners, error) {
-	owners := layer.Owners{}
-	data, err := os.ReadFile(filepath.Join(home, id+ownersFile))
+	f, err := os.Open(filepath.Join(home, id+ownersFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return owners, nil
+		return layer.Owners{}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(data, &owners); err != nil {
+	defer f.Close()
+	owners, err := layer.ReadOwners(f)
+	if err != nil {
 		return nil, fmt.Errorf("owners of tree %s: %w", id, err)
 	}
 	return owners, nil
@@ -332,11 +332,11 @@ func (s *Store) saveOwners(id string, owners layer.Owners) error {
 	if len(owners) == 0 {
 		return nil
 	}
-	data, err := json.Marshal(owners)
+	f, err := os.OpenFile(filepath.Join(s.home, id+ownersFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(s.home, id+ownersFile), data, 0o600)
+	return errors.Join(owners.Write(f), f.Close())
 }
 
 // publish records a finished tree under key. Where another process was first,
