@@ -137,7 +137,7 @@ func filesOf(d *buildcontext.Dir, digests *cache.Files) *contextFiles {
 // close keeps the digests for the next build.
 func (f *contextFiles) close() {
 	if f.digests != nil {
-		_ = f.digests.Save() // what isn't remembered is read again
+		_ = errors.Join(f.digests.Save(), f.digests.Close()) // what isn't remembered is read again
 	}
 	for _, l := range f.walked {
 		_ = l.Close() // only read
