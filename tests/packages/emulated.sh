@@ -18,10 +18,13 @@ image() {
 	work=$dir/$2
 	export BUILDER_ROOT="$work/store" XDG_RUNTIME_DIR="$work/run"
 	mkdir -p "$work"
-	mkdir -p -m 0700 "$XDG_RUNTIME_DIR"
+	install -d -m 0700 "$XDG_RUNTIME_DIR"
 	"$1" load -q -i "$dir/tree.oci" >/dev/null 2>"$work/log"
 	set -- "$1" bud --platform linux/amd64 --target "${3-whole}" --source-date-epoch 1 -t image "$dir/context"
-	"$@" --iidfile "$work/id" >"$work/log" 2>&1 && "$@" >"$work/again" 2>&1 || { cat "$work/log" >&2; return 1; }
+	if ! "$@" --iidfile "$work/id" >"$work/log" 2>&1 || ! "$@" >"$work/again" 2>&1; then
+		cat "$work/log" >&2
+		return 1
+	fi
 	cat "$work/id"
 	grep -o '[0-9]* of [0-9]* steps cached' "$work/again"
 	"$1" save --format oci-archive image | sha256sum
