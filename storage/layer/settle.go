@@ -29,11 +29,17 @@ import (
 // changed file. So a write through one name changes them all, as on a plain
 // disk, and a chown -R leaves none out; the kernel's overlay parts the names
 // instead.
+//
+// Directories keep the bits that 1.10 loses when it copies one up. (What was made in
+// one whose set-group-ID bit it had lost has the group of who made it.)
 func Settle(ctx context.Context, upper string, parent *Tree, o DirOptions) (err error) {
 	if o.Flavor != Fuse {
 		return nil
 	}
 	defer func() { err = errors.Join(err, parent.Close()) }()
+	if err := keepDirBits(ctx, upper, parent); err != nil {
+		return err
+	}
 	touched, err := touchesLower(ctx, upper, parent)
 	if err != nil || !touched {
 		return err
