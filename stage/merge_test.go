@@ -24,7 +24,7 @@ func TestSourcesAreMergedInOrder(t *testing.T) {
 	for _, kept := range []int{0, mostKept} {
 		in := Copy{Verb: "COPY", Sources: []string{"a", "zero", "b", "c", "one"}, Dest: "/t/"}
 		sel := &selection{in: in, kept: kept}
-		if err := sel.load(t.Context(), fixed{treeFiles{from}}); err != nil {
+		if err := sel.load(t.Context(), fixed{treeFiles{tree: from}}); err != nil {
 			t.Fatal(err)
 		}
 		d, err := sel.digest(t.Context())
@@ -94,7 +94,7 @@ func TestSourcesOfOnePlaceHaveToAgree(t *testing.T) {
 // A record may be written in part where its writer has had enough.
 func TestInputsEndWhenNobodyWantsThem(t *testing.T) {
 	sel := &selection{in: Copy{Verb: "COPY", Sources: []string{"d"}, Dest: "/t/"}, kept: mostKept}
-	if err := sel.load(t.Context(), fixed{treeFiles{tree(t, "d/a", "d/b", "d/c")}}); err != nil {
+	if err := sel.load(t.Context(), fixed{treeFiles{tree: tree(t, "d/a", "d/b", "d/c")}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sel.digest(t.Context()); err != nil {

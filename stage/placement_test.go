@@ -57,7 +57,7 @@ func place(t *testing.T, in Copy, from, onto *layer.Tree) ([]string, error) {
 	ctx := context.Background()
 	in.Verb = "COPY"
 	sel := &selection{in: in}
-	if err := sel.load(ctx, fixed{treeFiles{from}}); err != nil {
+	if err := sel.load(ctx, fixed{treeFiles{tree: from}}); err != nil {
 		return nil, err
 	}
 	var landed []string
@@ -218,7 +218,7 @@ func TestNamesOfOneFileStayThat(t *testing.T) {
 	} {
 		in := Copy{Sources: tc.sources, Dest: "/t/", Verb: "COPY"}
 		sel := &selection{in: in}
-		if err := sel.load(context.Background(), fixed{treeFiles{from}}); err != nil {
+		if err := sel.load(context.Background(), fixed{treeFiles{tree: from}}); err != nil {
 			t.Fatal(err)
 		}
 		if needs, err := sel.needsTree(); needs != (tc.name != "one alone") || err != nil {
@@ -252,7 +252,7 @@ func TestSelectionDigestIgnoresTimesOnly(t *testing.T) {
 	ctx := context.Background()
 	of := func(in Copy, tr *layer.Tree) digest.Digest {
 		sel := &selection{in: in}
-		if err := sel.load(ctx, fixed{treeFiles{tr}}); err != nil {
+		if err := sel.load(ctx, fixed{treeFiles{tree: tr}}); err != nil {
 			t.Fatal(err)
 		}
 		d, err := sel.digest(ctx)
@@ -368,7 +368,7 @@ func (k known) Digests(_ context.Context, files []*File) ([]digest.Digest, error
 func TestKeyOfAddNeedsNoContent(t *testing.T) {
 	opened := 0
 	sel := &selection{in: Copy{Verb: "ADD", Sources: []string{"a", "b"}, Dest: "/", Extract: true}}
-	if err := sel.load(context.Background(), known{treeFiles{tree(t, "a", "b")}, &opened}); err != nil {
+	if err := sel.load(context.Background(), known{treeFiles{tree: tree(t, "a", "b")}, &opened}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sel.digest(context.Background()); err != nil || opened > 0 {

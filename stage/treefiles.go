@@ -13,11 +13,15 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/spool"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
 // treeFiles gives the files of a snapshot to COPY --from, without a mount.
-type treeFiles struct{ tree *layer.Tree }
+type treeFiles struct {
+	tree  *layer.Tree
+	lists *treeLists // may be nil
+}
 
 // wildcards are what makes a pattern of a source.
 const wildcards = `*?[\`
@@ -96,14 +100,32 @@ func (t treeFiles) Lstat(name string) (*File, error) {
 
 // Walk gives an entry and all below it.
 func (t treeFiles) Walk(ctx context.Context, name string, fn func(*File) error) error {
+	if t.lists == nil {
+		return t.walk(ctx, name, fn)
+	}
+	if l := t.lists.of(name); l != nil {
+		return l.each(ctx, t.tree, fn)
+	}
+	l := &treeList{files: spool.New(t.lists.dir)}
+	err := t.walk(ctx, name, func(f *File) error {
+		if err := l.add(f); err != nil {
+			return err
+		}
+		return fn(f)
+	})
+	if err == nil {
+		t.lists.keep(name, l)
+	}
+	return err
+}
+
+func (t treeFiles) walk(ctx context.Context, name string, fn func(*File) error) error {
 	return t.tree.Walk(name, func(n *layer.Node) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		f := &File{Entry: n.Entry, ID: FileIDOf(&n.Stat)}
-		if f.Type == tar.TypeReg {
-			f.Open = func() (io.ReadCloser, error) { return t.tree.Open(f.Path) }
-		}
+		openedFrom(t.tree, f)
 		return fn(f)
 	})
 }

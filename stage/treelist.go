@@ -1,0 +1,109 @@
+package stage
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/binary"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/builder-oci/builder/internal/spool"
+	"github.com/builder-oci/builder/storage/layer"
+)
+
+// treeLists has what was found below paths of a tree, which is gone through
+// several times: looking at each file again would take longer than reading what
+// was seen.
+type treeLists struct {
+	dir string // for long ones
+
+	mu     sync.Mutex
+	byPath map[string]*treeList
+}
+
+// treeList has the files below a path.
+type treeList struct {
+	files *spool.Spool
+	count int
+
+	before string
+	buf    []byte
+}
+
+func (t *treeLists) of(path string) *treeList {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byPath[path]
+}
+
+func (t *treeLists) keep(path string, l *treeList) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byPath[path] = l
+}
+
+func (l *treeList) add(f *File) error {
+	b := spool.AppendPath(append(l.buf[:0], f.Type), l.before, f.Path)
+	l.before = f.Path
+	for _, n := range []uint64{
+		uint64(f.Mode), uint64(f.UID), uint64(f.GID), uint64(f.Size), uint64(f.Devmajor), uint64(f.Devminor), f.ID.Dev, f.ID.Ino,
+	} {
+		b = binary.AppendUvarint(b, n)
+	}
+	b = binary.AppendUvarint(binary.AppendVarint(b, f.ModTime.Unix()), uint64(f.ModTime.Nanosecond()))
+	b = binary.AppendUvarint(spool.AppendText(b, f.Linkname), uint64(len(f.Xattrs)))
+	for name, value := range f.Xattrs {
+		b = spool.AppendText(spool.AppendText(b, name), value)
+	}
+	l.count++
+	l.buf = b
+	_, err := l.files.Write(b)
+	return err
+}
+
+// each gives the files as the walk did.
+func (l *treeList) each(ctx context.Context, tree *layer.Tree, fn func(*File) error) error {
+	from := spool.NewFields(l.files.Reader())
+	for range l.count {
+		f := readFile(from)
+		if err := from.Err(); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		openedFrom(tree, f)
+		if err := fn(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readFile(from *spool.Fields) *File {
+	f := &File{}
+	f.Type = byte(from.Uint())
+	f.Path = from.Path()
+	f.Mode, f.UID, f.GID, f.Size = int64(from.Uint()), uint32(from.Uint()), uint32(from.Uint()), int64(from.Uint())
+	f.Devmajor, f.Devminor = int64(from.Uint()), int64(from.Uint())
+	f.ID = FileID{from.Uint(), from.Uint()}
+	sec := from.Int()
+	f.ModTime = time.Unix(sec, int64(from.Uint()))
+	f.Linkname = from.Text()
+	if n := from.Uint(); n > 0 {
+		f.Xattrs = make(map[string]string)
+		for ; n > 0 && from.Err() == nil; n-- {
+			name := from.Text()
+			f.Xattrs[name] = from.Text()
+		}
+	}
+	return f
+}
+
+// openedFrom has a regular file be read from a tree.
+func openedFrom(tree *layer.Tree, f *File) {
+	if path := f.Path; f.Type == tar.TypeReg {
+		f.Open = func() (io.ReadCloser, error) { return tree.Open(path) }
+	}
+}
