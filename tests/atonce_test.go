@@ -66,7 +66,8 @@ func TestTwoCommandsAtOnceOnOneContainer(t *testing.T) {
 		{"commit and stop", "run -d --name cc busybox sleep 1000", []string{"commit cc image", "stop -t 0 cc"}, "both", nil, []string{"exited"}},
 		{"commit and rm -f", "run -d --name cc busybox sleep 1000", []string{"commit cc image", "rm -f cc"}, "any", []string{"o such container", "monitor has ended"}, []string{""}},
 		{"exec and rm -f", "run -d --name cc busybox sleep 1000", []string{"exec cc true", "rm -f cc"}, "any", []string{"o such container", "is not running", "monitor has ended", killed}, []string{""}},
-		{"rename and rename", "create --name cc busybox true", []string{"rename cc dd", "rename cc ee"}, "one", []string{"o such container"}, []string{"created"}},
+		// Names that no id can begin with.
+		{"rename and rename", "create --name xx busybox true", []string{"rename xx yy", "rename xx zz"}, "one", []string{"o such container"}, []string{"created"}},
 		{"rename and rm", "create --name cc busybox true", []string{"rename cc dd", "rm cc"}, "any", []string{"o such container"}, []string{"", "created"}},
 		{"run and run", "images -q", []string{"run -d --name cc busybox sleep 1000", "run -d --name cc busybox sleep 1000"}, "one", []string{"already in use"}, []string{"running"}},
 	} {

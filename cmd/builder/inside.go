@@ -101,11 +101,28 @@ func inside(c *cli.Context, ref string, fn func(*keptFiles) error) (err error) {
 	if id := os.Getenv(visitedEnv); id != "" {
 		ref = id
 	}
+	defer func() { err = orGone(c, ref, err) }()
 	if err := k.open(c, ref); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, k.close()) }()
 	return fn(k)
+}
+
+// orGone is err, or that there is no such container any more where its files went
+// while they were read.
+func orGone(c *cli.Context, ref string, err error) error {
+	if !errors.Is(err, snapshot.ErrNotFound) {
+		return err
+	}
+	store, openErr := openStore(c)
+	if openErr != nil {
+		return err
+	}
+	if _, gone := findFor(store, ref); gone != nil {
+		err = gone
+	}
+	return errors.Join(err, store.Close())
 }
 
 func (k *keptFiles) open(c *cli.Context, ref string) (err error) {
