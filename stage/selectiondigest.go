@@ -115,7 +115,7 @@ func (s *selection) digestOf(f *File) (digest.Digest, error) {
 }
 
 // inputs yields the entries for the step's record, by their paths in the source.
-// They only explain it, and so one that can't be read again is left out.
+// They only explain it, and so they end early where one can't be read again.
 func (s *selection) inputs(yield func(cache.Input) bool) {
 	firsts := map[int]string{}
 	for i := range s.items {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/builder-oci/builder/internal/pathorder"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +41,7 @@ type passed struct {
 
 func (h *hiding) pass(e *Entry) error {
 	depth := len(h.above)
-	for depth > 0 && !isBelow(h.above[depth-1].path, e.Path) {
+	for depth > 0 && !pathorder.Beneath(h.above[depth-1].path, e.Path) {
 		depth--
 	}
 	h.leave(depth)
@@ -73,11 +74,6 @@ func (h *hiding) hide(in *passed, such func(string) bool) {
 	for ; in.next < in.names.len() && such(in.names.at(in.next)); in.next++ {
 		h.hidden = append(h.hidden, in.names.path(in.path, in.next))
 	}
-}
-
-// isBelow says whether a path is beneath a directory.
-func isBelow(dir, path string) bool {
-	return dir == "" && path != "" || len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir
 }
 
 // names gives the names in a directory, none where it is gone.

@@ -30,3 +30,9 @@ func rank(c byte) int {
 	}
 	return int(c)
 }
+
+// Beneath says whether a path is of something in a directory, at any depth. The
+// root is "".
+func Beneath(dir, path string) bool {
+	return dir == "" && path != "" || len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir
+}

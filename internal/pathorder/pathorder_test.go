@@ -52,3 +52,24 @@ func TestOnlyEqualPathsCompareAsEqual(t *testing.T) {
 		}
 	}
 }
+
+func TestBeneath(t *testing.T) {
+	for _, tc := range []struct {
+		dir, path string
+		want      bool
+	}{
+		{"", "a", true},
+		{"", "", false},
+		{"a", "a", false},
+		{"a", "a/b", true},
+		{"a", "a/b/c", true},
+		{"a", "a-b", false},
+		{"a", "ab", false},
+		{"a/b", "a", false},
+		{"b", "a/b", false},
+	} {
+		if got := Beneath(tc.dir, tc.path); got != tc.want {
+			t.Errorf("%q beneath %q: %v", tc.path, tc.dir, got)
+		}
+	}
+}

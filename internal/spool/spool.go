@@ -5,6 +5,7 @@ package spool
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"os"
 
@@ -38,7 +39,7 @@ func (s *Spool) Write(p []byte) (int, error) {
 		return len(p), nil
 	case s.file == nil:
 		var err error
-		if s.file, err = unnamed(s.dir); err != nil {
+		if s.file, err = Unnamed(s.dir); err != nil {
 			return 0, err
 		}
 	}
@@ -75,14 +76,15 @@ func (s *Spool) Close() error {
 	return s.file.Close()
 }
 
-// unnamed makes a file that goes with its last descriptor.
-func unnamed(dir string) (*os.File, error) {
+// Unnamed makes a file in dir, to be written and read, that goes when it is closed
+// or the process ends.
+func Unnamed(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, atomicfile.Prefix+"spool-")
 	if err != nil {
 		return nil, err
 	}
 	if err := os.Remove(f.Name()); err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }

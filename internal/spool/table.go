@@ -88,7 +88,7 @@ func (t *Table) putAside() (*page, error) {
 	if p.changed {
 		if t.file == nil {
 			var err error
-			if t.file, err = unnamed(t.dir); err != nil {
+			if t.file, err = Unnamed(t.dir); err != nil {
 				return nil, err
 			}
 		}

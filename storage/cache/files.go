@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
+	"github.com/builder-oci/builder/internal/spool"
 )
 
 // Files remembers the content digests of the files below one directory by
@@ -214,7 +215,7 @@ func (f *Files) mergeRuns() bool {
 
 // writeRun writes a table into a file without a name beside the memory.
 func (f *Files) writeRun(from []*entryCursor, level int) (t *fileTable, err error) {
-	file, err := os.CreateTemp(filepath.Dir(f.path), atomicfile.Prefix+"run-")
+	file, err := spool.Unnamed(filepath.Dir(f.path))
 	if err != nil {
 		return nil, err
 	}
@@ -223,9 +224,6 @@ func (f *Files) writeRun(from []*entryCursor, level int) (t *fileTable, err erro
 			_ = file.Close() // err says what went wrong first
 		}
 	}()
-	if err = os.Remove(file.Name()); err != nil {
-		return nil, err
-	}
 	last, err := writeFileTable(file, f.root, from)
 	if err != nil {
 		return nil, err

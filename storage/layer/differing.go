@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"time"
+
+	"github.com/builder-oci/builder/internal/pathorder"
 )
 
 // Differing makes a Source of another, whose entries are to be put over the
@@ -48,10 +50,10 @@ type differingWalk struct {
 }
 
 func (w *differingWalk) entry(e *Entry) error {
-	for len(w.dirs) > 0 && !isAbove(w.dirs[len(w.dirs)-1].Path, e.Path) {
+	for len(w.dirs) > 0 && !pathorder.Beneath(w.dirs[len(w.dirs)-1].Path, e.Path) {
 		w.dirs = w.dirs[:len(w.dirs)-1]
 	}
-	for len(w.given) > 0 && !isAbove(w.given[len(w.given)-1], e.Path) {
+	for len(w.given) > 0 && !pathorder.Beneath(w.given[len(w.given)-1], e.Path) {
 		w.given = w.given[:len(w.given)-1]
 	}
 	same, err := w.unchanged(e)
@@ -108,7 +110,7 @@ func (w *differingWalk) implied(e *Entry) error {
 
 // unchanged tells whether an entry stands in the parent's tree as it is.
 func (w *differingWalk) unchanged(e *Entry) (bool, error) {
-	if w.isMissing && isAbove(w.absent, e.Path) {
+	if w.isMissing && pathorder.Beneath(w.absent, e.Path) {
 		return e.Whiteout, nil
 	}
 	old, err := w.parent.Lstat(e.Path)
@@ -139,9 +141,4 @@ func (w *differingWalk) unchanged(e *Entry) (bool, error) {
 	}
 	defer func() { _ = before.Close() }()
 	return sameContent(now, before, make([]byte, compareBuffer))
-}
-
-// isAbove says whether a path is beneath a directory.
-func isAbove(dir, path string) bool {
-	return dir == "" && path != "" || len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/builder-oci/builder/internal/pathorder"
 	"golang.org/x/sys/unix"
 )
 
@@ -179,7 +180,7 @@ func (w *squashWalk) give(n *squashed) error {
 // above gives the number of the last directory in which a path is.
 func (w *squashWalk) above(path string) int {
 	at := len(w.dirs) - 1
-	for at > 0 && !isAbove(w.dirs[at].path, path) {
+	for at > 0 && !pathorder.Beneath(w.dirs[at].path, path) {
 		at--
 	}
 	return at

@@ -8,8 +8,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/pathorder"
+	"github.com/builder-oci/builder/internal/spool"
 )
 
 // squashNotes is what the parts of a squash say, in a file: one part after the
@@ -35,7 +35,7 @@ const partBuffer = 16 << 10
 // noteParts walks the parts, one after the other, and gives the first of each.
 func noteParts(ctx context.Context, parts []Part, dir string) (_ *squashNotes, err error) {
 	n := &squashNotes{links: map[linkID]string{}}
-	if n.file, err = os.CreateTemp(dir, atomicfile.Prefix+"squash-"); err != nil {
+	if n.file, err = spool.Unnamed(dir); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -43,9 +43,6 @@ func noteParts(ctx context.Context, parts []Part, dir string) (_ *squashNotes, e
 			_ = n.close() // err says what went wrong first
 		}
 	}()
-	if err = os.Remove(n.file.Name()); err != nil {
-		return nil, err
-	}
 	out := &counting{w: bufio.NewWriterSize(n.file, 64<<10)}
 	for i, p := range parts {
 		from := out.size
