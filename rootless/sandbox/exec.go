@@ -82,7 +82,8 @@ func (p *Program) start(ctx context.Context, e Exec) (*Running, error) {
 	r, err := p.exec(ctx, s, b)
 	if err != nil {
 		p.oci.children.endOrphans(b.path("pid"), p.oci.pidNS)
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		removeState(dir)
+		return nil, err
 	}
 	p.execs.running.Go(func() { r.watch(p.oci, b) })
 	if failed := diagnose(p.seen(s)); failed != nil && p.failsToBegin(r.process.Pid, r.ended) && r.exit.Code == codeRuntime {
@@ -203,7 +204,7 @@ func (r *Running) watch(o *OCI, b *bundle) {
 	defer close(r.ended)
 	code, err := o.children.wait(r.process)
 	r.exit, r.err = exitOf(code), err
-	_ = os.RemoveAll(b.dir)
+	removeState(b.dir)
 }
 
 // Terminal is the master of the program's terminal, nil where it has none. Reading

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/builder-oci/builder/rootless/chroot"
@@ -26,6 +28,8 @@ func TestMain(m *testing.M) {
 			return pid1.Run(os.Args[1:])
 		case os.Args[0] == chroot.Name:
 			return chroot.Main(os.Args[1:])
+		case os.Args[0] == "reexec":
+			return reexec()
 		case os.Getenv(probeMarker) != "":
 			return probe()
 		case userns.Inside():
@@ -50,6 +54,18 @@ func TestMain(m *testing.M) {
 		}
 		return 0
 	}())
+}
+
+// reexec executes this program again without end, by another thread than the first.
+// It takes no part in the program's life.
+func reexec() int {
+	failed := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		failed <- syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	}()
+	fmt.Fprintln(os.Stderr, <-failed)
+	return 1
 }
 
 func needNamespace(t testing.TB) {

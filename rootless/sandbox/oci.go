@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 
 	rspec "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/cgroup"
@@ -183,7 +185,19 @@ func (b *bundle) remove() {
 	if b.group != nil {
 		b.group.Remove()
 	}
-	_ = os.RemoveAll(b.dir)
+	removeState(b.dir)
+}
+
+// removeState removes a directory of a runtime's files. On one of them runc binds
+// its own program for a moment, which stays so where it is killed just then.
+func removeState(dir string) {
+	for {
+		var busy *fs.PathError
+		err := os.RemoveAll(dir)
+		if !errors.As(err, &busy) || !errors.Is(err, unix.EBUSY) || unix.Unmount(busy.Path, unix.MNT_DETACH) != nil {
+			return
+		}
+	}
 }
 
 func (o *OCI) newBundle(s Spec) (_ *bundle, err error) {

@@ -1,10 +1,10 @@
 package sandbox
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -63,18 +63,8 @@ func (p *Program) Resume() error {
 func (p *Program) stopAll(stopped map[identity]bool) error {
 	begun := time.Now()
 	for quiet := 0; quiet < 2; quiet++ {
-		fresh, late := false, false
-		for id, state := range p.inside() {
-			ours, known := stopped[id]
-			switch {
-			case !known && state == 'T':
-				stopped[id] = false
-			case !known:
-				stopped[id], fresh = unix.Kill(id.pid, unix.SIGSTOP) == nil, true
-			case ours && strings.IndexByte("RS", state) >= 0:
-				late = true
-			}
-		}
+		fresh := p.stopNew(stopped)
+		late := stopAgain(stopped)
 		if fresh || late {
 			quiet = -1
 		}
@@ -91,6 +81,57 @@ func (p *Program) stopAll(stopped map[identity]bool) error {
 	return nil
 }
 
+// stopNew sends the signal to those that haven't been met, and tells whether there
+// were any.
+func (p *Program) stopNew(stopped map[identity]bool) (found bool) {
+	for id, state := range p.inside() {
+		switch _, known := stopped[id]; {
+		case known:
+		case state == 'T':
+			stopped[id] = false
+		default:
+			stopped[id], found = unix.Kill(id.pid, unix.SIGSTOP) == nil, true
+		}
+	}
+	return found
+}
+
+// stopAgain sends the signal once more to those that don't stand yet, and tells
+// whether there were any: a process of several threads that executes a program
+// drops a stop which has begun.
+func stopAgain(stopped map[identity]bool) (found bool) {
+	for id, ours := range stopped {
+		if ours && !id.stands() {
+			found = unix.Kill(id.pid, unix.SIGSTOP) == nil || found
+		}
+	}
+	return found
+}
+
+// stands tells whether a process that was sent SIGSTOP does nothing any more: each of
+// its threads has stopped or ended, or waits in the kernel, for longer than executing
+// a program takes, and has the signal before it. That is how one stands whose child,
+// stopped as well, is to execute something first.
+func (id identity) stands() bool {
+	for range 3 {
+		if now, err := lookUp(id.pid); err != nil || now.born != id.born || now.ended() {
+			return true
+		}
+		states := threadStates(id.pid)
+		if bytes.ContainsAny(states, "RS") {
+			return false
+		}
+		if !bytes.ContainsRune(states, 'D') {
+			return true
+		}
+		if !isPending(id.pid, unix.SIGSTOP) {
+			return false
+		}
+		time.Sleep(pause)
+	}
+	return true
+}
+
 func (p *Program) continueAll() {
 	for id, ours := range p.paused.stopped {
 		if now, _ := lookUp(id.pid); ours && now.born == id.born {
@@ -100,25 +141,25 @@ func (p *Program) continueAll() {
 	p.paused.stopped = nil
 }
 
-// inside gives the processes in the sandbox with their states: those in the
-// namespace that keeps it together, and those beneath them.
+// inside gives the processes in the sandbox with their states: the first, those in
+// the namespace that keeps it together, and those beneath them.
 func (p *Program) inside() map[identity]byte {
-	kind := "pid"
-	if p.ipc != "" {
-		kind = "ipc"
+	kind, ours := "ipc", p.ipc
+	if ours == "" {
+		kind, ours = "pid", namespaceOf(p.PID(), "pid")
 	}
-	ours := namespaceOf(p.PID(), kind)
 	parents, members := map[int]int{}, map[int]bool{}
 	found := map[identity]byte{}
 	all := processes()
 	for _, pid := range all {
 		parents[pid] = parent(pid)
-		members[pid] = ours != "" && pid != os.Getpid() && namespaceOf(pid, kind) == ours
+		first := pid == p.PID() && parents[pid] == os.Getpid()
+		members[pid] = first || ours != "" && pid != os.Getpid() && namespaceOf(pid, kind) == ours
 	}
 	for _, pid := range all {
 		for above := pid; above > 0; above = parents[above] {
 			if members[above] {
-				if s, err := lookUp(pid); err == nil && s.state != zombie {
+				if s, err := lookUp(pid); err == nil && !s.ended() {
 					found[identity{pid, s.born}] = s.state
 				}
 				break

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,8 +43,7 @@ func TestPauseStopsEverythingUntilResume(t *testing.T) {
 		for range 3 {
 			now := p.inside()
 			for id, state := range now {
-				// One that waits for its child to execute something is in state D.
-				if _, known := was[id]; !known || state != 'T' && state != 'D' {
+				if _, known := was[id]; !known || !id.stands() {
 					t.Errorf("process %+v is in state %c", id, state)
 				}
 			}
@@ -78,6 +78,35 @@ func TestPausedProgramCanBeKilled(t *testing.T) {
 		}
 		if exit, err := p.Wait(); err != nil || exit.Code != 137 {
 			t.Errorf("%+v, %v; want code 137", exit, err)
+		}
+	})
+}
+
+// A process of several threads that executes a program drops a stop which has begun.
+func TestPauseStopsWhatExecutesItselfAllTheTime(t *testing.T) {
+	forEachRuntime(t, func(t *testing.T, o *OCI) {
+		s := shell(t, "exec -a reexec /bin/self")
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		copyFile(t, self, s.RootFS+"/bin/self")
+		p := started(t, o, s)
+		for range 20 {
+			if err := p.Pause(); err != nil {
+				t.Fatal(err)
+			}
+			for id, state := range p.inside() {
+				// One that had the signal before it comes to it.
+				for until := time.Now().Add(10 * patience); !id.stands(); time.Sleep(pause) {
+					if time.Now().After(until) {
+						t.Fatalf("process %+v is in state %c", id, state)
+					}
+				}
+			}
+			if err := p.Resume(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // process is what proc(5) tells of one in its file stat.
@@ -13,15 +16,22 @@ type process struct {
 	parent  int
 	state   byte
 	exiting bool
+	threads int
 	born    string // in the kernel's words
 }
 
-// zombie is the state of a process that has ended and isn't waited for.
+// zombie is the state of a process that has ended and isn't waited for, or whose
+// first thread has.
 const zombie = 'Z'
 
+// ended tells whether all its threads have.
+func (p process) ended() bool { return p.state == zombie && p.threads <= 1 }
+
 // lookUp fails where the process doesn't exist.
-func lookUp(pid int) (process, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+func lookUp(pid int) (process, error) { return readStat(fmt.Sprintf("/proc/%d/stat", pid)) }
+
+func readStat(path string) (process, error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return process{}, err
 	}
@@ -32,8 +42,23 @@ func lookUp(pid int) (process, error) {
 	}
 	const exiting = 4 // PF_EXITING
 	flags, _ := strconv.ParseUint(fields[6], 10, 64)
+	threads, _ := strconv.Atoi(fields[17])
 	parent, err := strconv.Atoi(fields[1])
-	return process{parent, fields[0][0], flags&exiting != 0, fields[19]}, err
+	return process{parent, fields[0][0], flags&exiting != 0, threads, fields[19]}, err
+}
+
+// threadStates are the states of a process's threads. One that has gone meanwhile
+// counts as running: it may have taken another's number, by executing a program.
+func threadStates(pid int) (states []byte) {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, stat := range stats {
+		now, err := readStat(stat)
+		if err != nil {
+			now.state = 'R'
+		}
+		states = append(states, now.state)
+	}
+	return states
 }
 
 // parent gives a process's parent, 0 where it doesn't exist.
@@ -60,15 +85,24 @@ func processes() (pids []int) {
 
 // isNested tells whether a process, be it a zombie, is in a pid namespace below
 // ours: it has a number in each.
-func isNested(pid int) bool {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+func isNested(pid int) bool { return len(strings.Fields(status(pid, "NSpid"))) > 1 }
+
+// isPending tells whether a process as a whole has a signal before it.
+func isPending(pid int, sig unix.Signal) bool {
+	pending, _ := strconv.ParseUint(status(pid, "ShdPnd"), 16, 64)
+	return pending&(1<<(sig-1)) != 0
+}
+
+// status gives a value of a process's file status, "" where the process doesn't exist.
+func status(pid int, name string) string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return false
+		return ""
 	}
-	for line := range strings.Lines(string(status)) {
-		if numbers, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			return len(strings.Fields(numbers)) > 1
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
 		}
 	}
-	return false
+	return ""
 }

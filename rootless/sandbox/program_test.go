@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -94,4 +96,24 @@ func TestRuntimeKilledAtAnyMomentLeavesNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestStateOfARuntimeKilledWithAFileBoundIsRemoved(t *testing.T) {
+	needNamespace(t)
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := os.MkdirAll(dir+"/test", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"/runc.A", "/test/runc.B"} {
+		if err := os.WriteFile(dir+name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mount("/bin/busybox", dir+name, "", unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removeState(dir)
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is left: %v", err)
+	}
 }
