@@ -1,13 +1,16 @@
 package build
 
 import (
+	"archive/tar"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
+	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/stage"
 )
@@ -73,13 +76,7 @@ func (b *build) digestAhead(ctx context.Context, in dockerfile.Instruction) {
 			return
 		}
 		for _, source := range sources {
-			matches, err := files.Glob(source)
-			if err != nil {
-				return
-			}
-			for _, m := range matches {
-				files.ahead.digest(ctx, files, m.Path)
-			}
+			files.ahead.digest(ctx, files, source)
 		}
 	})
 }
@@ -150,51 +147,87 @@ func (u *unknown) waits(s *dockerfile.Stage, first int) bool {
 // instruction asks for them.
 type digesting struct {
 	mu   sync.Mutex
-	done map[string]func() // by path: ends it
+	done map[string]func() // by pattern or path: ends it
 }
 
-// digest reads all files at a path, until somebody asks for them.
-func (d *digesting) digest(ctx context.Context, files *contextFiles, path string) {
+// digest reads all files that a pattern names, until somebody asks for them.
+func (d *digesting) digest(ctx context.Context, files *contextFiles, pattern string) {
+	d.do(ctx, ofPattern(pattern), func(ctx context.Context) error {
+		batch := digestBatch{ctx: ctx, files: files}
+		err := files.dir.Glob(pattern, func(m buildcontext.Match) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			f, err := files.Lstat(m.Path)
+			if err != nil {
+				return err
+			}
+			if f.Type != tar.TypeDir {
+				return batch.add(f)
+			}
+			d.do(ctx, m.Path, func(ctx context.Context) error {
+				below := digestBatch{ctx: ctx, files: files}
+				return errors.Join(files.walk(ctx, m.Path, below.add), below.end())
+			})
+			return nil
+		})
+		return errors.Join(err, batch.end())
+	})
+}
+
+// ofPattern is what work is called that isn't that of a path.
+func ofPattern(pattern string) string { return "\x00" + pattern }
+
+// do has work be done that end can end.
+func (d *digesting) do(ctx context.Context, key string, work func(context.Context) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan struct{})
 	defer close(ended)
 	d.mu.Lock()
-	_, begun := d.done[path]
+	_, begun := d.done[key]
 	if !begun {
-		d.done[path] = func() { cancel(); <-ended }
+		d.done[key] = func() { cancel(); <-ended }
+	}
+	d.mu.Unlock()
+	if !begun {
+		_ = work(ctx) // what fails is tried again by who needs it
+	}
+}
+
+// end makes way for the one who asks for the files: what has been read by then
+// is known to him.
+func (d *digesting) end(key string) {
+	d.mu.Lock()
+	end, begun := d.done[key]
+	if !begun {
+		d.done[key] = func() {}
 	}
 	d.mu.Unlock()
 	if begun {
-		return
-	}
-	batch := make([]*stage.File, 0, digestedAtOnce)
-	err := files.walk(ctx, path, func(f *stage.File) error {
-		if batch = append(batch, f); len(batch) < cap(batch) {
-			return nil
-		}
-		_, err := files.Digests(ctx, batch)
-		batch = batch[:0]
-		return err
-	})
-	if err == nil {
-		_, _ = files.Digests(ctx, batch)
+		end()
 	}
 }
 
 // digestedAtOnce is how many files are digested before others are looked at.
 const digestedAtOnce = 1024
 
-// end makes way for the one who asks for the files: what has been read by then
-// is known to him.
-func (d *digesting) end(path string) {
-	d.mu.Lock()
-	end, begun := d.done[path]
-	if !begun {
-		d.done[path] = func() {}
+// digestBatch are files that are to be digested at once.
+type digestBatch struct {
+	ctx   context.Context // lives as long as the batch
+	files *contextFiles
+	batch []*stage.File
+}
+
+func (b *digestBatch) add(f *stage.File) error {
+	if b.batch = append(b.batch, f); len(b.batch) < digestedAtOnce {
+		return nil
 	}
-	d.mu.Unlock()
-	if begun {
-		end()
-	}
+	return b.end()
+}
+
+func (b *digestBatch) end() error {
+	_, err := b.files.Digests(b.ctx, b.batch)
+	b.batch = b.batch[:0]
+	return err
 }

@@ -146,17 +146,32 @@ func (f *contextFiles) close() {
 }
 
 // Glob gives what a pattern names in the context.
-func (f *contextFiles) Glob(pattern string) ([]stage.Match, error) {
-	found, err := f.dir.Glob(pattern)
-	if err != nil {
-		return nil, err
-	}
-	matches := make([]stage.Match, len(found))
-	for i, m := range found {
-		matches[i] = stage.Match{Name: m.Name, Path: m.Path}
-	}
-	return matches, nil
+func (f *contextFiles) Glob(pattern string, fn func(stage.Match) error) error {
+	f.ahead.end(ofPattern(pattern))
+	return f.dir.Glob(pattern, func(m buildcontext.Match) error { return fn(stage.Match(m)) })
 }
+
+// Gather gives an empty list of the context's files.
+func (f *contextFiles) Gather() stage.Gathered {
+	return gathered{f, buildcontext.NewListing(f.temp)}
+}
+
+// gathered are files of a context that patterns name.
+type gathered struct {
+	files *contextFiles
+	list  *buildcontext.Listing
+}
+
+// Add appends the file at a path.
+func (g gathered) Add(path string) (bool, error) { return g.files.dir.ListFile(path, g.list) }
+
+// Each gives the files.
+func (g gathered) Each(ctx context.Context, fn func(*stage.File) error) error {
+	return g.files.each(ctx, g.list, fn)
+}
+
+// Close gives the list's file back.
+func (g gathered) Close() error { return g.list.Close() }
 
 // Lstat gives the entry at a path.
 func (f *contextFiles) Lstat(path string) (*stage.File, error) {
@@ -178,6 +193,10 @@ func (f *contextFiles) walk(ctx context.Context, path string, fn func(*stage.Fil
 	if err != nil {
 		return err
 	}
+	return f.each(ctx, l, fn)
+}
+
+func (f *contextFiles) each(ctx context.Context, l *buildcontext.Listing, fn func(*stage.File) error) error {
 	return l.Each(func(e *buildcontext.Entry) error {
 		if err := ctx.Err(); err != nil {
 			return err

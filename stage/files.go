@@ -40,9 +40,9 @@ type File struct {
 // Files is where COPY and ADD take files from: the build context, or the tree
 // of another stage or image.
 type Files interface {
-	// Glob gives the entries that a pattern names, links followed. A pattern
-	// that names none is an error that says why.
-	Glob(pattern string) ([]Match, error)
+	// Glob calls fn for each entry that a pattern names, links followed. A pattern
+	// without wildcards that names none is an error that says why.
+	Glob(pattern string, fn func(Match) error) error
 	// Lstat gives the entry at a path, links not followed. The error wraps
 	// fs.ErrNotExist where nothing is there.
 	Lstat(path string) (*File, error)
@@ -50,9 +50,32 @@ type Files interface {
 	// [layer.Source]: the same ones whenever it is called. They may be kept, though
 	// there may be very many; their owners are those that COPY gives them.
 	Walk(ctx context.Context, path string, fn func(*File) error) error
+	// Gather gives an empty list of files.
+	Gather() Gathered
 	// Digests gives the digest of each regular file's content and "" for all
 	// other entries.
 	Digests(ctx context.Context, files []*File) ([]digest.Digest, error)
+}
+
+// Gathered is a list of files that patterns name one by one. There may be very many,
+// and so they aren't kept in memory.
+type Gathered interface {
+	// Add appends the file at a path that Glob gave, and says that it has, unless
+	// that is a directory.
+	Add(path string) (added bool, err error)
+	// Each calls fn for all files in the order in which they were added, as Walk does.
+	Each(ctx context.Context, fn func(*File) error) error
+	// Close gives back what the list takes.
+	Close() error
+}
+
+// globAll gives all that a pattern names, which isn't much.
+func globAll(files Files, pattern string) (found []Match, err error) {
+	err = files.Glob(pattern, func(m Match) error {
+		found = append(found, m)
+		return nil
+	})
+	return found, err
 }
 
 // Source is what a COPY names: where its files come from, before it is known

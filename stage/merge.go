@@ -11,7 +11,7 @@ import (
 // merge puts the entries of several items in one order. Where more than one land
 // at a place, the last item's counts.
 func (p *placement) merge(ctx context.Context, sel *selection, landings []landing) error {
-	if len(landings) == 1 {
+	if len(landings) == 1 && !landings[0].same {
 		return landings[0].each(ctx, sel, p.put)
 	}
 	var m merging

@@ -17,7 +17,7 @@ import (
 // source has to be there.
 func (s *selection) loadParents(ctx context.Context, files Files, source string, f filter) error {
 	base, pattern := pivot(source)
-	matches, err := files.Glob(base)
+	matches, err := globAll(files, base)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (s *selection) listParents(ctx context.Context, it *item, source, pattern s
 	it.within = literal == ""
 	required := !wild && !strings.ContainsAny(source, wildcards)
 	if required && !strings.ContainsAny(it.from, wildcards) {
-		if _, err := it.files.Glob("/" + it.from); err != nil {
+		if _, err := globAll(it.files, "/"+it.from); err != nil {
 			return err
 		}
 	}

@@ -100,11 +100,13 @@ func (p *placement) place(ctx context.Context, sel *selection) error {
 	return p.merge(ctx, sel, landings)
 }
 
-// landing is where an item lands: a directory's content below target, or a file
-// as that.
+// landing is where an item lands: a directory's content and a run's files below
+// target, or a file as that.
 type landing struct {
 	it     *item
 	target string
+	// same says that all files of a run land at one place, where the last counts.
+	same bool
 }
 
 // landing finds out where the next item lands, after those before it, and makes
@@ -120,16 +122,16 @@ func (p *placement) landing(it *item, dest string) (landing, error) {
 		return landing{}, fault.New("choose another destination", "%s: the destination %s is no directory in the image", p.in.Verb, p.dest)
 	case it.archive:
 		return landing{}, p.archive(it, dest)
-	case it.top.Type == tar.TypeDir:
-		return landing{it, dest}, p.makeDirs(dest)
+	case it.isDir() || it.run != nil && (wantDir || existing.isDir()):
+		return landing{it: it, target: dest}, p.makeDirs(dest)
 	case wantDir || existing.isDir():
-		return landing{it, path.Join(dest, it.name)}, p.makeDirs(dest)
+		return landing{it: it, target: path.Join(dest, it.name)}, p.makeDirs(dest)
 	}
 	err = p.makeDirs(parentDir(dest))
 	if p.inOrder {
-		p.written[dest] = occupantOf(&it.top.Entry) // it will be
+		p.written[dest] = occupant{kind: tar.TypeReg} // there will be a file of some kind
 	}
-	return landing{it, dest}, err
+	return landing{it: it, target: dest, same: it.run != nil}, err
 }
 
 // each calls fn for each of the item's entries.
@@ -137,7 +139,7 @@ func (l landing) each(ctx context.Context, sel *selection, fn func(target string
 	switch {
 	case l.it == nil || l.it.archive:
 		return nil
-	case l.it.top.Type != tar.TypeDir:
+	case l.same || l.it.run == nil && !l.it.isDir():
 		return sel.each(ctx, l.it, func(f *File) error { return fn(l.target, f) })
 	}
 	return sel.each(ctx, l.it, func(f *File) error { return fn(path.Join(l.target, l.it.rel(f)), f) })

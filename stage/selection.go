@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,13 +50,14 @@ func (r *Runner) selection(in Copy, at Step) *selection {
 	return &selection{in: in, at: at, temp: r.Cache.Dir()}
 }
 
-// item is one source: a file, or a directory with all that is in it.
+// item is one source: a file, a run of files, or a directory with all that is in it.
 type item struct {
 	name    string   // last component of the source, "" for a source's root
 	files   Files    // where the entries are; nil for a here-document
 	top     *File    // the source itself
 	base    string   // what is cut off the entries' paths
 	content *Content // of a here-document
+	run     Gathered // files of ascending names, each a source; name, top and base aren't set
 	archive bool     // an archive that ADD unpacks, once needsTree was asked
 
 	// The entries are those that lead to from, it itself, or if that is the
@@ -80,8 +83,14 @@ const mostKept = 2048
 
 // rel is an entry's path below the item.
 func (it *item) rel(f *File) string {
+	if it.run != nil {
+		return path.Base(f.Path)
+	}
 	return strings.TrimPrefix(strings.TrimPrefix(f.Path, it.base), "/")
 }
+
+// isDir says whether an item is a directory with what is in it.
+func (it *item) isDir() bool { return it.run == nil && it.top.Type == tar.TypeDir }
 
 // load lists the sources. It does nothing when called again.
 func (s *selection) load(ctx context.Context, from Source) error {
@@ -98,11 +107,23 @@ func (s *selection) load(ctx context.Context, from Source) error {
 		}
 		s.items = append(s.items, it)
 	}
-	if len(s.items) > 1 && len(s.in.Sources)+len(s.in.Contents) > 1 && !asksForDir(s.in.Dest) {
+	if s.sources() > 1 && len(s.in.Sources)+len(s.in.Contents) > 1 && !asksForDir(s.in.Dest) {
 		return errManyToOne(s.in.Verb, s.in.Dest)
 	}
 	s.loaded = true
 	return nil
+}
+
+// sources counts the sources.
+func (s *selection) sources() (count int) {
+	for i := range s.items {
+		if s.items[i].run != nil {
+			count += s.items[i].count
+		} else {
+			count++
+		}
+	}
+	return count
 }
 
 // settler gives entries the mode that --chmod says, and with --chown no owner of
@@ -159,22 +180,30 @@ func (s *selection) loadSources(ctx context.Context, from Source) error {
 
 // loadSource lists what a source's pattern names.
 func (s *selection) loadSource(ctx context.Context, files Files, pattern string, f filter) error {
-	matches, err := files.Glob(pattern)
-	if err != nil {
-		return err
-	}
-	for _, m := range matches {
-		it := item{name: m.Name, files: files, base: m.Path, from: m.Path, within: true, filter: f}
-		if err := s.list(ctx, &it); err != nil {
+	r := run{to: s, files: files, filter: f}
+	err := files.Glob(pattern, func(m Match) error {
+		if !strings.ContainsAny(pattern, wildcards) {
+			return s.loadMatch(ctx, files, m, f)
+		}
+		if taken, err := r.take(ctx, m); err != nil || taken {
 			return err
 		}
-		if it.top == nil {
-			return fmt.Errorf("%s vanished while it was read", m.Path)
-		}
-		// A file may be excluded by its own name.
-		if it.top.Type == tar.TypeDir || it.count > 0 {
-			s.items = append(s.items, it)
-		}
+		return s.loadMatch(ctx, files, m, f)
+	})
+	return errors.Join(err, r.end(ctx))
+}
+
+func (s *selection) loadMatch(ctx context.Context, files Files, m Match, f filter) error {
+	it := item{name: m.Name, files: files, base: m.Path, from: m.Path, within: true, filter: f}
+	if err := s.list(ctx, &it); err != nil {
+		return err
+	}
+	if it.top == nil {
+		return fmt.Errorf("%s vanished while it was read", m.Path)
+	}
+	// A file may be excluded by its own name.
+	if it.top.Type == tar.TypeDir || it.count > 0 {
+		s.items = append(s.items, it)
 	}
 	return nil
 }
@@ -236,6 +265,9 @@ func (s *selection) walk(ctx context.Context, it *item, fn func(*File) error) er
 	if it.content != nil {
 		it.top = it.content.file()
 		return c.pass(it.top)
+	}
+	if it.run != nil {
+		return it.run.Each(ctx, c.pass)
 	}
 	for _, f := range it.leads {
 		lead := *f

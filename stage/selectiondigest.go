@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -32,8 +33,10 @@ func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 		if s.in.Extract && it.content != nil {
 			writeField(h, "here-document") // which ADD never unpacks
 		}
-		writeField(h, it.name)
-		writeField(h, string(it.top.Type))
+		if it.run == nil {
+			writeField(h, it.name)
+			writeField(h, string(it.top.Type))
+		}
 		err := s.batches(ctx, it, func(files []*File) error {
 			if !known {
 				if err := s.digestFiles(ctx, it, files); err != nil {
@@ -48,6 +51,10 @@ func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 				text := describe(&f.Entry)
 				if first, ok := s.names.links[f.place]; ok {
 					text += fmt.Sprintf(" = %d", first)
+				}
+				if it.run != nil {
+					writeField(h, path.Base(f.Path))
+					writeField(h, string(f.Type))
 				}
 				writeField(h, it.rel(f))
 				writeField(h, text)
@@ -157,6 +164,11 @@ var errNoMore = errors.New("no more")
 
 // close gives back what the selection holds beside memory.
 func (s *selection) close() {
+	for i := range s.items {
+		if run := s.items[i].run; run != nil {
+			_ = run.Close() // it was only read
+		}
+	}
 	if s.digests != nil {
 		_ = s.digests.Close() // it is of no further use
 	}

@@ -132,7 +132,7 @@ func (s *shown) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	found, err := files.Glob(literal(s.path))
+	found, err := globAll(files, literal(s.path))
 	if err != nil {
 		return err
 	}

@@ -6,14 +6,15 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"strings"
 	"sync"
 
 	digest "github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
-	"github.com/builder-oci/builder/internal/spool"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
@@ -28,65 +29,74 @@ const wildcards = `*?[\`
 
 // Glob matches docker's wildcards component by component, and follows links
 // inside the tree. Wildcards may match nothing, as BuildKit has it.
-func (t treeFiles) Glob(pattern string) ([]Match, error) {
-	clean := strings.Trim(path.Clean("/"+pattern), "/")
-	matches := []Match{{}}
-	if clean != "" {
-		for _, part := range strings.Split(clean, "/") {
-			var err error
-			if matches, err = t.descend(matches, part); err != nil {
-				return nil, fault.New("", "the pattern %q: %w", pattern, err)
-			}
-		}
+func (t treeFiles) Glob(pattern string, fn func(Match) error) error {
+	var parts []string
+	if clean := strings.Trim(path.Clean("/"+pattern), "/"); clean != "" {
+		parts = strings.Split(clean, "/")
 	}
-	var found []Match
-	for _, m := range matches {
+	none := true
+	err := t.descend(Match{}, parts, func(m Match) error {
 		target, err := t.tree.Resolve(m.Path, true)
+		if err == nil {
+			_, err = t.tree.Lstat(target)
+		}
+		if isAbsent(err) {
+			return nil
+		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if _, err := t.tree.Lstat(target); err == nil {
-			found = append(found, Match{Name: m.Name, Path: target})
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
+		none = false
+		return fn(Match{Name: m.Name, Path: target})
+	})
+	if errors.Is(err, path.ErrBadPattern) {
+		return fault.New("", "the pattern %q: %w", pattern, err)
 	}
-	if len(found) == 0 && !strings.ContainsAny(pattern, wildcards) {
-		return nil, fault.New("look at what is there: builder run --rm IMAGE ls", "no file matches %q in what --from names", pattern)
+	if err == nil && none && !strings.ContainsAny(pattern, wildcards) {
+		return fault.New("look at what is there: builder run --rm IMAGE ls", "no file matches %q in what --from names", pattern)
 	}
-	return found, nil
+	return err
 }
 
-func (t treeFiles) descend(dirs []Match, part string) ([]Match, error) {
-	var next []Match
-	for _, d := range dirs {
-		if !strings.ContainsAny(part, wildcards) {
-			next = append(next, Match{Name: part, Path: path.Join(d.Path, part)})
-			continue
+// descend calls found for what the parts of a pattern match below a directory.
+func (t treeFiles) descend(dir Match, parts []string, found func(Match) error) error {
+	if len(parts) == 0 {
+		return found(dir)
+	}
+	part, rest := parts[0], parts[1:]
+	if !strings.ContainsAny(part, wildcards) {
+		return t.descend(Match{Name: part, Path: path.Join(dir.Path, part)}, rest, found)
+	}
+	target, err := t.tree.Resolve(dir.Path, true)
+	if err != nil {
+		return unlessAbsent(err)
+	}
+	names, err := t.tree.Names(target)
+	if err != nil {
+		return unlessAbsent(err)
+	}
+	for _, name := range names {
+		ok, err := path.Match(part, name)
+		if err == nil && ok {
+			err = t.descend(Match{Name: name, Path: path.Join(target, name)}, rest, found)
 		}
-		target, err := t.tree.Resolve(d.Path, true)
 		if err != nil {
-			return nil, err
-		}
-		nodes, err := t.tree.ReadDir(target)
-		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			return nil, err
-		}
-		for _, n := range nodes {
-			name := path.Base(n.Path)
-			ok, err := path.Match(part, name)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				next = append(next, Match{Name: name, Path: path.Join(target, name)})
-			}
+			return err
 		}
 	}
-	return next, nil
+	return nil
+}
+
+// isAbsent tells of an error whether nothing is at a path.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+}
+
+func unlessAbsent(err error) error {
+	if isAbsent(err) {
+		return nil
+	}
+	return err
 }
 
 // Lstat gives an entry.
@@ -95,8 +105,10 @@ func (t treeFiles) Lstat(name string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{Entry: n.Entry, ID: FileIDOf(&n.Stat)}, nil
+	return t.file(n), nil
 }
+
+func (t treeFiles) file(n *layer.Node) *File { return &File{Entry: n.Entry, ID: FileIDOf(&n.Stat)} }
 
 // Walk gives an entry and all below it.
 func (t treeFiles) Walk(ctx context.Context, name string, fn func(*File) error) error {
@@ -106,7 +118,7 @@ func (t treeFiles) Walk(ctx context.Context, name string, fn func(*File) error) 
 	if l := t.lists.of(name); l != nil {
 		return l.each(ctx, t.tree, fn)
 	}
-	l := &treeList{files: spool.New(t.lists.dir)}
+	l := newTreeList(t.lists.dir)
 	err := t.walk(ctx, name, func(f *File) error {
 		if err := l.add(f); err != nil {
 			return err
@@ -119,12 +131,25 @@ func (t treeFiles) Walk(ctx context.Context, name string, fn func(*File) error) 
 	return err
 }
 
+// Gather gives an empty list.
+func (t treeFiles) Gather() Gathered {
+	return &gatheredFromTree{files: t, list: newTreeList(t.temp())}
+}
+
+// temp is a directory for long lists.
+func (t treeFiles) temp() string {
+	if t.lists == nil {
+		return os.TempDir()
+	}
+	return t.lists.dir
+}
+
 func (t treeFiles) walk(ctx context.Context, name string, fn func(*File) error) error {
 	return t.tree.Walk(name, func(n *layer.Node) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		f := &File{Entry: n.Entry, ID: FileIDOf(&n.Stat)}
+		f := t.file(n)
 		openedFrom(t.tree, f)
 		return fn(f)
 	})

@@ -31,6 +31,8 @@ type treeList struct {
 	buf    []byte
 }
 
+func newTreeList(dir string) *treeList { return &treeList{files: spool.New(dir)} }
+
 func (t *treeLists) of(path string) *treeList {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,6 +82,29 @@ func (l *treeList) each(ctx context.Context, tree *layer.Tree, fn func(*File) er
 	}
 	return nil
 }
+
+// gatheredFromTree are files of a tree that patterns name.
+type gatheredFromTree struct {
+	files treeFiles
+	list  *treeList
+}
+
+// Add appends the file at a path.
+func (g *gatheredFromTree) Add(name string) (bool, error) {
+	f, err := g.files.Lstat(name)
+	if err != nil || f.Type == tar.TypeDir {
+		return false, err
+	}
+	return true, g.list.add(f)
+}
+
+// Each gives the files.
+func (g *gatheredFromTree) Each(ctx context.Context, fn func(*File) error) error {
+	return g.list.each(ctx, g.files.tree, fn)
+}
+
+// Close gives the list's file back.
+func (g *gatheredFromTree) Close() error { return g.list.files.Close() }
 
 func readFile(from *spool.Fields) *File {
 	f := &File{}

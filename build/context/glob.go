@@ -22,7 +22,7 @@ type Match struct {
 	Path string
 }
 
-// Glob gives the entries that a source of COPY or ADD names, in order. A
+// Glob calls found for each entry that a source of COPY or ADD names, in order. A
 // source is seen from the context's root, also with a leading slash or "..".
 // Wildcards are matched component by component, leading dots included. Links
 // before the first wildcard and a link that is itself the source are followed
@@ -31,35 +31,37 @@ type Match struct {
 //
 // A source without wildcards that isn't there is a *fault.Error that says why.
 // Wildcards that match nothing give nothing, as docker has it.
-func (d *Dir) Glob(pattern string) ([]Match, error) {
+func (d *Dir) Glob(pattern string, found func(Match) error) error {
 	literal, wild := splitWildcards(cleanPath(pattern))
 	start, err := d.resolve(literal)
 	if err != nil {
-		return nil, d.missing(pattern, literal)
+		return d.missing(pattern, literal)
+	}
+	f, err := d.ignore.filter()
+	if err != nil {
+		return err
 	}
 	if len(wild) == 0 {
-		if ok, err := d.present(start); err != nil || !ok {
-			return nil, errors.Join(err, d.missingIf(!ok && err == nil, pattern, start))
+		if ok, err := d.present(f, start); err != nil || !ok {
+			return errors.Join(err, d.missingIf(!ok && err == nil, pattern, start))
 		}
-		return []Match{{Name: name(literal), Path: start}}, nil
+		return found(Match{Name: name(literal), Path: start})
 	}
 	if _, err := d.Lstat(start); err != nil {
-		return nil, d.missing(pattern, start)
+		return d.missing(pattern, start)
 	}
 	for _, component := range wild {
 		if _, err := path.Match(component, ""); err != nil {
-			return nil, fault.New("quote a bracket that stands for itself: [[]", "the pattern %q can't be read: %w", pattern, err)
+			return fault.New("quote a bracket that stands for itself: [[]", "the pattern %q can't be read: %w", pattern, err)
 		}
 	}
-	var matches []Match
-	err = d.expand(start, wild, func(rel string) error {
-		m, ok, err := d.follow(pattern, rel)
-		if ok {
-			matches = append(matches, m)
+	return d.expand(start, wild, func(rel string) error {
+		m, ok, err := d.follow(f, pattern, rel)
+		if err != nil || !ok {
+			return err
 		}
-		return err
+		return found(m)
 	})
-	return matches, err
 }
 
 // expand calls found for each path below dir that the components match.
@@ -87,8 +89,8 @@ func (d *Dir) expand(dir string, components []string, found func(rel string) err
 }
 
 // follow makes a match of a path that a wildcard found, if the rules keep it.
-func (d *Dir) follow(pattern, rel string) (Match, bool, error) {
-	ok, err := d.present(rel)
+func (d *Dir) follow(f *filter, pattern, rel string) (Match, bool, error) {
+	ok, err := d.present(f, rel)
 	if err != nil || !ok {
 		return Match{}, false, err
 	}
@@ -97,7 +99,7 @@ func (d *Dir) follow(pattern, rel string) (Match, bool, error) {
 		return Match{}, false, d.missing(pattern, rel)
 	}
 	if target != rel {
-		if ok, err = d.present(target); err != nil || !ok {
+		if ok, err = d.present(f, target); err != nil || !ok {
 			return Match{}, false, errors.Join(err, d.missingIf(!ok && err == nil, pattern, target))
 		}
 	}
@@ -106,17 +108,13 @@ func (d *Dir) follow(pattern, rel string) (Match, bool, error) {
 
 // present says whether there is an entry at a path that the rules keep, or
 // that holds one.
-func (d *Dir) present(rel string) (bool, error) {
+func (d *Dir) present(f *filter, rel string) (bool, error) {
 	e, err := d.Lstat(rel)
 	if err != nil {
 		if isMissing(err) {
 			return false, nil
 		}
 		return false, d.unreadable(rel, errors.Unwrap(err))
-	}
-	f, err := d.ignore.filter()
-	if err != nil {
-		return false, err
 	}
 	v, err := f.judge(rel)
 	if err != nil || !v.excluded {

@@ -14,23 +14,44 @@ import (
 // entries are kept in memory and many on disk.
 type Listing struct {
 	entries *spool.Spool
+	writer  listingWriter
 	count   int
 }
 
 // List walks, and keeps what it finds in the directory temp, as a file without
 // a name. The caller closes the listing.
 func (d *Dir) List(ctx context.Context, path, temp string) (*Listing, error) {
-	l := &Listing{entries: spool.New(temp)}
-	w := listingWriter{to: l.entries}
-	err := d.Walk(ctx, path, func(e *Entry) error {
-		l.count++
-		return w.write(e)
-	})
-	if err != nil {
+	l := NewListing(temp)
+	if err := d.Walk(ctx, path, l.add); err != nil {
 		_ = l.Close() // nobody has seen it
 		return nil, err
 	}
 	return l, nil
+}
+
+// NewListing gives one that has no entries yet.
+func NewListing(temp string) *Listing {
+	l := &Listing{entries: spool.New(temp)}
+	l.writer.to = l.entries
+	return l
+}
+
+// ListFile appends the entry at a path that Glob gave to a listing, and says that it
+// has, unless that is a directory. Nobody may be in Each meanwhile.
+func (d *Dir) ListFile(path string, to *Listing) (listed bool, err error) {
+	e, err := d.Lstat(path)
+	if err != nil || e.IsDir() {
+		return false, err
+	}
+	if err := e.usable(); err != nil {
+		return false, err
+	}
+	return true, to.add(e)
+}
+
+func (l *Listing) add(e *Entry) error {
+	l.count++
+	return l.writer.write(e)
 }
 
 // Each calls fn for all entries, as [Dir.Walk] does. The entries may be kept.

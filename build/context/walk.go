@@ -327,10 +327,15 @@ func (f *filter) wants(e *Entry, v verdict) (bool, error) {
 	if v.excluded {
 		return e.IsDir() && f.mayHoldException(e.Path), nil
 	}
+	return true, e.usable()
+}
+
+// usable is an error for a device.
+func (e *Entry) usable() error {
 	if kind := e.Stat.Mode & unix.S_IFMT; kind == unix.S_IFBLK || kind == unix.S_IFCHR {
-		return false, fault.New("leave it out by a line in .dockerignore", "the build context holds the device file %s", e.Path)
+		return fault.New("leave it out by a line in .dockerignore", "the build context holds the device file %s", e.Path)
 	}
-	return true, nil
+	return nil
 }
 
 // lstatat fills in an entry of an open directory.

@@ -218,6 +218,10 @@ func (t *Tree) walk(n *Node, fn func(*Node) error) error {
 // nodesAtOnce is how many of a directory's nodes a walk holds.
 const nodesAtOnce = 256
 
+// Names gives those in a directory, sorted: of all that ReadDir gives, and maybe of
+// sockets and of what has gone since.
+func (t *Tree) Names(dir string) ([]string, error) { return t.names(clean(dir)) }
+
 // names gives those in a directory, sorted.
 func (t *Tree) names(dir string) ([]string, error) {
 	t.mu.Lock()
