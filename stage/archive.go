@@ -38,7 +38,7 @@ func (p *placement) archive(it *item, dest string) error {
 		if keep, err := p.giveWay(target, e); keep || err != nil {
 			return err
 		}
-		return p.put(target, &File{Entry: *e, place: noPlace})
+		return p.set(target, &File{Entry: *e, place: noPlace})
 	})
 }
 
@@ -51,7 +51,7 @@ func (p *placement) beneath(dest, name string) (string, error) {
 	return path.Join(dir, path.Base(name)), err
 }
 
-// giveWay makes room for an entry of another kind than what stands there, as
+// giveWay forgets what makes room for an entry of another kind than what stands there, as
 // an unpacking tar does. It says where that is to stay: a link in the place of
 // the directory that it leads to.
 func (p *placement) giveWay(target string, e *layer.Entry) (keep bool, err error) {
@@ -69,27 +69,13 @@ func (p *placement) giveWay(target string, e *layer.Entry) (keep bool, err error
 			return err == nil, err
 		}
 	}
-	for name := range p.written {
+	p.straight = ""
+	for name := range p.firstAt {
 		if name == target || strings.HasPrefix(name, target+"/") {
-			delete(p.written, name)
 			p.replace(name)
 		}
 	}
-	if p.gone == nil {
-		p.gone = map[string]bool{}
-	}
-	p.gone[target] = true
 	return false, nil
-}
-
-// isGone says whether what the parent has at a path has been replaced.
-func (p *placement) isGone(name string) bool {
-	for ; len(p.gone) > 0 && name != ""; name = parentDir(name) {
-		if p.gone[name] {
-			return true
-		}
-	}
-	return false
 }
 
 // isArchive says whether a file is a tar archive, plain or compressed: whether

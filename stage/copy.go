@@ -255,7 +255,7 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 	if err != nil {
 		return err
 	}
-	p.watch = meter.watch
+	p.watch, p.standing = meter.watch, w.Standing
 	if err := p.place(ctx, sel); err != nil {
 		return err
 	}

@@ -31,12 +31,13 @@ type placement struct {
 	// by where they landed.
 	landed  map[int]*layer.Entry
 	firstAt map[string]int
-	// written has what the sink was given: all of it, or only the directories that
-	// were made on the way where everything lands in order.
-	written map[string]occupant
-	inOrder bool
-	absent  string          // a name that the parent doesn't have, or ""
-	gone    map[string]bool // directories that an archive has replaced
+	// Where everything lands in order, written has the directories that were made
+	// on the way. Else standing tells what stands at a path now.
+	written  map[string]occupant
+	inOrder  bool
+	standing func(path string) (kind byte, linkname string, err error)
+	absent   string // a name that the parent doesn't have, or ""
+	straight string // a path on which there is no link, or ""
 }
 
 // occupant is what COPY has to know of what stands at a place; zero for nothing.
@@ -154,6 +155,11 @@ func (p *placement) put(target string, f *File) error {
 	if err != nil {
 		return err
 	}
+	return p.set(target, f)
+}
+
+// set gives an entry its place, whatever stands there.
+func (p *placement) set(target string, f *File) error {
 	placed := f.Entry
 	if placed.Path != target { // or else the text is kept but once
 		placed.Path = target
@@ -217,7 +223,12 @@ func (p *placement) emit(e *layer.Entry) error {
 	if first, ok := p.firstAt[e.Path]; ok && p.landed[first] != e {
 		p.replace(e.Path)
 	}
-	p.written[e.Path] = occupantOf(e)
+	if e.Type == tar.TypeSymlink || e.Type == tar.TypeLink {
+		p.straight = "" // maybe no longer
+	}
+	if p.inOrder {
+		p.written[e.Path] = occupantOf(e)
+	}
 	return p.sink(e)
 }
 
@@ -249,10 +260,14 @@ func (p *placement) makeDirs(dir string) error {
 
 // lookup gives what stands at a path now.
 func (p *placement) lookup(name string) (occupant, error) {
+	if !p.inOrder {
+		kind, linkname, err := p.standing(name)
+		return occupant{kind, linkname}, err
+	}
 	if e, ok := p.written[name]; ok {
 		return e, nil
 	}
-	if p.absent != "" && (name == p.absent || strings.HasPrefix(name, p.absent+"/")) || p.isGone(name) {
+	if p.absent != "" && (name == p.absent || strings.HasPrefix(name, p.absent+"/")) {
 		return occupant{}, nil
 	}
 	n, err := p.parent.Lstat(name)
@@ -269,6 +284,9 @@ func (p *placement) lookup(name string) (occupant, error) {
 // follow resolves the links in a path, those just written included, inside the
 // root.
 func (p *placement) follow(name string) (string, error) {
+	if name == p.straight {
+		return name, nil
+	}
 	target, rest := "", strings.Split(name, "/")
 	for hops := 0; len(rest) > 0; {
 		part := rest[0]
@@ -296,6 +314,9 @@ func (p *placement) follow(name string) (string, error) {
 			target = ""
 		}
 		rest = append(strings.Split(e.linkname, "/"), rest...)
+	}
+	if target == name {
+		p.straight = name
 	}
 	return target, nil
 }

@@ -320,13 +320,15 @@ func TestArchiveEntriesMakeRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	var landed []string
+	to := layer.NewDirWriter(t.TempDir(), onto, layer.DirOptions{Flavor: layer.Stacked, Unprivileged: true, Owners: layer.Owners{}})
 	p, err := newPlacement(Copy{Verb: "ADD"}, onto, "/", func(e *layer.Entry) error {
 		landed = append(landed, string(e.Type)+" "+e.Path+" "+e.Linkname)
-		return nil
+		return to.Write(e)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.standing = to.Standing
 	archive := &File{Entry: layer.Entry{Path: "a.tar", Type: tar.TypeReg, Open: func() (io.ReadCloser, error) { return os.Open(file) }}}
 	if err := p.archive(&item{top: archive}, ""); err != nil {
 		t.Fatal(err)
@@ -341,6 +343,9 @@ func TestArchiveEntriesMakeRoom(t *testing.T) {
 		if e, err := p.lookup(name); err != nil || (e.kind != 0) != there {
 			t.Errorf("%s: %v, %v", name, e, err)
 		}
+	}
+	if err := to.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -60,6 +60,44 @@ func (w *DirWriter) Remove(path string) error {
 	return pathError("remove", path, w.remove(path))
 }
 
+// Standing tells what stands at a path now: its type and, of a link, where it
+// leads; zero for nothing. Parents must not be links.
+func (w *DirWriter) Standing(path string) (kind byte, linkname string, err error) {
+	if err := w.begin(); err != nil {
+		return 0, "", err
+	}
+	path = clean(path)
+	kind, linkname, err = w.standing(path)
+	return kind, linkname, pathError("lstat", path, err)
+}
+
+func (w *DirWriter) standing(path string) (kind byte, linkname string, err error) {
+	dir, base := split(path)
+	fd, err := w.s.open(dir)
+	var st unix.Stat_t
+	if err == nil && path != "" {
+		err = lstatAt(fd, base, &st)
+	}
+	switch {
+	case path == "":
+		return TypeDir, "", err
+	case err == unix.ENOTDIR, err == unix.ELOOP:
+		return 0, "", nil // the directory was replaced, or deleted
+	case err == unix.ENOENT:
+		old, err := w.below(path)
+		if err != nil || old == nil {
+			return 0, "", err
+		}
+		return old.Type, old.Linkname, nil
+	case err != nil || hidesLower(&st):
+		return 0, "", err
+	}
+	if kind = typeOf(st.Mode); kind == TypeSymlink {
+		linkname, err = readlinkAt(fd, base)
+	}
+	return kind, linkname, err
+}
+
 // Close gives the directories their modes, owners and times, and frees what
 // the writer holds. Without it the directory is unfit for use.
 func (w *DirWriter) Close() error {
@@ -80,7 +118,7 @@ func (w *DirWriter) begin() error {
 		}
 	}
 	if w.err == nil {
-		w.s.trim()
+		w.err = w.s.trim()
 	}
 	return w.err
 }
@@ -176,14 +214,11 @@ func (w *DirWriter) remove(path string) error {
 		}
 		return w.s.whiteout(path)
 	}
-	fd, err := w.s.open(dir)
+	_, err = w.s.open(dir)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil
 	}
 	if err != nil {
-		return err
-	}
-	if err := w.s.keepTime(dir, fd); err != nil {
 		return err
 	}
 	return w.s.clear(path)

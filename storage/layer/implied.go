@@ -103,10 +103,9 @@ func (f *fixer) at(path string) (*Node, error) {
 // touch opens the directory of a name that is about to change and keeps its
 // time.
 func (f *fixer) touch(path string) (fd int, base string, err error) {
-	f.trim()
 	dir, base := split(path)
-	if fd, err = f.open(dir); err == nil {
-		err = f.keepTime(dir, fd)
+	if err = f.trim(); err == nil {
+		fd, err = f.open(dir)
 	}
 	return fd, base, err
 }
@@ -245,13 +244,15 @@ func (f *fixer) dirs(p *Pending) error {
 		if n == nil || n.Type == TypeDir {
 			continue
 		}
-		f.trim()
-		if err := f.setOpaque(path); err != nil {
+		if err := f.hideAll(path); err != nil {
 			return pathError("unpack", path, err)
 		}
 	}
 	return nil
 }
+
+// hideAll makes a directory hide what lies below it.
+func (f *fixer) hideAll(path string) error { return errors.Join(f.trim(), f.setOpaque(path)) }
 
 func (f *fixer) implied(p *Pending) error {
 	for _, path := range p.Implied {
@@ -265,8 +266,7 @@ func (f *fixer) implied(p *Pending) error {
 		case n.Type == TypeDir:
 			f.setLate(path, &n.Entry)
 		default:
-			f.trim()
-			if err := f.setOpaque(path); err != nil {
+			if err := f.hideAll(path); err != nil {
 				return pathError("unpack", path, err)
 			}
 			f.setLate(path, impliedDir(path, f.o.Time))

@@ -15,14 +15,14 @@ import (
 // copiedUp is a file that fuse-overlayfs has copied up, and from where.
 type copiedUp struct{ path, origin string }
 
-// stripOrigins takes fuse-overlayfs's marks off a whole directory and tells what
-// bore one; see [Settle].
-func stripOrigins(ctx context.Context, upper string) ([]copiedUp, error) {
+// stripOrigins takes fuse-overlayfs's marks off a whole directory, and tells which of
+// those that bore one are wanted; see [Settle].
+func stripOrigins(ctx context.Context, upper string, wanted func(copiedUp) (bool, error)) ([]copiedUp, error) {
 	fd, err := openat(unix.AT_FDCWD, upper, openDirFlags, 0)
 	if err != nil {
 		return nil, err
 	}
-	q := &dirQueue{}
+	q := &dirQueue{wanted: wanted}
 	q.more.L = &q.mu
 	q.add(queuedDir{above: newHeldDir(fd), name: "."})
 	defer q.close()
@@ -77,7 +77,9 @@ func stripDir(ctx context.Context, d queuedDir, q *dirQueue) error {
 				return err
 			}
 			if origin != "" {
-				q.found(copiedUp{p, origin})
+				if err := q.found(copiedUp{p, origin}); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -135,13 +137,19 @@ type dirQueue struct {
 	todo   []queuedDir
 	open   int // queued or being worked on
 	failed bool
+	wanted func(copiedUp) (bool, error)
 	copied []copiedUp
 }
 
-func (q *dirQueue) found(c copiedUp) {
+func (q *dirQueue) found(c copiedUp) error {
+	wanted, err := q.wanted(c)
+	if err != nil || !wanted {
+		return err
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.copied = append(q.copied, c)
+	return nil
 }
 
 func (q *dirQueue) add(d queuedDir) {

@@ -37,7 +37,7 @@ func BenchmarkStripOrigins(b *testing.B) {
 		b.Skip("set LAYER_BENCH to a directory")
 	}
 	for b.Loop() {
-		if _, err := stripOrigins(context.Background(), dir); err != nil {
+		if _, err := stripOrigins(context.Background(), dir, every); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -44,7 +44,10 @@ func Settle(ctx context.Context, upper string, parent *Tree, o DirOptions) (err 
 	if err != nil || !touched {
 		return err
 	}
-	copied, err := stripOrigins(ctx, upper)
+	copied, err := stripOrigins(ctx, upper, func(c copiedUp) (bool, error) {
+		n, err := linkedOrigin(c, parent)
+		return n != nil, err
+	})
 	if err != nil || len(copied) == 0 {
 		return err
 	}
@@ -88,14 +91,11 @@ type linkGroup struct {
 func linkedBelow(copied []copiedUp, parent, merged *Tree) (map[linkedFile]*linkGroup, error) {
 	groups := map[linkedFile]*linkGroup{}
 	for _, c := range copied {
-		old, err := parent.Lstat(c.origin)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		old, err := linkedOrigin(c, parent)
 		if err != nil {
 			return nil, err
 		}
-		if old.Type != TypeReg || old.Stat.Nlink < 2 {
+		if old == nil {
 			continue
 		}
 		id := linkedFile{old.Layer, old.Stat.Ino}
@@ -108,6 +108,19 @@ func linkedBelow(copied []copiedUp, parent, merged *Tree) (map[linkedFile]*linkG
 	}
 	maps.DeleteFunc(groups, func(_ linkedFile, g *linkGroup) bool { return g.changed == "" })
 	return groups, nil
+}
+
+// linkedOrigin gives the file below that one was copied up from, nil where that has
+// no other names.
+func linkedOrigin(c copiedUp, parent *Tree) (*Node, error) {
+	old, err := parent.Lstat(c.origin)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil || old.Type != TypeReg || old.Stat.Nlink < 2 {
+		return nil, err
+	}
+	return old, nil
 }
 
 // add takes a copy of old into the group.

@@ -1,7 +1,6 @@
 package layer
 
 import (
-	"errors"
 	"os"
 	"strings"
 	"time"
@@ -36,8 +35,9 @@ type sink struct {
 	o        DirOptions
 	root     int
 	uid, gid uint32         // what a new file belongs to
-	fds      map[string]int // open directories, by path
+	fds      map[string]int // open directories, by path; all of them are in late
 	late     map[string]lateDir
+	kept     int             // of late, when finishing some was last tried
 	opaque   map[string]bool // made opaque here
 	removals int             // names removed so far
 	buf      []byte
@@ -62,8 +62,12 @@ func (d lateDir) entry(path string) *Entry {
 	}
 }
 
-// maxSinkFDs bounds the open directories between two entries.
-const maxSinkFDs = 256
+const (
+	// maxSinkFDs bounds the open directories between two entries.
+	maxSinkFDs = 256
+	// maxLate bounds the directories to which something is due.
+	maxLate = 4096
+)
 
 func newSink(dir string, o DirOptions) (*sink, error) {
 	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags&^unix.O_NOFOLLOW, 0)
@@ -77,13 +81,25 @@ func newSink(dir string, o DirOptions) (*sink, error) {
 	}, nil
 }
 
-// trim closes directories when too many are open. It comes between entries,
-// never while a descriptor is in use.
-func (s *sink) trim() {
-	if len(s.fds) <= maxSinkFDs {
-		return
+// trim closes directories when too many are open, and finishes them when something
+// is due to too many. It comes between entries, never while a descriptor is in use.
+func (s *sink) trim() error {
+	if len(s.late) > s.kept+maxLate {
+		return s.finishSome()
 	}
-	s.closeDirs("")
+	if len(s.fds) > maxSinkFDs {
+		s.closeDirs("")
+	}
+	return nil
+}
+
+// finishSome finishes directories that can be written into all the same, and then
+// get their times back: but for those whose group or attributes pass to new files.
+func (s *sink) finishSome() error {
+	defer func() { s.kept = len(s.late) }()
+	return s.finishThose(func(path string, d lateDir) bool {
+		return path != "" && (d.timeOnly || d.mode&unix.S_ISGID == 0 && len(d.xattrs) == 0)
+	})
 }
 
 // closeDirs closes what is open at and below path.
@@ -123,7 +139,7 @@ func (s *sink) open(path string) (int, error) {
 		return -1, err
 	}
 	s.fds[path] = fd
-	return fd, nil
+	return fd, s.keepTime(path, fd)
 }
 
 // mkdir makes a directory where none is. What stood there is replaced, and the
@@ -164,7 +180,7 @@ func (s *sink) setOpaque(path string) error {
 	}
 	s.opaque[path] = true
 	if s.o.Flavor == Stacked {
-		return errors.Join(s.keepTime(path, fd), markOpaque(fd))
+		return markOpaque(fd)
 	}
 	return setXattr(fd, path, s.o.Flavor.opaqueXattr(), "y")
 }
@@ -276,17 +292,32 @@ func (s *sink) whiteout(path string) error {
 
 // finish gives the directories what is due to them.
 func (s *sink) finish() error {
+	return s.finishThose(func(string, lateDir) bool { return true })
+}
+
+func (s *sink) finishThose(which func(path string, d lateDir) bool) error {
+	var done []string
 	for path, d := range s.late {
-		s.trim()
+		if which(path, d) {
+			done = append(done, path)
+		}
+	}
+	for _, path := range done {
+		if len(s.fds) > maxSinkFDs {
+			s.closeDirs("")
+		}
 		fd, err := s.open(path)
 		if err == nil {
-			err = s.finishDir(fd, path, d)
+			err = s.finishDir(fd, path, s.late[path])
 		}
 		if err != nil {
 			return pathError("write", path, err)
 		}
 	}
-	clear(s.late)
+	s.closeDirs("") // each is in late as long as it is open
+	for _, path := range done {
+		delete(s.late, path)
+	}
 	return nil
 }
 

@@ -48,7 +48,9 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 		if err != nil {
 			return nil, fmt.Errorf("reading the layer's tar: %w", err)
 		}
-		s.trim()
+		if err := s.trim(); err != nil {
+			return nil, err
+		}
 		if err := u.entry(h); err != nil {
 			return nil, pathError("unpack", h.Name, err)
 		}
