@@ -255,7 +255,10 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 	if err != nil {
 		return err
 	}
-	p.watch, p.standing = meter.watch, w.Standing
+	p.watch = meter.watch
+	if sel.hasArchives() {
+		p.standing = w.Standing
+	}
 	if err := p.place(ctx, sel); err != nil {
 		return err
 	}

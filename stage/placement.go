@@ -31,10 +31,10 @@ type placement struct {
 	// by where they landed.
 	landed  map[int]*layer.Entry
 	firstAt map[string]int
-	// Where everything lands in order, written has the directories that were made
-	// on the way. Else standing tells what stands at a path now.
+	inOrder bool // each path comes once, and before what is below it
+	// written has the directories that were made on the way. That doesn't do where
+	// paths come in any order: standing tells what stands at one then.
 	written  map[string]occupant
-	inOrder  bool
 	standing func(path string) (kind byte, linkname string, err error)
 	absent   string // a name that the parent doesn't have, or ""
 	straight string // a path on which there is no link, or ""
@@ -226,7 +226,7 @@ func (p *placement) emit(e *layer.Entry) error {
 	if e.Type == tar.TypeSymlink || e.Type == tar.TypeLink {
 		p.straight = "" // maybe no longer
 	}
-	if p.inOrder {
+	if p.standing == nil {
 		p.written[e.Path] = occupantOf(e)
 	}
 	return p.sink(e)
@@ -260,7 +260,7 @@ func (p *placement) makeDirs(dir string) error {
 
 // lookup gives what stands at a path now.
 func (p *placement) lookup(name string) (occupant, error) {
-	if !p.inOrder {
+	if p.standing != nil {
 		kind, linkname, err := p.standing(name)
 		return occupant{kind, linkname}, err
 	}

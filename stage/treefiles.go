@@ -75,7 +75,7 @@ func (t treeFiles) descend(dir Match, parts []string, found func(Match) error) e
 	if err != nil {
 		return unlessAbsent(err)
 	}
-	for _, name := range names {
+	for name := range names.All() {
 		ok, err := path.Match(part, name)
 		if err == nil && ok {
 			err = t.descend(Match{Name: name, Path: path.Join(target, name)}, rest, found)

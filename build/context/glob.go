@@ -9,6 +9,7 @@ import (
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 
+	"github.com/builder-oci/builder/internal/dirnames"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/moby/buildkit/util/suggest"
 )
@@ -66,16 +67,16 @@ func (d *Dir) Glob(pattern string, found func(Match) error) error {
 
 // expand calls found for each path below dir that the components match.
 func (d *Dir) expand(dir string, components []string, found func(rel string) error) error {
-	list, err := d.names(dir, make([]byte, direntBuffer))
+	list, err := d.names(dir, make([]byte, dirnames.Buffer))
 	if err != nil {
 		return err
 	}
-	for i := range list.len() {
-		name := list.at(i)
+	for i := range list.Len() {
+		name := list.At(i)
 		if match, err := path.Match(components[0], name); err != nil || !match {
 			continue
 		}
-		p := list.path(dir, i)
+		p := list.Path(dir, i)
 		if len(components) == 1 {
 			err = found(p)
 		} else {
@@ -181,11 +182,11 @@ func (d *Dir) hint(pattern, rel string) string {
 		return "paths are seen from the context: write " + inside
 	}
 	parent := cleanPath(path.Dir("/" + rel))
-	list, err := d.names(parent, make([]byte, direntBuffer))
+	list, err := d.names(parent, make([]byte, dirnames.Buffer))
 	if err != nil {
 		return ""
 	}
-	paths := list.below(parent)
+	paths := below(list, parent)
 	if len(paths) == 0 && parent == "" {
 		return "the build context is empty: give a directory, or an archive of one"
 	}
@@ -198,6 +199,15 @@ func (d *Dir) hint(pattern, rel string) string {
 		return "did you mean " + meant + "?"
 	}
 	return ""
+}
+
+// below gives the paths of the names in a directory.
+func below(names dirnames.List, dir string) []string {
+	paths := make([]string, names.Len())
+	for i := range paths {
+		paths[i] = names.Path(dir, i)
+	}
+	return paths
 }
 
 // splitWildcards splits a pattern before its first component with a wildcard.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/builder-oci/builder/internal/dirnames"
 	"github.com/builder-oci/builder/internal/pathorder"
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +14,7 @@ import (
 // as a whole. Sockets are among them, or who sees the directory itself could
 // talk to those behind them. Nothing but names is read.
 func (d *Dir) Hidden(ctx context.Context, entries func(func(*Entry) error) error) ([]string, error) {
-	h := &hiding{dir: d, buf: make([]byte, direntBuffer)}
+	h := &hiding{dir: d, buf: make([]byte, dirnames.Buffer)}
 	err := entries(func(e *Entry) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -35,7 +36,7 @@ type hiding struct {
 // passed is a directory of which the walk has given the first names.
 type passed struct {
 	path  string
-	names names
+	names dirnames.List
 	next  int
 }
 
@@ -49,7 +50,7 @@ func (h *hiding) pass(e *Entry) error {
 		in := &h.above[depth-1]
 		name := Below(in.path, e.Path)
 		h.hide(in, func(next string) bool { return next < name })
-		if in.next < in.names.len() && in.names.at(in.next) == name && !e.IsSocket() {
+		if in.next < in.names.Len() && in.names.At(in.next) == name && !e.IsSocket() {
 			in.next++
 		}
 	}
@@ -71,24 +72,24 @@ func (h *hiding) leave(depth int) {
 
 // hide notes names of a directory while they are such.
 func (h *hiding) hide(in *passed, such func(string) bool) {
-	for ; in.next < in.names.len() && such(in.names.at(in.next)); in.next++ {
-		h.hidden = append(h.hidden, in.names.path(in.path, in.next))
+	for ; in.next < in.names.Len() && such(in.names.At(in.next)); in.next++ {
+		h.hidden = append(h.hidden, in.names.Path(in.path, in.next))
 	}
 }
 
 // names gives the names in a directory, none where it is gone.
-func (d *Dir) names(dir string, buf []byte) (names, error) {
+func (d *Dir) names(dir string, buf []byte) (dirnames.List, error) {
 	fd, err := d.openPath(dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if isMissing(err) {
-		return names{}, nil
+		return dirnames.List{}, nil
 	}
 	if err != nil {
-		return names{}, d.unreadable(dir, err)
+		return dirnames.List{}, d.unreadable(dir, err)
 	}
 	defer closeFD(fd)
-	list, err := readNames(fd, buf)
+	list, err := dirnames.Read(fd, buf)
 	if err != nil {
-		return names{}, d.unreadable(dir, err)
+		return dirnames.List{}, d.unreadable(dir, err)
 	}
 	return list, nil
 }

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/builder-oci/builder/internal/dirnames"
 	"github.com/builder-oci/builder/internal/fault"
 	"golang.org/x/sys/unix"
 )
@@ -126,7 +127,7 @@ type directory struct {
 // listing has the names in a directory, and the first of its nodes.
 type listing struct {
 	verdict
-	names names
+	names dirnames.List
 	first []node
 }
 
@@ -234,7 +235,7 @@ func (s *scanner) read(at string, v verdict) (listing, error) {
 	if err != nil {
 		return l, err
 	}
-	l.names, err = readNames(fd, w.buf)
+	l.names, err = dirnames.Read(fd, w.buf)
 	s.idle.Put(w)
 	if err != nil {
 		return l, s.dir.unreadable(at, err)
@@ -262,7 +263,7 @@ func (s *scanner) open(at string) (int, error) {
 func (s *scanner) chunks(n *node, l listing) []*task[[]node] {
 	chunks := []*task[[]node]{{do: func() ([]node, error) { return l.first, nil }}}
 	at := n.Path
-	for from := statChunk; from < l.names.len(); from += statChunk {
+	for from := statChunk; from < l.names.Len(); from += statChunk {
 		chunks = append(chunks, &task[[]node]{do: func() ([]node, error) {
 			fd, err := s.open(at)
 			if fd < 0 || err != nil {
@@ -283,10 +284,10 @@ func (s *scanner) stat(fd int, dir string, l listing, from int) ([]node, error) 
 		return nil, err
 	}
 	defer s.idle.Put(w)
-	to := min(from+statChunk, l.names.len())
+	to := min(from+statChunk, l.names.Len())
 	nodes := make([]node, 0, to-from)
 	for i := from; i < to; i++ {
-		n := node{Entry: Entry{Path: l.names.path(dir, i)}}
+		n := node{Entry: Entry{Path: l.names.Path(dir, i)}}
 		v, err := w.filter.match(n.Path, l.verdict)
 		if err != nil {
 			return nil, fault.New("", "%s: %w", s.dir.IgnoreFile(), err)
@@ -318,7 +319,7 @@ func (s *scanner) take() (*worker, error) {
 		return w, nil
 	}
 	f, err := s.dir.ignore.filter()
-	return &worker{buf: make([]byte, direntBuffer), filter: f}, err
+	return &worker{buf: make([]byte, dirnames.Buffer), filter: f}, err
 }
 
 // wants says whether an entry is part of the context or may lead to something

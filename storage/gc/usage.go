@@ -1,14 +1,10 @@
 package gc
 
 import (
-	"errors"
-	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -336,42 +332,3 @@ func (c *Collector) TreeBytes(keys []snapshot.Key) (int64, error) {
 
 // DirBytes gives the bytes that a directory takes, each file once.
 func DirBytes(dir string) (int64, error) { return diskUsage(dir) }
-
-// diskUsage gives the bytes that a tree takes, each file once. What another id
-// mapping has closed to this one isn't counted, and neither is what lies too deep
-// for a path of the kernel's: a stranger's tree may be of any depth, and must not
-// keep the cache from being pruned.
-func diskUsage(root string) (int64, error) {
-	type inode struct{ dev, ino uint64 }
-	linked := map[inode]bool{}
-	var bytes int64
-	err := filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENAMETOOLONG) {
-			return nil
-		}
-		if err != nil {
-			return ignoreAbsent(err)
-		}
-		info, err := d.Info()
-		if errors.Is(err, syscall.ENAMETOOLONG) {
-			return nil
-		}
-		if err != nil {
-			return ignoreAbsent(err)
-		}
-		st, _ := info.Sys().(*syscall.Stat_t)
-		if st == nil {
-			return nil
-		}
-		if st.Nlink > 1 && !d.IsDir() {
-			id := inode{uint64(st.Dev), st.Ino} //nolint:unconvert // 32 bits wide on some machines
-			if linked[id] {
-				return nil
-			}
-			linked[id] = true
-		}
-		bytes += st.Blocks * 512
-		return nil
-	})
-	return bytes, err
-}

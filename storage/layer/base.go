@@ -114,7 +114,7 @@ func (n *baseNoter) dir(fd int, path string) error {
 	if err != nil {
 		return pathError("readdir", path, err)
 	}
-	for _, d := range names {
+	for d := range names.all() {
 		if err := n.name(fd, d.name, join(path, d.name)); err != nil {
 			return pathError("lstat", join(path, d.name), err)
 		}

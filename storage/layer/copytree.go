@@ -46,7 +46,7 @@ func (c *copier) dir(from, to int, path string) error {
 	if err != nil {
 		return pathError("readdir", path, err)
 	}
-	for _, d := range names {
+	for d := range names.all() {
 		if err := c.name(from, to, d.name, join(path, d.name)); err != nil {
 			return pathError("copy", join(path, d.name), err)
 		}

@@ -45,12 +45,12 @@ func keepBits(ctx context.Context, fd int, dir string, parent *Tree) error {
 	const bits = unix.S_ISUID | unix.S_ISGID
 	lost := uint32(old.Mode) & bits &^ st.Mode
 	was := &old.Stat
-	if lost != 0 && (len(names) > 0 || st.Uid != was.Uid || st.Gid != was.Gid || st.Mtim != was.Mtim) {
+	if lost != 0 && (names.Len() > 0 || st.Uid != was.Uid || st.Gid != was.Gid || st.Mtim != was.Mtim) {
 		if err := unix.Fchmod(fd, st.Mode&0o7777|lost); err != nil {
 			return pathError("chmod", dir, err)
 		}
 	}
-	for _, d := range names {
+	for d := range names.all() {
 		if strings.HasPrefix(d.name, whPrefix) {
 			continue
 		}

@@ -135,11 +135,8 @@ func exists(fd int, name string) (bool, error) {
 // find gives the part that shows a name.
 func (l *lower) find(name string) (p part, ok bool, err error) {
 	if l.view != nil {
-		i, ok := l.view.names[name]
-		if !ok {
-			return part{}, false, nil
-		}
-		return l.view.parts[i], true, nil
+		p, ok := l.view.find(name)
+		return p, ok, nil
 	}
 	if l.opened || isReserved(name) {
 		return part{}, false, nil
@@ -194,18 +191,16 @@ func (l *lower) openFile(name string) (int, error) {
 }
 
 // missing adds the names that the parent has and list hasn't to deleted.
-func (l *lower) missing(list []dirent, deleted map[string]bool) error {
+func (l *lower) missing(list dirents, deleted map[string]bool) error {
 	m, err := l.open()
 	if err != nil || m == nil {
 		return err
 	}
-	have := make(map[string]bool, len(list))
-	for _, d := range list {
-		have[d.name] = true
-	}
-	for name := range m.names {
-		if !have[name] {
-			deleted[name] = true
+	for _, p := range m.parts {
+		for name := range p.shown.All() {
+			if !list.Has(name) {
+				deleted[name] = true
+			}
 		}
 	}
 	return nil

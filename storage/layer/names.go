@@ -2,7 +2,6 @@ package layer
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +17,7 @@ type dir struct {
 	// whole says that the directory's names are all that the new tree has
 	// there. Otherwise they lie over those below.
 	whole   bool
-	names   []dirent
+	names   dirents
 	deleted map[string]bool // names below that are gone, devices for whiteouts aside
 	moved   bool            // names came or went
 }
@@ -51,7 +50,7 @@ func (w *walker) list(d *dir) error {
 func (w *walker) markers(d *dir) error {
 	d.deleted = map[string]bool{}
 	var bad error
-	d.names = slices.DeleteFunc(d.names, func(n dirent) bool {
+	d.names.delete(func(n dirent) bool {
 		name, ok := strings.CutPrefix(n.name, whPrefix)
 		if !ok {
 			return false
@@ -66,7 +65,7 @@ func (w *walker) markers(d *dir) error {
 		}
 		return true
 	})
-	for _, n := range d.names {
+	for n := range d.names.all() {
 		delete(d.deleted, n.name)
 	}
 	return bad
@@ -77,10 +76,10 @@ func (w *walker) compareNames(d *dir) error {
 	if w.base != nil && !d.whole {
 		return nil
 	}
-	if err := d.below.expect(len(d.names)); err != nil {
+	if err := d.below.expect(d.names.Len()); err != nil {
 		return err
 	}
-	for _, n := range d.names {
+	for n := range d.names.all() {
 		absent, err := isAbsent(d.fd, n)
 		if w.vanished(err) {
 			continue
@@ -134,11 +133,11 @@ func checkNames(ctx context.Context, fd int, dir string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	names, err := listNames(fd)
+	names, err := readNames(fd)
 	if err != nil {
 		return pathError("readdir", dir, err)
 	}
-	for _, d := range names {
+	for d := range names.all() {
 		if isReserved(d.name) {
 			return reservedName(join(dir, d.name))
 		}

@@ -62,7 +62,7 @@ func stripDir(ctx context.Context, d queuedDir, q *dirQueue) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range names {
+	for n := range names.all() {
 		typ, err := n.typeIn(fd)
 		if err != nil {
 			return err

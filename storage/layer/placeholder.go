@@ -3,7 +3,6 @@ package layer
 import (
 	"errors"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +26,7 @@ func (w *walker) dropPlaceholders(d *dir) error {
 		return nil
 	}
 	var failed error
-	d.names = slices.DeleteFunc(d.names, func(n dirent) bool {
+	d.names.delete(func(n dirent) bool {
 		if failed != nil || !w.places[join(d.Path, n.name)] {
 			return false
 		}
@@ -64,8 +63,8 @@ func (w *walker) isPlaceholder(dirfd int, name, path string) (bool, error) {
 		return false, err
 	}
 	defer closeFD(fd)
-	names, err := listNames(fd)
-	for _, n := range names {
+	names, err := readNames(fd)
+	for n := range names.all() {
 		if strings.HasPrefix(n.name, whPrefix) {
 			continue // what marks the new directory as opaque
 		}

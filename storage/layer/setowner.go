@@ -73,7 +73,7 @@ func findOwners(fd int, path string, wanted map[uint64]Owner, found Owners) erro
 	if err != nil {
 		return pathError("list", path, err)
 	}
-	for _, n := range names {
+	for n := range names.all() {
 		var st unix.Stat_t
 		if err := lstatAt(fd, n.name, &st); err != nil {
 			return pathError("lstat", join(path, n.name), err)

@@ -184,7 +184,7 @@ func scanDir(ctx context.Context, fd int, path string, layer int, groups map[lin
 	if err != nil {
 		return pathError("readdir", path, err)
 	}
-	for _, d := range names {
+	for d := range names.all() {
 		p := join(path, d.name)
 		var st unix.Stat_t
 		if err := lstatAt(fd, d.name, &st); err != nil {

@@ -262,7 +262,7 @@ func removeAll(dirfd int, name string) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range names {
+	for d := range names.all() {
 		err := unix.Unlinkat(fd, d.name, 0)
 		if err == unix.EISDIR {
 			err = removeAll(fd, d.name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/builder-oci/builder/internal/pathorder"
 	"golang.org/x/sys/unix"
@@ -223,7 +224,10 @@ func (w *squashWalk) below(path string) ([]string, error) {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil, nil
 	}
-	return names, err
+	if err != nil {
+		return nil, err
+	}
+	return slices.Collect(names.All()), nil
 }
 
 // complete gives a file its content. Of the names of one the first that is left

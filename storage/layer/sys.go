@@ -1,18 +1,19 @@
 package layer
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
+	"iter"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/dirnames"
 )
 
 const (
@@ -55,51 +56,26 @@ func lstatAt(dirfd int, name string, st *unix.Stat_t) error {
 }
 
 // readNames lists an open directory from its beginning, sorted by name.
-func readNames(fd int) ([]dirent, error) {
-	list, err := listNames(fd)
-	slices.SortFunc(list, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
-	return list, err
+func readNames(fd int) (dirents, error) {
+	buf := direntBuffers.Get().(*[]byte)
+	defer direntBuffers.Put(buf)
+	list, err := dirnames.Read(fd, *buf)
+	return dirents{list}, err
 }
 
-// listNames is readNames in the directory's own order.
-func listNames(fd int) ([]dirent, error) {
-	if _, err := unix.Seek(fd, 0, io.SeekStart); err != nil {
-		return nil, err
+var direntBuffers = sync.Pool{New: func() any { b := make([]byte, dirnames.Buffer); return &b }}
+
+// dirents are the names in a directory.
+type dirents struct{ dirnames.List }
+
+func (l dirents) all() iter.Seq[dirent] {
+	return func(yield func(dirent) bool) {
+		l.All()(func(name string, kind byte) bool { return yield(dirent{name, kind}) })
 	}
-	var list []dirent
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := unix.ReadDirent(fd, buf)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if n == 0 {
-			break
-		}
-		list = appendNames(list, buf[:n])
-	}
-	return list, nil
 }
 
-// appendNames takes apart what getdents64(2) gave: inode and offset of 8 bytes
-// each, length of the record in 2, type in 1, and the name up to a zero byte.
-func appendNames(list []dirent, buf []byte) []dirent {
-	const nameAt = 19
-	for len(buf) > nameAt {
-		size := int(binary.NativeEndian.Uint16(buf[16:18]))
-		name := buf[nameAt:size]
-		if end := bytes.IndexByte(name, 0); end >= 0 {
-			name = name[:end]
-		}
-		if s := string(name); s != "." && s != ".." {
-			list = append(list, dirent{name: s, typ: buf[18]})
-		}
-		buf = buf[size:]
-	}
-	return list
+func (l *dirents) delete(which func(dirent) bool) {
+	l.Delete(func(name string, kind byte) bool { return which(dirent{name, kind}) })
 }
 
 // readlinkAt reads a link of any length.

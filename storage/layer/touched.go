@@ -31,7 +31,7 @@ func dirTouchesLower(ctx context.Context, fd int, dir string, parent *Tree) (boo
 	if err != nil {
 		return false, pathError("readdir", dir, err)
 	}
-	for _, d := range names {
+	for d := range names.all() {
 		// What marks a deletion or an opaque directory; see [Upper].
 		if strings.HasPrefix(d.name, whPrefix) {
 			return true, nil

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/dirnames"
 )
 
 // Tree is the merged, read-only view of stacked directories, as a mount of
@@ -132,7 +134,7 @@ func (t *Tree) ReadDir(path string) ([]*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.nodes(path, names)
+	return t.nodes(path, slices.Collect(names.All()))
 }
 
 // Open opens a regular file for reading.
@@ -201,7 +203,7 @@ func (t *Tree) walk(n *Node, fn func(*Node) error) error {
 		return err
 	}
 	dir := n.Path
-	for part := range slices.Chunk(names, nodesAtOnce) {
+	for part := names.Next(nodesAtOnce); len(part) > 0; part = names.Next(nodesAtOnce) {
 		nodes, err := t.nodes(dir, part)
 		if err != nil {
 			return err
@@ -220,17 +222,17 @@ const nodesAtOnce = 256
 
 // Names gives those in a directory, sorted: of all that ReadDir gives, and maybe of
 // sockets and of what has gone since.
-func (t *Tree) Names(dir string) ([]string, error) { return t.names(clean(dir)) }
+func (t *Tree) Names(dir string) (*dirnames.Union, error) { return t.names(clean(dir)) }
 
 // names gives those in a directory, sorted.
-func (t *Tree) names(dir string) ([]string, error) {
+func (t *Tree) names(dir string) (*dirnames.Union, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m, err := t.view(dir)
 	if err != nil {
 		return nil, pathError("readdir", dir, err)
 	}
-	return m.sorted(), nil
+	return m.names(), nil
 }
 
 // nodes gives some of a directory's entries, without those that have gone.
@@ -334,11 +336,11 @@ func (t *Tree) root() (*Node, error) {
 
 // node reads name's entry from the part of m that shows it.
 func (t *Tree) node(m *view, name, path string) (*Node, error) {
-	i, ok := m.names[name]
+	p, ok := m.find(name)
 	if !ok {
 		return nil, fs.ErrNotExist
 	}
-	return t.nodeIn(m.parts[i], name, path)
+	return t.nodeIn(p, name, path)
 }
 
 func (t *Tree) nodeIn(part part, name, path string) (*Node, error) {

@@ -293,7 +293,7 @@ func (u *unpacker) clearLower(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range names {
+	for d := range names.all() {
 		p := join(dir, d.name)
 		if !u.made.has(p) {
 			err = u.clear(p)

@@ -3,8 +3,7 @@ package layer
 import (
 	"context"
 	"io"
-	"slices"
-	"strings"
+	"maps"
 
 	"golang.org/x/sys/unix"
 )
@@ -120,13 +119,8 @@ func (w *walker) root(fd int) error {
 
 // walk visits the names of a directory and those that are gone, in one order.
 func (w *walker) walk(d *dir) error {
-	for name := range d.deleted {
-		d.names = append(d.names, dirent{name: name})
-	}
-	if len(d.deleted) > 0 {
-		slices.SortFunc(d.names, func(a, b dirent) int { return strings.Compare(a.name, b.name) })
-	}
-	for _, n := range d.names {
+	d.names.Add(maps.Keys(d.deleted))
+	for n := range d.names.all() {
 		path := join(d.Path, n.name)
 		var err error
 		if d.deleted[n.name] {

@@ -2,12 +2,14 @@ package layer
 
 import (
 	"container/list"
+	"errors"
 	"io/fs"
-	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/dirnames"
 )
 
 const (
@@ -24,7 +26,6 @@ const (
 // layers that still show through, with the names that are seen.
 type view struct {
 	parts []part
-	names map[string]int // name → the part that shows it
 	fds   *fdCount
 }
 
@@ -32,6 +33,7 @@ type view struct {
 type part struct {
 	fd    int
 	layer int
+	shown dirents // the names that are seen in it
 	// hides has the names that files called .wh.NAME delete from the layers
 	// below, as fuse-overlayfs writes them where it may not make devices.
 	hides map[string]bool
@@ -39,7 +41,7 @@ type part struct {
 
 // open opens the view's top directories, one of each layer.
 func (t *Tree) openRoot() (*view, error) {
-	m := &view{names: map[string]int{}, fds: t.fds}
+	m := &view{fds: t.fds}
 	gone := map[string]bool{}
 	for i, dir := range t.dirs {
 		last, err := m.add(unix.AT_FDCWD, dir, i, gone)
@@ -57,11 +59,11 @@ func (t *Tree) openRoot() (*view, error) {
 // child opens the view of a directory in m, or gives fs.ErrNotExist where name
 // is none.
 func (m *view) child(name string) (*view, error) {
-	top, ok := m.names[name]
+	top, ok := m.place(name)
 	if !ok {
 		return nil, fs.ErrNotExist
 	}
-	c := &view{names: map[string]int{}, fds: m.fds}
+	c := &view{fds: m.fds}
 	gone := map[string]bool{}
 	for i := top; i < len(m.parts); i++ {
 		p := m.parts[i]
@@ -110,39 +112,55 @@ func (m *view) add(dirfd int, name string, layer int, gone map[string]bool) (las
 	return x.opaque || opaque, err
 }
 
-// merge adds the names of the last part to those seen.
-func (m *view) merge(names []dirent, gone map[string]bool) (opaque bool, err error) {
-	i := len(m.parts) - 1
-	p := &m.parts[i]
-	for _, d := range names {
+// merge finds out which names of the last part are seen.
+func (m *view) merge(names dirents, gone map[string]bool) (opaque bool, err error) {
+	p := &m.parts[len(m.parts)-1]
+	names.delete(func(d dirent) bool {
 		if hidden, ok := strings.CutPrefix(d.name, whPrefix); ok {
-			if d.name == whOpaque || d.name == whFuseOpaque {
+			switch {
+			case d.name == whOpaque || d.name == whFuseOpaque:
 				opaque = true
-				continue
+			case p.hides == nil:
+				p.hides = map[string]bool{hidden: true}
+			default:
+				p.hides[hidden] = true
 			}
-			if p.hides == nil {
-				p.hides = map[string]bool{}
-			}
-			p.hides[hidden] = true
-			continue
+			return true
 		}
-		if _, seen := m.names[d.name]; seen || gone[d.name] {
-			continue
+		if _, seen := m.place(d.name); seen || gone[d.name] {
+			return true
 		}
-		absent, err := isAbsent(p.fd, d)
-		if err != nil {
-			return false, err
-		}
+		absent, failed := isAbsent(p.fd, d)
 		if absent {
 			gone[d.name] = true
-		} else {
-			m.names[d.name] = i
 		}
-	}
+		err = errors.Join(err, failed)
+		return absent
+	})
 	for name := range p.hides {
 		gone[name] = true
 	}
-	return opaque, nil
+	p.shown = names
+	return opaque, err
+}
+
+// place gives the number of the part that shows a name.
+func (m *view) place(name string) (int, bool) {
+	for i := range m.parts {
+		if m.parts[i].shown.Has(name) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// find gives the part that shows a name.
+func (m *view) find(name string) (part, bool) {
+	i, ok := m.place(name)
+	if !ok {
+		return part{}, false
+	}
+	return m.parts[i], true
 }
 
 // isAbsent tells names that only hide what lies below: whiteouts, and sockets,
@@ -161,23 +179,23 @@ func isAbsent(fd int, d dirent) (bool, error) {
 	return false, nil
 }
 
-func (m *view) sorted() []string {
-	names := make([]string, 0, len(m.names))
-	for name := range m.names {
-		names = append(names, name)
+// names gives all that are seen.
+func (m *view) names() *dirnames.Union {
+	lists := make([]dirnames.List, len(m.parts))
+	for i, p := range m.parts {
+		lists[i] = p.shown.List
 	}
-	slices.Sort(names)
-	return names
+	return dirnames.NewUnion(lists...)
 }
 
 // openFile opens a regular file of the view. The type is looked at before:
 // opening a device or a pipe can have effects.
 func (m *view) openFile(name string) (int, error) {
-	i, ok := m.names[name]
+	p, ok := m.find(name)
 	if !ok {
 		return -1, fs.ErrNotExist
 	}
-	return m.parts[i].openFile(name)
+	return p.openFile(name)
 }
 
 func (p part) openFile(name string) (int, error) {
