@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -162,7 +163,7 @@ func (d *digesting) digest(ctx context.Context, files *contextFiles, pattern str
 			if err != nil {
 				return err
 			}
-			if f.Type != tar.TypeDir {
+			if f.Type != tar.TypeDir && strings.ContainsAny(pattern, "*?[\\") {
 				return batch.add(f)
 			}
 			d.do(ctx, m.Path, func(ctx context.Context) error {
@@ -176,7 +177,7 @@ func (d *digesting) digest(ctx context.Context, files *contextFiles, pattern str
 }
 
 // ofPattern is what work is called that isn't that of a path.
-func ofPattern(pattern string) string { return "\x00" + pattern }
+func ofPattern(pattern string) string { return "\x00" + path.Clean("/"+pattern) }
 
 // do has work be done that end can end.
 func (d *digesting) do(ctx context.Context, key string, work func(context.Context) error) {

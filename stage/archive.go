@@ -2,6 +2,7 @@ package stage
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"io"
 	"path"
@@ -51,7 +52,7 @@ func (p *placement) beneath(dest, name string) (string, error) {
 	return path.Join(dir, path.Base(name)), err
 }
 
-// giveWay forgets what makes room for an entry of another kind than what stands there, as
+// giveWay forgets what has to make room for an entry of another kind than what stands there, as
 // an unpacking tar does. It says where that is to stay: a link in the place of
 // the directory that it leads to.
 func (p *placement) giveWay(target string, e *layer.Entry) (keep bool, err error) {
@@ -86,13 +87,26 @@ func isArchive(e *layer.Entry) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	r, _, err := layer.Decompress(f)
+	head := make([]byte, layer.HeadSize)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return false, nil //nolint:nilerr // what can't be read fails where it is packed
+	}
+	from := io.MultiReader(bytes.NewReader(head[:n]), f)
+	if layer.Compressor(head[:n]) == string(layer.None) { // as most of very many files are
+		return beginsTar(from), nil
+	}
+	r, _, err := layer.Decompress(from)
 	if err != nil {
 		return false, nil //nolint:nilerr // what can't be decompressed is no archive
 	}
 	defer r.Close()
+	return beginsTar(r), nil
+}
+
+func beginsTar(r io.Reader) bool {
 	h, err := tar.NewReader(r).Next()
-	return err == nil && h != nil, nil
+	return err == nil && h != nil
 }
 
 // archiveEntries calls fn with each entry of a tar archive, in its order. The

@@ -64,7 +64,7 @@ type cursor struct {
 func newCursor(ctx context.Context, sel *selection, l landing, item int) *cursor {
 	c := &cursor{item: item, stop: func() {}}
 	if kept := l.it.kept; len(kept) == 1 && kept[0] == l.it.top {
-		// A pattern may name very many files.
+		// There may be very many of them.
 		c.pull = func() (string, *File, bool) {
 			c.pull = func() (string, *File, bool) { return "", nil, false }
 			return l.target, l.it.top, true

@@ -32,8 +32,8 @@ type placement struct {
 	landed  map[int]*layer.Entry
 	firstAt map[string]int
 	inOrder bool // each path comes once, and before what is below it
-	// written has the directories that were made on the way. That doesn't do where
-	// paths come in any order: standing tells what stands at one then.
+	// written has what was made on the way. That doesn't do where paths come in any
+	// order: standing tells what stands at one then.
 	written  map[string]occupant
 	standing func(path string) (kind byte, linkname string, err error)
 	absent   string // a name that the parent doesn't have, or ""

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -190,7 +189,11 @@ func (s *selection) loadSource(ctx context.Context, files Files, pattern string,
 		}
 		return s.loadMatch(ctx, files, m, f)
 	})
-	return errors.Join(err, r.end(ctx))
+	if err != nil {
+		r.drop()
+		return err
+	}
+	return r.end(ctx)
 }
 
 func (s *selection) loadMatch(ctx context.Context, files Files, m Match, f filter) error {

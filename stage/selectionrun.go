@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"path"
 )
 
@@ -18,8 +19,11 @@ type run struct {
 
 // take takes a match into a run, if it may be in one.
 func (r *run) take(ctx context.Context, m Match) (bool, error) {
-	if r.to.in.Extract || path.Base(m.Path) != m.Name {
-		return false, r.end(ctx) // it may be an archive, or has another name than it was found by
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if path.Base(m.Path) != m.Name {
+		return false, r.end(ctx) // it was found by another name
 	}
 	if r.list != nil && r.last >= m.Name {
 		if err := r.end(ctx); err != nil {
@@ -47,10 +51,40 @@ func (r *run) end(ctx context.Context) error {
 	}
 	it := item{files: r.files, filter: r.filter, run: r.list}
 	r.list, r.last = nil, ""
-	if err := r.to.list(ctx, &it); err != nil || it.count == 0 {
+	err := r.to.list(ctx, &it)
+	switch {
+	case err != nil || it.count == 0:
 		_ = it.run.Close()
 		return err
+	case it.count <= shortestRun, r.to.in.Extract: // each may be an archive
+		return r.to.part(ctx, &it)
 	}
 	r.to.items = append(r.to.items, it)
 	return nil
+}
+
+// drop gives back what has been gathered.
+func (r *run) drop() {
+	if r.list != nil {
+		_ = r.list.Close()
+	}
+}
+
+// shortestRun is the number of files up to which items of their own take less memory
+// than a run of them: a pattern may find few files in each of many directories.
+const shortestRun = 4
+
+// part adds a run's files as items of their own.
+func (s *selection) part(ctx context.Context, run *item) error {
+	if len(run.kept) > 0 {
+		s.kept -= run.count // the selection counts none that an item has anyway
+	}
+	err := s.walk(ctx, run, func(f *File) error {
+		s.items = append(s.items, item{
+			name: path.Base(f.Path), files: run.files, top: f, base: parentDir(f.Path), from: f.Path, within: true,
+			filter: run.filter, first: f.place, count: 1, kept: []*File{f},
+		})
+		return nil
+	})
+	return errors.Join(err, run.run.Close())
 }

@@ -22,7 +22,9 @@ type Listing struct {
 // a name. The caller closes the listing.
 func (d *Dir) List(ctx context.Context, path, temp string) (*Listing, error) {
 	l := NewListing(temp)
-	if err := d.Walk(ctx, path, l.add); err != nil {
+	err := d.Walk(ctx, path, l.add)
+	l.writer = listingWriter{} // nothing more comes
+	if err != nil {
 		_ = l.Close() // nobody has seen it
 		return nil, err
 	}

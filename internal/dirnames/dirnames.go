@@ -155,16 +155,22 @@ type Union struct {
 	at    []int
 }
 
+// Name is a name in the list with a number.
+type Name struct {
+	Text string
+	List int
+}
+
 // NewUnion begins with the first name.
 func NewUnion(lists ...List) *Union { return &Union{lists, make([]int, len(lists))} }
 
 // Next gives up to so many names; none after the last.
-func (u *Union) Next(most int) []string {
+func (u *Union) Next(most int) []Name {
 	left := 0
 	for i, l := range u.lists {
 		left += l.Len() - u.at[i]
 	}
-	names := make([]string, min(most, left))
+	names := make([]Name, min(most, left))
 	for k := range names {
 		first := -1
 		for i, l := range u.lists {
@@ -172,7 +178,7 @@ func (u *Union) Next(most int) []string {
 				first = i
 			}
 		}
-		names[k] = string(u.head(first))
+		names[k] = Name{string(u.head(first)), first}
 		u.at[first]++
 	}
 	return names
@@ -186,10 +192,27 @@ func (u *Union) All() iter.Seq[string] {
 		const some = 256
 		for names := u.Next(some); len(names) > 0; names = u.Next(some) {
 			for _, name := range names {
-				if !yield(name) {
+				if !yield(name.Text) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// Pass goes on to a name, which comes after those that it was asked about before,
+// and tells whether it is in one of the lists.
+func (u *Union) Pass(name string) (found bool) {
+	wanted := []byte(name)
+	for i, l := range u.lists {
+		order := -1
+		for u.at[i] < l.Len() {
+			if order = bytes.Compare(u.head(i), wanted); order >= 0 {
+				break
+			}
+			u.at[i]++
+		}
+		found = found || u.at[i] < l.Len() && order == 0
+	}
+	return found
 }

@@ -79,9 +79,22 @@ func TestNamesComeAndGo(t *testing.T) {
 
 func TestUnionIsInOrder(t *testing.T) {
 	u := NewUnion(read(t, "b", "d", "z"), List{}, read(t, "a", "c", "e"))
-	for _, want := range [][]string{{"a", "b", "c", "d"}, {"e", "z"}, {}, {}} {
+	for _, want := range [][]Name{{{"a", 2}, {"b", 0}, {"c", 2}, {"d", 0}}, {{"e", 2}, {"z", 0}}, {}, {}} {
 		if got := u.Next(4); !slices.Equal(got, want) {
-			t.Errorf("%q, want %q", got, want)
+			t.Errorf("%v, want %v", got, want)
 		}
+	}
+}
+
+func TestUnionIsPassed(t *testing.T) {
+	u := NewUnion(read(t, "b", "d", "z"), read(t, "a", "c", "e"))
+	var found []string
+	for _, name := range []string{"", "a", "aa", "b", "d", "e", "f", "z", "zz"} {
+		if u.Pass(name) {
+			found = append(found, name)
+		}
+	}
+	if want := []string{"a", "b", "d", "e", "z"}; !slices.Equal(found, want) {
+		t.Errorf("%q, want %q", found, want)
 	}
 }

@@ -136,7 +136,7 @@ func killInside(root string) {
 			if err != nil || pid == os.Getpid() || at != root && !strings.HasPrefix(at, root+"/") {
 				continue
 			}
-			if p, err := lookUp(pid); err == nil && p.state != zombie {
+			if p, err := lookUp(pid); err == nil && !p.ended() {
 				found = unix.Kill(pid, unix.SIGKILL) == nil || found
 			}
 		}

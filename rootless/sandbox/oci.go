@@ -194,7 +194,7 @@ func removeState(dir string) {
 	for {
 		var busy *fs.PathError
 		err := os.RemoveAll(dir)
-		if !errors.As(err, &busy) || !errors.Is(err, unix.EBUSY) || unix.Unmount(busy.Path, unix.MNT_DETACH) != nil {
+		if !errors.As(err, &busy) || !errors.Is(err, unix.EBUSY) || unix.Unmount(busy.Path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) != nil {
 			return
 		}
 	}

@@ -118,7 +118,7 @@ func (id identity) stands() bool {
 			return true
 		}
 		states := threadStates(id.pid)
-		if bytes.ContainsAny(states, "RS") {
+		if len(states) == 0 || bytes.ContainsAny(states, "RS") {
 			return false
 		}
 		if !bytes.ContainsRune(states, 'D') {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -50,9 +49,9 @@ func readStat(path string) (process, error) {
 // threadStates are the states of a process's threads. One that has gone meanwhile
 // counts as running: it may have taken another's number, by executing a program.
 func threadStates(pid int) (states []byte) {
-	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	for _, stat := range stats {
-		now, err := readStat(stat)
+	dir := fmt.Sprintf("/proc/%d/task", pid)
+	for _, thread := range numbers(dir) {
+		now, err := readStat(fmt.Sprintf("%s/%d/stat", dir, thread))
 		if err != nil {
 			now.state = 'R'
 		}
@@ -68,19 +67,22 @@ func parent(pid int) int {
 }
 
 // processes gives all that /proc shows, without order.
-func processes() (pids []int) {
-	dir, err := os.Open("/proc")
+func processes() (pids []int) { return numbers("/proc") }
+
+// numbers gives the names in a directory that are numbers.
+func numbers(path string) (found []int) {
+	dir, err := os.Open(path)
 	if err != nil {
 		return nil
 	}
 	defer func() { _ = dir.Close() }()
 	names, _ := dir.Readdirnames(-1) // what was read before an error still counts
 	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil {
-			pids = append(pids, pid)
+		if n, err := strconv.Atoi(name); err == nil {
+			found = append(found, n)
 		}
 	}
-	return pids
+	return found
 }
 
 // isNested tells whether a process, be it a zombie, is in a pid namespace below

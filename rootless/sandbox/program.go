@@ -101,7 +101,7 @@ func (p *program) seek() int {
 		return p.open(pid)
 	}
 	for _, pid := range processes() {
-		if now, err := lookUp(pid); err == nil && p.pidNS && now.state != zombie && isOrphan(pid) {
+		if now, err := lookUp(pid); err == nil && p.pidNS && !now.ended() && isOrphan(pid) {
 			return p.open(pid)
 		}
 	}

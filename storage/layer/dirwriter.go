@@ -113,9 +113,6 @@ func (w *DirWriter) Close() error {
 func (w *DirWriter) begin() error {
 	if w.s == nil && w.err == nil {
 		w.s, w.err = newSink(w.dir, w.o)
-		if w.err == nil {
-			w.err = w.s.keepTime("", w.s.root)
-		}
 	}
 	if w.err == nil {
 		w.err = w.s.trim()

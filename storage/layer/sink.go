@@ -65,7 +65,8 @@ func (d lateDir) entry(path string) *Entry {
 const (
 	// maxSinkFDs bounds the open directories between two entries.
 	maxSinkFDs = 256
-	// maxLate bounds the directories to which something is due.
+	// maxLate bounds the directories to which something is due, those aside that
+	// can't be finished before the rest.
 	maxLate = 4096
 )
 
@@ -75,10 +76,15 @@ func newSink(dir string, o DirOptions) (*sink, error) {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
 	uid, gid := owner.IDs()
-	return &sink{
+	s := &sink{
 		o: o, root: fd, uid: uint32(uid), gid: uint32(gid),
 		fds: map[string]int{}, late: map[string]lateDir{}, opaque: map[string]bool{},
-	}, nil
+	}
+	if err := s.keepTime("", fd); err != nil {
+		closeFD(fd)
+		return nil, err
+	}
+	return s, nil
 }
 
 // trim closes directories when too many are open, and finishes them when something

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -134,7 +133,15 @@ func (t *Tree) ReadDir(path string) ([]*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.nodes(path, slices.Collect(names.All()))
+	var nodes []*Node
+	for part := names.Next(nodesAtOnce); len(part) > 0; part = names.Next(nodesAtOnce) {
+		some, err := t.nodes(path, part)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, some...)
+	}
+	return nodes, nil
 }
 
 // Open opens a regular file for reading.
@@ -236,7 +243,7 @@ func (t *Tree) names(dir string) (*dirnames.Union, error) {
 }
 
 // nodes gives some of a directory's entries, without those that have gone.
-func (t *Tree) nodes(dir string, names []string) ([]*Node, error) {
+func (t *Tree) nodes(dir string, names []dirnames.Name) ([]*Node, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m, err := t.view(dir)
@@ -248,12 +255,17 @@ func (t *Tree) nodes(dir string, names []string) ([]*Node, error) {
 	}
 	nodes := make([]*Node, 0, len(names))
 	for _, name := range names {
-		n, err := t.node(m, name, join(dir, name))
+		path := join(dir, name.Text)
+		p, ok := m.shows(name)
+		if !ok {
+			continue
+		}
+		n, err := t.nodeIn(p, name.Text, path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, pathError("lstat", join(dir, name), err)
+			return nil, pathError("lstat", path, err)
 		}
 		nodes = append(nodes, n)
 	}

@@ -34,9 +34,6 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 		implied: map[string]bool{"": true}, dirs: map[string]bool{}, whiteouts: map[string]bool{},
 		deferred: map[string]string{}, made: newPathSet(), places: map[string]string{},
 	}
-	if err := s.keepTime("", s.root); err != nil {
-		return nil, err
-	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err

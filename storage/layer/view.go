@@ -2,7 +2,6 @@ package layer
 
 import (
 	"container/list"
-	"errors"
 	"io/fs"
 	"strings"
 	"sync"
@@ -115,6 +114,7 @@ func (m *view) add(dirfd int, name string, layer int, gone map[string]bool) (las
 // merge finds out which names of the last part are seen.
 func (m *view) merge(names dirents, gone map[string]bool) (opaque bool, err error) {
 	p := &m.parts[len(m.parts)-1]
+	above := m.names()
 	names.delete(func(d dirent) bool {
 		if hidden, ok := strings.CutPrefix(d.name, whPrefix); ok {
 			switch {
@@ -127,14 +127,16 @@ func (m *view) merge(names dirents, gone map[string]bool) (opaque bool, err erro
 			}
 			return true
 		}
-		if _, seen := m.place(d.name); seen || gone[d.name] {
+		if seen := above.Pass(d.name); seen || gone[d.name] || err != nil {
 			return true
 		}
 		absent, failed := isAbsent(p.fd, d)
-		if absent {
+		if failed == unix.ENOENT {
+			return true // it has gone since it was listed
+		}
+		if err = failed; absent {
 			gone[d.name] = true
 		}
-		err = errors.Join(err, failed)
 		return absent
 	})
 	for name := range p.hides {
@@ -177,6 +179,14 @@ func isAbsent(fd int, d dirent) (bool, error) {
 		return isWhiteout(&st) || typeOf(st.Mode) == 0, nil
 	}
 	return false, nil
+}
+
+// shows is find for one of the view's names, or of an earlier view of the directory.
+func (m *view) shows(name dirnames.Name) (part, bool) {
+	if name.List < len(m.parts) && m.parts[name.List].shown.Has(name.Text) {
+		return m.parts[name.List], true
+	}
+	return m.find(name.Text)
 }
 
 // names gives all that are seen.
