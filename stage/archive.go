@@ -52,9 +52,9 @@ func (p *placement) beneath(dest, name string) (string, error) {
 	return path.Join(dir, path.Base(name)), err
 }
 
-// giveWay forgets what has to make room for an entry of another kind than what stands there, as
-// an unpacking tar does. It says where that is to stay: a link in the place of
-// the directory that it leads to.
+// giveWay forgets what has to make room for an entry of another kind than what stands
+// there, as an unpacking tar does. It says where that is to stay: a link in the place
+// of the directory that it leads to.
 func (p *placement) giveWay(target string, e *layer.Entry) (keep bool, err error) {
 	old, err := p.lookup(target)
 	if err != nil || old.kind == 0 || old.isDir() == (e.Type == tar.TypeDir) {
