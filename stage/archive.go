@@ -57,8 +57,12 @@ func (p *placement) beneath(dest, name string) (string, error) {
 // of the directory that it leads to.
 func (p *placement) giveWay(target string, e *layer.Entry) (keep bool, err error) {
 	old, err := p.lookup(target)
-	if err != nil || old.kind == 0 || old.isDir() == (e.Type == tar.TypeDir) {
+	if err != nil || old.kind == 0 || old.isDir() && e.Type == tar.TypeDir {
 		return false, err
+	}
+	if old.isDir() == (e.Type == tar.TypeDir) {
+		p.goes(target)
+		return false, nil
 	}
 	if old.kind == tar.TypeSymlink {
 		led, err := p.follow(target)
@@ -71,11 +75,7 @@ func (p *placement) giveWay(target string, e *layer.Entry) (keep bool, err error
 		}
 	}
 	p.straight = ""
-	for name := range p.firstAt {
-		if name == target || strings.HasPrefix(name, target+"/") {
-			p.replace(name)
-		}
-	}
+	p.goes(target)
 	return false, nil
 }
 

@@ -20,11 +20,14 @@ func (s *selection) bytes(ctx context.Context) (int64, error) {
 	}
 	for i := range s.items {
 		err := s.each(ctx, &s.items[i], func(f *File) error {
-			_, further := s.names.links[f.place]
-			if f.Type == tar.TypeReg && !further && f.Size >= holeSize && seemsEmpty(&f.Entry) {
+			if f.Type != tar.TypeReg || f.Size < holeSize {
+				return nil
+			}
+			_, further, err := s.names.firstOf(f)
+			if err == nil && !further && seemsEmpty(&f.Entry) {
 				total -= f.Size
 			}
-			return nil
+			return err
 		})
 		if err != nil {
 			return 0, err

@@ -26,11 +26,8 @@ type placement struct {
 	// watch, where it is set, is told of each file's entry before the sink is.
 	watch func(*File, *layer.Entry)
 
-	names *linkNames // the selection's
-	// landed is what became of first names, by their places, firstAt tells those
-	// by where they landed.
-	landed  map[int]*layer.Entry
-	firstAt map[string]int
+	names   *linkNames // the selection's
+	landed  landedNames
 	inOrder bool // each path comes once, and before what is below it
 	// written has what was made on the way. That doesn't do where paths come in any
 	// order: standing tells what stands at one then.
@@ -53,7 +50,7 @@ func (s occupant) isDir() bool { return s.kind == tar.TypeDir }
 func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Entry) error) (*placement, error) {
 	p := &placement{
 		in: in, parent: parent, dest: dest, now: time.Now(), sink: sink, dirs: dirMode,
-		names: &linkNames{}, landed: map[int]*layer.Entry{}, firstAt: map[string]int{}, written: map[string]occupant{},
+		names: &linkNames{}, written: map[string]occupant{},
 	}
 	if in.Chmod != "" {
 		mode, err := parseMode(in.Chmod)
@@ -73,7 +70,8 @@ func newPlacement(in Copy, parent *layer.Tree, dest string, sink func(*layer.Ent
 // place hands all entries of the selection to the sink, directories before
 // what they hold: in the order of a [layer.Source] and each path once, unless
 // archives are among them, which come as they are.
-func (p *placement) place(ctx context.Context, sel *selection) error {
+func (p *placement) place(ctx context.Context, sel *selection) (err error) {
+	defer func() { err = errors.Join(err, p.landed.close()) }()
 	p.names, p.inOrder = &sel.names, !sel.hasArchives()
 	dest, err := p.parent.Resolve(strings.Trim(p.dest, "/"), true)
 	if err != nil {
@@ -155,7 +153,17 @@ func (p *placement) put(target string, f *File) error {
 	if err != nil {
 		return err
 	}
+	if old.kind != 0 && !old.isDir() {
+		p.goes(target)
+	}
 	return p.set(target, f)
+}
+
+// goes notes that what stands at a path is replaced.
+func (p *placement) goes(target string) {
+	if !p.inOrder { // or else it is the parent's
+		p.landed.went(target)
+	}
 }
 
 // set gives an entry its place, whatever stands there.
@@ -170,7 +178,9 @@ func (p *placement) set(target string, f *File) error {
 	if p.watch != nil {
 		p.watch(f, &placed)
 	}
-	p.keepLink(f, &placed)
+	if err := p.keepLink(f, &placed); err != nil {
+		return err
+	}
 	if p.inOrder {
 		return p.sink(&placed)
 	}
@@ -192,37 +202,26 @@ func (p *placement) mayReplace(old occupant, target string, f *File) error {
 
 // keepLink makes what is placed a link where another name of its file has
 // landed, and hasn't been replaced since.
-func (p *placement) keepLink(f *File, placed *layer.Entry) {
-	first, isFurther := p.names.links[f.place]
-	if !isFurther {
-		if first = f.place; !p.names.firsts[first] {
-			return
-		}
+func (p *placement) keepLink(f *File, placed *layer.Entry) error {
+	first, several, err := p.names.of(f)
+	if err != nil || !several {
+		return err
 	}
-	at := p.landed[first]
-	if at == nil || at.Path == placed.Path {
-		p.replace(placed.Path)
-		p.landed[first], p.firstAt[placed.Path] = placed, first
-		return
+	at, there, err := p.landed.at(first)
+	if err != nil {
+		return err
+	}
+	if !there || at.Path == placed.Path {
+		return p.landed.land(p.names.temp, first, placed)
 	}
 	*placed = layer.Entry{
 		Path: placed.Path, Type: tar.TypeLink, Linkname: at.Path,
 		Mode: at.Mode, UID: at.UID, GID: at.GID, ModTime: at.ModTime,
 	}
-}
-
-// replace forgets a first name that has landed at a path.
-func (p *placement) replace(name string) {
-	if first, ok := p.firstAt[name]; ok {
-		delete(p.landed, first)
-		delete(p.firstAt, name)
-	}
+	return nil
 }
 
 func (p *placement) emit(e *layer.Entry) error {
-	if first, ok := p.firstAt[e.Path]; ok && p.landed[first] != e {
-		p.replace(e.Path)
-	}
 	if e.Type == tar.TypeSymlink || e.Type == tar.TypeLink {
 		p.straight = "" // maybe no longer
 	}

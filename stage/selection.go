@@ -46,7 +46,7 @@ type selection struct {
 
 // selection gives what is yet to be loaded.
 func (r *Runner) selection(in Copy, at Step) *selection {
-	return &selection{in: in, at: at, temp: r.Cache.Dir()}
+	return &selection{in: in, at: at, temp: r.Cache.Dir(), names: linkNames{temp: r.Cache.Dir()}}
 }
 
 // item is one source: a file, a run of files, or a directory with all that is in it.
@@ -221,8 +221,8 @@ func (s *selection) list(ctx context.Context, it *item) error {
 		if s.kept+len(kept) < mostKept {
 			kept = append(kept, f)
 		}
-		if s.names.isFurther(f) || f.Type != tar.TypeReg {
-			return nil
+		if further, err := s.names.isFurther(f); err != nil || further || f.Type != tar.TypeReg {
+			return err
 		}
 		s.total += f.Size
 		s.holes = s.holes || f.Size >= holeSize
@@ -308,7 +308,7 @@ func (c *Content) file() *File {
 // in the tree. It reads the beginning of what ADD might unpack, and so is asked
 // only where the instruction is executed.
 func (s *selection) needsTree() (bool, error) {
-	needs := len(s.names.links) > 0
+	needs := s.names.further > 0
 	for i := range s.items {
 		it := &s.items[i]
 		if s.extracts(it) && !s.looked && it.top.Type == tar.TypeReg && it.content == nil {

@@ -49,7 +49,9 @@ func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 					return err
 				}
 				text := describe(&f.Entry)
-				if first, ok := s.names.links[f.place]; ok {
+				if first, further, err := s.names.firstOf(f); err != nil {
+					return err
+				} else if further {
 					text += fmt.Sprintf(" = %d", first)
 				}
 				if it.run != nil {
@@ -124,7 +126,8 @@ func (s *selection) digestOf(f *File) (digest.Digest, error) {
 // inputs yields the entries for the step's record, by their paths in the source.
 // They only explain it, and so they end early where one can't be read again.
 func (s *selection) inputs(yield func(cache.Input) bool) {
-	firsts := map[int]string{}
+	paths := spool.NewTexts(s.temp) // of first names
+	defer paths.Close()
 	for i := range s.items {
 		it := &s.items[i]
 		if it.remote != nil {
@@ -135,12 +138,11 @@ func (s *selection) inputs(yield func(cache.Input) bool) {
 		}
 		err := s.each(context.Background(), it, func(f *File) error {
 			value := describe(&f.Entry)
-			if s.names.firsts[f.place] {
-				firsts[f.place] = f.Path
+			another, err := s.another(f, paths)
+			if err != nil {
+				return err
 			}
-			if first, ok := s.names.links[f.place]; ok {
-				value += fmt.Sprintf(" = %q", firsts[first])
-			}
+			value += another
 			d, err := s.digestOf(f)
 			if err != nil {
 				return err
@@ -159,6 +161,20 @@ func (s *selection) inputs(yield func(cache.Input) bool) {
 	}
 }
 
+// another says of which earlier entry one is another name. It is asked of all in
+// their order.
+func (s *selection) another(f *File, paths *spool.Texts) (string, error) {
+	first, several, err := s.names.of(f)
+	switch {
+	case err != nil || !several:
+		return "", err
+	case first == f.place:
+		return "", paths.Set(placeKey(first), f.Path)
+	}
+	path, _, err := paths.Get(placeKey(first))
+	return fmt.Sprintf(" = %q", path), err
+}
+
 // errNoMore ends a walk.
 var errNoMore = errors.New("no more")
 
@@ -169,7 +185,8 @@ func (s *selection) close() {
 			_ = run.Close() // it was only read
 		}
 	}
+	_ = s.names.close() // of no further use
 	if s.digests != nil {
-		_ = s.digests.Close() // it is of no further use
+		_ = s.digests.Close() // nor are they
 	}
 }

@@ -67,6 +67,26 @@ func (s *Spool) Reader() Reader {
 	return bufio.NewReader(io.MultiReader(io.NewSectionReader(s.file, 0, s.size), bytes.NewReader(s.mem)))
 }
 
+// Size is how many bytes have been written.
+func (s *Spool) Size() int64 { return s.size + int64(len(s.mem)) }
+
+// ReadAt reads what has been written at a place.
+func (s *Spool) ReadAt(p []byte, at int64) (n int, err error) {
+	if at < s.size {
+		n, err = s.file.ReadAt(p[:min(int64(len(p)), s.size-at)], at)
+	}
+	if err != nil || n == len(p) {
+		return n, err
+	}
+	if inMem := at + int64(n) - s.size; inMem < int64(len(s.mem)) {
+		n += copy(p[n:], s.mem[inMem:])
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
 // Close gives everything back.
 func (s *Spool) Close() error {
 	s.mem = nil

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/builder-oci/builder/internal/pathorder"
+	"github.com/builder-oci/builder/internal/spool"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,8 +26,8 @@ type Part struct {
 // lead to, of which contents are read. What came and went again leaves nothing.
 //
 // A Walk goes through the parts one after the other, and notes what they say in
-// a file without a name in dir: so neither memory nor open files grow with the
-// layers. It keeps only what tells the names of one file.
+// files without a name in dir: so neither memory nor open files grow with the
+// layers.
 func Squash(parts []Part, base, top *Tree, dir string) Source {
 	return &squash{parts: parts, base: base, top: top, dir: dir}
 }
@@ -110,15 +111,12 @@ type squashWalk struct {
 	fn      func(*Entry) error
 	dirs    []*squashed // from the root to what was added last
 	implied []*Entry    // those of them that fn hasn't had
-	links   map[linkID]string
+	links   *firstNames // as in the notes
 }
 
-// linkID is a file with several names: the layer that it comes from, and its
+// linkKey names a file with several names by the part that it comes from and its
 // first name there.
-type linkID struct {
-	part  int
-	first string
-}
+func linkKey(part int, first string) spool.Key { return spool.TextKey(uint64(part), first) }
 
 // add takes all that is said of one name, by the lowest part first.
 func (w *squashWalk) add(all []said) error {
@@ -236,15 +234,21 @@ func (w *squashWalk) complete(e *Entry, part int) error {
 	if e.Type != TypeReg && e.Type != TypeLink {
 		return nil
 	}
-	id := linkID{part, e.Path}
+	file := linkKey(part, e.Path)
 	if e.Type == TypeLink {
-		id.first = e.Linkname
+		file = linkKey(part, e.Linkname)
 	}
-	if first, shared := w.links[id]; first != "" {
+	first, shared, err := w.links.get(file)
+	switch {
+	case err != nil:
+		return err
+	case first != "":
 		e.Type, e.Linkname = TypeLink, first
 		return nil
-	} else if shared {
-		w.links[id] = e.Path
+	case shared:
+		if err := w.links.set(file, e.Path); err != nil {
+			return err
+		}
 	}
 	n, err := w.top.Lstat(e.Path)
 	if err != nil {

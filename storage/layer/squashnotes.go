@@ -17,9 +17,9 @@ import (
 type squashNotes struct {
 	file  *os.File
 	parts []*partNotes
-	// links has the files that have several names in a part, each with the first
-	// name that is left of it, once there is one.
-	links map[linkID]string
+	// links has the files that have several names in a part, by linkKey, each with
+	// the first name that is left of it, "" before there is one.
+	links *firstNames
 }
 
 // partNotes reads what one part says.
@@ -34,7 +34,7 @@ const partBuffer = 16 << 10
 
 // noteParts walks the parts, one after the other, and gives the first of each.
 func noteParts(ctx context.Context, parts []Part, dir string) (_ *squashNotes, err error) {
-	n := &squashNotes{links: map[linkID]string{}}
+	n := &squashNotes{links: newFirstNames(dir)}
 	if n.file, err = spool.Unnamed(dir); err != nil {
 		return nil, err
 	}
@@ -75,7 +75,9 @@ func (n *squashNotes) notePart(ctx context.Context, number int, p Part, out *cou
 	var line []byte
 	err = src.Walk(ctx, func(e *Entry) error {
 		if e.Type == TypeLink {
-			n.links[linkID{number, e.Linkname}] = ""
+			if _, err := n.links.of(linkKey(number, e.Linkname), ""); err != nil {
+				return err
+			}
 		}
 		count++
 		line = appendNote(line[:0], e, rule.apply(e))
@@ -121,7 +123,10 @@ func (n *squashNotes) next() (all []said, err error) {
 	return all, nil
 }
 
-func (n *squashNotes) close() error { return n.file.Close() }
+func (n *squashNotes) close() error {
+	n.links.close()
+	return n.file.Close()
+}
 
 // advance reads one more entry.
 func (p *partNotes) advance() error {

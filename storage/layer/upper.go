@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 
+	"github.com/builder-oci/builder/internal/spool"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,6 +26,9 @@ type UpperOptions struct {
 	// Look has the Walk tell a user what was changed in a tree that may be in use:
 	// sockets too, and names that go meanwhile are passed over.
 	Look bool
+	// Temp is a directory for what takes more room than memory should have: ""
+	// for the system's.
+	Temp string
 }
 
 // Upper is what stands in the layer whose upper directory is dir and whose
@@ -53,8 +57,9 @@ func (c *changes) timed(r TimeRule) Source {
 func (c *changes) Walk(ctx context.Context, fn func(*Entry) error) error {
 	w := &walker{
 		changes: c, ctx: ctx, fn: fn,
-		links: map[uint64]string{}, places: placesOf(c.o.Placeholders),
+		links: newFirstNames(c.o.Temp), places: placesOf(c.o.Placeholders),
 	}
+	defer w.links.close()
 	var err error
 	if w.noted, err = c.base.open(); err != nil {
 		return err
@@ -79,7 +84,7 @@ type walker struct {
 	noted *baseReader // what base has
 	// links has, by inode, the first name that stood in the layer of each
 	// file that has several.
-	links map[uint64]string
+	links *firstNames
 	// implied are the directories from the root to here that haven't changed
 	// and weren't given to fn yet.
 	implied []*Entry
@@ -166,10 +171,12 @@ func (w *walker) name(d *dir, name, path string) error {
 		return err
 	}
 	if e.Type == TypeReg && st.Nlink > 1 {
-		if first, ok := w.links[st.Ino]; ok {
+		first, err := w.links.of(spool.NumberKey(uint64(st.Dev), st.Ino), path)
+		if err != nil {
+			return err
+		}
+		if first != path {
 			e.Type, e.Linkname, e.Size, e.Xattrs = TypeLink, first, 0, nil
-		} else {
-			w.links[st.Ino] = path
 		}
 	}
 	if e.Type == TypeReg {

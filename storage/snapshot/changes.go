@@ -32,7 +32,7 @@ func (s *Store) Changes(key Key) (layer.Source, error) {
 // changes gives what a tree changes of its parent.
 func (s *Store) changes(id string, parent *layer.Tree, options ChangeOptions) (layer.Source, error) {
 	o := options.upper(s.flavor, s.exact)
-	o.Unprivileged = s.recorded
+	o.Unprivileged, o.Temp = s.recorded, s.records.Dir()
 	if !s.exact {
 		owners, err := s.owners(id)
 		if err != nil {
