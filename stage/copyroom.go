@@ -23,7 +23,7 @@ func (s *selection) bytes(ctx context.Context) (int64, error) {
 			if f.Type != tar.TypeReg || f.Size < holeSize {
 				return nil
 			}
-			_, further, err := s.names.firstOf(f)
+			_, further, err := s.names.isAnother(f)
 			if err == nil && !further && seemsEmpty(&f.Entry) {
 				total -= f.Size
 			}

@@ -1,20 +1,14 @@
 package stage
 
-import (
-	"errors"
-
-	"github.com/builder-oci/builder/internal/spool"
-)
+import "github.com/builder-oci/builder/internal/spool"
 
 // linkNames finds the names of one file among a selection's entries. There may be
-// very many of them, and those that have no other take no room. The zero value has
-// none, and keeps its own in the system's directory for such.
+// very many of them, and those of files that have no other, here or elsewhere, take
+// no room. The zero value has none.
 type linkNames struct {
 	temp string // a directory for what takes more room
-	// seen leads from a file to the place of its first name, firsts from the place
-	// of each name of a file that has several to that of the first; nil before there
-	// is one.
-	seen, firsts *spool.Index
+	// seen leads from a file to the place of its first name; nil before there is one.
+	seen *spool.Index
 	// further is how many names aren't the first of their file.
 	further int
 }
@@ -25,36 +19,32 @@ func (n *linkNames) isFurther(f *File) (bool, error) {
 		return false, nil
 	}
 	if n.seen == nil {
-		n.seen, n.firsts = spool.NewIndex(n.temp), spool.NewIndex(n.temp)
+		n.seen = spool.NewIndex(n.temp)
 	}
-	key := spool.NumberKey(f.ID.Dev, f.ID.Ino)
-	first, ok, err := n.seen.Get(key)
-	if err != nil {
+	_, ok, err := n.seen.Get(f.ID.key())
+	switch {
+	case err != nil:
 		return false, err
+	case ok:
+		n.further++
+		return true, nil
 	}
-	if !ok {
-		return false, n.seen.Set(key, uint64(f.place))
-	}
-	n.further++
-	if err := n.firsts.Set(placeKey(int(first)), first); err != nil {
-		return false, err
-	}
-	return true, n.firsts.Set(placeKey(f.place), first)
+	return false, n.seen.Set(f.ID.key(), uint64(f.place))
 }
 
-// of gives the place of the first name of a file that has several here; that may
-// be the entry itself.
-func (n *linkNames) of(f *File) (first int, several bool, err error) {
+// first gives the place of the first name of an entry's file, and says whether
+// that may have several here.
+func (n *linkNames) first(f *File) (place int, several bool, err error) {
 	if f.ID == (FileID{}) || n.further == 0 {
-		return 0, false, nil
+		return f.place, false, nil
 	}
-	place, several, err := n.firsts.Get(placeKey(f.place))
-	return int(place), several, err
+	first, ok, err := n.seen.Get(f.ID.key())
+	return int(first), ok, err
 }
 
-// firstOf is of for further names alone.
-func (n *linkNames) firstOf(f *File) (first int, further bool, err error) {
-	first, several, err := n.of(f)
+// isAnother is first for those entries alone that are another's further names.
+func (n *linkNames) isAnother(f *File) (first int, another bool, err error) {
+	first, several, err := n.first(f)
 	return first, several && first != f.place, err
 }
 
@@ -62,7 +52,9 @@ func (n *linkNames) close() error {
 	if n.seen == nil {
 		return nil
 	}
-	return errors.Join(n.seen.Close(), n.firsts.Close())
+	return n.seen.Close()
 }
 
-func placeKey(place int) spool.Key { return spool.NumberKey(uint64(place), 0) }
+func (id FileID) key() spool.Key { return spool.NumberKey(id.Dev, id.Ino) }
+
+func placeKey(place int) spool.Key { return spool.NumberKey(0, uint64(place)) }

@@ -203,7 +203,7 @@ func (p *placement) mayReplace(old occupant, target string, f *File) error {
 // keepLink makes what is placed a link where another name of its file has
 // landed, and hasn't been replaced since.
 func (p *placement) keepLink(f *File, placed *layer.Entry) error {
-	first, several, err := p.names.of(f)
+	first, several, err := p.names.first(f)
 	if err != nil || !several {
 		return err
 	}

@@ -49,9 +49,9 @@ func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 					return err
 				}
 				text := describe(&f.Entry)
-				if first, further, err := s.names.firstOf(f); err != nil {
+				if first, another, err := s.names.isAnother(f); err != nil {
 					return err
-				} else if further {
+				} else if another {
 					text += fmt.Sprintf(" = %d", first)
 				}
 				if it.run != nil {
@@ -164,7 +164,7 @@ func (s *selection) inputs(yield func(cache.Input) bool) {
 // another says of which earlier entry one is another name. It is asked of all in
 // their order.
 func (s *selection) another(f *File, paths *spool.Texts) (string, error) {
-	first, several, err := s.names.of(f)
+	first, several, err := s.names.first(f)
 	switch {
 	case err != nil || !several:
 		return "", err

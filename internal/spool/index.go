@@ -27,7 +27,8 @@ const (
 	bucketSlots = bucketSize / slotSize
 )
 
-// Index leads from keys to numbers. It isn't for several goroutines.
+// Index leads from keys to numbers. Keys whose second numbers are neighbours are
+// found fastest one after the other. It isn't for several goroutines.
 type Index struct {
 	dir string
 	few map[Key]uint64
@@ -39,6 +40,8 @@ type Index struct {
 	buckets uint64 // a power of two
 	seed    maphash.Seed
 	bucket  [bucketSize]byte // what was read last
+	at      int64            // its number; none is -1
+	changed bool             // it is yet to be written
 }
 
 // NewIndex gives an index without keys, which makes its file in dir.
@@ -76,7 +79,8 @@ func (x *Index) Set(k Key, n uint64) error {
 		}
 		if slot, _ := x.find(k); slot != nil {
 			slot.set(k, n)
-			return x.write(at)
+			x.changed = true
+			return nil
 		}
 		if err := x.grow(); err != nil {
 			return err
@@ -98,7 +102,7 @@ func (x *Index) spill() (err error) {
 	if x.file, err = Unnamed(x.dir); err != nil {
 		return err
 	}
-	x.seed, x.buckets = maphash.MakeSeed(), 2*fewKeys/uint64(bucketSlots)
+	x.seed, x.buckets, x.at = maphash.MakeSeed(), 2*fewKeys/uint64(bucketSlots), -1
 	for x.buckets&(x.buckets-1) != 0 {
 		x.buckets++
 	}
@@ -146,7 +150,11 @@ func (x *Index) grow() error {
 	return nil
 }
 
-func (x *Index) bucketOf(k Key) uint64 { return maphash.Comparable(x.seed, k) & (x.buckets - 1) }
+// bucketOf gives the bucket of a key, which is that of its neighbours.
+func (x *Index) bucketOf(k Key) uint64 {
+	k[8] &= 0xf0
+	return maphash.Comparable(x.seed, k) & (x.buckets - 1)
+}
 
 // find gives a key's slot in the bucket that was read, or else the first empty
 // one, or nil where it is full.
@@ -164,16 +172,28 @@ func (x *Index) find(k Key) (s slot, found bool) {
 }
 
 func (x *Index) read(bucket uint64) error {
+	if x.at == int64(bucket) {
+		return nil
+	}
+	if x.changed {
+		if err := x.write(uint64(x.at)); err != nil {
+			return err
+		}
+	}
+	x.at = -1
 	n, err := x.file.ReadAt(x.bucket[:], int64(bucket)*bucketSize)
 	clear(x.bucket[n:]) // beyond the end all are empty
-	if errors.Is(err, io.EOF) {
+	if err == nil || errors.Is(err, io.EOF) {
+		x.at = int64(bucket)
 		return nil
 	}
 	return err
 }
 
 func (x *Index) write(bucket uint64) error {
+	x.at = int64(bucket)
 	_, err := x.file.WriteAt(x.bucket[:], int64(bucket)*bucketSize)
+	x.changed = err != nil
 	return err
 }
 
