@@ -1,7 +1,6 @@
 package build
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"path"
@@ -155,24 +154,17 @@ type digesting struct {
 func (d *digesting) digest(ctx context.Context, files *contextFiles, pattern string) {
 	d.do(ctx, ofPattern(pattern), func(ctx context.Context) error {
 		batch := digestBatch{ctx: ctx, files: files}
-		err := files.dir.Glob(pattern, func(m buildcontext.Match) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			f, err := files.Lstat(m.Path)
-			if err != nil {
-				return err
-			}
-			if f.Type != tar.TypeDir && strings.ContainsAny(pattern, "*?[\\") {
-				return batch.add(f)
-			}
+		if strings.ContainsAny(pattern, "*?[\\") {
+			err := files.walkGlob(ctx, pattern, func(_ stage.Match, f *stage.File) error { return batch.add(f) })
+			return errors.Join(err, batch.end())
+		}
+		return files.dir.Glob(pattern, func(m buildcontext.Match) error {
 			d.do(ctx, m.Path, func(ctx context.Context) error {
-				below := digestBatch{ctx: ctx, files: files}
-				return errors.Join(files.walk(ctx, m.Path, below.add), below.end())
+				batch.ctx = ctx
+				return errors.Join(files.walk(ctx, m.Path, batch.add), batch.end())
 			})
 			return nil
 		})
-		return errors.Join(err, batch.end())
 	})
 }
 

@@ -77,8 +77,8 @@ type contextFiles struct {
 	temp string
 
 	mu sync.Mutex
-	// walked has what each path held. A build that first looks its steps up
-	// and then executes them lists a path only once.
+	// walked has what each path held, or pattern named. A build that first looks
+	// its steps up and then executes them lists a path only once.
 	walked map[string]*buildcontext.Listing
 }
 
@@ -151,27 +151,46 @@ func (f *contextFiles) Glob(pattern string, fn func(stage.Match) error) error {
 	return f.dir.Glob(pattern, func(m buildcontext.Match) error { return fn(stage.Match(m)) })
 }
 
-// Gather gives an empty list of the context's files.
-func (f *contextFiles) Gather() stage.Gathered {
-	return gathered{f, buildcontext.NewListing(f.temp)}
+// WalkGlob gives all that a pattern names, each with what is below it.
+func (f *contextFiles) WalkGlob(ctx context.Context, pattern string, fn func(stage.Match, *stage.File) error) error {
+	f.ahead.end(ofPattern(pattern))
+	return f.walkGlob(ctx, pattern, fn)
 }
 
-// gathered are files of a context that patterns name.
-type gathered struct {
-	files *contextFiles
-	list  *buildcontext.Listing
+func (f *contextFiles) walkGlob(ctx context.Context, pattern string, fn func(stage.Match, *stage.File) error) error {
+	l, err := f.globbed(ctx, pattern)
+	if err != nil {
+		return err
+	}
+	return l.EachMatch(func(m buildcontext.Match, e *buildcontext.Entry, at int64) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		file := f.file(e)
+		file.Ref = at
+		return fn(stage.Match(m), file)
+	})
 }
 
-// Add appends the file at a path.
-func (g gathered) Add(path string) (bool, error) { return g.files.dir.ListFile(path, g.list) }
-
-// Each gives the files.
-func (g gathered) Each(ctx context.Context, fn func(*stage.File) error) error {
-	return g.files.each(ctx, g.list, fn)
+// Again gives an entry that WalkGlob gave.
+func (f *contextFiles) Again(ctx context.Context, pattern string, ref int64) (*stage.File, error) {
+	l, err := f.globbed(ctx, pattern)
+	if err != nil {
+		return nil, err
+	}
+	e, err := l.At(ref)
+	if err != nil {
+		return nil, err
+	}
+	return f.file(e), nil
 }
 
-// Close gives the list's file back.
-func (g gathered) Close() error { return g.list.Close() }
+// globbed lists what a pattern names.
+func (f *contextFiles) globbed(ctx context.Context, pattern string) (*buildcontext.Listing, error) {
+	return f.listed(ofPattern(pattern), func() (*buildcontext.Listing, error) {
+		return f.dir.ListGlob(ctx, pattern, f.temp)
+	})
+}
 
 // Lstat gives the entry at a path.
 func (f *contextFiles) Lstat(path string) (*stage.File, error) {
@@ -206,22 +225,27 @@ func (f *contextFiles) each(ctx context.Context, l *buildcontext.Listing, fn fun
 }
 
 func (f *contextFiles) list(ctx context.Context, path string) (*buildcontext.Listing, error) {
+	return f.listed(path, func() (*buildcontext.Listing, error) { return f.dir.List(ctx, path, f.temp) })
+}
+
+// listed lists what hasn't been listed under a name.
+func (f *contextFiles) listed(name string, list func() (*buildcontext.Listing, error)) (*buildcontext.Listing, error) {
 	f.mu.Lock()
-	known, ok := f.walked[path]
+	known, ok := f.walked[name]
 	f.mu.Unlock()
 	if ok {
 		return known, nil
 	}
-	l, err := f.dir.List(ctx, path, f.temp)
+	l, err := list()
 	if err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if known, ok := f.walked[path]; ok {
+	if known, ok := f.walked[name]; ok {
 		return known, l.Close()
 	}
-	f.walked[path] = l
+	f.walked[name] = l
 	return l, nil
 }
 

@@ -14,13 +14,13 @@ import (
 
 // archive puts what a tar archive holds below dest. Links that lead to
 // directories are followed, as an unpacking tar would.
-func (p *placement) archive(it *item, dest string) error {
+func (p *placement) archive(f *File, dest string) error {
 	defer func(dirs int64) { p.dirs = dirs }(p.dirs)
 	p.dirs = dirMode // --chmod isn't for what an archive holds
 	if err := p.makeDirs(dest); err != nil {
 		return err
 	}
-	return archiveEntries(&it.top.Entry, func(e *layer.Entry) error {
+	return archiveEntries(&f.Entry, func(e *layer.Entry) error {
 		if e.Path == "" {
 			return nil
 		}

@@ -92,7 +92,7 @@ func (in Copy) fromContext(ctx context.Context, r *Runner, st *State, at Step) e
 			return err
 		}
 		if in.Last && !in.Link && len(in.Remote) == 0 {
-			needsTree, err := sel.needsTree()
+			needsTree, err := sel.needsTree(ctx)
 			if err != nil {
 				return err
 			}
@@ -230,7 +230,7 @@ func (in Copy) execute(ctx context.Context, r *Runner, st *State, sel *selection
 	if err := sel.fetch(ctx); err != nil {
 		return err
 	}
-	needsTree, err := sel.needsTree()
+	needsTree, err := sel.needsTree(ctx)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,8 @@ type File struct {
 	// Origin is what the source itself knows the file by; nil where that is the
 	// entry.
 	Origin any
+	// Ref is what the source gives the file again by, as far as WalkGlob gave it.
+	Ref int64
 
 	// place counts a selection's entries, in their order.
 	place int
@@ -50,23 +52,14 @@ type Files interface {
 	// [layer.Source]: the same ones whenever it is called. They may be kept, though
 	// there may be very many; their owners are those that COPY gives them.
 	Walk(ctx context.Context, path string, fn func(*File) error) error
-	// Gather gives an empty list of files.
-	Gather() Gathered
+	// WalkGlob is Walk for all that a pattern with wildcards names: of one match
+	// after the other the entry itself, and what is below it.
+	WalkGlob(ctx context.Context, pattern string, fn func(Match, *File) error) error
+	// Again gives an entry that WalkGlob gave for a pattern, by its Ref.
+	Again(ctx context.Context, pattern string, ref int64) (*File, error)
 	// Digests gives the digest of each regular file's content and "" for all
 	// other entries.
 	Digests(ctx context.Context, files []*File) ([]digest.Digest, error)
-}
-
-// Gathered is a list of files that patterns name one by one. There may be very many,
-// and so they aren't kept in memory.
-type Gathered interface {
-	// Add appends the file at a path that Glob gave, and says that it has, unless
-	// that is a directory.
-	Add(path string) (added bool, err error)
-	// Each calls fn for all files in the order in which they were added, as Walk does.
-	Each(ctx context.Context, fn func(*File) error) error
-	// Close gives back what the list takes.
-	Close() error
 }
 
 // globAll gives all that a pattern names, which isn't much.

@@ -11,7 +11,7 @@ import (
 // merge puts the entries of several items in one order. Where more than one land
 // at a place, the last item's counts.
 func (p *placement) merge(ctx context.Context, sel *selection, landings []landing) error {
-	if len(landings) == 1 && !landings[0].same {
+	if len(landings) == 1 && !landings[0].meets() {
 		return landings[0].each(ctx, sel, p.put)
 	}
 	var m merging
@@ -63,14 +63,6 @@ type cursor struct {
 
 func newCursor(ctx context.Context, sel *selection, l landing, item int) *cursor {
 	c := &cursor{item: item, stop: func() {}}
-	if kept := l.it.kept; len(kept) == 1 && kept[0] == l.it.top {
-		// There may be very many of them.
-		c.pull = func() (string, *File, bool) {
-			c.pull = func() (string, *File, bool) { return "", nil, false }
-			return l.target, l.it.top, true
-		}
-		return c
-	}
 	c.pull, c.stop = iter.Pull2(func(yield func(string, *File) bool) {
 		c.err = l.each(ctx, sel, func(target string, f *File) error {
 			if !yield(target, f) {

@@ -15,8 +15,8 @@ import (
 // that lead there from the pivot on. Links on the way aren't followed, and one
 // that is named is copied itself, as BuildKit has it. Without a wildcard the
 // source has to be there.
-func (s *selection) loadParents(ctx context.Context, files Files, source string, f filter) error {
-	base, pattern := pivot(source)
+func (s *selection) loadParents(ctx context.Context, files Files, named string, f filter) error {
+	base, pattern := pivot(named)
 	matches, err := globAll(files, base)
 	if err != nil {
 		return err
@@ -27,14 +27,14 @@ func (s *selection) loadParents(ctx context.Context, files Files, source string,
 		}
 	}
 	for _, m := range matches {
-		it := item{name: m.Name, files: files, base: m.Path, filter: f}
+		it := item{source: source{name: m.Name, base: m.Path}, files: files, filter: f}
 		if it.top, err = files.Lstat(m.Path); err != nil {
 			return err
 		}
 		if it.top.Type != tar.TypeDir {
 			continue // nothing is below a file
 		}
-		if err := s.listParents(ctx, &it, source, pattern); err != nil {
+		if err := s.listParents(ctx, &it, named, pattern); err != nil {
 			return err
 		}
 		s.items = append(s.items, it)
@@ -44,11 +44,11 @@ func (s *selection) loadParents(ctx context.Context, files Files, source string,
 
 // listParents lists an item's entries. Only what is below the part of the
 // pattern that has no wildcards is read.
-func (s *selection) listParents(ctx context.Context, it *item, source, pattern string) error {
+func (s *selection) listParents(ctx context.Context, it *item, named, pattern string) error {
 	literal, wild := literalDirs(pattern)
 	it.from = path.Join(it.base, literal)
 	it.within = literal == ""
-	required := !wild && !strings.ContainsAny(source, wildcards)
+	required := !wild && !isPattern(named)
 	if required && !strings.ContainsAny(it.from, wildcards) {
 		if _, err := globAll(it.files, "/"+it.from); err != nil {
 			return err

@@ -50,7 +50,9 @@ func tree(t *testing.T, names ...string) *layer.Tree {
 type fixed struct{ treeFiles }
 
 func (f fixed) Known(context.Context) (*State, error) { return nil, nil }
-func (f fixed) Files(context.Context) (Files, error)  { return f.treeFiles, nil }
+func (f fixed) Files(context.Context) (Files, error) {
+	return treeFiles{f.tree, newTreeLists("")}, nil
+}
 
 func place(t *testing.T, in Copy, from, onto *layer.Tree) ([]string, error) {
 	t.Helper()
@@ -221,7 +223,7 @@ func TestNamesOfOneFileStayThat(t *testing.T) {
 		if err := sel.load(context.Background(), fixed{treeFiles{tree: from}}); err != nil {
 			t.Fatal(err)
 		}
-		if needs, err := sel.needsTree(); needs != (tc.name != "one alone") || err != nil {
+		if needs, err := sel.needsTree(t.Context()); needs != (tc.name != "one alone") || err != nil {
 			t.Errorf("%s: needs a tree: %v, %v", tc.name, needs, err)
 		}
 		var landed []string
@@ -330,7 +332,7 @@ func TestArchiveEntriesMakeRoom(t *testing.T) {
 	}
 	p.standing = to.Standing
 	archive := &File{Entry: layer.Entry{Path: "a.tar", Type: tar.TypeReg, Open: func() (io.ReadCloser, error) { return os.Open(file) }}}
-	if err := p.archive(&item{top: archive}, ""); err != nil {
+	if err := p.archive(archive, ""); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -373,13 +375,13 @@ func (k known) Digests(_ context.Context, files []*File) ([]digest.Digest, error
 func TestKeyOfAddNeedsNoContent(t *testing.T) {
 	opened := 0
 	sel := &selection{in: Copy{Verb: "ADD", Sources: []string{"a", "b"}, Dest: "/", Extract: true}}
-	if err := sel.load(context.Background(), known{treeFiles{tree: tree(t, "a", "b")}, &opened}); err != nil {
+	if err := sel.load(context.Background(), known{treeFiles{tree(t, "a", "b"), newTreeLists("")}, &opened}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sel.digest(context.Background()); err != nil || opened > 0 {
 		t.Errorf("%d files were opened, %v", opened, err)
 	}
-	if needs, err := sel.needsTree(); needs || err != nil || opened != 2 {
+	if needs, err := sel.needsTree(t.Context()); needs || err != nil || opened != 2 {
 		t.Errorf("%d files were looked at, %v, %v", opened, needs, err)
 	}
 }

@@ -23,9 +23,9 @@ type Remote interface {
 }
 
 // remoteItem is a source of which only the identity is known.
-func remoteItem(ctx context.Context, source string, r Remote) (item, error) {
+func remoteItem(ctx context.Context, address string, r Remote) (item, error) {
 	identity, err := r.Identity(ctx)
-	return item{name: source, remote: r, identity: identity}, err
+	return item{source: source{name: address}, remote: r, identity: identity}, err
 }
 
 // digestRemote digests what an item that isn't here will be.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,15 +48,13 @@ func (r *Runner) selection(in Copy, at Step) *selection {
 	return &selection{in: in, at: at, temp: r.Cache.Dir(), names: linkNames{temp: r.Cache.Dir()}}
 }
 
-// item is one source: a file, a run of files, or a directory with all that is in it.
+// item is a source, or all that a pattern names.
 type item struct {
-	name    string   // last component of the source, "" for a source's root
-	files   Files    // where the entries are; nil for a here-document
-	top     *File    // the source itself
-	base    string   // what is cut off the entries' paths
-	content *Content // of a here-document
-	run     Gathered // files of ascending names, each a source; name, top and base aren't set
-	archive bool     // an archive that ADD unpacks, once needsTree was asked
+	source
+	*sources          // of a pattern; nothing of source is set then
+	files    Files    // where the entries are; nil for a here-document
+	content  *Content // of a here-document
+	archive  bool     // an archive that ADD unpacks, once needsTree was asked
 
 	// The entries are those that lead to from, it itself, or if that is the
 	// source and a directory only what is in it, and what is below it: as far as
@@ -80,17 +77,6 @@ type item struct {
 // mostKept is how many entries of a selection are kept.
 const mostKept = 2048
 
-// rel is an entry's path below the item.
-func (it *item) rel(f *File) string {
-	if it.run != nil {
-		return path.Base(f.Path)
-	}
-	return strings.TrimPrefix(strings.TrimPrefix(f.Path, it.base), "/")
-}
-
-// isDir says whether an item is a directory with what is in it.
-func (it *item) isDir() bool { return it.run == nil && it.top.Type == tar.TypeDir }
-
 // load lists the sources. It does nothing when called again.
 func (s *selection) load(ctx context.Context, from Source) error {
 	if s.loaded {
@@ -100,24 +86,24 @@ func (s *selection) load(ctx context.Context, from Source) error {
 		return err
 	}
 	for i := range s.in.Contents {
-		it := item{name: s.in.Contents[i].Name, content: &s.in.Contents[i]}
+		it := item{source: source{name: s.in.Contents[i].Name}, content: &s.in.Contents[i]}
 		if err := s.list(ctx, &it); err != nil {
 			return err
 		}
 		s.items = append(s.items, it)
 	}
-	if s.sources() > 1 && len(s.in.Sources)+len(s.in.Contents) > 1 && !asksForDir(s.in.Dest) {
+	if s.countSources() > 1 && len(s.in.Sources)+len(s.in.Contents) > 1 && !asksForDir(s.in.Dest) {
 		return errManyToOne(s.in.Verb, s.in.Dest)
 	}
 	s.loaded = true
 	return nil
 }
 
-// sources counts the sources.
-func (s *selection) sources() (count int) {
+// countSources counts the sources.
+func (s *selection) countSources() (count int) {
 	for i := range s.items {
-		if s.items[i].run != nil {
-			count += s.items[i].count
+		if s.items[i].sources != nil {
+			count += s.items[i].many
 		} else {
 			count++
 		}
@@ -165,10 +151,13 @@ func (s *selection) loadSources(ctx context.Context, from Source) error {
 				return err
 			}
 		}
-		if s.in.Parents {
+		switch {
+		case s.in.Parents:
 			err = s.loadParents(ctx, files, source, f)
-		} else {
-			err = s.loadSource(ctx, files, source, f)
+		case isPattern(source):
+			err = s.loadPattern(ctx, files, source, f)
+		default:
+			err = files.Glob(source, func(m Match) error { return s.loadMatch(ctx, files, m, f) })
 		}
 		if err != nil {
 			return err
@@ -177,27 +166,8 @@ func (s *selection) loadSources(ctx context.Context, from Source) error {
 	return nil
 }
 
-// loadSource lists what a source's pattern names.
-func (s *selection) loadSource(ctx context.Context, files Files, pattern string, f filter) error {
-	r := run{to: s, files: files, filter: f}
-	err := files.Glob(pattern, func(m Match) error {
-		if !strings.ContainsAny(pattern, wildcards) {
-			return s.loadMatch(ctx, files, m, f)
-		}
-		if taken, err := r.take(ctx, m); err != nil || taken {
-			return err
-		}
-		return s.loadMatch(ctx, files, m, f)
-	})
-	if err != nil {
-		r.drop()
-		return err
-	}
-	return r.end(ctx)
-}
-
 func (s *selection) loadMatch(ctx context.Context, files Files, m Match, f filter) error {
-	it := item{name: m.Name, files: files, base: m.Path, from: m.Path, within: true, filter: f}
+	it := item{source: source{name: m.Name, base: m.Path}, files: files, from: m.Path, within: true, filter: f}
 	if err := s.list(ctx, &it); err != nil {
 		return err
 	}
@@ -215,18 +185,26 @@ func (s *selection) loadMatch(ctx context.Context, files Files, m Match, f filte
 // bytes, and finds those that are names of one file.
 func (s *selection) list(ctx context.Context, it *item) error {
 	it.first = s.count
+	if it.sources != nil {
+		var order orderOf
+		return s.tellPattern(ctx, it, func(src *source, f *File) error {
+			if f == nil {
+				it.sources.add(src)
+				return nil
+			}
+			it.sorted = order.ascends(src.below(f)) && it.sorted
+			s.count++
+			it.count++
+			return s.add(f)
+		})
+	}
 	var kept []*File
 	err := s.walk(ctx, it, func(f *File) error {
 		it.count++
 		if s.kept+len(kept) < mostKept {
 			kept = append(kept, f)
 		}
-		if further, err := s.names.isFurther(f); err != nil || further || f.Type != tar.TypeReg {
-			return err
-		}
-		s.total += f.Size
-		s.holes = s.holes || f.Size >= holeSize
-		return nil
+		return s.add(f)
 	})
 	s.count += it.count
 	switch {
@@ -239,9 +217,27 @@ func (s *selection) list(ctx context.Context, it *item) error {
 	return err
 }
 
+// add counts an entry's bytes.
+func (s *selection) add(f *File) error {
+	if further, err := s.names.isFurther(f); err != nil || further || f.Type != tar.TypeReg {
+		return err
+	}
+	s.total += f.Size
+	s.holes = s.holes || f.Size >= holeSize
+	return nil
+}
+
 // each calls fn for all entries of an item. They may be kept, but not changed.
 func (s *selection) each(ctx context.Context, it *item, fn func(*File) error) error {
-	if it.count > len(it.kept) {
+	switch {
+	case it.sources != nil:
+		return s.tellPattern(ctx, it, func(_ *source, f *File) error {
+			if f == nil {
+				return nil
+			}
+			return fn(f)
+		})
+	case it.count > len(it.kept):
 		return s.walk(ctx, it, fn)
 	}
 	for _, f := range it.kept {
@@ -268,9 +264,6 @@ func (s *selection) walk(ctx context.Context, it *item, fn func(*File) error) er
 	if it.content != nil {
 		it.top = it.content.file()
 		return c.pass(it.top)
-	}
-	if it.run != nil {
-		return it.run.Each(ctx, c.pass)
 	}
 	for _, f := range it.leads {
 		lead := *f
@@ -307,25 +300,30 @@ func (c *Content) file() *File {
 // aren't at hand, and which name of a file stands first in the layer is found
 // in the tree. It reads the beginning of what ADD might unpack, and so is asked
 // only where the instruction is executed.
-func (s *selection) needsTree() (bool, error) {
-	needs := s.names.further > 0
+func (s *selection) needsTree(ctx context.Context) (bool, error) {
 	for i := range s.items {
 		it := &s.items[i]
-		if s.extracts(it) && !s.looked && it.top.Type == tar.TypeReg && it.content == nil {
-			var err error
-			if it.archive, err = isArchive(&it.top.Entry); err != nil {
-				return false, err
-			}
+		if s.looked || !s.extracts(it) || it.content != nil {
+			continue
 		}
-		needs = needs || it.archive
+		var err error
+		switch {
+		case it.sources != nil:
+			err = s.findArchives(ctx, it)
+		case it.top.Type == tar.TypeReg:
+			it.archive, err = isArchive(&it.top.Entry)
+		}
+		if err != nil {
+			return false, err
+		}
 	}
 	s.looked = true
-	return needs, nil
+	return s.names.further > 0 || s.hasArchives(), nil
 }
 
 // hasArchives says whether something is unpacked, once needsTree was asked.
 func (s *selection) hasArchives() bool {
-	return slices.ContainsFunc(s.items, func(it item) bool { return it.archive })
+	return slices.ContainsFunc(s.items, func(it item) bool { return it.hasArchives() })
 }
 
 // extracts says whether an item is unpacked if it is an archive.

@@ -46,7 +46,7 @@ func TestAHereDocumentIsNoFileForADD(t *testing.T) {
 	in := Copy{Verb: "ADD", Dest: "/d/", Extract: true, Contents: []Content{{Name: "x", Data: "data"}}}
 	document := selectionDigest(t, in)
 	f := in.Contents[0].file()
-	file := item{name: "x", top: f, count: 1, kept: []*File{f}}
+	file := item{source: source{name: "x", top: f}, count: 1, kept: []*File{f}}
 	s := &selection{in: Copy{Extract: true}, items: []item{file}}
 	if d, err := s.digest(t.Context()); err != nil || d == document {
 		t.Errorf("a file has the digest of a here-document (%v)", err)

@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"path"
+	"hash"
 
 	digest "github.com/opencontainers/go-digest"
 
@@ -33,34 +33,16 @@ func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 		if s.in.Extract && it.content != nil {
 			writeField(h, "here-document") // which ADD never unpacks
 		}
-		if it.run == nil {
-			writeField(h, it.name)
-			writeField(h, string(it.top.Type))
-		}
-		err := s.batches(ctx, it, func(files []*File) error {
+		err := s.batches(ctx, it, func(batch []told) error {
 			if !known {
-				if err := s.digestFiles(ctx, it, files); err != nil {
+				if err := s.digestFiles(ctx, it, filesOf(batch)); err != nil {
 					return err
 				}
 			}
-			for _, f := range files {
-				d, err := s.digestOf(f)
-				if err != nil {
+			for _, t := range batch {
+				if err := s.write(h, t); err != nil {
 					return err
 				}
-				text := describe(&f.Entry)
-				if first, another, err := s.names.isAnother(f); err != nil {
-					return err
-				} else if another {
-					text += fmt.Sprintf(" = %d", first)
-				}
-				if it.run != nil {
-					writeField(h, path.Base(f.Path))
-					writeField(h, string(f.Type))
-				}
-				writeField(h, it.rel(f))
-				writeField(h, text)
-				writeField(h, string(d))
 			}
 			return nil
 		})
@@ -71,11 +53,52 @@ func (s *selection) digest(ctx context.Context) (digest.Digest, error) {
 	return digest.NewDigest(digest.SHA256, h), nil
 }
 
+// told is an entry of a source, or with nil the source.
+type told struct {
+	src  *source
+	file *File
+}
+
+func filesOf(batch []told) []*File {
+	files := make([]*File, 0, len(batch))
+	for _, t := range batch {
+		if t.file != nil {
+			files = append(files, t.file)
+		}
+	}
+	return files
+}
+
+// write writes what is digested of an entry or source.
+func (s *selection) write(h hash.Hash, t told) error {
+	if t.file == nil {
+		writeField(h, t.src.name)
+		writeField(h, string(t.src.top.Type))
+		return nil
+	}
+	d, err := s.digestOf(t.file)
+	if err != nil {
+		return err
+	}
+	text := describe(&t.file.Entry)
+	first, another, err := s.names.isAnother(t.file)
+	if err != nil {
+		return err
+	}
+	if another {
+		text += fmt.Sprintf(" = %d", first)
+	}
+	writeField(h, t.src.rel(t.file))
+	writeField(h, text)
+	writeField(h, string(d))
+	return nil
+}
+
 // batches calls fn with some entries of an item after the others.
-func (s *selection) batches(ctx context.Context, it *item, fn func([]*File) error) error {
-	batch := make([]*File, 0, min(it.count, mostKept))
-	err := s.each(ctx, it, func(f *File) error {
-		if batch = append(batch, f); len(batch) < cap(batch) {
+func (s *selection) batches(ctx context.Context, it *item, fn func([]told) error) error {
+	batch := make([]told, 0, min(2*it.count+1, mostKept))
+	err := s.tell(ctx, it, func(src *source, f *File) error {
+		if batch = append(batch, told{src, f}); len(batch) < cap(batch) {
 			return nil
 		}
 		err := fn(batch)
@@ -180,11 +203,6 @@ var errNoMore = errors.New("no more")
 
 // close gives back what the selection holds beside memory.
 func (s *selection) close() {
-	for i := range s.items {
-		if run := s.items[i].run; run != nil {
-			_ = run.Close() // it was only read
-		}
-	}
 	_ = s.names.close() // of no further use
 	if s.digests != nil {
 		_ = s.digests.Close() // nor are they

@@ -106,8 +106,8 @@ func (s *shown) load(ctx context.Context) error {
 			return nil
 		}
 	}
-	s.sel = &selection{loaded: true, temp: s.temp}
-	it := item{files: s.files, base: s.match.Path, from: s.match.Path, within: true}
+	s.sel = &selection{loaded: true, temp: s.temp, names: linkNames{temp: s.temp}}
+	it := item{source: source{base: s.match.Path}, files: s.files, from: s.match.Path, within: true}
 	if err := s.sel.list(ctx, &it); err != nil {
 		return err
 	}

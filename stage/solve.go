@@ -227,5 +227,5 @@ func (r *Runner) TreeFiles(ctx context.Context, st *State) (Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return treeFiles{tree, &treeLists{dir: r.Cache.Dir(), byPath: map[string]*treeList{}}}, nil
+	return treeFiles{tree, newTreeLists(r.Cache.Dir())}, nil
 }

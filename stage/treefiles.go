@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 	"sync"
@@ -15,13 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/spool"
 	"github.com/builder-oci/builder/storage/layer"
 )
 
 // treeFiles gives the files of a snapshot to COPY --from, without a mount.
 type treeFiles struct {
 	tree  *layer.Tree
-	lists *treeLists // may be nil
+	lists *treeLists
 }
 
 // wildcards are what makes a pattern of a source.
@@ -112,10 +112,7 @@ func (t treeFiles) file(n *layer.Node) *File { return &File{Entry: n.Entry, ID: 
 
 // Walk gives an entry and all below it.
 func (t treeFiles) Walk(ctx context.Context, name string, fn func(*File) error) error {
-	if t.lists == nil {
-		return t.walk(ctx, name, fn)
-	}
-	if l := t.lists.of(name); l != nil {
+	if l := t.lists.of(t.lists.byPath, name); l != nil {
 		return l.each(ctx, t.tree, fn)
 	}
 	l := newTreeList(t.lists.dir)
@@ -126,22 +123,51 @@ func (t treeFiles) Walk(ctx context.Context, name string, fn func(*File) error) 
 		return fn(f)
 	})
 	if err == nil {
-		t.lists.keep(name, l)
+		t.lists.keep(t.lists.byPath, name, l)
 	}
 	return err
 }
 
-// Gather gives an empty list.
-func (t treeFiles) Gather() Gathered {
-	return &gatheredFromTree{files: t, list: newTreeList(t.temp())}
+// WalkGlob gives what a pattern names, and all below that.
+func (t treeFiles) WalkGlob(ctx context.Context, pattern string, fn func(Match, *File) error) error {
+	l, err := t.globbed(ctx, pattern)
+	if err != nil {
+		return err
+	}
+	return l.eachMatch(ctx, t.tree, fn)
 }
 
-// temp is a directory for long lists.
-func (t treeFiles) temp() string {
-	if t.lists == nil {
-		return os.TempDir()
+// Again gives a file that WalkGlob gave.
+func (t treeFiles) Again(ctx context.Context, pattern string, ref int64) (*File, error) {
+	l, err := t.globbed(ctx, pattern)
+	if err != nil {
+		return nil, err
 	}
-	return t.lists.dir
+	return l.at(ref, t.tree)
+}
+
+// globbed lists what a pattern names.
+func (t treeFiles) globbed(ctx context.Context, pattern string) (*treeList, error) {
+	if l := t.lists.of(t.lists.byPattern, pattern); l != nil {
+		return l, nil
+	}
+	l := newTreeList(t.lists.dir)
+	l.matches = spool.New(t.lists.dir)
+	err := t.Glob(pattern, func(m Match) error {
+		before := l.count
+		err := t.walk(ctx, m.Path, func(f *File) error {
+			l.before = "" // a file may be read alone
+			return l.add(f)
+		})
+		if err != nil {
+			return err
+		}
+		return l.addMatch(m, l.count-before)
+	})
+	if err == nil {
+		t.lists.keep(t.lists.byPattern, pattern, l)
+	}
+	return l, err
 }
 
 func (t treeFiles) walk(ctx context.Context, name string, fn func(*File) error) error {

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -18,14 +19,22 @@ import (
 type treeLists struct {
 	dir string // for long ones
 
-	mu     sync.Mutex
-	byPath map[string]*treeList
+	mu sync.Mutex
+	// byPath has those below paths, byPattern those that patterns name.
+	byPath, byPattern map[string]*treeList
 }
 
-// treeList has the files below a path.
+func newTreeLists(dir string) *treeLists {
+	return &treeLists{dir: dir, byPath: map[string]*treeList{}, byPattern: map[string]*treeList{}}
+}
+
+// treeList has the files below a path, or what a pattern names.
 type treeList struct {
 	files *spool.Spool
 	count int
+	// matches are a pattern's: name, path, and how many files each has.
+	matches     *spool.Spool
+	manyMatches int
 
 	before string
 	buf    []byte
@@ -33,16 +42,16 @@ type treeList struct {
 
 func newTreeList(dir string) *treeList { return &treeList{files: spool.New(dir)} }
 
-func (t *treeLists) of(path string) *treeList {
+func (t *treeLists) of(lists map[string]*treeList, name string) *treeList {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byPath[path]
+	return lists[name]
 }
 
-func (t *treeLists) keep(path string, l *treeList) {
+func (t *treeLists) keep(lists map[string]*treeList, name string, l *treeList) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.byPath[path] = l
+	lists[name] = l
 }
 
 func (l *treeList) add(f *File) error {
@@ -83,28 +92,43 @@ func (l *treeList) each(ctx context.Context, tree *layer.Tree, fn func(*File) er
 	return nil
 }
 
-// gatheredFromTree are files of a tree that patterns name.
-type gatheredFromTree struct {
-	files treeFiles
-	list  *treeList
-}
-
-// Add appends the file at a path.
-func (g *gatheredFromTree) Add(name string) (bool, error) {
-	f, err := g.files.Lstat(name)
-	if err != nil || f.Type == tar.TypeDir {
-		return false, err
+// eachMatch gives what a pattern names.
+func (l *treeList) eachMatch(ctx context.Context, tree *layer.Tree, fn func(Match, *File) error) error {
+	from, matches := spool.NewFields(l.files.Reader()), spool.NewFields(l.matches.Reader())
+	for range l.manyMatches {
+		m := Match{Name: matches.Text(), Path: matches.Text()}
+		for range matches.Uint() {
+			at := from.At()
+			f := readFile(from)
+			if err := errors.Join(from.Err(), matches.Err(), ctx.Err()); err != nil {
+				return err
+			}
+			f.Ref = at
+			openedFrom(tree, f)
+			if err := fn(m, f); err != nil {
+				return err
+			}
+		}
 	}
-	return true, g.list.add(f)
+	return matches.Err()
 }
 
-// Each gives the files.
-func (g *gatheredFromTree) Each(ctx context.Context, fn func(*File) error) error {
-	return g.list.each(ctx, g.files.tree, fn)
+// addMatch adds what a pattern names, after the files of it.
+func (l *treeList) addMatch(m Match, files int) error {
+	l.manyMatches++
+	b := spool.AppendText(spool.AppendText(l.buf[:0], m.Name), m.Path)
+	_, err := l.matches.Write(binary.AppendUvarint(b, uint64(files)))
+	return err
 }
 
-// Close gives the list's file back.
-func (g *gatheredFromTree) Close() error { return g.list.files.Close() }
+// at gives the file that eachMatch gave with a number.
+func (l *treeList) at(at int64, tree *layer.Tree) (*File, error) {
+	const little = 512
+	from := spool.NewFields(l.files.From(at, little))
+	f := readFile(from)
+	openedFrom(tree, f)
+	return f, from.Err()
+}
 
 func readFile(from *spool.Fields) *File {
 	f := &File{}

@@ -26,7 +26,7 @@ func TestATreeIsListedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files := treeFiles{tr, &treeLists{dir: t.TempDir(), byPath: map[string]*treeList{}}}
+	files := treeFiles{tr, newTreeLists(t.TempDir())}
 	walk := func() (found []File) {
 		t.Helper()
 		err := files.Walk(t.Context(), "d", func(f *File) error {

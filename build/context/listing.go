@@ -3,6 +3,7 @@ package context
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 
 	"github.com/builder-oci/builder/internal/spool"
@@ -16,12 +17,15 @@ type Listing struct {
 	entries *spool.Spool
 	writer  listingWriter
 	count   int
+	// matches are those of ListGlob: name, path, and how many entries each has.
+	matches     *spool.Spool
+	manyMatches int
 }
 
 // List walks, and keeps what it finds in the directory temp, as a file without
 // a name. The caller closes the listing.
 func (d *Dir) List(ctx context.Context, path, temp string) (*Listing, error) {
-	l := NewListing(temp)
+	l := newListing(temp)
 	err := d.Walk(ctx, path, l.add)
 	l.writer = listingWriter{} // nothing more comes
 	if err != nil {
@@ -31,24 +35,37 @@ func (d *Dir) List(ctx context.Context, path, temp string) (*Listing, error) {
 	return l, nil
 }
 
-// NewListing gives one that has no entries yet.
-func NewListing(temp string) *Listing {
+// ListGlob lists all that a pattern names, as Glob does, each with what is below it.
+func (d *Dir) ListGlob(ctx context.Context, pattern, temp string) (*Listing, error) {
+	l := newListing(temp)
+	l.matches = spool.New(temp)
+	var b []byte
+	err := d.Glob(pattern, func(m Match) error {
+		before := l.count
+		err := d.Walk(ctx, m.Path, func(e *Entry) error {
+			l.writer.before = "" // an entry may be read alone
+			return l.add(e)
+		})
+		if err != nil {
+			return err
+		}
+		l.manyMatches++
+		b = spool.AppendText(spool.AppendText(b[:0], m.Name), m.Path)
+		_, err = l.matches.Write(binary.AppendUvarint(b, uint64(l.count-before)))
+		return err
+	})
+	l.writer = listingWriter{} // nothing more comes
+	if err != nil {
+		_ = l.Close() // nobody has seen it
+		return nil, err
+	}
+	return l, nil
+}
+
+func newListing(temp string) *Listing {
 	l := &Listing{entries: spool.New(temp)}
 	l.writer.to = l.entries
 	return l
-}
-
-// ListFile appends the entry at a path that Glob gave to a listing, and says that it
-// has, unless that is a directory. Nobody may be in Each meanwhile.
-func (d *Dir) ListFile(path string, to *Listing) (listed bool, err error) {
-	e, err := d.Lstat(path)
-	if err != nil || e.IsDir() {
-		return false, err
-	}
-	if err := e.usable(); err != nil {
-		return false, err
-	}
-	return true, to.add(e)
 }
 
 func (l *Listing) add(e *Entry) error {
@@ -71,8 +88,40 @@ func (l *Listing) Each(fn func(*Entry) error) error {
 	return nil
 }
 
-// Close gives the listing's file back.
-func (l *Listing) Close() error { return l.entries.Close() }
+// EachMatch calls fn for all that ListGlob found: of each match the entry itself,
+// and then what is below it. At is to be given to At.
+func (l *Listing) EachMatch(fn func(m Match, e *Entry, at int64) error) error {
+	from, matches := spool.NewFields(l.entries.Reader()), spool.NewFields(l.matches.Reader())
+	for range l.manyMatches {
+		m := Match{Name: matches.Text(), Path: matches.Text()}
+		for range matches.Uint() {
+			at := from.At()
+			e := readEntry(from)
+			if err := errors.Join(from.Err(), matches.Err()); err != nil {
+				return err
+			}
+			if err := fn(m, e, at); err != nil {
+				return err
+			}
+		}
+	}
+	return matches.Err()
+}
+
+// At gives the entry that EachMatch gave with a number.
+func (l *Listing) At(at int64) (*Entry, error) {
+	const little = 512
+	from := spool.NewFields(l.entries.From(at, little))
+	return readEntry(from), from.Err()
+}
+
+// Close gives the listing's files back.
+func (l *Listing) Close() error {
+	if l.matches == nil {
+		return l.entries.Close()
+	}
+	return errors.Join(l.entries.Close(), l.matches.Close())
+}
 
 // listingWriter writes entries: path, stat data, and the link's target.
 type listingWriter struct {

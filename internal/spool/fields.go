@@ -23,26 +23,49 @@ func AppendPath(b []byte, before, path string) []byte {
 
 // Fields reads what was appended, in its order. After an error all is zero.
 type Fields struct {
-	from   Reader
+	from   countingReader
 	before []byte // the path before
 	err    error
 }
 
 // NewFields reads from r.
-func NewFields(r Reader) *Fields { return &Fields{from: r} }
+func NewFields(r Reader) *Fields { return &Fields{from: countingReader{Reader: r}} }
+
+// At is how many bytes have been read.
+func (f *Fields) At() int64 { return f.from.read }
+
+// countingReader knows how much was read.
+type countingReader struct {
+	Reader
+	read int64
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.read += int64(n)
+	return n, err
+}
+
+func (r *countingReader) ReadByte() (byte, error) {
+	b, err := r.Reader.ReadByte()
+	if err == nil {
+		r.read++
+	}
+	return b, err
+}
 
 // Err is the first error.
 func (f *Fields) Err() error { return f.err }
 
 // Uint reads what AppendUvarint appended.
 func (f *Fields) Uint() uint64 {
-	n, err := binary.ReadUvarint(f.from)
+	n, err := binary.ReadUvarint(&f.from)
 	return number(f, n, err)
 }
 
 // Int reads what AppendVarint appended.
 func (f *Fields) Int() int64 {
-	n, err := binary.ReadVarint(f.from)
+	n, err := binary.ReadVarint(&f.from)
 	return number(f, n, err)
 }
 
@@ -72,7 +95,7 @@ func (f *Fields) text(b []byte) []byte {
 	}
 	at := len(b)
 	b = append(b, make([]byte, length)...)
-	if _, err := io.ReadFull(f.from, b[at:]); err != nil {
+	if _, err := io.ReadFull(&f.from, b[at:]); err != nil {
 		f.err = err
 	}
 	return b

@@ -67,6 +67,16 @@ func (s *Spool) Reader() Reader {
 	return bufio.NewReader(io.MultiReader(io.NewSectionReader(s.file, 0, s.size), bytes.NewReader(s.mem)))
 }
 
+// From is Reader from a place on, with a buffer of a size.
+func (s *Spool) From(at int64, buffer int) Reader {
+	if s.file == nil {
+		return bytes.NewReader(s.mem[at:])
+	}
+	inFile := min(at, s.size)
+	rest := io.MultiReader(io.NewSectionReader(s.file, inFile, s.size-inFile), bytes.NewReader(s.mem[at-inFile:]))
+	return bufio.NewReaderSize(rest, buffer)
+}
+
 // Size is how many bytes have been written.
 func (s *Spool) Size() int64 { return s.size + int64(len(s.mem)) }
 

@@ -57,10 +57,8 @@ func TestFilesOfAPatternAreAsIfNamed(t *testing.T) {
 			if _, want, at := copied(t, strings.Fields(tc.named), exclude, strings.TrimSuffix(dest, "/")+"/"); digest != want || !slices.Equal(landed, at) {
 				t.Errorf("%s to %s: %s %q, want %s %q", tc.pattern, dest, digest, landed, want, at)
 			}
-			for i := range sel.items {
-				if it := &sel.items[i]; it.run != nil && it.count <= shortestRun {
-					t.Errorf("%s: there is a run of %d", tc.pattern, it.count)
-				}
+			if len(sel.items) > 1 {
+				t.Errorf("%s: %d items", tc.pattern, len(sel.items))
 			}
 		}
 	}
