@@ -155,7 +155,7 @@ func (d *digesting) digest(ctx context.Context, files *contextFiles, pattern str
 	d.do(ctx, ofPattern(pattern), func(ctx context.Context) error {
 		batch := digestBatch{ctx: ctx, files: files}
 		if strings.ContainsAny(pattern, "*?[\\") {
-			err := files.walkGlob(ctx, pattern, func(_ stage.Match, f *stage.File) error { return batch.add(f) })
+			err := files.walkGlob(ctx, stage.Pattern{Glob: pattern}, func(_ stage.Match, f *stage.File) error { return batch.add(f) })
 			return errors.Join(err, batch.end())
 		}
 		return files.dir.Glob(pattern, func(m buildcontext.Match) error {

@@ -152,13 +152,13 @@ func (f *contextFiles) Glob(pattern string, fn func(stage.Match) error) error {
 }
 
 // WalkGlob gives all that a pattern names, each with what is below it.
-func (f *contextFiles) WalkGlob(ctx context.Context, pattern string, fn func(stage.Match, *stage.File) error) error {
-	f.ahead.end(ofPattern(pattern))
-	return f.walkGlob(ctx, pattern, fn)
+func (f *contextFiles) WalkGlob(ctx context.Context, p stage.Pattern, fn func(stage.Match, *stage.File) error) error {
+	f.ahead.end(ofPattern(p.Glob))
+	return f.walkGlob(ctx, p, fn)
 }
 
-func (f *contextFiles) walkGlob(ctx context.Context, pattern string, fn func(stage.Match, *stage.File) error) error {
-	l, err := f.globbed(ctx, pattern)
+func (f *contextFiles) walkGlob(ctx context.Context, p stage.Pattern, fn func(stage.Match, *stage.File) error) error {
+	l, err := f.globbed(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -173,8 +173,8 @@ func (f *contextFiles) walkGlob(ctx context.Context, pattern string, fn func(sta
 }
 
 // Again gives an entry that WalkGlob gave.
-func (f *contextFiles) Again(ctx context.Context, pattern string, ref int64) (*stage.File, error) {
-	l, err := f.globbed(ctx, pattern)
+func (f *contextFiles) Again(ctx context.Context, p stage.Pattern, ref int64) (*stage.File, error) {
+	l, err := f.globbed(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -186,9 +186,9 @@ func (f *contextFiles) Again(ctx context.Context, pattern string, ref int64) (*s
 }
 
 // globbed lists what a pattern names.
-func (f *contextFiles) globbed(ctx context.Context, pattern string) (*buildcontext.Listing, error) {
-	return f.listed(ofPattern(pattern), func() (*buildcontext.Listing, error) {
-		return f.dir.ListGlob(ctx, pattern, f.temp)
+func (f *contextFiles) globbed(ctx context.Context, p stage.Pattern) (*buildcontext.Listing, error) {
+	return f.listed(ofPattern(p.Glob)+"\x00"+p.Below, func() (*buildcontext.Listing, error) {
+		return f.dir.ListGlob(ctx, p.Glob, p.Below, f.temp)
 	})
 }
 

@@ -54,12 +54,20 @@ type Files interface {
 	Walk(ctx context.Context, path string, fn func(*File) error) error
 	// WalkGlob is Walk for all that a pattern with wildcards names: of one match
 	// after the other the entry itself, and what is below it.
-	WalkGlob(ctx context.Context, pattern string, fn func(Match, *File) error) error
+	WalkGlob(ctx context.Context, p Pattern, fn func(Match, *File) error) error
 	// Again gives an entry that WalkGlob gave for a pattern, by its Ref.
-	Again(ctx context.Context, pattern string, ref int64) (*File, error)
+	Again(ctx context.Context, p Pattern, ref int64) (*File, error)
 	// Digests gives the digest of each regular file's content and "" for all
 	// other entries.
 	Digests(ctx context.Context, files []*File) ([]digest.Digest, error)
+}
+
+// Pattern says what WalkGlob gives.
+type Pattern struct {
+	Glob string
+	// Below is where in a match it begins, "" for all. The directories that lead
+	// there come along. Where one of them is none, or a link, there is nothing.
+	Below string
 }
 
 // globAll gives all that a pattern names, which isn't much.

@@ -17,14 +17,19 @@ import (
 // source has to be there.
 func (s *selection) loadParents(ctx context.Context, files Files, named string, f filter) error {
 	base, pattern := pivot(named)
-	matches, err := globAll(files, base)
-	if err != nil {
-		return err
-	}
 	if pattern != "" {
+		var err error
 		if f.include, err = newMatcher("--parents", []string{pattern}); err != nil {
 			return err
 		}
+	}
+	if isPattern(base) {
+		literal, _ := literalDirs(pattern)
+		return s.loadPattern(ctx, files, Pattern{base, literal}, f)
+	}
+	matches, err := globAll(files, base)
+	if err != nil {
+		return err
 	}
 	for _, m := range matches {
 		it := item{source: source{name: m.Name, base: m.Path}, files: files, filter: f}
@@ -54,38 +59,37 @@ func (s *selection) listParents(ctx context.Context, it *item, named, pattern st
 			return err
 		}
 	}
-	found, err := s.leadTo(it, literal, required)
+	leads, found, err := leadTo(it.files, it.base, literal, required)
 	if err != nil || !found {
-		it.leads = nil
 		return err
 	}
+	it.leads = leads
 	return s.list(ctx, it)
 }
 
-// leadTo lists the directories that lead to a path below an item, and says
-// whether something is there. A link on the way is an error where the source is
-// required.
-func (s *selection) leadTo(it *item, literal string, required bool) (bool, error) {
+// leadTo gives the directories that lead to a path below another, and says whether
+// something is there. A link on the way is an error where that is required.
+func leadTo(files Files, base, below string, required bool) (leads []*File, found bool, err error) {
 	dir := ""
-	for _, part := range strings.Split(literal, "/") {
+	for _, part := range strings.Split(below, "/") {
 		dir = path.Join(dir, part)
-		e, err := it.files.Lstat(path.Join(it.base, dir))
+		e, err := files.Lstat(path.Join(base, dir))
 		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
+			return nil, false, nil
 		}
 		if err != nil {
-			return false, err
+			return nil, false, err
 		}
 		switch {
-		case dir == literal:
-			return true, nil
+		case dir == below:
+			return leads, true, nil
 		case e.Type == tar.TypeDir:
-			it.leads = append(it.leads, e)
+			leads = append(leads, e)
 		case required:
-			return false, fault.New("name the directory that it leads to", "--parents follows no links, and %s is none of the directories that it keeps", dir)
+			return nil, false, fault.New("name the directory that it leads to", "--parents follows no links, and %s is none of the directories that it keeps", dir)
 		default:
-			return false, nil
+			return nil, false, nil
 		}
 	}
-	return true, nil
+	return leads, true, nil
 }

@@ -28,8 +28,9 @@ func (s *source) isDir() bool { return s.top.Type == tar.TypeDir }
 // sources is what a pattern names. There may be very many of them, which are gone
 // through again and again.
 type sources struct {
-	pattern string
-	many    int
+	pattern  Pattern
+	onlyDirs bool // files aren't copied
+	many     int
 	// someFiles and someDirs say whether some are that, and dirFirst that the first is a
 	// directory.
 	someFiles, someDirs, dirFirst bool
@@ -39,9 +40,9 @@ type sources struct {
 	archives map[int]bool
 }
 
-// loadPattern lists what a source's pattern names.
-func (s *selection) loadPattern(ctx context.Context, files Files, pattern string, f filter) error {
-	it := item{files: files, filter: f, sources: &sources{pattern: pattern, sorted: true}}
+// loadPattern lists what a pattern names. With --parents files are none of it.
+func (s *selection) loadPattern(ctx context.Context, files Files, pattern Pattern, f filter) error {
+	it := item{files: files, filter: f, sources: &sources{pattern: pattern, onlyDirs: s.in.Parents, sorted: true}}
 	if err := s.list(ctx, &it); err != nil {
 		return err
 	}
@@ -106,6 +107,9 @@ func (s *selection) tellPattern(ctx context.Context, it *item, fn func(*source, 
 		src, c.above = &source{name: m.Name, base: m.Path, top: f}, nil
 		if src.isDir() {
 			return fn(src, nil)
+		}
+		if it.onlyDirs {
+			return nil
 		}
 		src.base = parentDir(f.Path)
 		return c.pass(f)

@@ -155,7 +155,7 @@ func (s *selection) loadSources(ctx context.Context, from Source) error {
 		case s.in.Parents:
 			err = s.loadParents(ctx, files, source, f)
 		case isPattern(source):
-			err = s.loadPattern(ctx, files, source, f)
+			err = s.loadPattern(ctx, files, Pattern{Glob: source}, f)
 		default:
 			err = files.Glob(source, func(m Match) error { return s.loadMatch(ctx, files, m, f) })
 		}
@@ -189,7 +189,7 @@ func (s *selection) list(ctx context.Context, it *item) error {
 		var order orderOf
 		return s.tellPattern(ctx, it, func(src *source, f *File) error {
 			if f == nil {
-				it.sources.add(src)
+				it.add(src)
 				return nil
 			}
 			it.sorted = order.ascends(src.below(f)) && it.sorted

@@ -112,7 +112,7 @@ func (t treeFiles) file(n *layer.Node) *File { return &File{Entry: n.Entry, ID: 
 
 // Walk gives an entry and all below it.
 func (t treeFiles) Walk(ctx context.Context, name string, fn func(*File) error) error {
-	if l := t.lists.of(t.lists.byPath, name); l != nil {
+	if l := listOf(t.lists, t.lists.byPath, name); l != nil {
 		return l.each(ctx, t.tree, fn)
 	}
 	l := newTreeList(t.lists.dir)
@@ -123,14 +123,14 @@ func (t treeFiles) Walk(ctx context.Context, name string, fn func(*File) error) 
 		return fn(f)
 	})
 	if err == nil {
-		t.lists.keep(t.lists.byPath, name, l)
+		keepList(t.lists, t.lists.byPath, name, l)
 	}
 	return err
 }
 
 // WalkGlob gives what a pattern names, and all below that.
-func (t treeFiles) WalkGlob(ctx context.Context, pattern string, fn func(Match, *File) error) error {
-	l, err := t.globbed(ctx, pattern)
+func (t treeFiles) WalkGlob(ctx context.Context, p Pattern, fn func(Match, *File) error) error {
+	l, err := t.globbed(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -138,8 +138,8 @@ func (t treeFiles) WalkGlob(ctx context.Context, pattern string, fn func(Match, 
 }
 
 // Again gives a file that WalkGlob gave.
-func (t treeFiles) Again(ctx context.Context, pattern string, ref int64) (*File, error) {
-	l, err := t.globbed(ctx, pattern)
+func (t treeFiles) Again(ctx context.Context, p Pattern, ref int64) (*File, error) {
+	l, err := t.globbed(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -147,15 +147,15 @@ func (t treeFiles) Again(ctx context.Context, pattern string, ref int64) (*File,
 }
 
 // globbed lists what a pattern names.
-func (t treeFiles) globbed(ctx context.Context, pattern string) (*treeList, error) {
-	if l := t.lists.of(t.lists.byPattern, pattern); l != nil {
+func (t treeFiles) globbed(ctx context.Context, p Pattern) (*treeList, error) {
+	if l := listOf(t.lists, t.lists.byPattern, p); l != nil {
 		return l, nil
 	}
 	l := newTreeList(t.lists.dir)
 	l.matches = spool.New(t.lists.dir)
-	err := t.Glob(pattern, func(m Match) error {
+	err := t.Glob(p.Glob, func(m Match) error {
 		before := l.count
-		err := t.walk(ctx, m.Path, func(f *File) error {
+		err := t.walkBelow(ctx, m.Path, p.Below, func(f *File) error {
 			l.before = "" // a file may be read alone
 			return l.add(f)
 		})
@@ -165,9 +165,34 @@ func (t treeFiles) globbed(ctx context.Context, pattern string) (*treeList, erro
 		return l.addMatch(m, l.count-before)
 	})
 	if err == nil {
-		t.lists.keep(t.lists.byPattern, pattern, l)
+		keepList(t.lists, t.lists.byPattern, p, l)
 	}
 	return l, err
+}
+
+// walkBelow walks what is at a path below an entry, after that and the directories
+// that lead there.
+func (t treeFiles) walkBelow(ctx context.Context, name, below string, fn func(*File) error) error {
+	if below == "" {
+		return t.walk(ctx, name, fn)
+	}
+	top, err := t.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if err := fn(top); err != nil || top.Type != tar.TypeDir {
+		return err
+	}
+	leads, found, err := leadTo(t, name, below, false)
+	if err != nil || !found {
+		return err
+	}
+	for _, f := range leads {
+		if err := fn(f); err != nil {
+			return err
+		}
+	}
+	return t.walk(ctx, path.Join(name, below), fn)
 }
 
 func (t treeFiles) walk(ctx context.Context, name string, fn func(*File) error) error {

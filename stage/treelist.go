@@ -20,12 +20,13 @@ type treeLists struct {
 	dir string // for long ones
 
 	mu sync.Mutex
-	// byPath has those below paths, byPattern those that patterns name.
-	byPath, byPattern map[string]*treeList
+	// Those below paths, and those that patterns name.
+	byPath    map[string]*treeList
+	byPattern map[Pattern]*treeList
 }
 
 func newTreeLists(dir string) *treeLists {
-	return &treeLists{dir: dir, byPath: map[string]*treeList{}, byPattern: map[string]*treeList{}}
+	return &treeLists{dir: dir, byPath: map[string]*treeList{}, byPattern: map[Pattern]*treeList{}}
 }
 
 // treeList has the files below a path, or what a pattern names.
@@ -42,16 +43,17 @@ type treeList struct {
 
 func newTreeList(dir string) *treeList { return &treeList{files: spool.New(dir)} }
 
-func (t *treeLists) of(lists map[string]*treeList, name string) *treeList {
+// listOf gives what is known by a path or pattern, or nil.
+func listOf[K comparable](t *treeLists, lists map[K]*treeList, by K) *treeList {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return lists[name]
+	return lists[by]
 }
 
-func (t *treeLists) keep(lists map[string]*treeList, name string, l *treeList) {
+func keepList[K comparable](t *treeLists, lists map[K]*treeList, by K, l *treeList) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	lists[name] = l
+	lists[by] = l
 }
 
 func (l *treeList) add(f *File) error {

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"io/fs"
+	"strings"
 
 	"github.com/builder-oci/builder/internal/spool"
 	"golang.org/x/sys/unix"
@@ -36,13 +38,15 @@ func (d *Dir) List(ctx context.Context, path, temp string) (*Listing, error) {
 }
 
 // ListGlob lists all that a pattern names, as Glob does, each with what is below it.
-func (d *Dir) ListGlob(ctx context.Context, pattern, temp string) (*Listing, error) {
+// Where below isn't "", that is what is there in it, after the directories that lead
+// there: nothing if one of them is none.
+func (d *Dir) ListGlob(ctx context.Context, pattern, below, temp string) (*Listing, error) {
 	l := newListing(temp)
 	l.matches = spool.New(temp)
 	var b []byte
 	err := d.Glob(pattern, func(m Match) error {
 		before := l.count
-		err := d.Walk(ctx, m.Path, func(e *Entry) error {
+		err := d.walkBelow(ctx, m.Path, below, func(e *Entry) error {
 			l.writer.before = "" // an entry may be read alone
 			return l.add(e)
 		})
@@ -60,6 +64,44 @@ func (d *Dir) ListGlob(ctx context.Context, pattern, temp string) (*Listing, err
 		return nil, err
 	}
 	return l, nil
+}
+
+// walkBelow walks what is at a path below an entry, after that and the directories
+// that lead there.
+func (d *Dir) walkBelow(ctx context.Context, path, below string, fn func(*Entry) error) error {
+	if below == "" {
+		return d.Walk(ctx, path, fn)
+	}
+	top, err := d.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if err := fn(top); err != nil || !top.IsDir() {
+		return err
+	}
+	var leads []*Entry
+	for at, rest := path, below; ; {
+		var part string
+		part, rest, _ = strings.Cut(rest, "/")
+		at = strings.TrimPrefix(at+"/"+part, "/")
+		next, err := d.Lstat(at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case rest == "":
+			for _, e := range leads {
+				if err := fn(e); err != nil {
+					return err
+				}
+			}
+			return d.Walk(ctx, at, fn)
+		case !next.IsDir():
+			return nil
+		}
+		leads = append(leads, next)
+	}
 }
 
 func newListing(temp string) *Listing {

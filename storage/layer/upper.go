@@ -171,7 +171,7 @@ func (w *walker) name(d *dir, name, path string) error {
 		return err
 	}
 	if e.Type == TypeReg && st.Nlink > 1 {
-		first, err := w.links.of(spool.NumberKey(uint64(st.Dev), st.Ino), path)
+		first, err := w.links.of(spool.NumberKey(st.Dev, st.Ino), path)
 		if err != nil {
 			return err
 		}
