@@ -85,6 +85,10 @@ type unpacker struct {
 	placesAt int // removals when places began
 }
 
+// mostPlaces is how many places are known at once: a tar mostly stays in a directory
+// for a while.
+const mostPlaces = 1024
+
 // Read gives the content of the tar's current entry. A few bytes of tar can
 // stand for a sparse file of any size, so it ends with the context too.
 func (u *unpacker) Read(p []byte) (int, error) {

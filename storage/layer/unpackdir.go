@@ -61,6 +61,9 @@ func (u *unpacker) locate(dir string, create bool) (string, bool, error) {
 	if create {
 		// Not what was only looked for: that may be through a lower link,
 		// which the first file to be written there replaces.
+		if len(u.places) >= mostPlaces {
+			clear(u.places)
+		}
 		u.places[dir] = at
 	}
 	return at, found, nil
