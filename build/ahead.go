@@ -86,7 +86,7 @@ func (b *build) digestAhead(ctx context.Context, in dockerfile.Instruction) {
 func contextSources(in dockerfile.Instruction) []string {
 	switch c := in.Cmd.(type) {
 	case *instructions.CopyCommand:
-		if c.From == "" && len(c.ExcludePatterns) == 0 {
+		if c.From == "" && !c.Parents && len(c.ExcludePatterns) == 0 {
 			return c.SourcePaths
 		}
 	case *instructions.AddCommand:

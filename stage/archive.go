@@ -61,8 +61,7 @@ func (p *placement) giveWay(target string, e *layer.Entry) (keep bool, err error
 		return false, err
 	}
 	if old.isDir() == (e.Type == tar.TypeDir) {
-		p.goes(target)
-		return false, nil
+		return false, p.goes(target)
 	}
 	if old.kind == tar.TypeSymlink {
 		led, err := p.follow(target)
@@ -75,8 +74,7 @@ func (p *placement) giveWay(target string, e *layer.Entry) (keep bool, err error
 		}
 	}
 	p.straight = ""
-	p.goes(target)
-	return false, nil
+	return false, p.goes(target)
 }
 
 // isArchive says whether a file is a tar archive, plain or compressed: whether

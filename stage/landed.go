@@ -2,6 +2,7 @@ package stage
 
 import (
 	"encoding/binary"
+	"errors"
 	"strings"
 	"time"
 
@@ -14,9 +15,9 @@ import (
 type landedNames struct {
 	texts *spool.Texts // nil while there are none
 	count uint64       // of what has landed or went
-	// gone has when what stood at a path went. It is only used where paths come in
-	// any order.
-	gone map[string]uint64
+	// gone has when what stood at a path went; nil before something did. It is only
+	// used where paths come in any order.
+	gone *spool.Index
 }
 
 // land notes where a file has landed.
@@ -47,37 +48,44 @@ func (l *landedNames) at(first int) (e layer.Entry, there bool, err error) {
 	e.Mode, e.UID, e.GID = int64(from.Uint()), uint32(from.Uint()), uint32(from.Uint())
 	nanoseconds := int64(from.Uint())
 	e.ModTime = time.Unix(from.Int(), nanoseconds)
-	return e, !l.wentAfter(when, e.Path), from.Err()
+	if err := from.Err(); err != nil {
+		return e, false, err
+	}
+	went, err := l.wentAfter(when, e.Path)
+	return e, !went, err
 }
 
 // wentAfter says whether what stood at a path went after something had landed.
-func (l *landedNames) wentAfter(when uint64, path string) bool {
-	if len(l.gone) == 0 {
-		return false
+func (l *landedNames) wentAfter(when uint64, path string) (bool, error) {
+	if l.gone == nil {
+		return false, nil
 	}
 	for ; path != ""; path = parentDir(path) {
-		if l.gone[path] > when {
-			return true
+		if at, _, err := l.gone.Get(spool.TextKey(0, path)); err != nil || at > when {
+			return true, err
 		}
 	}
-	return false
+	return false, nil
 }
 
 // went notes that what stands at a path goes, with what is below it.
-func (l *landedNames) went(path string) {
+func (l *landedNames) went(temp, path string) error {
 	if l.texts == nil {
-		return // nothing has landed yet
+		return nil // nothing has landed yet
 	}
 	if l.gone == nil {
-		l.gone = map[string]uint64{}
+		l.gone = spool.NewIndex(temp)
 	}
 	l.count++
-	l.gone[path] = l.count
+	return l.gone.Set(spool.TextKey(0, path), l.count)
 }
 
 func (l *landedNames) close() error {
 	if l.texts == nil {
 		return nil
 	}
-	return l.texts.Close()
+	if l.gone == nil {
+		return l.texts.Close()
+	}
+	return errors.Join(l.texts.Close(), l.gone.Close())
 }

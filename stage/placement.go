@@ -215,16 +215,19 @@ func (p *placement) put(target string, f *File) error {
 		return err
 	}
 	if old.kind != 0 && !old.isDir() {
-		p.goes(target)
+		if err := p.goes(target); err != nil {
+			return err
+		}
 	}
 	return p.set(target, f)
 }
 
 // goes notes that what stands at a path is replaced.
-func (p *placement) goes(target string) {
-	if !p.inOrder { // or else it is the parent's
-		p.landed.went(target)
+func (p *placement) goes(target string) error {
+	if p.inOrder {
+		return nil // it is the parent's
 	}
+	return p.landed.went(p.names.temp, target)
 }
 
 // set gives an entry its place, whatever stands there.

@@ -102,13 +102,16 @@ func (s *selection) load(ctx context.Context, from Source) error {
 // countSources counts the sources.
 func (s *selection) countSources() (count int) {
 	for i := range s.items {
-		if s.items[i].sources != nil {
-			count += s.items[i].many
-		} else {
-			count++
-		}
+		count += s.items[i].sourceCount()
 	}
 	return count
+}
+
+func (it *item) sourceCount() int {
+	if it.sources != nil {
+		return it.many
+	}
+	return 1
 }
 
 // settler gives entries the mode that --chmod says, and with --chown no owner of

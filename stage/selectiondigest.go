@@ -96,7 +96,7 @@ func (s *selection) write(h hash.Hash, t told) error {
 
 // batches calls fn with some entries of an item after the others.
 func (s *selection) batches(ctx context.Context, it *item, fn func([]told) error) error {
-	batch := make([]told, 0, min(2*it.count+1, mostKept))
+	batch := make([]told, 0, min(2*it.count+it.sourceCount(), mostKept))
 	err := s.tell(ctx, it, func(src *source, f *File) error {
 		if batch = append(batch, told{src, f}); len(batch) < cap(batch) {
 			return nil

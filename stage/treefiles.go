@@ -164,10 +164,12 @@ func (t treeFiles) globbed(ctx context.Context, p Pattern) (*treeList, error) {
 		}
 		return l.addMatch(m, l.count-before)
 	})
-	if err == nil {
-		keepList(t.lists, t.lists.byPattern, p, l)
+	if err != nil {
+		_ = errors.Join(l.files.Close(), l.matches.Close()) // nobody has seen it
+		return nil, err
 	}
-	return l, err
+	keepList(t.lists, t.lists.byPattern, p, l)
+	return l, nil
 }
 
 // walkBelow walks what is at a path below an entry, after that and the directories

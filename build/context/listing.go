@@ -69,14 +69,20 @@ func (d *Dir) ListGlob(ctx context.Context, pattern, below, temp string) (*Listi
 // walkBelow walks what is at a path below an entry, after that and the directories
 // that lead there.
 func (d *Dir) walkBelow(ctx context.Context, path, below string, fn func(*Entry) error) error {
-	if below == "" {
-		return d.Walk(ctx, path, fn)
-	}
 	top, err := d.Lstat(path)
 	if err != nil {
 		return err
 	}
-	if err := fn(top); err != nil || !top.IsDir() {
+	switch {
+	case !top.IsDir(): // of very many; Glob has kept it
+		if err := top.usable(); err != nil && below == "" {
+			return err
+		}
+		return fn(top)
+	case below == "":
+		return d.Walk(ctx, path, fn)
+	}
+	if err := fn(top); err != nil {
 		return err
 	}
 	var leads []*Entry

@@ -152,7 +152,7 @@ func (x *Index) grow() error {
 
 // bucketOf gives the bucket of a key, which is that of its neighbours.
 func (x *Index) bucketOf(k Key) uint64 {
-	k[8] &= 0xf0
+	k[8] &= 0xf8
 	return maphash.Comparable(x.seed, k) & (x.buckets - 1)
 }
 

@@ -14,7 +14,7 @@ import (
 
 const (
 	// shortest is how much is kept in memory before a file is made.
-	shortest = 1 << 20
+	shortest = 256 << 10
 	// writeBuffer is how much is written to the file at once.
 	writeBuffer = 64 << 10
 )

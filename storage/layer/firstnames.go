@@ -2,7 +2,7 @@ package layer
 
 import "github.com/builder-oci/builder/internal/spool"
 
-// firstNames has the first name of each file that has several. There may be very
+// firstNames has the first name of each file that may have several. There may be very
 // many of them, as where a package manager links what it has in store.
 type firstNames struct {
 	dir   string

@@ -82,7 +82,7 @@ type walker struct {
 	ctx   context.Context
 	fn    func(*Entry) error
 	noted *baseReader // what base has
-	// links has, by inode, the first name that stood in the layer of each
+	// links has, by device and inode, the first name that stood in the layer of each
 	// file that has several.
 	links *firstNames
 	// implied are the directories from the root to here that haven't changed
