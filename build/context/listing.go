@@ -67,7 +67,8 @@ func (d *Dir) ListGlob(ctx context.Context, pattern, below, temp string) (*Listi
 }
 
 // walkBelow walks what is at a path below an entry, after that and the directories
-// that lead there.
+// that lead there, as COPY --parents has it of other sources too: links among these
+// lead nowhere.
 func (d *Dir) walkBelow(ctx context.Context, path, below string, fn func(*Entry) error) error {
 	top, err := d.Lstat(path)
 	if err != nil {
