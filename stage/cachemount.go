@@ -161,7 +161,9 @@ func (m CacheMount) fill(ctx context.Context, a *attachment, s *shown, path stri
 		return m.setOwner(a, path, 0o755)
 	}
 	dir, name := filepath.Split(path)
-	w := layer.NewDirWriter(dir, layer.NewTree(nil), layer.DirOptions{Flavor: layer.VFS, ExactOwners: a.r.ExactOwners, Owners: layer.Owners{}})
+	owners := layer.NewOwners(dir)
+	defer owners.Close()
+	w := layer.NewDirWriter(dir, layer.NewTree(nil), layer.DirOptions{Flavor: layer.VFS, ExactOwners: a.r.ExactOwners, Owners: owners, Temp: dir})
 	if err := errors.Join(writeBelow(ctx, w, name, s.files, s.match.Path), w.Close()); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func TestWhatAnArchiveReplacesIsNoNameOfItsFile(t *testing.T) {
 		t.Fatalf("needs a tree: %v, %v", needs, err)
 	}
 	onto := tree(t)
-	to := layer.NewDirWriter(t.TempDir(), onto, layer.DirOptions{Flavor: layer.Stacked, Unprivileged: true, Owners: layer.Owners{}})
+	to := layer.NewDirWriter(t.TempDir(), onto, layer.DirOptions{Flavor: layer.Stacked, Unprivileged: true, Owners: layer.NewOwners(t.TempDir())})
 	var landed []string
 	p, err := newPlacement(in, onto, "/t/", func(e *layer.Entry) error {
 		landed = append(landed, string(e.Type)+" "+e.Path+" "+e.Linkname)

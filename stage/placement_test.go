@@ -325,7 +325,7 @@ func TestArchiveEntriesMakeRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	var landed []string
-	to := layer.NewDirWriter(t.TempDir(), onto, layer.DirOptions{Flavor: layer.Stacked, Unprivileged: true, Owners: layer.Owners{}})
+	to := layer.NewDirWriter(t.TempDir(), onto, layer.DirOptions{Flavor: layer.Stacked, Unprivileged: true, Owners: layer.NewOwners(t.TempDir())})
 	p, err := newPlacement(Copy{Verb: "ADD"}, onto, "/", func(e *layer.Entry) error {
 		landed = append(landed, string(e.Type)+" "+e.Path+" "+e.Linkname)
 		return to.Write(e)

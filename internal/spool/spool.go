@@ -22,20 +22,21 @@ const (
 // Spool is a sequence of bytes that is written to its end and then read, any
 // number of times. The zero value isn't usable.
 type Spool struct {
-	dir  string
-	mem  []byte // what isn't in the file
-	file *os.File
-	size int64 // of the file
+	dir              string
+	shortest, buffer int
+	mem              []byte // what isn't in the file
+	file             *os.File
+	size             int64 // of the file
 }
 
 // New gives an empty spool, which makes its file in dir.
-func New(dir string) *Spool { return &Spool{dir: dir} }
+func New(dir string) *Spool { return &Spool{dir: dir, shortest: shortest, buffer: writeBuffer} }
 
 // Write appends.
 func (s *Spool) Write(p []byte) (int, error) {
 	s.mem = append(s.mem, p...)
 	switch {
-	case s.file == nil && len(s.mem) <= shortest, s.file != nil && len(s.mem) < writeBuffer:
+	case s.file == nil && len(s.mem) <= s.shortest, s.file != nil && len(s.mem) < s.buffer:
 		return len(p), nil
 	case s.file == nil:
 		var err error
@@ -45,8 +46,8 @@ func (s *Spool) Write(p []byte) (int, error) {
 	}
 	n, err := s.file.Write(s.mem)
 	s.size += int64(n)
-	if cap(s.mem) > 2*writeBuffer {
-		s.mem = make([]byte, 0, 2*writeBuffer)
+	if cap(s.mem) > 2*s.buffer {
+		s.mem = make([]byte, 0, 2*s.buffer)
 	}
 	s.mem = s.mem[:0]
 	return len(p), err

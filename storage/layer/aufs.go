@@ -29,10 +29,4 @@ func passedOver(dir string) bool {
 }
 
 // dropAufsLinks removes what was unpacked only to be linked to.
-func (u *unpacker) dropAufsLinks() error {
-	if !u.implied[aufsLinks] {
-		return nil
-	}
-	u.forgetDir(aufsLinks)
-	return u.clear(aufsLinks)
-}
+func (u *unpacker) dropAufsLinks() error { return u.clear(aufsLinks) }

@@ -43,7 +43,7 @@ func (w *DirWriter) Write(e *Entry) error {
 	case e.Whiteout:
 		err = w.remove(path)
 	case path == "":
-		w.s.setLate("", e)
+		err = w.s.setLate("", e)
 	default:
 		err = w.write(path, e)
 	}
@@ -142,7 +142,8 @@ func (w *DirWriter) writeDir(path string, e *Entry) error {
 	if err != nil {
 		return err
 	}
-	if made && !w.s.opaque[path] {
+	if made {
+		// Nothing is below where it is opaque already.
 		old, err := w.below(path)
 		if err != nil {
 			return err
@@ -153,8 +154,7 @@ func (w *DirWriter) writeDir(path string, e *Entry) error {
 			}
 		}
 	}
-	w.s.setLate(path, e)
-	return nil
+	return w.s.setLate(path, e)
 }
 
 func (w *DirWriter) link(path, target string) error {
@@ -180,7 +180,7 @@ func (w *DirWriter) link(path, target string) error {
 		}
 	}
 	if err == nil {
-		w.s.linkOwner(path, target)
+		return w.s.linkOwner(path, target)
 	}
 	if err != unix.ENOENT {
 		return err
@@ -224,8 +224,11 @@ func (w *DirWriter) remove(path string) error {
 // below is what the parent shows at path, or nil. It is nil where the upper
 // directory hides the parent, and in a full copy, over which nothing shows.
 func (w *DirWriter) below(path string) (*Node, error) {
-	if w.o.Flavor == VFS || w.s.hides(path) {
+	if w.o.Flavor == VFS {
 		return nil, nil
+	}
+	if hidden, err := w.s.hides(path); err != nil || hidden {
+		return nil, err
 	}
 	n, err := w.parent.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -273,10 +276,12 @@ func (w *DirWriter) copyUp(path string) (int, error) {
 	if _, err := w.s.mkdir(path); err != nil {
 		return -1, err
 	}
+	late := w.newDir(path)
 	if old != nil {
-		w.s.setLate(path, &old.Entry)
-	} else {
-		w.s.setLate(path, w.newDir(path))
+		late = &old.Entry
+	}
+	if err := w.s.setLate(path, late); err != nil {
+		return -1, err
 	}
 	return w.s.open(path)
 }
@@ -293,7 +298,9 @@ func (w *DirWriter) overWhiteout(path string, above int, base string) (int, erro
 	if _, err := w.s.mkdir(path); err != nil {
 		return -1, err
 	}
-	w.s.setLate(path, w.newDir(path))
+	if err := w.s.setLate(path, w.newDir(path)); err != nil {
+		return -1, err
+	}
 	return w.s.open(path)
 }
 
@@ -319,6 +326,8 @@ func InitRoot(dir string, parent *Tree, o DirOptions) error {
 		return err
 	}
 	defer s.close()
-	s.setLate("", &n.Entry)
+	if err := s.setLate("", &n.Entry); err != nil {
+		return err
+	}
 	return s.finish()
 }

@@ -135,7 +135,7 @@ func TestSingleIDKeepsOwners(t *testing.T) {
 	}
 	want := packed(t, Differing(sortedEntries(entries), NewTree(nil)), TimeRule{})
 	for _, flavor := range []Flavor{Fuse, Overlay} {
-		dir, owners := t.TempDir(), Owners{}
+		dir, owners := t.TempDir(), NewOwners(t.TempDir())
 		must(t, unix.Chmod(dir, 0o755))
 		o := DirOptions{Flavor: flavor, Owners: owners}
 		w := NewDirWriter(dir, NewTree(nil), o)
@@ -149,11 +149,12 @@ func TestSingleIDKeepsOwners(t *testing.T) {
 		}
 		s := newStack(t, flavor)
 		lower, above := s.mkdir("lower"), s.mkdir("above")
-		o.Owners, u.Owners = Owners{}, Owners{}
+		o.Owners, u.Owners = NewOwners(t.TempDir()), NewOwners(t.TempDir())
 		p, err := Unpack(t.Context(), bytes.NewReader(want), lower, o)
 		must(t, err)
 		must(t, FixImplied(t.Context(), lower, NewTree(nil), p, o))
-		tree := NewSingleIDTree([]string{lower}, []Owners{o.Owners})
+		must(t, p.Close())
+		tree := NewSingleIDTree([]string{lower}, []*Owners{o.Owners})
 		for _, e := range entries {
 			n, err := tree.Lstat(e.Path)
 			must(t, err)

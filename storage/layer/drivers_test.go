@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,8 +22,8 @@ type stack struct {
 	// unprivileged says that an ordinary user without a namespace writes, whose
 	// records owners has for layers, and writing those of the layer being written.
 	unprivileged bool
-	owners       []Owners
-	writing      Owners
+	owners       []*Owners
+	writing      *Owners
 }
 
 func newStack(t *testing.T, flavor Flavor) *stack {
@@ -68,9 +67,9 @@ func (s *stack) tree() *Tree {
 func (s *stack) next() (dir string, base *Base) {
 	s.t.Helper()
 	dir = s.mkdir(fmt.Sprint("layer", len(s.layers)))
-	s.writing = Owners{}
+	s.writing = NewOwners(s.dir)
 	if s.flavor == VFS && len(s.owners) > 0 {
-		s.writing = maps.Clone(s.owners[0])
+		s.writing = reopened(s.t, s.owners[0])
 	}
 	must(s.t, InitRoot(dir, s.tree(), s.options()))
 	if s.flavor == VFS && len(s.layers) > 0 {
@@ -127,13 +126,14 @@ func (s *stack) unpack(tar []byte) {
 	p, err := Unpack(context.Background(), bytes.NewReader(tar), dir, s.options())
 	must(s.t, err)
 	must(s.t, FixImplied(context.Background(), dir, lower, p, s.options()))
+	must(s.t, p.Close())
 	s.push(dir)
 }
 
 // push puts a written layer on the stack.
 func (s *stack) push(dir string) {
 	s.layers = append([]string{dir}, s.layers...)
-	s.owners = append([]Owners{s.writing}, s.owners...)
+	s.owners = append([]*Owners{s.writing}, s.owners...)
 }
 
 func (s *stack) mount(upper string) string {

@@ -181,7 +181,7 @@ func takeStranger(flavor Flavor, dir string, blob []byte) (length int64, err err
 	o := DirOptions{Flavor: flavor, ExactOwners: true}
 	p, err := Unpack(ctx, counted, dir, o)
 	if err == nil {
-		err = FixImplied(ctx, dir, NewTree(nil), p, o)
+		err = errors.Join(FixImplied(ctx, dir, NewTree(nil), p, o), p.Close())
 	}
 	return maxFuzzed - counted.N, errors.Join(err, r.Close())
 }

@@ -5,62 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/spool"
 )
 
-// Pending is what an unpacked layer still lacks, because only the layers below
-// can tell it.
-type Pending struct {
-	// Implied are the directories that the tar lacks.
-	Implied []string
-	// Dirs are those that it has.
-	Dirs []string
-	// Whiteouts are the names that it deletes.
-	Whiteouts []string
-	// Links are hard links to files of the layers below.
-	Links []PendingLink
-	// OpaqueRoot says that it hides all layers below. A mount doesn't heed
-	// the mark on a root.
-	OpaqueRoot bool
-}
-
-// PendingLink is a name for a file of the layers below.
-type PendingLink struct{ Path, Target string }
-
-func (u *unpacker) pending() *Pending {
-	if u.o.Flavor == VFS {
-		// The layers below were there all the time.
-		return &Pending{}
-	}
-	p := &Pending{
-		Implied: sortedKeys(u.implied), Dirs: sortedKeys(u.dirs), Whiteouts: sortedKeys(u.whiteouts),
-		OpaqueRoot: u.opaqueRoot,
-	}
-	for path, target := range u.deferred {
-		p.Links = append(p.Links, PendingLink{path, target})
-	}
-	slices.SortFunc(p.Links, func(a, b PendingLink) int {
-		if a.Path < b.Path {
-			return -1
-		}
-		return 1
-	})
-	return p
-}
-
-func sortedKeys(set map[string]bool) []string {
-	keys := make([]string, 0, len(set))
-	for k := range set {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // FixImplied completes a directory that [Unpack] wrote, when the layers below
-// are complete: lower is their tree, without dir.
+// are complete: lower is their tree, without dir. It leaves p as it is.
 //
 // Directories that the tar lacks get mode, owner, attributes and time from
 // below, so that a layer with nothing but root/x doesn't open /root. Where
@@ -69,6 +21,9 @@ func sortedKeys(set map[string]bool) []string {
 // overlay copies a file up. Whiteouts of what isn't there go away: the kernel
 // would list them in directories that only one layer has.
 func FixImplied(ctx context.Context, dir string, lower *Tree, p *Pending, o DirOptions) error {
+	if p == nil {
+		return nil
+	}
 	s, err := newSink(dir, o)
 	if err != nil {
 		return err
@@ -111,26 +66,28 @@ func (f *fixer) touch(path string) (fd int, base string, err error) {
 }
 
 func (f *fixer) links(p *Pending) error {
-	copied := map[string]string{}
-	for _, l := range p.Links {
-		if err := f.link(l, copied); err != nil {
-			return pathError("unpack", l.Path, err)
-		}
-	}
-	return nil
+	copied := spool.NewMap(f.o.Temp)
+	defer copied.Close()
+	return p.links.Each(func(path, target string) error {
+		return pathError("unpack", path, f.link(path, target, copied))
+	})
 }
 
 // link copies a lower file up, or links to the copy of one that has been.
-func (f *fixer) link(l PendingLink, copied map[string]string) error {
-	target, err := f.lower.Resolve(l.Target, false)
+func (f *fixer) link(path, to string, copied *spool.Map) error {
+	target, err := f.lower.Resolve(to, false)
 	if err != nil {
 		return err
 	}
-	fd, base, err := f.touch(l.Path)
+	fd, base, err := f.touch(path)
 	if err != nil {
 		return err
 	}
-	if first, ok := copied[target]; ok {
+	first, done, err := copied.Get(target)
+	if err != nil {
+		return err
+	}
+	if done {
 		dir, name := split(first)
 		from, err := f.open(dir)
 		if err != nil {
@@ -143,19 +100,13 @@ func (f *fixer) link(l PendingLink, copied map[string]string) error {
 		return err
 	}
 	if n == nil || n.Type == TypeDir {
-		return fmt.Errorf("malformed layer: hard link to %q, which is no file", l.Target)
+		return fmt.Errorf("malformed layer: hard link to %q, which is no file", to)
 	}
-	copied[target] = l.Path
-	return f.put(l.Path, &n.Entry)
+	return errors.Join(copied.Set(target, path), f.put(path, &n.Entry))
 }
 
 func (f *fixer) whiteouts(p *Pending) error {
-	for _, path := range p.Whiteouts {
-		if err := f.dropWhiteout(path); err != nil {
-			return pathError("unpack", path, err)
-		}
-	}
-	return nil
+	return p.whiteouts.Each(func(path string) error { return pathError("unpack", path, f.dropWhiteout(path)) })
 }
 
 // dropWhiteout removes a whiteout that has nothing to hide.
@@ -171,10 +122,7 @@ func (f *fixer) dropWhiteout(path string) error {
 	}
 	fd, base, err := f.touch(path)
 	if err != nil {
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-			return nil
-		}
-		return err
+		return unlessGone(err)
 	}
 	var st unix.Stat_t
 	if err := lstatAt(fd, base, &st); err != nil || !hidesLower(&st) {
@@ -191,10 +139,10 @@ func (f *fixer) hiddenHere(path string) (bool, error) {
 	for path != "" {
 		path, _ = split(path)
 		fd, err := f.open(path)
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-			continue
-		}
 		if err != nil {
+			if unlessGone(err) == nil {
+				continue
+			}
 			return false, err
 		}
 		x, err := xattrsOfFD(fd)
@@ -210,7 +158,7 @@ func (f *fixer) hiddenHere(path string) (bool, error) {
 
 // root hides each name of the layers below by itself.
 func (f *fixer) root(p *Pending) error {
-	if !p.OpaqueRoot {
+	if !p.opaqueRoot {
 		return nil
 	}
 	nodes, err := f.lower.ReadDir("")
@@ -236,41 +184,52 @@ func (f *fixer) root(p *Pending) error {
 
 // dirs makes directories hide what is none.
 func (f *fixer) dirs(p *Pending) error {
-	for _, path := range p.Dirs {
+	return p.dirs.Each(func(path string) error {
 		n, err := f.at(path)
-		if err != nil {
+		if err != nil || n == nil || n.Type == TypeDir {
 			return err
 		}
-		if n == nil || n.Type == TypeDir {
-			continue
-		}
-		if err := f.hideAll(path); err != nil {
-			return pathError("unpack", path, err)
-		}
-	}
-	return nil
+		return pathError("unpack", path, unlessGone(f.hideAll(path)))
+	})
 }
 
 // hideAll makes a directory hide what lies below it.
 func (f *fixer) hideAll(path string) error { return errors.Join(f.trim(), f.setOpaque(path)) }
 
 func (f *fixer) implied(p *Pending) error {
-	for _, path := range p.Implied {
-		n, err := f.at(path)
-		if err != nil {
-			return err
-		}
-		switch {
-		case n == nil:
-			f.setLate(path, impliedDir(path, f.o.Time))
-		case n.Type == TypeDir:
-			f.setLate(path, &n.Entry)
-		default:
-			if err := f.hideAll(path); err != nil {
-				return pathError("unpack", path, err)
-			}
-			f.setLate(path, impliedDir(path, f.o.Time))
-		}
+	return p.implied.Each(func(path, _ string) error {
+		return pathError("unpack", path, unlessGone(f.describe(path)))
+	})
+}
+
+// describe gives a directory what is due to one that the tar lacks.
+func (f *fixer) describe(path string) error {
+	if err := f.trim(); err != nil {
+		return err
 	}
-	return nil
+	if _, err := f.open(path); err != nil {
+		return err
+	}
+	n, err := f.at(path)
+	switch {
+	case err != nil:
+		return err
+	case n == nil:
+		return f.setLate(path, impliedDir(path, f.o.Time))
+	case n.Type == TypeDir:
+		return f.setLate(path, &n.Entry)
+	}
+	if err := f.hideAll(path); err != nil {
+		return err
+	}
+	return f.setLate(path, impliedDir(path, f.o.Time))
+}
+
+// unlessGone is an error but for that of a directory which came in the tar, and then
+// something else in its place.
+func unlessGone(err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil
+	}
+	return err
 }

@@ -24,11 +24,6 @@ type Owner struct {
 
 func (o Owner) isRoot() bool { return o.UID == 0 && o.GID == 0 }
 
-// Owners is the side record of a directory in single-id mode: the owners of
-// links and special files, which can't bear user attributes, or of everything; see
-// [Owner]. Keys are paths as in [Entry].
-type Owners map[string]Owner
-
 func (o Owner) override(mode int64) string {
 	return fmt.Sprintf("%d:%d:0%o", o.UID, o.GID, mode)
 }
@@ -42,8 +37,7 @@ func bySideRecord(e *Entry) bool {
 // ownFD gives an open file or directory its owner and attributes.
 func (s *sink) ownFD(fd int, path string, e *Entry) error {
 	if s.o.Unprivileged {
-		s.record(path, e)
-		return nil
+		return s.record(path, e)
 	}
 	if !s.o.ExactOwners {
 		if err := s.override(fd, path, e); err != nil {
@@ -74,8 +68,7 @@ func (s *sink) override(fd int, path string, e *Entry) error {
 	if path == "" {
 		// The storage driver reads the root's attribute, and would give the
 		// directory above the owner that can't be had.
-		s.noteOwner(path, o)
-		return nil
+		return s.noteOwner(path, o)
 	}
 	if !o.isRoot() {
 		return setXattr(fd, path, overrideStat, o.override(e.Mode))
@@ -95,23 +88,20 @@ func removeXattr(fd int, name string) error {
 }
 
 // noteOwner puts an owner into the side record.
-func (s *sink) noteOwner(path string, o Owner) {
-	if !o.isRoot() {
-		s.o.Owners[path] = o
-	} else {
-		delete(s.o.Owners, path)
+func (s *sink) noteOwner(path string, o Owner) error {
+	if o.isRoot() {
+		return s.o.Owners.drop(path)
 	}
+	return s.o.Owners.set(path, o)
 }
 
 // own gives a link or special file its owner.
 func (s *sink) own(dirfd int, base, path string, e *Entry) error {
 	switch {
 	case s.o.Unprivileged:
-		s.record(path, e)
-		return nil
+		return s.record(path, e)
 	case !s.o.ExactOwners:
-		s.noteOwner(path, Owner{UID: e.UID, GID: e.GID})
-		return nil
+		return s.noteOwner(path, Owner{UID: e.UID, GID: e.GID})
 	}
 	if s.o.Flavor != VFS && e.UID == s.uid && e.GID == s.gid {
 		return nil

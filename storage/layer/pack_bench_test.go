@@ -63,7 +63,7 @@ func BenchmarkUnpack(b *testing.B) {
 		o := DirOptions{Flavor: Overlay, ExactOwners: true}
 		p, err := Unpack(context.Background(), f, dir, o)
 		if err == nil {
-			err = FixImplied(context.Background(), dir, NewTree(nil), p, o)
+			err = errors.Join(FixImplied(context.Background(), dir, NewTree(nil), p, o), p.Close())
 		}
 		b.StopTimer()
 		if err != nil {

@@ -1,21 +1,24 @@
 package layer
 
-import "hash/maphash"
+import "github.com/builder-oci/builder/internal/spool"
 
-// pathSet is a set of very many paths: of each it keeps a hash of 64 bits, under a
-// seed that nobody knows.
-type pathSet struct {
-	seed   maphash.Seed
-	hashes map[uint64]struct{}
+// pathSet is a set of very many paths, which is kept out of memory.
+type pathSet struct{ index *spool.Index }
+
+func newPathSet(temp string) pathSet { return pathSet{spool.NewIndex(temp)} }
+
+func (s pathSet) has(path string) (bool, error) {
+	_, ok, err := s.index.Get(spool.TextKey(0, path))
+	return ok, err
 }
 
-func newPathSet() pathSet {
-	return pathSet{seed: maphash.MakeSeed(), hashes: map[uint64]struct{}{}}
+// add adds a path, and says whether it was there.
+func (s pathSet) add(path string) (known bool, err error) {
+	known, err = s.has(path)
+	if err != nil || known {
+		return known, err
+	}
+	return false, s.index.Set(spool.TextKey(0, path), 0)
 }
 
-func (s pathSet) add(path string) { s.hashes[maphash.String(s.seed, path)] = struct{}{} }
-
-func (s pathSet) has(path string) bool {
-	_, ok := s.hashes[maphash.String(s.seed, path)]
-	return ok
-}
+func (s pathSet) close() { _ = s.index.Close() } // nobody reads it any more

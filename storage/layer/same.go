@@ -58,20 +58,21 @@ func (w *walker) complete(fd int, name string, e *Entry, below *lower) error {
 		}
 	}
 	if w.o.Unprivileged {
-		w.o.Owners.complete(e)
-		return nil
+		return w.o.Owners.complete(e)
 	}
 	x, err := xattrsAt(fd, name)
 	if err != nil {
 		return err
 	}
 	e.Xattrs = x.kept
-	w.adopt(e, x)
+	if err := w.adopt(e, x); err != nil {
+		return err
+	}
 	if w.o.ExactOwners || e.Type == TypeReg {
 		return nil
 	}
-	if _, ok := w.o.Owners[e.Path]; ok {
-		return nil
+	if _, ok, err := w.o.Owners.Get(e.Path); err != nil || ok {
+		return err
 	}
 	// A link or special file that a driver copied up has left its owner in
 	// the record of the layer below.
@@ -83,19 +84,14 @@ func (w *walker) complete(fd int, name string, e *Entry, below *lower) error {
 }
 
 // adopt gives e its owner in single-id mode.
-func (w *walker) adopt(e *Entry, x xattrs) {
+func (w *walker) adopt(e *Entry, x xattrs) error {
 	switch {
 	case w.o.ExactOwners:
-		return
+		return nil
 	case w.o.Unprivileged:
-		w.o.Owners.complete(e)
-		return
+		return w.o.Owners.complete(e)
 	}
-	if o, ok := x.owner(); ok {
-		e.UID, e.GID = o.UID, o.GID
-	} else if o, ok := w.o.Owners[e.Path]; ok && bySideRecord(e) {
-		e.UID, e.GID = o.UID, o.GID
-	}
+	return w.o.Owners.adopt(e, x)
 }
 
 // unchanged tells whether a file, link or special file is as it was below.

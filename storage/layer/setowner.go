@@ -12,7 +12,7 @@ type SetOwner struct {
 
 // FindOwners puts into owners the paths that files of the directory have now. What
 // isn't there any more is passed over.
-func FindOwners(dir string, files []SetOwner, owners Owners) error {
+func FindOwners(dir string, files []SetOwner, owners *Owners) error {
 	if len(files) == 0 {
 		return nil
 	}
@@ -25,7 +25,7 @@ func FindOwners(dir string, files []SetOwner, owners Owners) error {
 		return pathError("open", dir, err)
 	}
 	defer closeFD(fd)
-	found := Owners{}
+	found := map[string]Owner{}
 	if err := findOwners(fd, "", wanted, found); err != nil {
 		return err
 	}
@@ -40,7 +40,9 @@ func FindOwners(dir string, files []SetOwner, owners Owners) error {
 		}
 	}
 	for path, o := range found {
-		owners[path] = o
+		if err := owners.set(path, o); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -68,7 +70,7 @@ func bearsNone(st *unix.Stat_t) bool {
 	return t != 0 && t != TypeReg && t != TypeDir
 }
 
-func findOwners(fd int, path string, wanted map[uint64]Owner, found Owners) error {
+func findOwners(fd int, path string, wanted map[uint64]Owner, found map[string]Owner) error {
 	names, err := readNames(fd)
 	if err != nil {
 		return pathError("list", path, err)

@@ -1,12 +1,15 @@
 package layer
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/builder-oci/builder/internal/owner"
 	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/owner"
+	"github.com/builder-oci/builder/internal/spool"
 )
 
 // DirOptions tell how a directory is written.
@@ -16,7 +19,7 @@ type DirOptions struct {
 	// the owners are kept in attributes and, of links and special files, in
 	// Owners, which must not be nil then.
 	ExactOwners bool
-	Owners      Owners
+	Owners      *Owners
 	// Unprivileged says that the process is an ordinary user without a namespace:
 	// Owners then keeps modes and attributes of all files too, see [Owner]. It
 	// goes without ExactOwners.
@@ -24,6 +27,9 @@ type DirOptions struct {
 	// Time is that of directories that must be made on the way to an entry
 	// and exist nowhere else.
 	Time time.Time
+	// Temp is a directory for what takes more room than memory should have: "" is the
+	// system's.
+	Temp string
 	// Most is how many bytes the files that Unpack writes may have in all, those
 	// of holes too; 0 sets no bound.
 	Most int64
@@ -37,36 +43,18 @@ type sink struct {
 	uid, gid uint32         // what a new file belongs to
 	fds      map[string]int // open directories, by path; all of them are in late
 	late     map[string]lateDir
-	kept     int             // of late, when finishing some was last tried
-	opaque   map[string]bool // made opaque here
-	removals int             // names removed so far
+	aside    *spool.Map // of late, what can't be finished before the rest; nil for none
+	opaque   *spool.Map // made opaque here
+	removals int        // names removed so far
 	buf      []byte
-}
-
-// lateDir is what a directory gets when all else is written. Before that it
-// is writable and nobody else's, and writing in it moves its time. There may be
-// many, so that it isn't a whole Entry.
-type lateDir struct {
-	time time.Time
-	// timeOnly leaves all but the time as it is.
-	timeOnly bool
-	mode     int64
-	uid, gid uint32
-	xattrs   map[string]string
-}
-
-// entry is what it gets, as an entry.
-func (d lateDir) entry(path string) *Entry {
-	return &Entry{
-		Path: path, Type: TypeDir, Mode: d.mode, UID: d.uid, GID: d.gid, ModTime: d.time, Xattrs: d.xattrs,
-	}
+	// onRemoved is told, where it isn't nil, of a directory that was removed.
+	onRemoved func(path string) error
 }
 
 const (
 	// maxSinkFDs bounds the open directories between two entries.
 	maxSinkFDs = 256
-	// maxLate bounds the directories to which something is due, those aside that
-	// can't be finished before the rest.
+	// maxLate bounds the directories in memory to which something is due.
 	maxLate = 4096
 )
 
@@ -78,7 +66,7 @@ func newSink(dir string, o DirOptions) (*sink, error) {
 	uid, gid := owner.IDs()
 	s := &sink{
 		o: o, root: fd, uid: uint32(uid), gid: uint32(gid),
-		fds: map[string]int{}, late: map[string]lateDir{}, opaque: map[string]bool{},
+		fds: map[string]int{}, late: map[string]lateDir{}, opaque: spool.NewMap(o.Temp),
 	}
 	if err := s.keepTime("", fd); err != nil {
 		closeFD(fd)
@@ -90,22 +78,13 @@ func newSink(dir string, o DirOptions) (*sink, error) {
 // trim closes directories when too many are open, and finishes them when something
 // is due to too many. It comes between entries, never while a descriptor is in use.
 func (s *sink) trim() error {
-	if len(s.late) > s.kept+maxLate {
+	if len(s.late) > maxLate {
 		return s.finishSome()
 	}
 	if len(s.fds) > maxSinkFDs {
 		s.closeDirs("")
 	}
 	return nil
-}
-
-// finishSome finishes directories that can be written into all the same, and then
-// get their times back: but for those whose group or attributes pass to new files.
-func (s *sink) finishSome() error {
-	defer func() { s.kept = len(s.late) }()
-	return s.finishThose(func(path string, d lateDir) bool {
-		return path != "" && (d.timeOnly || d.mode&unix.S_ISGID == 0 && len(d.xattrs) == 0)
-	})
 }
 
 // closeDirs closes what is open at and below path.
@@ -125,6 +104,10 @@ func within(p, dir string) bool {
 func (s *sink) close() {
 	s.closeDirs("")
 	closeFD(s.root)
+	_ = s.opaque.Close() // nobody reads them any more
+	if s.aside != nil {
+		_ = s.aside.Close()
+	}
 }
 
 // open gives the descriptor of an existing directory, which stays the sink's.
@@ -184,43 +167,26 @@ func (s *sink) setOpaque(path string) error {
 	if err != nil {
 		return err
 	}
-	s.opaque[path] = true
+	if err := s.opaque.Set(path, ""); err != nil {
+		return err
+	}
 	if s.o.Flavor == Stacked {
 		return markOpaque(fd)
 	}
 	return setXattr(fd, path, s.o.Flavor.opaqueXattr(), "y")
 }
 
-// keepTime has a directory get back the time that it has now, if nothing else
-// is due to it.
-func (s *sink) keepTime(path string, fd int) error {
-	if _, ok := s.late[path]; ok {
-		return nil
-	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	s.late[path] = lateDir{timeOnly: true, time: time.Unix(st.Mtim.Unix())}
-	return nil
-}
-
-// setLate says what a directory gets in the end.
-func (s *sink) setLate(path string, e *Entry) {
-	s.late[path] = lateDir{time: e.ModTime, mode: e.Mode, uid: e.UID, gid: e.GID, xattrs: e.Xattrs}
-}
-
 // hides tells whether something written here hides path of the layers below.
-func (s *sink) hides(path string) bool {
-	for p := path; len(s.opaque) > 0; p, _ = split(p) {
-		if s.opaque[p] {
-			return true
+func (s *sink) hides(path string) (bool, error) {
+	for p := path; s.opaque.Len() > 0; p, _ = split(p) {
+		if _, opaque, err := s.opaque.Get(p); err != nil || opaque {
+			return opaque, err
 		}
 		if p == "" {
 			break
 		}
 	}
-	return false
+	return false, nil
 }
 
 // clear removes whatever is at path here. It doesn't touch what lies below.
@@ -232,7 +198,9 @@ func (s *sink) clear(path string) error {
 	}
 	err = unix.Unlinkat(fd, base, 0)
 	if err == unix.EISDIR {
-		s.forget(path)
+		if err := s.forget(path); err != nil {
+			return err
+		}
 		err = removeAll(fd, base)
 	}
 	if err == unix.ENOENT {
@@ -243,18 +211,25 @@ func (s *sink) clear(path string) error {
 }
 
 // forget drops what is known of a directory and what is in it.
-func (s *sink) forget(path string) {
+func (s *sink) forget(path string) error {
 	s.closeDirs(path)
-	for p := range s.late {
-		if within(p, path) {
-			delete(s.late, p)
-		}
+	if err := errors.Join(s.forgetLate(path), deleteWithin(s.opaque, path)); err != nil || s.onRemoved == nil {
+		return err
 	}
-	for p := range s.opaque {
-		if within(p, path) {
-			delete(s.opaque, p)
-		}
+	return s.onRemoved(path)
+}
+
+// deleteWithin takes a directory and all in it out of a map by paths.
+func deleteWithin(m *spool.Map, dir string) error {
+	if m == nil || m.Len() == 0 {
+		return nil
 	}
+	return m.Each(func(path, _ string) error {
+		if !within(path, dir) {
+			return nil
+		}
+		return m.Delete(path)
+	})
 }
 
 // removeAll removes a directory with all in it, without following links.
@@ -294,71 +269,4 @@ func (s *sink) whiteout(path string) error {
 		err = unix.Mknodat(fd, base, unix.S_IFSOCK|0o600, 0)
 	}
 	return err
-}
-
-// finish gives the directories what is due to them.
-func (s *sink) finish() error {
-	return s.finishThose(func(string, lateDir) bool { return true })
-}
-
-func (s *sink) finishThose(which func(path string, d lateDir) bool) error {
-	var done []string
-	for path, d := range s.late {
-		if which(path, d) {
-			done = append(done, path)
-		}
-	}
-	for _, path := range done {
-		if len(s.fds) > maxSinkFDs {
-			s.closeDirs("")
-		}
-		fd, err := s.open(path)
-		if err == nil {
-			err = s.finishDir(fd, path, s.late[path])
-		}
-		if err != nil {
-			return pathError("write", path, err)
-		}
-	}
-	s.closeDirs("") // each is in late as long as it is open
-	for _, path := range done {
-		delete(s.late, path)
-	}
-	return nil
-}
-
-func (s *sink) finishDir(fd int, path string, d lateDir) error {
-	if !d.timeOnly {
-		e := d.entry(path)
-		if err := s.dropXattrs(fd, e); err != nil {
-			return err
-		}
-		if err := s.ownFD(fd, path, e); err != nil {
-			return err
-		}
-		if err := unix.Fchmod(fd, s.mode(e)); err != nil {
-			return err
-		}
-	}
-	return setTime(fd, ".", d.time)
-}
-
-// dropXattrs takes off a directory the attributes that it shall not have.
-func (s *sink) dropXattrs(fd int, e *Entry) error {
-	if s.o.Unprivileged {
-		return nil // they are in the record, which is written anew
-	}
-	x, err := xattrsOfFD(fd)
-	if err != nil {
-		return err
-	}
-	for name := range x.kept {
-		if _, ok := e.Xattrs[name]; ok {
-			continue
-		}
-		if err := unix.Fremovexattr(fd, name); err != nil {
-			return err
-		}
-	}
-	return nil
 }

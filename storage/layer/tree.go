@@ -24,7 +24,7 @@ import (
 // for a while, so the directories must not change meanwhile.
 type Tree struct {
 	dirs   []string
-	owners []Owners // one for each of dirs in single-id mode, else nil
+	owners []*Owners // one for each of dirs in single-id mode, else nil
 	// recorded says that owners have all of what files can't have themselves.
 	recorded bool
 
@@ -59,33 +59,33 @@ func NewTree(dirs []string) *Tree {
 // NewSingleIDTree is [NewTree] for directories written in single-id mode:
 // owners are those that the side records, one for each directory, and
 // attributes of files tell.
-func NewSingleIDTree(dirs []string, owners []Owners) *Tree {
+func NewSingleIDTree(dirs []string, owners []*Owners) *Tree {
 	t := NewTree(dirs)
 	t.owners = owners
 	if t.owners == nil {
-		t.owners = []Owners{}
+		t.owners = []*Owners{}
 	}
 	return t
 }
 
 // NewRecordedTree is [NewSingleIDTree] for directories that an ordinary user wrote
 // without a namespace; see [DirOptions.Unprivileged].
-func NewRecordedTree(dirs []string, owners []Owners) *Tree {
+func NewRecordedTree(dirs []string, owners []*Owners) *Tree {
 	t := NewSingleIDTree(dirs, owners)
 	t.recorded = true
 	return t
 }
 
 // under is the tree with one more directory on top.
-func (t *Tree) under(dir string, owners Owners) *Tree {
+func (t *Tree) under(dir string, owners *Owners) *Tree {
 	dirs := append([]string{dir}, t.dirs...)
 	if t.recorded {
-		return NewRecordedTree(dirs, append([]Owners{owners}, t.owners...))
+		return NewRecordedTree(dirs, append([]*Owners{owners}, t.owners...))
 	}
 	if t.owners == nil {
 		return NewTree(dirs)
 	}
-	return NewSingleIDTree(dirs, append([]Owners{owners}, t.owners...))
+	return NewSingleIDTree(dirs, append([]*Owners{owners}, t.owners...))
 }
 
 // Dirs gives the stacked directories, the top one first.
@@ -335,15 +335,13 @@ func (t *Tree) root() (*Node, error) {
 	}
 	n.Entry = entryOf("", &n.Stat)
 	if t.recorded {
-		t.recordOf(n)
-		return n, nil
+		return n, t.recordOf(n)
 	}
 	x, err := xattrsOfFD(m.parts[0].fd)
 	if err != nil {
 		return nil, pathError("lstat", "", err)
 	}
-	t.adopt(n, x)
-	return n, nil
+	return n, t.adopt(n, x)
 }
 
 // node reads name's entry from the part of m that shows it.
@@ -385,36 +383,31 @@ func (t *Tree) nodeIn(part part, name, path string) (*Node, error) {
 // attributes gives n what neither stat nor a link's target tells.
 func (t *Tree) attributes(n *Node, dirfd int, name string) error {
 	if t.recorded {
-		t.recordOf(n)
-		return nil
+		return t.recordOf(n)
 	}
 	x, err := xattrsAt(dirfd, name)
-	if err == nil {
-		t.adopt(n, x)
+	if err != nil {
+		return err
 	}
-	return err
+	return t.adopt(n, x)
 }
 
 // recordOf gives n what the record tells of it.
-func (t *Tree) recordOf(n *Node) {
-	var in Owners
-	if n.Layer < len(t.owners) {
-		in = t.owners[n.Layer]
+func (t *Tree) recordOf(n *Node) error { return t.record(n).complete(&n.Entry) }
+
+// record is that of the directory which shows n.
+func (t *Tree) record(n *Node) *Owners {
+	if n.Layer >= len(t.owners) {
+		return nil
 	}
-	in.complete(&n.Entry)
+	return t.owners[n.Layer]
 }
 
 // adopt gives n its attributes and, in single-id mode, its owner.
-func (t *Tree) adopt(n *Node, x xattrs) {
+func (t *Tree) adopt(n *Node, x xattrs) error {
 	n.Xattrs = x.kept
 	if t.owners == nil {
-		return
+		return nil
 	}
-	if o, ok := x.owner(); ok {
-		n.UID, n.GID = o.UID, o.GID
-	} else if n.Layer < len(t.owners) {
-		if o, ok := t.owners[n.Layer][n.Path]; ok && bySideRecord(&n.Entry) {
-			n.UID, n.GID = o.UID, o.GID
-		}
-	}
+	return t.record(n).adopt(&n.Entry, x)
 }

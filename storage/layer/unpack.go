@@ -15,8 +15,8 @@ import (
 
 // Unpack writes a tar into dir, which is empty (or, with flavor VFS, a full
 // copy of the layers below), and says what only those layers can complete:
-// hand that to [FixImplied] when they are there. Layers can be unpacked side
-// by side in this way.
+// hand that to [FixImplied] when they are there, and close it. Layers can be unpacked
+// side by side in this way.
 //
 // The tar may be a stranger's. Nothing in it is written outside dir: names that
 // climb out are errors, and links are followed within dir only. What Unpack
@@ -31,34 +31,46 @@ func Unpack(ctx context.Context, r io.Reader, dir string, o DirOptions) (*Pendin
 	defer s.close()
 	u := &unpacker{
 		sink: s, ctx: ctx, tar: tar.NewReader(bufio.NewReaderSize(r, 128<<10)),
-		implied: map[string]bool{"": true}, dirs: map[string]bool{}, whiteouts: map[string]bool{},
-		deferred: map[string]string{}, made: newPathSet(), places: map[string]string{},
+		made: newPathSet(o.Temp), places: map[string]string{},
+	}
+	defer u.made.close()
+	if o.Flavor != VFS {
+		u.pending = newPending(o.Temp)
+		s.onRemoved = u.pending.removed
+	}
+	if err := u.all(); err != nil {
+		return nil, errors.Join(err, u.pending.Close())
+	}
+	return u.pending, nil
+}
+
+// all unpacks the tar.
+func (u *unpacker) all() error {
+	if err := u.pending.imply(""); err != nil {
+		return err
 	}
 	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if err := u.ctx.Err(); err != nil {
+			return err
 		}
 		h, err := u.tar.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading the layer's tar: %w", err)
+			return fmt.Errorf("reading the layer's tar: %w", err)
 		}
-		if err := s.trim(); err != nil {
-			return nil, err
+		if err := u.trim(); err != nil {
+			return err
 		}
 		if err := u.entry(h); err != nil {
-			return nil, pathError("unpack", h.Name, err)
+			return pathError("unpack", h.Name, err)
 		}
 	}
 	if err := u.dropAufsLinks(); err != nil {
-		return nil, err
+		return err
 	}
-	if err := s.finish(); err != nil {
-		return nil, err
-	}
-	return u.pending(), nil
+	return u.finish()
 }
 
 // ErrTooLarge is behind the error of a layer that holds more than it may.
@@ -67,15 +79,10 @@ var ErrTooLarge = errors.New("the layer is too large")
 // unpacker is the state of one Unpack.
 type unpacker struct {
 	*sink
-	ctx       context.Context
-	tar       *tar.Reader
-	implied   map[string]bool   // directories that no entry describes
-	dirs      map[string]bool   // directories that one does
-	whiteouts map[string]bool   // names deleted from the layers below
-	deferred  map[string]string // hard links whose targets are below
-	bytes     int64             // of the files so far
-	// opaqueRoot says that nothing of the layers below is seen.
-	opaqueRoot bool
+	ctx     context.Context
+	tar     *tar.Reader
+	pending *Pending // nil for a full copy: the layers below were there all the time
+	bytes   int64    // of the files so far
 	// made has what this layer wrote, with the directories above it. Only a
 	// full copy needs it, where all else is the lower layers'.
 	made pathSet
@@ -121,8 +128,9 @@ func (u *unpacker) entry(h *tar.Header) error {
 	if hidden, ok := strings.CutPrefix(base, whPrefix); ok {
 		return u.delete(dir, base, hidden)
 	}
-	u.mark(p)
-	delete(u.deferred, p)
+	if err := errors.Join(u.mark(p), u.pending.unlink(p)); err != nil {
+		return err
+	}
 	if h.Typeflag == tar.TypeLink {
 		return u.link(p, h.Linkname)
 	}
@@ -170,9 +178,10 @@ func (u *unpacker) describeRoot(h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	delete(u.implied, "")
-	u.setLate("", e)
-	return nil
+	if err := u.setLate("", e); err != nil {
+		return err
+	}
+	return u.pending.described("")
 }
 
 // entryOf turns a header into an entry whose content is the tar's next.
@@ -188,17 +197,16 @@ func (u *unpacker) writeDir(p string, e *Entry) error {
 	if _, err := u.mkdir(p); err != nil {
 		return err
 	}
-	delete(u.implied, p)
-	u.dirs[p] = true
-	u.setLate(p, e)
-	return nil
+	if err := u.setLate(p, e); err != nil {
+		return err
+	}
+	return u.pending.described(p)
 }
 
 // file writes what isn't a directory. A device node that may not be made
 // leaves a whiteout, so that it hides what lies below all the same; and one
 // 0:0 is a whiteout to all who stack directories.
 func (u *unpacker) file(p string, e *Entry) error {
-	u.forgetDir(p)
 	if e.Type == TypeChar && e.Devmajor == 0 && e.Devminor == 0 {
 		return u.hide(p)
 	}
@@ -214,28 +222,15 @@ func (u *unpacker) hide(p string) error {
 	if err := u.clear(p); err != nil || u.o.Flavor == VFS {
 		return err
 	}
-	u.whiteouts[p] = true
-	return u.whiteout(p)
+	return u.hideLower(p)
 }
 
-// forgetDir drops what is known of a directory that something else replaces.
-func (u *unpacker) forgetDir(p string) {
-	if !u.dirs[p] && !u.implied[p] {
-		return
+// hideLower hides what the layers below have at a name that is free here.
+func (u *unpacker) hideLower(p string) error {
+	if err := u.pending.hid(p); err != nil {
+		return err
 	}
-	for _, set := range []map[string]bool{u.implied, u.dirs, u.whiteouts} {
-		for name := range set {
-			if within(name, p) {
-				delete(set, name)
-			}
-		}
-	}
-	for name := range u.deferred {
-		if within(name, p) {
-			delete(u.deferred, name)
-		}
-	}
-	u.mark(p)
+	return u.whiteout(p)
 }
 
 // delete acts on a name that stands for a deletion. It never touches what the
@@ -246,7 +241,7 @@ func (u *unpacker) delete(dir, base, hidden string) error {
 		case u.o.Flavor == VFS:
 			return u.clearLower(dir)
 		case dir == "":
-			u.opaqueRoot = true
+			u.pending.opaqueRoot = true
 			return nil
 		}
 		return u.setOpaque(dir)
@@ -268,19 +263,33 @@ func (u *unpacker) delete(dir, base, hidden string) error {
 	case err == unix.ENOENT && u.o.Flavor == VFS:
 		return nil
 	case err == unix.ENOENT:
-		if _, ok := u.deferred[p]; ok {
-			return nil
+		if _, linked, err := u.pending.target(p); err != nil || linked {
+			return err
 		}
-		u.whiteouts[p] = true
-		return u.whiteout(p)
+		return u.hideLower(p)
 	case err != nil:
 		return err
-	case u.o.Flavor == VFS && !u.made.has(p):
+	}
+	lowers, err := u.isLowers(p)
+	if err != nil {
+		return err
+	}
+	if lowers {
 		return u.clear(p)
-	case typeOf(st.Mode) == TypeDir:
+	}
+	if typeOf(st.Mode) == TypeDir {
 		return u.delete(p, whOpaque, "")
 	}
 	return nil
+}
+
+// isLowers says whether what is at p is of the layers below, in a full copy.
+func (u *unpacker) isLowers(p string) (bool, error) {
+	if u.o.Flavor != VFS {
+		return false, nil
+	}
+	made, err := u.made.has(p)
+	return err == nil && !made, err
 }
 
 // clearLower removes from a directory of a full copy what other layers put
@@ -296,9 +305,12 @@ func (u *unpacker) clearLower(dir string) error {
 	}
 	for d := range names.all() {
 		p := join(dir, d.name)
-		if !u.made.has(p) {
+		lowers, err := u.isLowers(p)
+		switch {
+		case err != nil:
+		case lowers:
 			err = u.clear(p)
-		} else if d.typ == unix.DT_DIR {
+		case d.typ == unix.DT_DIR:
 			err = u.clearLower(p)
 		}
 		if err != nil {
@@ -309,13 +321,16 @@ func (u *unpacker) clearLower(dir string) error {
 }
 
 // mark notes that this layer wrote p.
-func (u *unpacker) mark(p string) {
+func (u *unpacker) mark(p string) error {
 	if u.o.Flavor != VFS {
-		return
+		return nil
 	}
-	for ; p != "" && !u.made.has(p); p, _ = split(p) {
-		u.made.add(p)
+	for ; p != ""; p, _ = split(p) {
+		if known, err := u.made.add(p); err != nil || known {
+			return err
+		}
 	}
+	return nil
 }
 
 // link makes a hard link. A target that this layer hasn't is left to
@@ -337,8 +352,9 @@ func (u *unpacker) link(p, linkname string) error {
 	if within(target, p) {
 		return fmt.Errorf("malformed layer: hard link to %q, which goes when the link replaces %q", linkname, p)
 	}
-	u.forgetDir(p)
-	if below, ok := u.deferred[target]; ok {
+	if below, linked, err := u.pending.target(target); err != nil {
+		return err
+	} else if linked {
 		target, found = below, false
 	}
 	if found {
@@ -353,8 +369,7 @@ func (u *unpacker) link(p, linkname string) error {
 	if err := u.clear(p); err != nil {
 		return err
 	}
-	u.deferred[p] = target
-	return nil
+	return u.pending.link(p, target)
 }
 
 func (u *unpacker) linkHere(p, targetDir, targetBase string) error {
@@ -380,8 +395,8 @@ func (u *unpacker) linkHere(p, targetDir, targetBase string) error {
 			err = unix.Linkat(from, targetBase, fd, base, 0)
 		}
 	}
-	if err == nil {
-		u.linkOwner(p, join(targetDir, targetBase))
+	if err != nil {
+		return err
 	}
-	return err
+	return u.linkOwner(p, join(targetDir, targetBase))
 }

@@ -5,9 +5,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +121,8 @@ func TestUnpackOverLowerLayers(t *testing.T) {
 		{"the same name twice", []tar.Header{fileHeader("n", "5"), fileHeader("n", "6")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d n=6"},
 		{"a directory twice keeps its files", []tar.Header{dirHeader("n"), fileHeader("n/x", "5"), dirHeader("n")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d n/ n/x=5"},
 		{"a new directory gives way to a file", []tar.Header{fileHeader("n/x/y", "5"), fileHeader("n", "6")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d n=6"},
+		{"a new directory gives way and comes again without what it had", []tar.Header{fileHeader("n/x/y", "5"), linkHeader("n/h", "d/a"), fileHeader("n/.wh.w", ""), fileHeader("n", "6"), dirHeader("n"), fileHeader("n/m", "7")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d n/ n/m=7"},
+		{"a directory over a file gives way to a link", []tar.Header{dirHeader("f"), fileHeader("f/n/x", "5"), fileHeader("f/.wh.y", ""), symlinkHeader("f", "d")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f->d l->d"},
 		{"names in other forms", []tar.Header{fileHeader("./x", "5"), fileHeader("/y", "6"), fileHeader("d/../z", "7"), dirHeader("./")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d x=5 y=6 z=7"},
 		{"names of aufs", []tar.Header{dirHeader(".wh..wh.plnk"), fileHeader(".wh..wh.plnk/1.2", ""), fileHeader(".wh..wh.aufs", ""), dirHeader(".wh..wh.orph"), fileHeader(".wh..wh.orph/x", ""), linkHeader("d/.wh..wh.x/y/z", "d/a")}, "d/ d/a=1 d/b=2 d/sub/ d/sub/c=3 f=4 l->d"},
 		{"hard links of aufs", []tar.Header{fileHeader(".wh..wh.plnk/1.2", "5"), linkHeader("d/n", ".wh..wh.plnk/1.2"), linkHeader("n", "/.wh..wh.plnk/1.2"), linkHeader(".wh..wh.plnk/3.4", "d/a")}, "d/ d/a=1 d/b=2 d/n=5 d/sub/ d/sub/c=3 f=4 l->d n=5"},
@@ -172,6 +177,75 @@ func TestImpliedParentsAreThoseOfTheLayersBelow(t *testing.T) {
 	}
 }
 
+// What only the layers below can complete is completed, however much there is of it.
+func TestUnpackLeavesManyNamesToBeCompleted(t *testing.T) {
+	const names = 2100
+	path := func(dir string, n int) string { return fmt.Sprintf("%s/of-the-layer-below/%05d", dir, n) }
+	dir := dirHeader("")
+	dir.Mode = 0o711
+	lower := []tar.Header{dirHeader("dirs"), dirHeader("files")}
+	var upper []tar.Header
+	var want []string
+	for n := range names {
+		dir.Name = path("dirs", n)
+		lower = append(lower, dir, fileHeader(path("files", 2*n), "1"), fileHeader(path("files", 2*n+1), "2"))
+		upper = append(upper,
+			fileHeader(path("dirs", n)+"/x", "3"),
+			fileHeader(fmt.Sprintf("files/of-the-layer-below/.wh.%05d", 2*n), ""),
+			linkHeader(path("links", n), path("files", 2*n+1)))
+		want = append(want, path("dirs", n)+"/", path("dirs", n)+"/x=3", path("files", 2*n+1)+"=2", path("links", n)+"=2")
+	}
+	s := newStack(t, Overlay)
+	s.unpack(tarOf(t, lower...))
+	s.unpack(tarOf(t, upper...))
+	tree := s.tree()
+	got := strings.Fields(brief(t, tree))
+	want = append(want, "dirs/", "dirs/of-the-layer-below/", "files/", "files/of-the-layer-below/", "links/", "links/of-the-layer-below/")
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the tree has %d names and should have %d", len(got), len(want))
+	}
+	for n := range names {
+		if d, err := tree.Lstat(path("dirs", n)); err != nil || d.Mode != 0o711 {
+			t.Fatalf("%s is %+v (%v)", path("dirs", n), d, err)
+		}
+	}
+}
+
+// Names take no memory until then.
+func TestUnpackHoldsNoNames(t *testing.T) {
+	var headers []tar.Header
+	for n := range 20000 {
+		headers = append(headers, fileHeader(fmt.Sprintf("directory/.wh.of-a-name-that-is-gone-%05d", n), ""))
+	}
+	s, data := newStack(t, Overlay), tarOf(t, headers...)
+	dir, _ := s.next()
+	before := heldMemory()
+	p, err := Unpack(t.Context(), bytes.NewReader(data), dir, s.options())
+	must(t, err)
+	if held := heldMemory() - before; held > 1<<16 {
+		t.Errorf("%d bytes are held", held)
+	}
+	runtime.KeepAlive(data)
+	must(t, FixImplied(t.Context(), dir, NewTree(nil), p, s.options()))
+	must(t, p.Close())
+	s.push(dir)
+	if got := brief(t, s.tree()); got != "directory/" {
+		t.Errorf("the tree is %.100s", got)
+	}
+}
+
+// heldMemory is how much is in use, in bytes.
+func heldMemory() int64 {
+	var m runtime.MemStats
+	for range 3 { // pools keep what they have for one
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 func TestUnpackRefusesHostileTars(t *testing.T) {
 	const text = "malformed layer"
 	for _, tc := range []struct {
@@ -206,7 +280,7 @@ func TestUnpackRefusesHostileTars(t *testing.T) {
 				o := DirOptions{Flavor: flavor, ExactOwners: true}
 				p, err := Unpack(context.Background(), bytes.NewReader(tc.tar), dir, o)
 				if err == nil {
-					err = FixImplied(context.Background(), dir, NewTree(nil), p, o)
+					err = errors.Join(FixImplied(context.Background(), dir, NewTree(nil), p, o), p.Close())
 				}
 				if err == nil || !strings.Contains(err.Error(), tc.want) {
 					t.Errorf("%s: error %v, want %q", flavor, err, tc.want)

@@ -122,7 +122,10 @@ func (u *unpacker) stepOver(p string, above int, name string, create bool) (stri
 	if err := lstatAt(above, name, &st); err != nil {
 		return "", 0, err
 	}
-	lowers := u.o.Flavor == VFS && !u.made.has(p)
+	lowers, err := u.isLowers(p)
+	if err != nil {
+		return "", 0, err
+	}
 	switch {
 	case typeOf(st.Mode) == TypeSymlink && (!create || !lowers):
 		target, err := readlinkAt(above, name)
@@ -140,8 +143,5 @@ func (u *unpacker) imply(p string) error {
 	if _, err := u.mkdir(p); err != nil {
 		return err
 	}
-	u.mark(p)
-	u.implied[p] = true
-	u.setLate(p, impliedDir(p, u.o.Time))
-	return nil
+	return errors.Join(u.mark(p), u.pending.imply(p), u.setLate(p, impliedDir(p, u.o.Time)))
 }

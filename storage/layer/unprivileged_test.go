@@ -3,13 +3,9 @@ package layer
 import (
 	"archive/tar"
 	"bytes"
-	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -184,31 +180,5 @@ func TestSocketsHideAsWhiteoutsDo(t *testing.T) {
 	must(t, w.Close())
 	if got, want := brief(t, s.tree()), "d/ d/y=5 g=3 n=4"; got != want {
 		t.Errorf("then the tree is %s, not %s", got, want)
-	}
-}
-
-func TestOwnersKeepNamesThatAreNoText(t *testing.T) {
-	want := Owners{"a": {UID: 1}, "b\xff": {GID: 2, Mode: 0o444}, "": {UID: 3}, "c": {Xattrs: map[string][]byte{"x": {0xff}}}}
-	var data bytes.Buffer
-	must(t, want.Write(&data))
-	got, err := ReadOwners(bytes.NewReader(data.Bytes()))
-	must(t, err)
-	if !maps.EqualFunc(got, want, func(a, b Owner) bool { return reflect.DeepEqual(a, b) }) {
-		t.Errorf("%s becomes %v, not %v", &data, got, want)
-	}
-	whole := data.String()
-	for _, bad := range []string{fmt.Sprintf("{%q:{}}", "\x00!"), "", "[]", `{"a":1}`, whole + "{}", whole[:len(whole)-2]} {
-		if got, err := ReadOwners(strings.NewReader(bad)); err == nil {
-			t.Errorf("%q is taken for %v", bad, got)
-		}
-	}
-	data.Reset()
-	must(t, Owners{}.Write(&data))
-	if got, err := ReadOwners(&data); err != nil || len(got) > 0 {
-		t.Errorf("nothing becomes %v, %v", got, err)
-	}
-	// As one line, without an order, it was written before.
-	if got, err := ReadOwners(strings.NewReader(`{"b":{"UID":1,"GID":2},"a":{"UID":0,"GID":3}}`)); err != nil || got["b"].UID != 1 || got["a"].GID != 3 {
-		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -16,7 +16,7 @@ type UpperOptions struct {
 	// ExactOwners says that files bear their true owners. Without it the
 	// owners are told by attributes and by Owners.
 	ExactOwners bool
-	Owners      Owners
+	Owners      *Owners
 	// Unprivileged says the same as in [DirOptions].
 	Unprivileged bool
 	// Placeholders are paths at which a sandbox mounts something. What is new there,
@@ -103,7 +103,9 @@ func (w *walker) root(fd int) error {
 	}
 	e := entryOf("", &st)
 	e.Xattrs = x.kept
-	w.adopt(&e, x)
+	if err := w.adopt(&e, x); err != nil {
+		return err
+	}
 	old, err := w.parent.Lstat("")
 	if err != nil {
 		return err
@@ -203,7 +205,9 @@ func (w *walker) enter(above *dir, name string, e *Entry, st *unix.Stat_t) error
 		return err
 	}
 	e.Xattrs = x.kept
-	w.adopt(e, x)
+	if err := w.adopt(e, x); err != nil {
+		return err
+	}
 	d := &dir{fd: fd, Entry: e, below: above.below.child(name)}
 	defer d.below.close()
 	same := w.noted.has(e.Path, st)

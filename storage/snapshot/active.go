@@ -19,7 +19,7 @@ type Active struct {
 	key      Key // of the parent
 	parent   *layer.Tree
 	writer   *layer.DirWriter
-	owners   layer.Owners
+	owners   *layer.Owners
 	mounted  bool
 	finished bool
 	kept     bool   // the tree stays, and is the owner's
@@ -138,8 +138,10 @@ func (a *Active) Writer() *layer.DirWriter {
 	return a.writer
 }
 
-func (s *Store) dirOptions(owners layer.Owners) layer.DirOptions {
-	return layer.DirOptions{Flavor: s.flavor, ExactOwners: s.exact, Unprivileged: s.recorded, Owners: owners}
+func (s *Store) dirOptions(owners *layer.Owners) layer.DirOptions {
+	return layer.DirOptions{
+		Flavor: s.flavor, ExactOwners: s.exact, Unprivileged: s.recorded, Owners: owners, Temp: s.records.Dir(),
+	}
 }
 
 // Changes gives what stands in the layer. The tree must not change until it
@@ -176,7 +178,7 @@ func (a *Active) Commit(key Key) error {
 		return fmt.Errorf("commit tree: %w", err)
 	}
 	a.finished = true
-	err = a.parent.Close()
+	err = a.free()
 	if published == a.id {
 		return err
 	}
@@ -198,8 +200,11 @@ func (a *Active) Discard() error {
 	}
 	// Cleaning up goes on where the caller's context has ended.
 	err := a.Unmount(context.Background())
-	return errors.Join(err, a.parent.Close(), a.store.remove(a.id))
+	return errors.Join(err, a.free(), a.store.remove(a.id))
 }
+
+// free frees what the tree holds besides its directories.
+func (a *Active) free() error { return errors.Join(a.parent.Close(), a.owners.Close()) }
 
 // NoteOwners puts on record who got files of the unmounted tree, where files can't
 // be given their true owners.
@@ -216,8 +221,8 @@ func (a *Active) NoteOwners(files []layer.SetOwner) error {
 // RecordedOwner gives the owner that a link or special file has on record, here or in
 // the tree below.
 func (a *Active) RecordedOwner(path string) (layer.Owner, bool) {
-	if o, ok := a.owners[path]; ok {
-		return o, true
+	if o, ok, err := a.owners.Get(path); ok || err != nil {
+		return o, ok
 	}
 	n, err := a.parent.Lstat(path)
 	if err != nil || n.UID == 0 && n.GID == 0 {

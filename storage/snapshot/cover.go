@@ -54,9 +54,11 @@ func (s *Store) Cover(ctx context.Context, dir string, hidden []string, aside st
 func (s *Store) hide(dir, upper string, hidden []string) error {
 	below := layer.NewTree([]string{dir})
 	if !s.exact {
-		below = layer.NewSingleIDTree([]string{dir}, []layer.Owners{{}})
+		below = layer.NewSingleIDTree([]string{dir}, nil)
 	}
-	o := s.dirOptions(layer.Owners{})
+	owners := layer.NewOwners(s.records.Dir())
+	defer owners.Close()
+	o := s.dirOptions(owners)
 	if err := layer.InitRoot(upper, below, o); err != nil {
 		return errors.Join(err, below.Close())
 	}

@@ -69,7 +69,7 @@ func (a *Active) Release() error {
 	if err == nil {
 		a.store.noteSettled(a.id)
 	}
-	return errors.Join(err, a.parent.Close())
+	return errors.Join(err, a.free())
 }
 
 // discardKept removes a kept tree and its marker. Nobody asks whether it could be
@@ -80,7 +80,7 @@ func (a *Active) discardKept() error {
 		err = a.store.driver.drop(a.id)
 		a.mounted = false
 	}
-	return errors.Join(err, a.parent.Close(), a.store.RemoveKept(a.owner))
+	return errors.Join(err, a.free(), a.store.RemoveKept(a.owner))
 }
 
 // Sync sees to it that everything which was written to the mounted tree is in its

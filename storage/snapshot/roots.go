@@ -116,7 +116,7 @@ func Whole(dir, root, id string) error {
 // name.
 func WholeBeside(dir, root, id string) error {
 	home := filepath.Join(dir, root)
-	if _, err := readOwners(home, id); err != nil {
+	if err := checkOwners(home, id); err != nil {
 		return err
 	}
 	if !isVFS(root) {

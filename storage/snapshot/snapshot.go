@@ -28,6 +28,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/builder-oci/builder/internal/atomicfile"
 	"github.com/builder-oci/builder/internal/bootid"
 	"github.com/builder-oci/builder/storage/layer"
 )
@@ -259,7 +260,7 @@ func (s *Store) viewOf(dirs []string) (*layer.Tree, error) {
 	if s.exact {
 		return layer.NewTree(dirs), nil
 	}
-	owners := make([]layer.Owners, len(dirs))
+	owners := make([]*layer.Owners, len(dirs))
 	for i, dir := range dirs {
 		var err error
 		if owners[i], err = s.owners(s.driver.idOf(dir)); err != nil {
@@ -292,51 +293,70 @@ const (
 	settledFile = ".settled"
 )
 
-func (s *Store) owners(id string) (layer.Owners, error) { return readOwners(s.home, id) }
-
-// readOwners reads the side record of a tree.
-func readOwners(home, id string) (layer.Owners, error) {
-	f, err := os.Open(filepath.Join(home, id+ownersFile))
+// owners opens the side record of a tree.
+func (s *Store) owners(id string) (*layer.Owners, error) {
+	f, err := os.Open(filepath.Join(s.home, id+ownersFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return layer.Owners{}, nil
+		return layer.NewOwners(s.records.Dir()), nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	owners, err := layer.ReadOwners(f)
+	owners, err := layer.OpenOwners(f, s.records.Dir())
+	return owners, ofOwners(id, err)
+}
+
+// checkOwners is an error where the side record of a tree is damaged.
+func checkOwners(home, id string) error {
+	f, err := os.Open(filepath.Join(home, id+ownersFile))
 	if err != nil {
-		return nil, fmt.Errorf("owners of tree %s: %w", id, err)
+		return ignoreAbsent(err)
 	}
-	return owners, nil
+	defer f.Close()
+	return ofOwners(id, layer.CheckOwners(f))
+}
+
+func ofOwners(id string, err error) error {
+	if err != nil {
+		return fmt.Errorf("owners of tree %s: %w", id, err)
+	}
+	return nil
 }
 
 // inherited is what the side record of a tree above id begins with: a full copy
 // has the files that the record is about, an upper directory the root alone.
-func (s *Store) inherited(id string) (layer.Owners, error) {
+func (s *Store) inherited(id string) (*layer.Owners, error) {
 	if s.exact || id == "" {
-		return layer.Owners{}, nil
+		return layer.NewOwners(s.records.Dir()), nil
 	}
 	below, err := s.owners(id)
 	if err != nil || s.flavor == layer.VFS {
 		return below, err
 	}
-	owners := layer.Owners{}
-	if root, ok := below[""]; ok {
-		owners[""] = root
-	}
-	return owners, nil
+	owners, err := below.OfRoot()
+	return owners, errors.Join(err, below.Close())
 }
 
-func (s *Store) saveOwners(id string, owners layer.Owners) error {
-	if len(owners) == 0 {
+// saveOwners puts the side record beside the tree, whole or not at all.
+func (s *Store) saveOwners(id string, owners *layer.Owners) (err error) {
+	path := filepath.Join(s.home, id+ownersFile)
+	if owners.Empty() {
 		return nil
 	}
-	f, err := os.OpenFile(filepath.Join(s.home, id+ownersFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if _, err := os.Lstat(path); err == nil && !owners.Unsaved() {
+		return nil
+	}
+	f, err := os.CreateTemp(s.records.Dir(), atomicfile.Prefix+"owners-")
 	if err != nil {
 		return err
 	}
-	return errors.Join(owners.Write(f), f.Close())
+	if err = errors.Join(owners.Write(f), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }
 
 // publish records a finished tree under key. Where another process was first,

@@ -8,6 +8,7 @@ import (
 	"math"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	units "github.com/docker/go-units"
 	"github.com/opencontainers/go-digest"
@@ -144,7 +145,7 @@ type unpacking struct {
 type unpacked struct {
 	id      string
 	pending *layer.Pending // what only the layers below can tell
-	owners  layer.Owners
+	owners  *layer.Owners
 	settled bool
 }
 
@@ -330,11 +331,16 @@ func (u *unpacking) publish() error {
 	return nil
 }
 
-// discard removes what wasn't published, the top first.
+// discard removes what wasn't published, the top first, and what is needed for no
+// longer than it takes to complete the trees.
 func (u *unpacking) discard() error {
 	var errs []error
-	for i := len(u.trees) - 1; i >= 0 && !u.trees[i].settled; i-- {
-		errs = append(errs, u.store.remove(u.trees[i].id))
+	for i := range slices.Backward(u.trees) {
+		t := &u.trees[i]
+		errs = append(errs, t.pending.Close(), t.owners.Close())
+		if !t.settled {
+			errs = append(errs, u.store.remove(t.id))
+		}
 	}
 	return errors.Join(errs...)
 }
