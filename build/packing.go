@@ -197,7 +197,7 @@ func (p *packer) foreign(ctx context.Context, below []stage.Layer) (*layer.Times
 			if err != nil {
 				return nil, err
 			}
-			if known, err = layer.GatherTimes(ctx, src, times); err != nil {
+			if known, err = layer.GatherTimes(ctx, src, times, p.env.Store.Records().Dir()); err != nil {
 				return nil, err
 			}
 			p.times[l.Tree] = known

@@ -124,8 +124,8 @@ func (w *differingWalk) unchanged(e *Entry) (bool, error) {
 	if e.Path == "" {
 		return sameMeta(e, &old.Entry), nil
 	}
-	if !w.sameEntry(e, old) {
-		return false, nil
+	if same, err := w.sameEntry(e, old); err != nil || !same {
+		return false, err
 	}
 	if e.Type != TypeReg || e.Size == 0 {
 		return true, nil

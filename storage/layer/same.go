@@ -29,7 +29,7 @@ func (w *walker) sameDir(d *dir, name string, above *lower, st *unix.Stat_t) (bo
 			d.keepTime(old)
 		}
 	}
-	return w.sameEntry(d.Entry, old), nil
+	return w.sameEntry(d.Entry, old)
 }
 
 // timeWasSet tells whether a directory's time was given to it, rather than
@@ -98,7 +98,10 @@ func (w *walker) adopt(e *Entry, x xattrs) error {
 func (w *walker) unchanged(fd int, name string, e *Entry, below *lower) (bool, error) {
 	old, err := below.node(name, e.Path)
 	e.Below = old != nil
-	if err != nil || old == nil || !w.sameEntry(e, old) {
+	if err != nil || old == nil {
+		return false, err
+	}
+	if same, err := w.sameEntry(e, old); err != nil || !same {
 		return false, err
 	}
 	if e.Type != TypeReg || e.Size == 0 {
@@ -125,9 +128,17 @@ func (w *walker) unchanged(fd int, name string, e *Entry, below *lower) (bool, e
 // sameEntry compares all but content. Of two times only what the tar would show
 // of them counts: whether a RUN came in the same second as the one before must
 // not decide what stands in a layer whose times are clamped.
-func (r TimeRule) sameEntry(e *Entry, old *Node) bool {
+func (r TimeRule) sameEntry(e *Entry, old *Node) (bool, error) {
 	e.timeKept = e.ModTime.Unix() == old.ModTime.Unix()
-	return sameMeta(e, &old.Entry) && (e.timeKept || r.of(e.ModTime) == r.of(old.ModTime))
+	if same := sameMeta(e, &old.Entry); e.timeKept || !same {
+		return same, nil
+	}
+	now, err := r.of(e.ModTime)
+	if err != nil {
+		return false, err
+	}
+	before, err := r.of(old.ModTime)
+	return now == before, err
 }
 
 // keepTime gives e the time that it had below.

@@ -142,8 +142,8 @@ func (g *linkGroup) add(path string, merged *Tree, old *Node) error {
 }
 
 func sameFile(n, old *Node) (bool, error) {
-	if !(TimeRule{}).sameEntry(&n.Entry, old) {
-		return false, nil
+	if same, err := (TimeRule{}).sameEntry(&n.Entry, old); err != nil || !same {
+		return false, err
 	}
 	now, err := n.Open()
 	if err != nil {

@@ -80,7 +80,11 @@ func (n *squashNotes) notePart(ctx context.Context, number int, p Part, out *cou
 			}
 		}
 		count++
-		line = appendNote(line[:0], e, rule.apply(e))
+		at, err := rule.apply(e)
+		if err != nil {
+			return err
+		}
+		line = appendNote(line[:0], e, at)
 		return out.write(line)
 	})
 	return count, err

@@ -59,10 +59,14 @@ func (t *tarWriter) header(e *Entry) error {
 	if hasReserved(e.Path) {
 		return reservedName(e.Path)
 	}
+	mtime, err := t.time.apply(e)
+	if err != nil {
+		return err
+	}
 	name := tarName(e)
 	h := ustar{
 		name: name, link: e.Linkname, typ: e.Type, mode: e.Mode,
-		uid: int64(e.UID), gid: int64(e.GID), size: e.Size, mtime: t.time.apply(e),
+		uid: int64(e.UID), gid: int64(e.GID), size: e.Size, mtime: mtime,
 		major: e.Devmajor, minor: e.Devminor,
 	}
 	if e.Whiteout {
@@ -250,18 +254,26 @@ const (
 // apply gives an entry's time in seconds. With an epoch, a time that the step
 // didn't set itself becomes the epoch as well: it may be one machine's
 // checkout's, which an earlier step brought into the tree.
-func (r TimeRule) apply(e *Entry) int64 {
+func (r TimeRule) apply(e *Entry) (int64, error) {
 	if r.Mode == TimeClamp && (e.Implied || e.timeKept) {
-		return r.Epoch
+		return r.Epoch, nil
 	}
 	return r.of(e.ModTime)
 }
 
-func (r TimeRule) of(t time.Time) int64 {
-	if r.Mode == TimeExact || r.Mode == TimeClamp && (t.Unix() > r.Epoch || r.foreign.has(t)) {
-		return r.Epoch
+func (r TimeRule) of(t time.Time) (int64, error) {
+	sec := t.Unix()
+	switch {
+	case r.Mode == TimeExact, r.Mode == TimeClamp && sec > r.Epoch:
+		return r.Epoch, nil
+	case r.Mode != TimeClamp:
+		return sec, nil
 	}
-	return t.Unix()
+	foreign, err := r.foreign.has(t)
+	if foreign {
+		sec = r.Epoch
+	}
+	return sec, err
 }
 
 // whiteout is the time of a deletion, which no file system keeps.

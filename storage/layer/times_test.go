@@ -17,7 +17,7 @@ func TestForeignTimesBecomeTheEpoch(t *testing.T) {
 			{Path: "d", Type: TypeDir, Implied: true, ModTime: time.Unix(30, 0)},
 			{Path: "d/f", Type: TypeReg, ModTime: at},
 			{Path: "d/g", Whiteout: true},
-		}), below)
+		}), below, t.TempDir())
 		must(t, err)
 		return times
 	}
@@ -49,6 +49,37 @@ func TestForeignTimesBecomeTheEpoch(t *testing.T) {
 	}
 }
 
+// However many times there are, they take no memory.
+func TestTimesAreOutOfMemory(t *testing.T) {
+	const files = 50_000
+	before := heldMemory()
+	times, err := GatherTimes(t.Context(), filesOfManyTimes(files), nil, t.TempDir())
+	must(t, err)
+	if held := heldMemory() - before; held > 1<<20 {
+		t.Errorf("%d bytes are held", held)
+	}
+	for n := range int64(files) {
+		for at, want := range map[time.Time]bool{time.Unix(n, n*1001): true, time.Unix(n, n*1001+1): false, time.Unix(n, 0): true} {
+			if ok, err := times.has(at); ok != want || err != nil {
+				t.Fatalf("%v: %v (%v)", at, ok, err)
+			}
+		}
+	}
+	must(t, times.Close())
+}
+
+// filesOfManyTimes is a source of files each of which has a time of its own.
+type filesOfManyTimes int
+
+func (files filesOfManyTimes) Walk(_ context.Context, fn func(*Entry) error) error {
+	for n := range int64(files) {
+		if err := fn(&Entry{Path: "f", Type: TypeReg, ModTime: time.Unix(n, n*1001)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // TestForeignTimesDontTellEntriesApart puts one checkout's file in the place of
 // another's: what stands in the layer mustn't depend on when they were checked out.
 func TestForeignTimesDontTellEntriesApart(t *testing.T) {
@@ -56,7 +87,7 @@ func TestForeignTimesDontTellEntriesApart(t *testing.T) {
 	s.run(shell(t, "mkdir d; echo x > d/f; touch -d @1000 d/f d; echo x > g; touch -d @2000 g"))
 	foreign, err := GatherTimes(context.Background(), Entries([]*Entry{
 		{Path: "d/f", Type: TypeReg, ModTime: time.Unix(1000, 0)}, {Path: "g", Type: TypeReg, ModTime: time.Unix(2000, 0)},
-	}), nil)
+	}), nil, t.TempDir())
 	must(t, err)
 	moved := s.run(shell(t, "touch -d @2000 d/f"))
 	rule := TimeRule{Mode: TimeClamp, Epoch: 1e9, foreign: foreign}
