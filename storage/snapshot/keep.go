@@ -69,7 +69,8 @@ func (a *Active) Release() error {
 	if err == nil {
 		a.store.noteSettled(a.id)
 	}
-	return errors.Join(err, a.free())
+	// The record of owners stays open: NoteOwners may come now.
+	return errors.Join(err, a.parent.Close())
 }
 
 // discardKept removes a kept tree and its marker. Nobody asks whether it could be
