@@ -166,10 +166,12 @@ func (c *caller) open(dir int, p string, flags, mode uint64) answer {
 	if err == nil {
 		a = c.n.give(c.req, fd, flags&unix.O_CLOEXEC != 0)
 	}
-	if a.errno != 0 {
-		_ = unix.Unlinkat(m.at(), m.base, 0)
+	a.after = func(delivered bool) {
+		if !delivered || a.errno != 0 {
+			_ = unix.Unlinkat(m.at(), m.base, 0)
+		}
+		m.close()
 	}
-	m.close()
 	return a
 }
 

@@ -108,3 +108,26 @@ func TestOwnersMayBeGivenAway(t *testing.T) {
 		}
 	}
 }
+
+// Doing a call once more that a signal interrupted is the same as doing it once.
+func TestWhoDidntGetTheAnswerIsWhoItWas(t *testing.T) {
+	is := Credentials{UID: IDs{0, 101, 0, 101}}
+	s := New(Options{Mode: Emulate, User: is})
+	p := s.first()
+	p.caps = capabilities{permitted: everyCap, keep: true}
+	before := p
+	c := &caller{s: s, p: &p, req: &request{Args: [6]uint64{101, 0}}}
+
+	interrupted := sysSetreuid(c)
+	if p.cred.UID != (IDs{101, 0, 0, 0}) || p.caps == before.caps {
+		t.Fatalf("setreuid made %+v of it", p)
+	}
+	interrupted.after(false)
+	if p.cred.UID != before.cred.UID || p.caps != before.caps {
+		t.Errorf("an interrupted setreuid leaves %+v", p)
+	}
+	sysSetreuid(c).after(true)
+	if p.cred.UID != (IDs{101, 0, 0, 0}) {
+		t.Errorf("repeated, it makes %v", p.cred.UID)
+	}
+}

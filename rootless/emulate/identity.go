@@ -18,10 +18,18 @@ func (c *caller) change(call string, ids []uint32, set func(*process) unix.Errno
 		return toKernel
 	}
 	c.s.adopt(c.p)
-	before := c.p.cred.UID
+	cred, caps := c.p.cred, c.p.caps
 	errno := set(c.p)
-	c.p.caps.change(before, c.p.cred.UID)
-	return failed(errno)
+	c.p.caps.change(cred.UID, c.p.cred.UID)
+	a := failed(errno)
+	a.after = func(delivered bool) {
+		if !delivered { // the call that follows finds what this one found
+			c.s.mu.Lock()
+			defer c.s.mu.Unlock()
+			c.p.cred, c.p.caps = cred, caps
+		}
+	}
+	return a
 }
 
 func sysSetuid(c *caller) answer {

@@ -45,8 +45,6 @@ type answer struct {
 	errno unix.Errno
 	// goOn lets the kernel do the call.
 	goOn bool
-	// sent says that the caller has been answered.
-	sent bool
 	// after, where set, is called when the answer was given. A caller that doesn't
 	// get it was interrupted by a signal, and will ask once more.
 	after func(delivered bool)
@@ -107,9 +105,6 @@ func (n *notifier) receive() (*request, error) {
 
 // send answers, if the caller still waits.
 func (n *notifier) send(req *request, a answer) {
-	if a.sent {
-		return
-	}
 	resp := response{ID: req.ID, Val: a.value, Errno: -int32(a.errno)}
 	if a.goOn {
 		resp = response{ID: req.ID, Flags: flagContinue}
@@ -130,23 +125,19 @@ func (n *notifier) valid(req *request) bool {
 	return err == nil
 }
 
-// give puts a descriptor into the caller, and answers with its number.
+// give puts a descriptor into the caller, and answers with its number. The kernel can
+// add and answer in one call (SECCOMP_ADDFD_FLAG_SEND), but not safely: where a signal,
+// a stop or the machine's sleep interrupts that call, the descriptor isn't added, and
+// the caller, already taken for answered, gets 0. With two, a caller that is itself
+// interrupted between them keeps a descriptor more, of a file that is gone again.
 func (n *notifier) give(req *request, fd int, closeOnExec bool) answer {
-	add := addFD{ID: req.ID, Flags: unix.SECCOMP_ADDFD_FLAG_SEND, Src: uint32(fd)}
+	add := addFD{ID: req.ID, Src: uint32(fd)}
 	if closeOnExec {
 		add.NewFlags = unix.O_CLOEXEC
 	}
-	_, err := n.ioctl(ioctlAddFD, unsafe.Pointer(&add))
-	if err == unix.EINVAL { // before 5.14 it took two calls
-		add.Flags = 0
-		number, err := n.ioctl(ioctlAddFD, unsafe.Pointer(&add))
-		if err != nil {
-			return done(err)
-		}
-		return value(int64(number))
-	}
+	number, err := n.ioctl(ioctlAddFD, unsafe.Pointer(&add))
 	if err != nil {
 		return done(err)
 	}
-	return answer{sent: true}
+	return value(int64(number))
 }
