@@ -142,7 +142,8 @@ func (r *Owners) Unsaved() bool {
 	return r.unsaved
 }
 
-// Empty says that it has never had any.
+// Empty says that it has none; of one that is read from its file only in part, that
+// isn't told.
 func (r *Owners) Empty() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/layer"
@@ -20,6 +21,7 @@ type Active struct {
 	parent   *layer.Tree
 	writer   *layer.DirWriter
 	owners   *layer.Owners
+	unread   atomic.Pointer[error] // what reading owners failed with
 	mounted  bool
 	finished bool
 	kept     bool   // the tree stays, and is the owner's
@@ -219,9 +221,14 @@ func (a *Active) NoteOwners(files []layer.SetOwner) error {
 }
 
 // RecordedOwner gives the owner that a link or special file has on record, here or in
-// the tree below.
+// the tree below. Where the record can't be read there is none, and it can't be
+// written either: that gives the error.
 func (a *Active) RecordedOwner(path string) (layer.Owner, bool) {
-	if o, ok, err := a.owners.Get(path); ok || err != nil {
+	o, ok, err := a.owners.Get(path)
+	if err != nil {
+		a.unread.CompareAndSwap(nil, &err)
+	}
+	if ok || err != nil {
 		return o, ok
 	}
 	n, err := a.parent.Lstat(path)
@@ -235,6 +242,9 @@ func (a *Active) RecordedOwner(path string) (layer.Owner, bool) {
 func (a *Active) saveOwners() error {
 	if a.store.exact {
 		return nil
+	}
+	if err := a.unread.Load(); err != nil {
+		return ofOwners(a.id, *err)
 	}
 	return a.store.saveOwners(a.id, a.owners)
 }

@@ -341,6 +341,9 @@ func (s *Store) inherited(id string) (*layer.Owners, error) {
 func (s *Store) saveOwners(id string, owners *layer.Owners) (err error) {
 	path := filepath.Join(s.home, id+ownersFile)
 	if owners.Empty() {
+		if owners.Unsaved() { // what it had is gone
+			return ignoreAbsent(os.Remove(path))
+		}
 		return nil
 	}
 	if _, err := os.Lstat(path); err == nil && !owners.Unsaved() {
