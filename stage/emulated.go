@@ -1,6 +1,8 @@
 package stage
 
 import (
+	"errors"
+
 	"github.com/builder-oci/builder/rootless/emulate"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/snapshot"
@@ -16,14 +18,15 @@ func RecordedOwner(active *snapshot.Active) func(string) (emulate.Owner, bool) {
 }
 
 // NoteOwners puts on record who got links and special files of a tree that isn't
-// mounted any more. seen may be nil.
+// mounted any more, and gives back what seen has. It may be nil.
 func NoteOwners(active *snapshot.Active, seen *emulate.Seen) error {
-	if seen == nil {
+	if seen == nil || seen.Files == nil {
 		return nil
 	}
-	set := make([]layer.SetOwner, len(seen.Files))
-	for i, f := range seen.Files {
-		set[i] = layer.SetOwner{Path: f.Path, Inode: f.Inode, Owner: layer.Owner{UID: f.Owner.UID, GID: f.Owner.GID}}
-	}
-	return active.NoteOwners(set)
+	err := active.NoteOwners(func(fn func(layer.SetOwner) error) error {
+		return seen.Files.Each(func(f emulate.File) error {
+			return fn(layer.SetOwner{Path: f.Path, Inode: f.Inode, Owner: layer.Owner{UID: f.Owner.UID, GID: f.Owner.GID}})
+		})
+	})
+	return errors.Join(err, seen.Files.Close())
 }

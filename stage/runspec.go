@@ -40,6 +40,7 @@ func (in Run) spec(r *Runner, st *State, active *snapshot.Active) (sandbox.Spec,
 
 		EmulateIDs: r.Settings.EmulateIDs && !r.ExactOwners,
 		Recorded:   RecordedOwner(active),
+		Temp:       active.Temp(),
 		Limits:     r.Settings.Limits,
 		StateDir:   filepath.Join(r.Settings.StateDir, id),
 	}

@@ -23,7 +23,7 @@ type ownedTree struct {
 
 // Create is container.Runtime's.
 func (t *ownedTree) Create(ctx context.Context, s sandbox.Spec) (*sandbox.Program, error) {
-	s.Recorded = stage.RecordedOwner(t.Active)
+	s.Recorded, s.Temp = stage.RecordedOwner(t.Active), t.Temp()
 	// What the last program has set the next one sees.
 	if err := t.note(); err != nil {
 		return nil, err

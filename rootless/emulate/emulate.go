@@ -51,6 +51,8 @@ type Options struct {
 	// directories of the user's, are remembered as long as the sandbox is, and
 	// nothing is written to them.
 	Own []string
+	// Temp is a directory for what would take too much memory, "" the system's.
+	Temp string
 }
 
 // Owner is who a file belongs to.
@@ -82,7 +84,7 @@ type Supervisor struct {
 	mu        sync.Mutex
 	processes map[int]*process // by thread group
 	threads   map[int]*process // by thread
-	files     map[inode]*kept
+	kept      *keptOwners
 	plain     map[version]struct{}
 	refusals  []Refusal
 	next      Credentials     // of the next first program
@@ -101,7 +103,7 @@ func New(o Options) *Supervisor {
 		next:      o.User,
 		o:         o,
 		processes: map[int]*process{}, threads: map[int]*process{},
-		files: map[inode]*kept{}, plain: map[version]struct{}{},
+		kept: newKept(o.Temp), plain: map[version]struct{}{},
 		filters: readStatus(os.Getpid()).filters,
 		groups:  err != nil || strings.TrimSpace(string(setgroups)) == "allow",
 	}
@@ -154,28 +156,25 @@ func (s *Supervisor) serve(filter, stop *os.File) {
 
 // Seen is what a supervisor has learnt that nobody else knows.
 type Seen struct {
-	// Files are those that bear no owner in an attribute.
-	Files []File
+	// Files are those that bear no owner in an attribute, nil where there are none.
+	// They are whoever's who asked.
+	Files *Files
 	// Refusals are the first few of the calls that the kernel has refused.
 	Refusals []Refusal
 }
 
-// Seen gives what was seen so far, nil where that is nothing.
+// Seen gives what was seen so far, of files since it was last called; nil where that is
+// nothing.
 func (s *Supervisor) Seen() *Seen {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	files := s.keptFiles()
-	if len(files) == 0 && len(s.refusals) == 0 {
+	if !s.kept.any && len(s.refusals) == 0 {
 		return nil
 	}
-	return &Seen{Files: files, Refusals: slices.Clone(s.refusals)}
-}
-
-func (s *Supervisor) keptFiles() (files []File) {
-	for at, k := range s.files {
-		if k.mount == s.mount {
-			files = append(files, File{Path: k.path, Inode: at.ino, Owner: k.owner})
-		}
+	seen := &Seen{Refusals: slices.Clone(s.refusals)}
+	if s.kept.any {
+		seen.Files = &Files{kept: s.kept, mount: s.mount}
+		s.kept = newKept(s.o.Temp)
 	}
-	return files
+	return seen
 }

@@ -104,6 +104,7 @@ func (s *Supervisor) forget() {
 		s.drop(pid, p)
 	}
 	clear(s.threads)
+	_ = s.kept.files.Close() // nobody wants them any more
 }
 
 func (s *Supervisor) drop(pid int, p *process) {

@@ -21,15 +21,6 @@ type version struct {
 	ctime unix.Timespec
 }
 
-// kept is the owner of a file that can't, or isn't to, bear it.
-type kept struct {
-	owner Owner
-	mount uint64
-	path  string
-	kind  uint32
-	born  unix.StatxTimestamp // where the file system tells
-}
-
 // maxPlain bounds how many files are remembered to have no owner on record.
 const maxPlain = 1 << 16
 
@@ -41,11 +32,11 @@ const maxKept = 1 << 17
 // is whose the kernel says.
 func (s *Supervisor) owner(f *file) (Owner, bool) {
 	at := inodeOf(&f.st)
-	if k := s.files[at]; k != nil {
-		if k.kind == f.mode() && k.born == born(f) {
-			return k.owner, true
+	if k, ok := s.kept.get(at); ok {
+		if k.Kind == f.mode() && k.Born == born(f) {
+			return k.Owner, true
 		}
-		delete(s.files, at) // another file has got its number
+		s.kept.drop(at) // another file has got its number
 	}
 	v := version{at, f.st.Ctim}
 	if _, plain := s.plain[v]; plain {
@@ -102,7 +93,7 @@ func (s *Supervisor) record(f *file, o Owner) error {
 		return nil
 	}
 	at := inodeOf(&f.st)
-	delete(s.files, at)
+	s.kept.drop(at)
 	delete(s.plain, version{at, f.st.Ctim})
 	mount := f.mount()
 	if f.plainType() && s.writable[mount] {
@@ -115,11 +106,13 @@ func (s *Supervisor) record(f *file, o Owner) error {
 	if err != nil {
 		return err
 	}
-	if mount != s.mount && len(s.files) >= maxKept {
+	if mount != s.mount && s.kept.files.Len() >= maxKept {
 		return unix.EPERM // as the kernel has it
 	}
-	s.files[at] = &kept{owner: o, mount: mount, path: strings.TrimPrefix(p, "/"), kind: f.mode(), born: born(f)}
-	return nil
+	if mount == s.mount {
+		s.kept.any = true
+	}
+	return s.kept.set(at, kept{keptOwner{o, mount, born(f), f.mode()}, strings.TrimPrefix(p, "/")})
 }
 
 // born tells when a file was made, as far as the file system knows.

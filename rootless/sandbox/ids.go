@@ -46,7 +46,7 @@ func (o *OCI) supervise(b *bundle, s Spec, spec *rspec.Spec) error {
 		return fault.New("use another profile, or do without --emulate-ids",
 			"the seccomp profile has a listener of its own, which --emulate-ids needs for itself: %s", profile.ListenerPath)
 	}
-	b.supervisor = emulate.New(emulate.Options{Mode: mode, User: s.credentials(), Recorded: s.Recorded, Own: s.ownPlaces()})
+	b.supervisor = emulate.New(emulate.Options{Mode: mode, User: s.credentials(), Recorded: s.Recorded, Own: s.ownPlaces(), Temp: s.Temp})
 	if b.listener, err = b.supervisor.Listen(b.dir); err != nil {
 		return fmt.Errorf("listening for calls: %w", err)
 	}

@@ -57,6 +57,8 @@ type Spec struct {
 	// Recorded gives owners that are known of links and special files of the root
 	// file system, for EmulateIDs. It may be nil.
 	Recorded func(path string) (emulate.Owner, bool) `json:"-"`
+	// Temp is a directory for what would take too much memory, "" the system's.
+	Temp string `json:"-"`
 
 	Network network.Mode `json:"network"`
 	// NetNS is the file of the network namespace, for network.ModePrivate.

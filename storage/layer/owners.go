@@ -107,10 +107,14 @@ func (r *Owners) set(path string, o Owner) error {
 	if err != nil {
 		return err
 	}
+	return r.setText(path, string(text))
+}
+
+func (r *Owners) setText(path, text string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unsaved = true
-	return r.changed.Set(path, string(text))
+	return r.changed.Set(path, text)
 }
 
 // drop takes a path out, if it is there.

@@ -1,6 +1,14 @@
 package layer
 
-import "golang.org/x/sys/unix"
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/builder-oci/builder/internal/spool"
+)
 
 // SetOwner is a link or special file to which a program has given an owner.
 type SetOwner struct {
@@ -10,42 +18,50 @@ type SetOwner struct {
 	Owner Owner
 }
 
+// SetOwners goes through such files.
+type SetOwners func(fn func(SetOwner) error) error
+
 // FindOwners puts into owners the paths that files of the directory have now. What
 // isn't there any more is passed over.
-func FindOwners(dir string, files []SetOwner, owners *Owners) error {
-	if len(files) == 0 {
-		return nil
-	}
-	wanted := map[uint64]Owner{}
-	for _, f := range files {
-		wanted[f.Inode] = f.Owner
+func FindOwners(dir string, files SetOwners, owners *Owners) (err error) {
+	f := finder{wanted: spool.NewMap(owners.temp), found: spool.NewMap(owners.temp), owners: owners}
+	defer func() { err = errors.Join(err, f.wanted.Close(), f.found.Close()) }()
+	err = files(func(set SetOwner) error {
+		text, err := json.Marshal(set.Owner)
+		return errors.Join(err, f.wanted.Set(inodeKey(set.Inode), string(text)))
+	})
+	if err != nil {
+		return err
 	}
 	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags&^unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return pathError("open", dir, err)
 	}
 	defer closeFD(fd)
-	found := map[string]Owner{}
-	if err := findOwners(fd, "", wanted, found); err != nil {
+	if err := f.find(fd, ""); err != nil {
 		return err
 	}
 	// A driver that copied a file up may have shown the number that it has below.
-	for _, f := range files {
-		dir, base := split(f.Path)
-		if _, ok := found[f.Path]; ok {
-			continue
-		}
-		if special, err := isSpecial(fd, dir, base); err == nil && special {
-			found[f.Path] = f.Owner
-		}
-	}
-	for path, o := range found {
-		if err := owners.set(path, o); err != nil {
+	return files(func(set SetOwner) error {
+		if _, ok, err := f.found.Get(set.Path); ok || err != nil {
 			return err
 		}
-	}
-	return nil
+		dir, base := split(set.Path)
+		if special, err := isSpecial(fd, dir, base); err == nil && special {
+			return owners.set(set.Path, set.Owner)
+		}
+		return nil
+	})
 }
+
+// finder looks for files by their inodes.
+type finder struct {
+	wanted *spool.Map // the owners of inodes, as their record has them
+	found  *spool.Map // paths
+	owners *Owners
+}
+
+func inodeKey(n uint64) string { return string(binary.NativeEndian.AppendUint64(nil, n)) }
 
 // isSpecial tells whether a path is a file that bears no attributes.
 func isSpecial(root int, dir, base string) (bool, error) {
@@ -70,7 +86,7 @@ func bearsNone(st *unix.Stat_t) bool {
 	return t != 0 && t != TypeReg && t != TypeDir
 }
 
-func findOwners(fd int, path string, wanted map[uint64]Owner, found map[string]Owner) error {
+func (f *finder) find(fd int, path string) error {
 	names, err := readNames(fd)
 	if err != nil {
 		return pathError("list", path, err)
@@ -83,7 +99,7 @@ func findOwners(fd int, path string, wanted map[uint64]Owner, found map[string]O
 		if typeOf(st.Mode) == TypeDir {
 			below, err := openDir(fd, n.name)
 			if err == nil {
-				err = findOwners(below, join(path, n.name), wanted, found)
+				err = f.find(below, join(path, n.name))
 				closeFD(below)
 			}
 			if err != nil {
@@ -91,9 +107,20 @@ func findOwners(fd int, path string, wanted map[uint64]Owner, found map[string]O
 			}
 			continue
 		}
-		if o, ok := wanted[st.Ino]; ok && bearsNone(&st) && !isWhiteout(&st) {
-			found[join(path, n.name)] = o
+		if !bearsNone(&st) || isWhiteout(&st) {
+			continue
+		}
+		if err := f.match(join(path, n.name), st.Ino); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (f *finder) match(path string, inode uint64) error {
+	text, ok, err := f.wanted.Get(inodeKey(inode))
+	if err != nil || !ok {
+		return err
+	}
+	return errors.Join(f.owners.setText(path, text), f.found.Set(path, ""))
 }

@@ -210,8 +210,8 @@ func (a *Active) free() error { return errors.Join(a.parent.Close(), a.owners.Cl
 
 // NoteOwners puts on record who got files of the unmounted tree, where files can't
 // be given their true owners.
-func (a *Active) NoteOwners(files []layer.SetOwner) error {
-	if a.store.exact || len(files) == 0 {
+func (a *Active) NoteOwners(files layer.SetOwners) error {
+	if a.store.exact {
 		return nil
 	}
 	if err := layer.FindOwners(a.Upper(), files, a.owners); err != nil {
@@ -219,6 +219,9 @@ func (a *Active) NoteOwners(files []layer.SetOwner) error {
 	}
 	return a.saveOwners()
 }
+
+// Temp is a directory on the store's disk for what doesn't fit into memory.
+func (a *Active) Temp() string { return a.store.records.Dir() }
 
 // RecordedOwner gives the owner that a link or special file has on record, here or in
 // the tree below. Where the record can't be read there is none, and it can't be
