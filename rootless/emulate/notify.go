@@ -89,12 +89,19 @@ func (n *notifier) wait(stop int) bool {
 	}
 }
 
+// ioctl does one of the calls about a request once more where a signal interrupts it:
+// while others wait for the filter's lock it has then done nothing.
 func (n *notifier) ioctl(op uintptr, arg unsafe.Pointer) (int, error) {
-	r, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(n.fd), op, uintptr(arg))
-	if e != 0 {
-		return 0, e
+	for {
+		r, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(n.fd), op, uintptr(arg))
+		switch {
+		case e == unix.EINTR && op != unix.SECCOMP_IOCTL_NOTIF_RECV:
+		case e != 0:
+			return 0, e
+		default:
+			return int(r), nil
+		}
 	}
-	return int(r), nil
 }
 
 func (n *notifier) receive() (*request, error) {

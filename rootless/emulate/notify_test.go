@@ -41,7 +41,16 @@ func TestSignalsDontCostACallerItsDescriptor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.send(req, n.give(req, int(file.Fd()), true))
+		if !n.valid(req) {
+			t.Fatal("a caller is taken for gone")
+		}
+		a := n.give(req, int(file.Fd()), true)
+		a.after = func(delivered bool) {
+			if !delivered {
+				t.Fatal("a caller that waits doesn't get its answer")
+			}
+		}
+		n.send(req, a)
 		if got := <-results; got < 3 {
 			t.Fatalf("a caller was told that its descriptor is %d", got)
 		}
