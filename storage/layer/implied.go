@@ -106,7 +106,9 @@ func (f *fixer) link(path, to string, copied *spool.Map) error {
 }
 
 func (f *fixer) whiteouts(p *Pending) error {
-	return p.whiteouts.Each(func(path string) error { return pathError("unpack", path, f.dropWhiteout(path)) })
+	return p.whiteouts.Each(func(path string) error {
+		return pathError("unpack", path, errors.Join(f.trim(), f.dropWhiteout(path)))
+	})
 }
 
 // dropWhiteout removes a whiteout that has nothing to hide.
@@ -189,24 +191,18 @@ func (f *fixer) dirs(p *Pending) error {
 		if err != nil || n == nil || n.Type == TypeDir {
 			return err
 		}
-		return pathError("unpack", path, unlessGone(f.hideAll(path)))
+		return pathError("unpack", path, errors.Join(f.trim(), unlessGone(f.setOpaque(path))))
 	})
 }
 
-// hideAll makes a directory hide what lies below it.
-func (f *fixer) hideAll(path string) error { return errors.Join(f.trim(), f.setOpaque(path)) }
-
 func (f *fixer) implied(p *Pending) error {
 	return p.implied.Each(func(path, _ string) error {
-		return pathError("unpack", path, unlessGone(f.describe(path)))
+		return pathError("unpack", path, errors.Join(f.trim(), unlessGone(f.describe(path))))
 	})
 }
 
 // describe gives a directory what is due to one that the tar lacks.
 func (f *fixer) describe(path string) error {
-	if err := f.trim(); err != nil {
-		return err
-	}
 	if _, err := f.open(path); err != nil {
 		return err
 	}
@@ -219,7 +215,7 @@ func (f *fixer) describe(path string) error {
 	case n.Type == TypeDir:
 		return f.setLate(path, &n.Entry)
 	}
-	if err := f.hideAll(path); err != nil {
+	if err := f.setOpaque(path); err != nil {
 		return err
 	}
 	return f.setLate(path, impliedDir(path, f.o.Time))

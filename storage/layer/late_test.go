@@ -1,9 +1,12 @@
 package layer
 
 import (
+	"archive/tar"
 	"bytes"
 	"fmt"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Directories get what is due to them while others still come, and files go into
@@ -119,6 +122,40 @@ func TestTheRootKeepsItsTimeWhenALayerIsFixed(t *testing.T) {
 		must(t, err)
 		if !n.ModTime.Equal(root.ModTime) {
 			t.Errorf("%s: it has the time %s, want %s", flavor, n.ModTime, root.ModTime)
+		}
+	}
+}
+
+// However many directories have names that are deleted, few are open at a time.
+func TestDeletionsInManyDirectoriesOpenFew(t *testing.T) {
+	const dirs = 1200
+	var below, single, all []tar.Header
+	for i := range dirs {
+		dir := fmt.Sprintf("d/%04d", i)
+		below = append(below, fileHeader(dir+"/f", "x"))
+		single = append(single, fileHeader(dir+"/.wh.f", ""))
+		all = append(all, fileHeader(dir+"/g", "x"))
+	}
+	all = append(all, fileHeader("d/.wh..wh..opq", ""))
+
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	less := limit
+	less.Cur = 700
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &less))
+	defer func() { must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) }()
+	for _, flavor := range flavors {
+		s := newStack(t, flavor)
+		for want, headers := range [][]tar.Header{single, all} {
+			s.unpack(tarOf(t, below...))
+			s.unpack(tarOf(t, headers...))
+			tree := s.tree()
+			for i := range dirs {
+				if names, err := tree.ReadDir(fmt.Sprintf("d/%04d", i)); err != nil || len(names) != want {
+					t.Fatalf("%s: directory %d has %v (%v)", flavor, i, names, err)
+				}
+			}
+			_ = tree.Close()
 		}
 	}
 }

@@ -128,13 +128,13 @@ func openRows(f *os.File, size int64) (*ownerRows, error) {
 	if _, err := f.ReadAt(last, size-2); err != nil {
 		return nil, err
 	}
-	if string(last) != "}\n" {
-		return nil, errOwners
+	if string(last) != "}\n" { // it was once one line without an end
+		return nil, errNoRows
 	}
 	if err := r.read(0, rowBlock); err != nil {
 		return nil, err
 	}
-	if len(r.rows) < 2 { // it was once one line
+	if len(r.rows) < 2 {
 		return nil, errNoRows
 	}
 	return r, nil
@@ -215,6 +215,7 @@ func (r *ownerRows) read(from, to int64) error {
 		begin := c.at
 		row, ok, err := c.next()
 		if err != nil {
+			r.rows = r.rows[:0]
 			return err
 		}
 		if ok {
@@ -305,8 +306,9 @@ func (r *ownerRows) parse(line []byte, end int64) (row ownerRow, err error) {
 		after = "}\n"
 	}
 	line, ok := bytes.CutSuffix(line, []byte(after))
+	line, quoted := bytes.CutPrefix(line, []byte(`"`))
 	key, owner, parts := bytes.Cut(line, []byte(`":`))
-	if !ok || !parts {
+	if !ok || !quoted || !parts {
 		return row, errOwners
 	}
 	// A key has the two only as part of an escaped quotation mark.
@@ -318,7 +320,7 @@ func (r *ownerRows) parse(line []byte, end int64) (row ownerRow, err error) {
 		key, owner = line[:len(key)+len(`":`)+len(more)], rest
 	}
 	var name string
-	if err := json.Unmarshal(line[:len(key)+1], &name); err != nil {
+	if err := json.Unmarshal(append(append([]byte(`"`), key...), '"'), &name); err != nil {
 		return row, errors.Join(errOwners, err)
 	}
 	row.path, err = pathOf(name)

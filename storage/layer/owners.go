@@ -139,7 +139,14 @@ func (r *Owners) drop(path string) error {
 	return r.changed.Set(path, "")
 }
 
-// Unsaved says that it isn't what Write last wrote, or what it was opened from.
+// Saved says that what Write wrote last is kept.
+func (r *Owners) Saved() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unsaved = false
+}
+
+// Unsaved says that it isn't what was saved last, or what it was opened from.
 func (r *Owners) Unsaved() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,8 +191,5 @@ func (r *Owners) Write(w io.Writer) error {
 	if err == nil {
 		err = from.rest(to.row)
 	}
-	if err = errors.Join(err, to.close()); err == nil {
-		r.unsaved = false
-	}
-	return err
+	return errors.Join(err, to.close())
 }

@@ -20,6 +20,9 @@ func reopened(t *testing.T, r *Owners) *Owners {
 	must(t, err)
 	must(t, r.Write(f))
 	must(t, f.Close())
+	if !r.Empty() && !r.Unsaved() {
+		t.Error("what wasn't kept yet is taken for saved")
+	}
 	f, err = os.Open(name)
 	must(t, err)
 	again, err := OpenOwners(f, t.TempDir())
@@ -50,7 +53,7 @@ func holds(t *testing.T, r *Owners, want map[string]Owner) {
 
 // A record has what was set, in memory and in a file, as it is and changed again.
 func TestOwnersAreFound(t *testing.T) {
-	odd := []string{"", "a", "b\xff", "b\xfe/\xff", `q"uote`, `q":{"UID":1}`, `back\`, `back\\"`, "line\nbreak", "<&>", "ä", "\x01"}
+	odd := []string{"", "a", "b\xff", "b\xfe/\xff", `q"uote`, `q":{"UID":1}`, `back\`, ":colon", `:{"UID":7}`, `":`, `back\\"`, "line\nbreak", "<&>", "ä", "\x01"}
 	for _, many := range []int{0, 1, 100, 5000} {
 		r, want := NewOwners(t.TempDir()), map[string]Owner{}
 		set := func(path string, o Owner) {
@@ -153,8 +156,8 @@ func TestDamagedOwnersAreAnError(t *testing.T) {
 	for n := range 3000 {
 		fmt.Fprintf(&line, `,"a/%d":{"UID":0,"GID":3}`, n)
 	}
-	line.WriteString("}\n")
-	for _, content := range []string{`{"b":{"UID":1,"GID":2},"a/7":{"UID":0,"GID":3}}`, line.String()} {
+	line.WriteString("}")
+	for _, content := range []string{`{"b":{"UID":1,"GID":2},"a/7":{"UID":0,"GID":3}}`, line.String(), line.String() + "\n"} {
 		r, err := open(content)
 		must(t, err)
 		for path, want := range map[string]Owner{"b": {UID: 1, GID: 2}, "a/7": {GID: 3}} {

@@ -295,6 +295,9 @@ func (u *unpacker) isLowers(p string) (bool, error) {
 // clearLower removes from a directory of a full copy what other layers put
 // there.
 func (u *unpacker) clearLower(dir string) error {
+	if err := u.trim(); err != nil {
+		return err
+	}
 	fd, err := u.open(dir)
 	if err != nil {
 		return err

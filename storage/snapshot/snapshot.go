@@ -359,6 +359,7 @@ func (s *Store) saveOwners(id string, owners *layer.Owners) (err error) {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
+	owners.Saved()
 	return nil
 }
 
