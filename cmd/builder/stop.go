@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -112,19 +114,33 @@ func waitForContainers(c *cli.Context) error {
 
 // wait waits for a container's end. What hasn't run, or runs no more, has ended.
 func (n named) wait(ref string) (code int, err error) {
-	client, config, err := n.dial(ref)
-	if err == nil {
-		defer func() { _ = client.Close() }()
-		var exit container.Exit
-		if exit, err = client.Wait(); err == nil {
-			return exit.Code, nil
+	for {
+		code, id, err := n.waitOnce(ref)
+		if !errors.Is(err, container.ErrNotRunning) && !errors.Is(err, container.ErrEnded) {
+			return code, err
+		}
+		_, state, err := container.Load(n.dir, id)
+		if err != nil || !state.Lives() {
+			return state.ExitCode, err
+		}
+		// Of a monitor that is killed the lock goes soon after the connections.
+		select {
+		case <-n.Done():
+			return 0, context.Cause(n.Context.Context)
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	if !errors.Is(err, container.ErrNotRunning) && !errors.Is(err, container.ErrEnded) {
-		return 0, err
+}
+
+// waitOnce waits as long as there is a monitor. It gives the container's id.
+func (n named) waitOnce(ref string) (code int, id string, err error) {
+	client, config, err := n.dial(ref)
+	if err != nil {
+		return 0, config.ID, err
 	}
-	_, state, err := container.Load(n.dir, config.ID)
-	return state.ExitCode, err
+	defer func() { _ = client.Close() }()
+	exit, err := client.Wait()
+	return exit.Code, config.ID, err
 }
 
 func pauseCommand() *cli.Command {
