@@ -89,8 +89,8 @@ func (n *notifier) wait(stop int) bool {
 	}
 }
 
-// ioctl does one of the calls about a request once more where a signal interrupts it:
-// while others wait for the filter's lock it has then done nothing.
+// ioctl makes a call of the filter's. One about a request that a signal interrupts, while
+// it waits for the filter's lock, has done nothing, and is made again.
 func (n *notifier) ioctl(op uintptr, arg unsafe.Pointer) (int, error) {
 	for {
 		r, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(n.fd), op, uintptr(arg))
