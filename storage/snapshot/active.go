@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/layer"
@@ -224,21 +227,29 @@ func (a *Active) NoteOwners(files layer.SetOwners) error {
 func (a *Active) Temp() string { return a.store.records.Dir() }
 
 // RecordedOwner gives the owner that a link or special file has on record, here or in
-// the tree below. Where the record can't be read there is none, and it can't be
-// written either: that gives the error.
+// the tree below. Where a record can't be read there is none, and that of this tree
+// can't be written either: that gives the error.
 func (a *Active) RecordedOwner(path string) (layer.Owner, bool) {
-	o, ok, err := a.owners.Get(path)
+	o, ok, err := a.recordedOwner(path)
 	if err != nil {
 		a.unread.CompareAndSwap(nil, &err)
 	}
+	return o, ok && err == nil
+}
+
+func (a *Active) recordedOwner(path string) (layer.Owner, bool, error) {
+	o, ok, err := a.owners.Get(path)
 	if ok || err != nil {
-		return o, ok
+		return o, ok, ofOwners(a.id, err)
 	}
 	n, err := a.parent.Lstat(path)
-	if err != nil || n.UID == 0 && n.GID == 0 {
-		return layer.Owner{}, false
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENAMETOOLONG): // a removed file's "name (deleted)"
+		return layer.Owner{}, false, nil
+	case err != nil:
+		return layer.Owner{}, false, fmt.Errorf("owners of the tree below %s: %w", a.id, err)
 	}
-	return layer.Owner{UID: n.UID, GID: n.GID}, true
+	return layer.Owner{UID: n.UID, GID: n.GID}, n.UID != 0 || n.GID != 0, nil
 }
 
 // saveOwners writes the side record that the writers have filled.
@@ -247,7 +258,7 @@ func (a *Active) saveOwners() error {
 		return nil
 	}
 	if err := a.unread.Load(); err != nil {
-		return ofOwners(a.id, *err)
+		return *err
 	}
 	return a.store.saveOwners(a.id, a.owners)
 }
