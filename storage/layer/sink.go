@@ -51,12 +51,11 @@ type sink struct {
 	onRemoved func(path string) error
 }
 
-const (
-	// maxSinkFDs bounds the open directories between two entries.
-	maxSinkFDs = 256
-	// maxLate bounds the directories in memory to which something is due.
-	maxLate = 4096
-)
+// maxSinkFDs bounds the open directories between two entries.
+const maxSinkFDs = 256
+
+// maxLate bounds the directories in memory to which something is due; tests lower it.
+var maxLate = 4096
 
 func newSink(dir string, o DirOptions) (*sink, error) {
 	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags&^unix.O_NOFOLLOW, 0)
