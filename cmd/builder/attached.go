@@ -264,6 +264,7 @@ func (a *attached) watch(client *container.Client) (stop func()) {
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		asked := 0
+		a.resize(client) // it may have changed when nobody listened
 		for {
 			select {
 			case <-done:

@@ -65,6 +65,7 @@ func (c *console) relay() (done func()) {
 	sizes := make(chan os.Signal, 1)
 	signal.Notify(sizes, unix.SIGWINCH)
 	go func() {
+		c.copySize() // it may have changed when nobody listened
 		for range sizes {
 			c.copySize()
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/runtime-tools/generate"
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // The runtime makes the program's terminal, and hands on what is typed and
@@ -50,13 +51,14 @@ func keepSettings(terminal io.Reader) (restore func()) {
 // is closed. (Of the runtimes crun 1.8 doesn't do it.)
 func (p *program) resize(caller io.Reader, over <-chan struct{}) {
 	ours, ok := caller.(*os.File)
-	if !ok {
+	if !ok || !term.IsTerminal(int(ours.Fd())) {
 		return
 	}
 	sizes := make(chan os.Signal, 1)
 	signal.Notify(sizes, unix.SIGWINCH)
 	defer signal.Stop(sizes)
-	var again <-chan time.Time
+	// It may have changed since setTerminal looked, when nobody listened.
+	again := time.After(0)
 	for {
 		select {
 		case <-over:
@@ -78,10 +80,27 @@ func copySize(from *os.File, pid int) error {
 	if err != nil {
 		return err
 	}
-	console := fmt.Sprintf("/proc/%d/root/dev/console", pid)
+	root := fmt.Sprintf("/proc/%d/root", pid)
+	if sameFile(root, "/") {
+		return errNoRoot
+	}
+	console := root + "/dev/console"
 	fd, err := unix.Open(console, unix.O_RDWR|unix.O_NOCTTY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	return errors.Join(unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size), unix.Close(fd))
+}
+
+// errNoRoot says that a program hasn't got its own root directory yet: what stands at
+// /dev/console is ours, where builder runs in a container that has a terminal.
+var errNoRoot = errors.New("the program has no root directory of its own yet")
+
+func sameFile(a, b string) bool {
+	ofA, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	ofB, err := os.Stat(b)
+	return err == nil && os.SameFile(ofA, ofB)
 }
