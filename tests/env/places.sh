@@ -23,8 +23,9 @@ need_device /dev/net/tun 10 200
 go build -o bin/pod ./tests/places/pod
 (cd tests/kubernetes && go build -o ../../bin/podflags ./podflags)
 case " $* " in
-*" -short "*) ;;
+*" -short "*) verbose= ;;
 *)
+	verbose=-v # the table and what doctor says are shown, also when all is well
 	# The virtual machine's, with what is installed there.
 	need_packages qemu-system-x86 openssh-client e2fsprogs
 	go test -c -o bin/tests.test ./tests
@@ -38,4 +39,4 @@ names=BUILDER_PLACES,BUILDER,BUILDER_POD,BUILDER_PODFLAGS,BUILDER_TESTS,BUILDER_
 export BUILDER_PLACES BUILDER BUILDER_POD BUILDER_PODFLAGS BUILDER_TESTS BUILDER_DEB
 exec=
 am_root || exec="-exec=sudo --preserve-env=$names"
-go test -count=1 -timeout 90m ${exec:+"$exec"} ./tests/places "$@"
+go test ${verbose:+"$verbose"} -count=1 -timeout 90m ${exec:+"$exec"} ./tests/places "$@"

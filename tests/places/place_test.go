@@ -189,6 +189,8 @@ func (w want) hold(t *testing.T, output string) results {
 	wrong = append(wrong, w.holdDoctor(r["doctor"], r.doctor(t).verdict())...)
 	if err := errors.Join(wrong...); err != nil {
 		t.Errorf("%v\n\nAll that was printed:\n%s", err, output)
+	} else {
+		t.Logf("builder doctor says:\n%s", r["doctor"].output)
 	}
 	return r
 }
