@@ -24,6 +24,7 @@ type stack struct {
 	unprivileged bool
 	owners       []*Owners
 	writing      *Owners
+	maxLate      int // as in DirOptions
 }
 
 func newStack(t *testing.T, flavor Flavor) *stack {
@@ -37,7 +38,9 @@ func newStack(t *testing.T, flavor Flavor) *stack {
 }
 
 func (s *stack) options() DirOptions {
-	return DirOptions{Flavor: s.flavor, ExactOwners: !s.unprivileged, Unprivileged: s.unprivileged, Owners: s.writing}
+	return DirOptions{
+		Flavor: s.flavor, ExactOwners: !s.unprivileged, Unprivileged: s.unprivileged, Owners: s.writing, maxLate: s.maxLate,
+	}
 }
 
 func (s *stack) upperOptions() UpperOptions {

@@ -12,9 +12,10 @@ import (
 // Directories get what is due to them while others still come, and files go into
 // them afterwards all the same.
 func TestManyDirectoriesAreFinishedAsTheyCome(t *testing.T) {
-	defer func(usual int) { maxLate = usual }(maxLate)
-	maxLate = 256
-	dirs := 3 * maxLate // a half of which can't be finished early
+	const (
+		atOnce = 256
+		dirs   = 3 * atOnce // a half of which can't be finished early
+	)
 	var entries []*Entry
 	for i := range dirs {
 		entries = append(entries, with(directory(fmt.Sprintf("d/%05d", i)), func(e *Entry) {
@@ -36,6 +37,7 @@ func TestManyDirectoriesAreFinishedAsTheyCome(t *testing.T) {
 	}
 	for _, flavor := range flavors {
 		s := newStack(t, flavor)
+		s.maxLate = atOnce
 		most := 0
 		layer := s.write(func(w *DirWriter) {
 			for _, e := range entries {
@@ -43,7 +45,7 @@ func TestManyDirectoriesAreFinishedAsTheyCome(t *testing.T) {
 				most = max(most, len(w.s.late))
 			}
 		})
-		if most > maxLate+16 {
+		if most > atOnce+16 {
 			t.Errorf("%s: something was due to %d directories at once", flavor, most)
 		}
 		want := packed(t, Differing(sortedEntries(entries), NewTree(nil)), TimeRule{})
@@ -51,6 +53,7 @@ func TestManyDirectoriesAreFinishedAsTheyCome(t *testing.T) {
 			t.Errorf("%s: %s", flavor, difference(want, got))
 		}
 		unpacked := newStack(t, flavor)
+		unpacked.maxLate = atOnce
 		unpacked.unpack(want)
 		same(t, treeList(t, s.tree(), true), treeList(t, unpacked.tree(), true))
 	}

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"strings"
@@ -33,6 +34,8 @@ type DirOptions struct {
 	// Most is how many bytes the files that Unpack writes may have in all, those
 	// of holes too; 0 sets no bound.
 	Most int64
+	// maxLate is for tests: 0 is the usual one.
+	maxLate int
 }
 
 // sink writes files below one directory. Paths are canonical: their parents
@@ -51,11 +54,12 @@ type sink struct {
 	onRemoved func(path string) error
 }
 
-// maxSinkFDs bounds the open directories between two entries.
-const maxSinkFDs = 256
-
-// maxLate bounds the directories in memory to which something is due; tests lower it.
-var maxLate = 4096
+const (
+	// maxSinkFDs bounds the open directories between two entries.
+	maxSinkFDs = 256
+	// maxLate bounds the directories in memory to which something is due.
+	maxLate = 4096
+)
 
 func newSink(dir string, o DirOptions) (*sink, error) {
 	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags&^unix.O_NOFOLLOW, 0)
@@ -77,7 +81,7 @@ func newSink(dir string, o DirOptions) (*sink, error) {
 // trim closes directories when too many are open, and finishes them when something
 // is due to too many. It comes between entries, never while a descriptor is in use.
 func (s *sink) trim() error {
-	if len(s.late) > maxLate {
+	if len(s.late) > cmp.Or(s.o.maxLate, maxLate) {
 		return s.finishSome()
 	}
 	if len(s.fds) > maxSinkFDs {
