@@ -25,7 +25,10 @@ func NoteOwners(active *snapshot.Active, seen *emulate.Seen) error {
 	}
 	err := active.NoteOwners(func(fn func(layer.SetOwner) error) error {
 		return seen.Files.Each(func(f emulate.File) error {
-			return fn(layer.SetOwner{Path: f.Path, Inode: f.Inode, Owner: layer.Owner{UID: f.Owner.UID, GID: f.Owner.GID}})
+			return fn(layer.SetOwner{
+				Path: f.Path, Inode: f.Inode, Born: f.Times.Born, Changed: f.Times.Changed,
+				Owner: layer.Owner{UID: f.Owner.UID, GID: f.Owner.GID},
+			})
 		})
 	})
 	return errors.Join(err, seen.Files.Close())

@@ -65,8 +65,13 @@ type File struct {
 	// number: it may have been renamed since.
 	Path  string
 	Inode uint64
+	Times Times
 	Owner Owner
 }
+
+// Times tell a file from another that has got its number or its name: when it was made,
+// where the file system tells (0 where not), and when it was given its owner.
+type Times struct{ Born, Changed unix.StatxTimestamp }
 
 // Refusal is a call that the kernel refused for want of ids.
 type Refusal struct {

@@ -3,8 +3,6 @@ package emulate
 import (
 	"encoding/binary"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/builder-oci/builder/internal/spool"
 )
 
@@ -17,7 +15,7 @@ type kept struct {
 type keptOwner struct {
 	Owner Owner
 	Mount uint64
-	Born  unix.StatxTimestamp // where the file system tells
+	Times Times
 	Kind  uint32
 }
 
@@ -107,7 +105,7 @@ func (f *Files) Each(fn func(File) error) error {
 		if err != nil || k.Mount != f.mount {
 			return err
 		}
-		return fn(File{Path: k.path, Inode: inodeOfKey(key).ino, Owner: k.Owner})
+		return fn(File{Path: k.path, Inode: inodeOfKey(key).ino, Times: k.Times, Owner: k.Owner})
 	})
 }
 

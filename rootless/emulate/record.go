@@ -33,7 +33,7 @@ const maxKept = 1 << 17
 func (s *Supervisor) owner(f *file) (Owner, bool) {
 	at := inodeOf(&f.st)
 	if k, ok := s.kept.get(at); ok {
-		if k.Kind == f.mode() && k.Born == born(f) {
+		if k.Kind == f.mode() && k.Times.Born == timesOf(f).Born {
 			return k.Owner, true
 		}
 		s.kept.drop(at) // another file has got its number
@@ -89,7 +89,9 @@ func attribute(at string) (Owner, bool) {
 
 // record gives a file an owner.
 func (s *Supervisor) record(f *file, o Owner) error {
-	if now, known := s.owner(f); now == o && (known || o == Owner{}) {
+	now, known := s.owner(f)
+	// What is copied up leaves its owner on record below, where it bears none itself.
+	if now == o && (known && f.plainType() || !known && o == Owner{}) {
 		return nil
 	}
 	at := inodeOf(&f.st)
@@ -112,11 +114,11 @@ func (s *Supervisor) record(f *file, o Owner) error {
 	if mount == s.mount {
 		s.kept.any = true
 	}
-	return s.kept.set(at, kept{keptOwner{o, mount, born(f), f.mode()}, strings.TrimPrefix(p, "/")})
+	return s.kept.set(at, kept{keptOwner{o, mount, timesOf(f), f.mode()}, strings.TrimPrefix(p, "/")})
 }
 
-// born tells when a file was made, as far as the file system knows.
-func born(f *file) unix.StatxTimestamp {
+// timesOf tells a file's times.
+func timesOf(f *file) Times {
 	var x unix.Statx_t
 	flags := 0
 	if f.fd >= 0 {
@@ -126,8 +128,12 @@ func born(f *file) unix.StatxTimestamp {
 	if f.fd >= 0 {
 		p = ""
 	}
-	if err := unix.Statx(f.fd, p, flags, unix.STATX_BTIME, &x); err != nil || x.Mask&unix.STATX_BTIME == 0 {
-		return unix.StatxTimestamp{}
+	if err := unix.Statx(f.fd, p, flags, unix.STATX_BTIME|unix.STATX_CTIME, &x); err != nil {
+		return Times{}
 	}
-	return x.Btime
+	t := Times{Changed: x.Ctime}
+	if x.Mask&unix.STATX_BTIME != 0 {
+		t.Born = x.Btime
+	}
+	return t
 }

@@ -15,7 +15,30 @@ type SetOwner struct {
 	// Path is the one that it had then; it may have been renamed or removed since.
 	Path  string
 	Inode uint64
-	Owner Owner
+	// Born is when the file was made, 0 where the driver doesn't show it, and Changed
+	// when it was given the owner; 0 leaves it open.
+	Born, Changed unix.StatxTimestamp
+	Owner         Owner
+}
+
+// is tells whether a file that has the number or the name can be the one: it isn't
+// another that came to be in its place.
+func (s *SetOwner) is(x *unix.Statx_t) bool {
+	if !isSpecial(x) {
+		return false
+	}
+	none := unix.StatxTimestamp{}
+	switch {
+	case x.Mask&unix.STATX_BTIME == 0:
+		return true
+	case s.Born != none:
+		return x.Btime == s.Born
+	}
+	return s.Changed == none || !later(x.Btime, s.Changed)
+}
+
+func later(a, b unix.StatxTimestamp) bool {
+	return a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec > b.Nsec
 }
 
 // SetOwners goes through such files.
@@ -24,66 +47,68 @@ type SetOwners func(fn func(SetOwner) error) error
 // FindOwners puts into owners the paths that files of the directory have now. What
 // isn't there any more is passed over.
 func FindOwners(dir string, files SetOwners, owners *Owners) (err error) {
-	f := finder{wanted: spool.NewMap(owners.temp), found: spool.NewMap(owners.temp), owners: owners}
-	defer func() { err = errors.Join(err, f.wanted.Close(), f.found.Close()) }()
-	err = files(func(set SetOwner) error {
-		text, err := json.Marshal(set.Owner)
-		return errors.Join(err, f.wanted.Set(inodeKey(set.Inode), string(text)))
-	})
-	if err != nil {
-		return err
-	}
+	f := finder{wanted: spool.NewMap(owners.temp), owners: owners}
+	defer func() { err = errors.Join(err, f.wanted.Close()) }()
 	fd, err := openat(unix.AT_FDCWD, dir, openDirFlags&^unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return pathError("open", dir, err)
 	}
 	defer closeFD(fd)
-	if err := f.find(fd, ""); err != nil {
+	if err := files(func(set SetOwner) error { return f.want(fd, set) }); err != nil {
 		return err
 	}
-	// A driver that copied a file up may have shown the number that it has below.
-	return files(func(set SetOwner) error {
-		if _, ok, err := f.found.Get(set.Path); ok || err != nil {
-			return err
-		}
-		dir, base := split(set.Path)
-		if special, err := isSpecial(fd, dir, base); err == nil && special {
-			return owners.set(set.Path, set.Owner)
-		}
-		return nil
-	})
+	return f.find(fd, "")
 }
 
-// finder looks for files by their inodes.
+// finder looks for files by their inodes, for they may have been renamed, or have got
+// more names.
 type finder struct {
-	wanted *spool.Map // the owners of inodes, as their record has them
-	found  *spool.Map // paths
+	wanted *spool.Map // what is known of inodes
 	owners *Owners
+}
+
+// want has a file looked for: by the number of what stands at its path, where that can
+// be it. A driver that copied it up may have shown the number that it has below.
+func (f *finder) want(root int, set SetOwner) error {
+	inode := set.Inode
+	x, err := statxBelow(root, set.Path)
+	if err == nil && set.is(x) {
+		inode = x.Ino
+	} else if _, ok, err := f.wanted.Get(inodeKey(inode)); ok || err != nil {
+		return err
+	}
+	text, err := json.Marshal(set)
+	return errors.Join(err, f.wanted.Set(inodeKey(inode), string(text)))
 }
 
 func inodeKey(n uint64) string { return string(binary.NativeEndian.AppendUint64(nil, n)) }
 
-// isSpecial tells whether a path is a file that bears no attributes.
-func isSpecial(root int, dir, base string) (bool, error) {
+// statxBelow looks at a path without following links.
+func statxBelow(root int, path string) (*unix.Statx_t, error) {
+	dir, base := split(path)
 	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_DIRECTORY, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
 	if dir == "" {
 		dir = "."
 	}
 	fd, err := unix.Openat2(root, dir, how)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer closeFD(fd)
-	var st unix.Stat_t
-	if err := lstatAt(fd, base, &st); err != nil {
-		return false, err
-	}
-	return !isWhiteout(&st) && bearsNone(&st), nil
+	return statxAt(fd, base)
 }
 
-func bearsNone(st *unix.Stat_t) bool {
-	t := typeOf(st.Mode)
-	return t != 0 && t != TypeReg && t != TypeDir
+func statxAt(dirfd int, name string) (*unix.Statx_t, error) {
+	x := new(unix.Statx_t)
+	err := unix.Statx(dirfd, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_BTIME, x)
+	return x, err
+}
+
+// isSpecial tells whether a file bears no attributes, and is no whiteout.
+func isSpecial(x *unix.Statx_t) bool {
+	t := typeOf(uint32(x.Mode))
+	whiteout := t == TypeChar && x.Rdev_major == 0 && x.Rdev_minor == 0
+	return t != 0 && t != TypeReg && t != TypeDir && !whiteout
 }
 
 func (f *finder) find(fd int, path string) error {
@@ -92,11 +117,11 @@ func (f *finder) find(fd int, path string) error {
 		return pathError("list", path, err)
 	}
 	for n := range names.all() {
-		var st unix.Stat_t
-		if err := lstatAt(fd, n.name, &st); err != nil {
+		x, err := statxAt(fd, n.name)
+		if err != nil {
 			return pathError("lstat", join(path, n.name), err)
 		}
-		if typeOf(st.Mode) == TypeDir {
+		if typeOf(uint32(x.Mode)) == TypeDir {
 			below, err := openDir(fd, n.name)
 			if err == nil {
 				err = f.find(below, join(path, n.name))
@@ -107,20 +132,24 @@ func (f *finder) find(fd int, path string) error {
 			}
 			continue
 		}
-		if !bearsNone(&st) || isWhiteout(&st) {
-			continue
-		}
-		if err := f.match(join(path, n.name), st.Ino); err != nil {
+		if err := f.match(join(path, n.name), x); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *finder) match(path string, inode uint64) error {
-	text, ok, err := f.wanted.Get(inodeKey(inode))
+func (f *finder) match(path string, x *unix.Statx_t) error {
+	if !isSpecial(x) {
+		return nil
+	}
+	text, ok, err := f.wanted.Get(inodeKey(x.Ino))
 	if err != nil || !ok {
 		return err
 	}
-	return errors.Join(f.owners.setText(path, text), f.found.Set(path, ""))
+	var set SetOwner
+	if err := json.Unmarshal([]byte(text), &set); err != nil || !set.is(x) {
+		return err
+	}
+	return f.owners.set(path, set.Owner)
 }

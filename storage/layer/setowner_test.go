@@ -13,14 +13,15 @@ import (
 // Files are found under the names that they have now, by their number or where it
 // isn't the one that was seen, by their old name.
 func TestOwnersOfLinksAreFound(t *testing.T) {
-	for _, links := range []int{3, 5000} { // in memory, and not
+	for _, links := range []int{6, 5000} { // in memory, and not
 		dir := t.TempDir()
 		must(t, os.Mkdir(filepath.Join(dir, "d"), 0o700))
 		var set []SetOwner
 		for n := range links {
 			path := fmt.Sprintf("d/link-%05d", n)
 			must(t, os.Symlink("target", filepath.Join(dir, path)))
-			set = append(set, SetOwner{Path: path, Inode: inodeAt(t, dir, path), Owner: Owner{UID: uint32(n + 1), GID: 7}})
+			x := statAt(t, dir, path)
+			set = append(set, SetOwner{Path: path, Inode: x.Ino, Born: x.Btime, Changed: x.Ctime, Owner: Owner{UID: uint32(n + 1), GID: 7}})
 		}
 		rename := func(from, to string) { must(t, os.Rename(filepath.Join(dir, from), filepath.Join(dir, to))) }
 		rename(set[0].Path, "moved")
@@ -28,9 +29,13 @@ func TestOwnersOfLinksAreFound(t *testing.T) {
 		set[1].Inode = 1 // as in a layer below
 		must(t, os.Remove(filepath.Join(dir, set[2].Path)))
 		must(t, os.WriteFile(filepath.Join(dir, set[2].Path), nil, 0o600)) // bears its owner itself
+		again(t, dir, set[3].Path) // another file
+		again(t, dir, set[4].Path)
+		set[4].Born = unix.StatxTimestamp{} // as by FUSE
+		set[5].Born = unix.StatxTimestamp{}
 		want := map[string]Owner{"moved": set[0].Owner, "second": set[0].Owner}
 		for n, s := range set {
-			if n != 0 && n != 2 {
+			if n != 0 && (n < 2 || n > 4) {
 				want[s.Path] = s.Owner
 			}
 		}
@@ -58,9 +63,18 @@ func TestOwnersOfLinksAreFound(t *testing.T) {
 	}
 }
 
-func inodeAt(t *testing.T, dir, path string) uint64 {
+func statAt(t *testing.T, dir, path string) *unix.Statx_t {
 	t.Helper()
-	var st unix.Stat_t
-	must(t, unix.Lstat(filepath.Join(dir, path), &st))
-	return st.Ino
+	x, err := statxAt(unix.AT_FDCWD, filepath.Join(dir, path))
+	must(t, err)
+	return x
+}
+
+// again makes a link anew, of another time.
+func again(t *testing.T, dir, path string) {
+	t.Helper()
+	for old := statAt(t, dir, path).Ctime; !later(statAt(t, dir, path).Btime, old); {
+		must(t, os.Remove(filepath.Join(dir, path)))
+		must(t, os.Symlink("target", filepath.Join(dir, path)))
+	}
 }
