@@ -129,7 +129,7 @@ func Debug(ctx context.Context, env Env, s *stage.FailedStep, o DebugOptions) (s
 		defer pool.Close() // its helpers end with this process at the latest
 		r.Networks = pool
 	}
-	opened := &contexts{cache: env.Store.Cache()}
+	opened := &contexts{store: env.Store}
 	defer opened.close()
 	return r.Debug(ctx, s, stage.Debug{
 		Before: o.Before, Args: o.Args, Env: o.Env, BuildArgs: o.BuildArgs,
@@ -140,12 +140,12 @@ func Debug(ctx context.Context, env Env, s *stage.FailedStep, o DebugOptions) (s
 
 // contexts are build contexts that are opened again after the build.
 type contexts struct {
-	cache *cache.Cache
+	store *storage.Store
 	dirs  []*buildcontext.Dir
 }
 
 func (c *contexts) open(from stage.Origin) (stage.Files, error) {
-	f, err := openContext(contextPlace{dir: from.Dir, dockerfile: from.Dockerfile, ignoreFile: from.IgnoreFile}, c.cache)
+	f, err := openContext(contextPlace{dir: from.Dir, dockerfile: from.Dockerfile, ignoreFile: from.IgnoreFile}, c.store)
 	if err != nil {
 		return nil, err
 	}

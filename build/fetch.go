@@ -149,11 +149,7 @@ func (b *build) openContext(p contextPlace) (*contextFiles, error) {
 		}
 		p.fetched = true
 	}
-	remember := b.env.Store.Cache()
-	if p.fetched {
-		remember = nil
-	}
-	f, err := openContext(p, remember)
+	f, err := openContext(p, b.env.Store)
 	if err == nil {
 		f.gitModes = b.o.GitModes
 	}

@@ -17,6 +17,7 @@ import (
 	buildcontext "github.com/builder-oci/builder/build/context"
 	"github.com/builder-oci/builder/build/dockerfile"
 	"github.com/builder-oci/builder/stage"
+	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/cache"
 	"github.com/builder-oci/builder/storage/layer"
 )
@@ -82,20 +83,20 @@ type contextFiles struct {
 	walked map[string]*buildcontext.Listing
 }
 
-// openContext opens a directory. The cache remembers its files' digests; nil
-// remembers nothing.
-func openContext(p contextPlace, c *cache.Cache) (*contextFiles, error) {
+// openContext opens a directory, less what is the store's own. The store remembers
+// the digests of its files, unless it was fetched.
+func openContext(p contextPlace, store *storage.Store) (*contextFiles, error) {
 	root, err := filepath.Abs(p.dir)
 	if err != nil {
 		return nil, err
 	}
 	o := buildcontext.Options{Dockerfile: p.dockerfile, IgnoreFile: p.ignoreFile, Fetched: p.fetched}
 	var digests *cache.Files
-	if c != nil {
-		if digests, err = c.OpenFiles(root); err != nil {
+	if !p.fetched {
+		if digests, err = store.Cache().OpenFiles(root); err != nil {
 			return nil, err
 		}
-		o.Digests = digests
+		o.Digests, o.Own = digests, ownDirs(store)
 	}
 	d, err := buildcontext.OpenDir(p.dir, o)
 	if err != nil {
@@ -103,10 +104,19 @@ func openContext(p contextPlace, c *cache.Cache) (*contextFiles, error) {
 	}
 	f := filesOf(d, digests)
 	f.place = p
-	if c != nil {
-		f.temp = c.Dir()
+	if !p.fetched {
+		f.temp = store.Cache().Dir()
 	}
 	return f, nil
+}
+
+// ownDirs are where builder writes while it reads a context. They may lie in it: what
+// a CI job keeps for the next one often has to be below the project's directory.
+func ownDirs(store *storage.Store) []buildcontext.Own {
+	return []buildcontext.Own{
+		{Dir: store.Root(), Called: "builder's own store"},
+		{Dir: store.RunDir(), Called: "builder's own run-time directory"},
+	}
 }
 
 // Origin is nil where the directory ends with the build.

@@ -1,7 +1,7 @@
 // Package context reads a build context: a directory whose entries COPY and
-// ADD take, less what .dockerignore leaves out. It lists and digests tens of
-// thousands of files in tens of milliseconds and never follows a link out of
-// the directory.
+// ADD take, less what .dockerignore leaves out and what is builder's own. It
+// lists and digests tens of thousands of files in tens of milliseconds and never
+// follows a link out of the directory.
 //
 // Start at OpenDir; FindDockerfile finds the text that belongs to a context.
 //
@@ -31,6 +31,9 @@ type Options struct {
 	IgnoreFile string
 	// Whole says that no ignore file is read.
 	Whole bool
+	// Own are builder's own directories. One that lies in the context is left
+	// out with all that is in it, whatever the ignore file says.
+	Own []Own
 	// Fetched says that the directory is a copy, of whose place errors needn't
 	// speak.
 	Fetched bool
@@ -52,6 +55,7 @@ type Dir struct {
 	called  string // the context in errors
 	fd      int    // O_PATH descriptor of root
 	ignore  *ignoreRules
+	own     ownDirs
 	digests DigestCache
 	// byParts opens paths component by component, where the kernel or a
 	// seccomp filter refuses openat2.
@@ -81,6 +85,7 @@ func OpenDir(dir string, o Options) (*Dir, error) {
 		d.called = "the build context"
 	}
 	d.byParts = !d.haveOpenat2()
+	d.own = d.inside(o.Own)
 	if o.Whole {
 		return d, nil
 	}

@@ -28,7 +28,7 @@ type Match struct {
 // Wildcards are matched component by component, leading dots included. Links
 // before the first wildcard and a link that is itself the source are followed
 // inside the root, so that Match.Path never is a link; links in between aren't,
-// as BuildKit has it. What the ignore file leaves out doesn't match.
+// as BuildKit has it. What is left out doesn't match.
 //
 // A source without wildcards that isn't there is a *fault.Error that says why.
 // Wildcards that match nothing give nothing, as docker has it.
@@ -38,7 +38,7 @@ func (d *Dir) Glob(pattern string, found func(Match) error) error {
 	if err != nil {
 		return d.missing(pattern, literal)
 	}
-	f, err := d.ignore.filter()
+	f, err := d.filter()
 	if err != nil {
 		return err
 	}
@@ -152,6 +152,9 @@ func (d *Dir) missingIf(is bool, pattern, rel string) error {
 
 // missing says why a source names nothing. rel is where it was looked for.
 func (d *Dir) missing(pattern, rel string) error {
+	if err := d.refuseOwn(rel); err != nil {
+		return err
+	}
 	if by := d.excludedOnDisk(rel); by != "" {
 		return fault.New("remove that line, or add an exception below it: !"+rel,
 			"%s is in the build context, but %s leaves it out", rel, by)

@@ -169,11 +169,13 @@ func (r *ignoreRules) decide(rel string) (bool, string) {
 	return true, fmt.Sprintf("%s:%d: %s", r.file, r.lines[by], r.patterns[by])
 }
 
-// filter applies the rules during a walk. It is used by one goroutine only,
-// because the pattern matcher compiles its patterns when they are first used.
+// filter leaves out what the rules say, and builder's own. It is used by one
+// goroutine only, because the pattern matcher compiles its patterns when they are
+// first used.
 type filter struct {
-	rules   *ignoreRules
-	matcher *patternmatcher.PatternMatcher
+	patterns []string
+	own      ownDirs
+	matcher  *patternmatcher.PatternMatcher
 }
 
 // verdict is what the rules say of one path, and what its children's verdicts
@@ -183,21 +185,27 @@ type verdict struct {
 	info     patternmatcher.MatchInfo
 }
 
-func (r *ignoreRules) filter() (*filter, error) {
-	if r == nil {
+// filter is nil where nothing is left out.
+func (d *Dir) filter() (*filter, error) {
+	if d.ignore == nil && len(d.own) == 0 {
 		return nil, nil
 	}
-	m, err := patternmatcher.New(r.patterns)
-	if err != nil {
-		return nil, err
+	f := &filter{own: d.own}
+	if d.ignore != nil {
+		f.patterns = d.ignore.patterns
 	}
-	return &filter{rules: r, matcher: m}, nil
+	var err error
+	f.matcher, err = patternmatcher.New(f.patterns)
+	return f, err
 }
 
 // match judges a path by its parent's verdict. A nil filter leaves nothing out.
 func (f *filter) match(rel string, parent verdict) (verdict, error) {
 	if f == nil || rel == "" {
 		return verdict{}, nil
+	}
+	if f.own.holding(rel) != "" {
+		return verdict{excluded: true}, nil
 	}
 	excluded, info, err := f.matcher.MatchesUsingParentResults(rel, parent.info)
 	return verdict{excluded: excluded, info: info}, err
@@ -227,10 +235,10 @@ func (f *filter) judge(rel string) (verdict, error) {
 // mayHoldException says whether an exception could bring back something below
 // an excluded directory; where none can, it needn't be read.
 func (f *filter) mayHoldException(dir string) bool {
-	if !f.matcher.Exclusions() {
+	if !f.matcher.Exclusions() || f.own.holding(dir) != "" {
 		return false
 	}
-	for _, p := range f.rules.patterns {
+	for _, p := range f.patterns {
 		if exception, ok := strings.CutPrefix(p, "!"); ok && reachesBelow(path.Clean(exception), dir) {
 			return true
 		}

@@ -16,12 +16,12 @@ const statChunk = 512
 
 // Walk calls fn for the entry at path and, where that is a directory, for all
 // that is in it: parents first, each directory's entries in bytewise order of
-// their names. What the ignore file leaves out is left out; an ignored
-// directory that holds an exception comes with what leads to that. Sockets are
-// empty files, as in BuildKit; FIFOs are entries; devices are a *fault.Error
-// that names them. The entries may be kept. fn is called from one goroutine,
-// while others read ahead, but not far: memory is needed for the names of the
-// directories that lead to an entry, however many others there are.
+// their names. What the ignore file leaves out is left out, as is builder's own;
+// an ignored directory that holds an exception comes with what leads to that.
+// Sockets are empty files, as in BuildKit; FIFOs are entries; devices are a
+// *fault.Error that names them. The entries may be kept. fn is called from one
+// goroutine, while others read ahead, but not far: memory is needed for the names
+// of the directories that lead to an entry, however many others there are.
 func (d *Dir) Walk(ctx context.Context, path string, fn func(*Entry) error) error {
 	s := &scanner{dir: d, slots: make(chan struct{}, min(4*runtime.GOMAXPROCS(0), mostAhead))}
 	defer s.running.Wait()
@@ -318,7 +318,7 @@ func (s *scanner) take() (*worker, error) {
 	if w, ok := s.idle.Get().(*worker); ok {
 		return w, nil
 	}
-	f, err := s.dir.ignore.filter()
+	f, err := s.dir.filter()
 	return &worker{buf: make([]byte, dirnames.Buffer), filter: f}, err
 }
 
