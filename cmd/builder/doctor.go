@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/trust"
 	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/doctor/checks"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -83,7 +85,8 @@ func machine(c *cli.Context) (m checks.Machine, err error) {
 	}
 	m.Open = func(ctx context.Context) (string, func() error, error) { return openProbed(ctx, c) }
 	m.Ping = func(ctx context.Context, registry string) (time.Time, error) {
-		return transport.Ping(ctx, registry, transport.Options{})
+		then, err := transport.Ping(ctx, registry, transport.Options{})
+		return then, byAuthorities(err)
 	}
 	env := []string{storage.RootEnv + "=" + m.Root, storage.RunDirEnv + "=" + m.RunDir}
 	m.Enter = func(ctx context.Context, out *os.File) (int, error) {
@@ -161,6 +164,18 @@ func byClock(err error) error {
 		return err
 	}
 	return because(err, doctor.Clock(time.Now(), out.Clock, "it is by "+out.Registry))
+}
+
+// byAuthorities is err where a server's certificate doesn't count because this machine
+// has no authorities at all, with that cause; any other err it is as it stands.
+func byAuthorities(err error) error { return byAuthoritiesOf(err, trust.Installed) }
+
+func byAuthoritiesOf(err error, installed func() bool) error {
+	var unknown x509.UnknownAuthorityError
+	if !errors.As(err, &unknown) || installed() {
+		return err
+	}
+	return because(err, doctor.NoAuthorities(fault.Remedy(err)))
 }
 
 // because is err with a cause that lies in the machine, and the cause's remedy.
