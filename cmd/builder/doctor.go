@@ -68,7 +68,7 @@ func machine(c *cli.Context) (m checks.Machine, err error) {
 		Runtime: c.String(flagRuntime), Isolation: askedIsolation(c),
 		Configured: settings.Present(settings.User(), settings.Machine), Mistake: mistakeIn(c),
 	}
-	if m.Root, err = storeRoot(c); err != nil {
+	if m.Root, err = configuredRoot(c); err != nil {
 		return m, err
 	}
 	if m.RunDir, err = storage.DefaultRunDir(os.Geteuid()); err != nil {
@@ -83,7 +83,7 @@ func machine(c *cli.Context) (m checks.Machine, err error) {
 			m.Registries = append(m.Registries, server)
 		}
 	}
-	m.Open = func(ctx context.Context) (string, func() error, error) { return openProbed(ctx, c) }
+	m.Open = func(ctx context.Context) (string, func() error, error) { return openProbed(ctx, m.Root) }
 	m.Ping = func(ctx context.Context, registry string) (time.Time, error) {
 		then, err := transport.Ping(ctx, registry, transport.Options{})
 		return then, byAuthorities(err)
@@ -97,8 +97,8 @@ func machine(c *cli.Context) (m checks.Machine, err error) {
 
 // openProbed opens the store for checks, with a directory that goes with the
 // session.
-func openProbed(ctx context.Context, c *cli.Context) (temp string, closed func() error, err error) {
-	store, err := storage.Open(ctx, storage.Options{Root: c.String(flagRoot)})
+func openProbed(ctx context.Context, root string) (temp string, closed func() error, err error) {
+	store, err := storage.Open(ctx, storage.Options{Root: root})
 	if err != nil {
 		return "", nil, err
 	}
