@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,9 @@ func examineMachine(c *cli.Context) error {
 	if format := c.String("format"); format != "table" && format != "json" {
 		return usageError("builder doctor", "--format %q is neither table nor json", format)
 	}
+	if slices.Contains(c.Args().Slice(), "") {
+		return usageError("builder doctor", "the name of a registry is empty")
+	}
 	m, err := machine(c)
 	if err != nil {
 		return err
@@ -75,7 +79,7 @@ func machine(c *cli.Context) (m checks.Machine, err error) {
 		return m, err
 	}
 	for _, arg := range c.Args().Slice() {
-		server, err := transport.Server(arg)
+		server, err := transport.Registry(arg)
 		if err != nil {
 			return m, err
 		}
