@@ -107,7 +107,7 @@ func CheckLogin(ctx context.Context, server, user, password string, o Options) e
 		return fault.New("check user name and password; some registries want a token in its place",
 			"login to %s: unauthorized: incorrect username or password", domain)
 	}
-	return o.explain(err, &remote{name: server, domain: domain, sys: sys})
+	return o.explainServer(err, server, sys)
 }
 
 // StoreLogin keeps credentials where containers' tools do, and says where that is:
