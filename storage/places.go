@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -93,6 +94,20 @@ func Explain(path string, err error) error {
 			Err:    fmt.Errorf("%s is on a read-only file system: %w", path, err),
 			Remedy: "choose another store with --root",
 		}
+	}
+	return err
+}
+
+// elsewhere puts the way out into err, which befell the store's directory itself,
+// where nobody else knows one: a place that is shut, or in which none can be made.
+func elsewhere(err error) error {
+	var known *fault.Error
+	var at *fs.PathError
+	if errors.As(err, &known) {
+		return err
+	}
+	if errors.Is(err, fs.ErrPermission) || errors.As(err, &at) && at.Op == "mkdir" {
+		return fault.New("choose another store with --root", "%w", err)
 	}
 	return err
 }

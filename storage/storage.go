@@ -76,7 +76,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	use, err := enter(ctx, root, o.NoCreate)
 	if err != nil {
-		return nil, Explain(root, err)
+		return nil, elsewhere(Explain(root, err))
 	}
 	if err := makeRunDir(runDir); err != nil {
 		use.Unlock()

@@ -464,6 +464,21 @@ func TestExplainTellsWhatToDoAboutTheDisk(t *testing.T) {
 	}
 }
 
+func TestAStoreThatCannotBeMadeIsToBeElsewhere(t *testing.T) {
+	for err, want := range map[error]string{
+		&fs.PathError{Op: "mkdir", Path: "/nonexistent", Err: unix.EACCES}: "choose another store with --root",
+		&fs.PathError{Op: "mkdir", Path: "/proc/x", Err: unix.ENOENT}:      "choose another store with --root",
+		&fs.PathError{Op: "stat", Path: "/root/x", Err: unix.EACCES}:       "choose another store with --root",
+		fault.New("mend it", "it is broken: %w", unix.EACCES):              "mend it",
+		context.Canceled: "",
+	} {
+		got := elsewhere(err)
+		if got.Error() != err.Error() || !errors.Is(got, err) || fault.Remedy(got) != want {
+			t.Errorf("%v: got %v, remedy %q", err, got, fault.Remedy(got))
+		}
+	}
+}
+
 // actFill opens a store on a file system with hardly any room, and says what
 // comes of it.
 func actFill(root string) error {

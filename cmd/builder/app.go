@@ -123,7 +123,7 @@ func before(c *cli.Context) error {
 		return err
 	}
 	if _, err := isolation.Parse(c.String(flagIsolation)); err != nil {
-		return usageError(programName, "--%s: %w", flagIsolation, err)
+		return fault.At("--"+flagIsolation, err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -11,14 +12,21 @@ import (
 	"github.com/builder-oci/builder/internal/trust"
 	"github.com/builder-oci/builder/rootless/isolation"
 	"github.com/builder-oci/builder/rootless/network"
+	"github.com/builder-oci/builder/storage"
 	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 // loadSettings reads the user's configuration and the machine's into the
-// environment.
-func loadSettings() error {
-	return settings.Load(settings.Checks{
-		flagRoot: checkRoot,
+// environment. Where the store that would count can't be one, it gives that place.
+func loadSettings() (noStore string, mistake error) {
+	mistake = settings.Load(settings.Checks{
+		flagRoot: func(dir string) error {
+			err := checkRoot(dir)
+			if set := os.Getenv(storage.RootEnv); err != nil && noStore == "" && (set == "" || set == dir) {
+				noStore = dir
+			}
+			return err
+		},
 		flagIsolation: func(s string) error {
 			_, err := isolation.Parse(s)
 			return err
@@ -39,6 +47,7 @@ func loadSettings() error {
 			return err
 		},
 	}, settings.User(), settings.Machine)
+	return noStore, mistake
 }
 
 // checkRoot tells that no store can be in a place.
@@ -49,8 +58,12 @@ func checkRoot(dir string) error {
 	return nil
 }
 
-// mistakeKey is where the mistake in the configuration is in the app's metadata.
-const mistakeKey = "mistake"
+// Where the mistake in the configuration is in the app's metadata, and the place that
+// it names for a store and that can't be one.
+const (
+	mistakeKey = "mistake"
+	noStoreKey = "no store"
+)
 
 // unconfigured are commands that work whatever stands in the configuration, as every
 // help does.
@@ -69,6 +82,16 @@ func configured(action cli.ActionFunc) cli.ActionFunc {
 func mistakeIn(c *cli.Context) error {
 	err, _ := c.App.Metadata[mistakeKey].(error)
 	return err
+}
+
+// configuredRoot is storeRoot, but where the configuration names what can't be a store
+// gives that, not another place that it leaves.
+func configuredRoot(c *cli.Context) (string, error) {
+	root, _ := c.App.Metadata[noStoreKey].(string)
+	if root == "" || c.String(flagRoot) != os.Getenv(storage.RootEnv) { // the flag wins
+		return storeRoot(c)
+	}
+	return filepath.Abs(root)
 }
 
 // checkDriver tells that a storage driver isn't known.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 
 	"github.com/builder-oci/builder/cmd/builder/settings"
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/trust"
 	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/rootless/doctor/checks"
 	"github.com/builder-oci/builder/rootless/userns"
@@ -40,6 +43,9 @@ func examineMachine(c *cli.Context) error {
 	if format := c.String("format"); format != "table" && format != "json" {
 		return usageError("builder doctor", "--format %q is neither table nor json", format)
 	}
+	if slices.Contains(c.Args().Slice(), "") {
+		return usageError("builder doctor", "the name of a registry is empty")
+	}
 	m, err := machine(c)
 	if err != nil {
 		return err
@@ -66,14 +72,14 @@ func machine(c *cli.Context) (m checks.Machine, err error) {
 		Runtime: c.String(flagRuntime), Isolation: askedIsolation(c),
 		Configured: settings.Present(settings.User(), settings.Machine), Mistake: mistakeIn(c),
 	}
-	if m.Root, err = storeRoot(c); err != nil {
+	if m.Root, err = configuredRoot(c); err != nil {
 		return m, err
 	}
 	if m.RunDir, err = storage.DefaultRunDir(os.Geteuid()); err != nil {
 		return m, err
 	}
 	for _, arg := range c.Args().Slice() {
-		server, err := transport.Server(arg)
+		server, err := transport.Registry(arg)
 		if err != nil {
 			return m, err
 		}
@@ -81,9 +87,10 @@ func machine(c *cli.Context) (m checks.Machine, err error) {
 			m.Registries = append(m.Registries, server)
 		}
 	}
-	m.Open = func(ctx context.Context) (string, func() error, error) { return openProbed(ctx, c) }
+	m.Open = func(ctx context.Context) (string, func() error, error) { return openProbed(ctx, m.Root) }
 	m.Ping = func(ctx context.Context, registry string) (time.Time, error) {
-		return transport.Ping(ctx, registry, transport.Options{})
+		then, err := transport.Ping(ctx, registry, transport.Options{})
+		return then, byAuthorities(err)
 	}
 	env := []string{storage.RootEnv + "=" + m.Root, storage.RunDirEnv + "=" + m.RunDir}
 	m.Enter = func(ctx context.Context, out *os.File) (int, error) {
@@ -94,8 +101,8 @@ func machine(c *cli.Context) (m checks.Machine, err error) {
 
 // openProbed opens the store for checks, with a directory that goes with the
 // session.
-func openProbed(ctx context.Context, c *cli.Context) (temp string, closed func() error, err error) {
-	store, err := storage.Open(ctx, storage.Options{Root: c.String(flagRoot)})
+func openProbed(ctx context.Context, root string) (temp string, closed func() error, err error) {
+	store, err := storage.Open(ctx, storage.Options{Root: root})
 	if err != nil {
 		return "", nil, err
 	}
@@ -161,6 +168,18 @@ func byClock(err error) error {
 		return err
 	}
 	return because(err, doctor.Clock(time.Now(), out.Clock, "it is by "+out.Registry))
+}
+
+// byAuthorities is err where a server's certificate doesn't count because this machine
+// has no authorities at all, with that cause; any other err it is as it stands.
+func byAuthorities(err error) error { return byAuthoritiesOf(err, trust.Installed) }
+
+func byAuthoritiesOf(err error, installed func() bool) error {
+	var unknown x509.UnknownAuthorityError
+	if !errors.As(err, &unknown) || installed() {
+		return err
+	}
+	return because(err, doctor.NoAuthorities(fault.Remedy(err)))
 }
 
 // because is err with a cause that lies in the machine, and the cause's remedy.

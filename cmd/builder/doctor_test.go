@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/doctor"
 	"github.com/builder-oci/builder/storage/layer"
 	"github.com/builder-oci/builder/storage/transport"
 )
@@ -71,6 +72,25 @@ func TestCertificateThatDoesNotCountIsTheClocksOrTheRegistrys(t *testing.T) {
 				t.Errorf("remedy %q, of the machine: %v", got, fault.OfMachine(err))
 			}
 		})
+	}
+}
+
+func TestUnknownAuthorityIsTheMachinesWhereItHasNone(t *testing.T) {
+	err := fault.At("Dockerfile:2", fault.New("name it: --ca FILE", "the registry: %w", x509.UnknownAuthorityError{}))
+	none, some := func() bool { return false }, func() bool { return true }
+	got := byAuthoritiesOf(err, none)
+	if !strings.HasPrefix(got.Error(), err.Error()+": no certificate authorities are installed") || !fault.OfMachine(got) {
+		t.Errorf("error %v, of the machine: %v", got, fault.OfMachine(got))
+	}
+	if remedy := fault.Remedy(got); remedy != doctor.Install("ca-certificates")+"\nor name it: --ca FILE" {
+		t.Errorf("remedy %q", remedy)
+	}
+	if got := byAuthoritiesOf(err, some); got != err {
+		t.Errorf("where there are some: %v", got)
+	}
+	other := errors.New("whatever")
+	if got := byAuthoritiesOf(other, none); got != other {
+		t.Errorf("another error was changed: %v", got)
 	}
 }
 

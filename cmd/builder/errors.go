@@ -126,7 +126,7 @@ func printable(text string) string {
 
 // explain gives a remedy to causes that come from anywhere.
 func explain(err error) error {
-	if err = byDisk(byClock(err)); err == nil || fault.Remedy(err) != "" {
+	if err = byDisk(byClock(byAuthorities(err))); err == nil || fault.Remedy(err) != "" {
 		return err
 	}
 	switch {

@@ -56,7 +56,7 @@ func main() {
 // run executes a command line and gives the exit code.
 func run(argv []string) int {
 	if len(argv) > 1 && argv[1] == completing {
-		_ = loadSettings() // there is nobody to tell
+		_, _ = loadSettings() // there is nobody to tell
 		complete(newApp(io.Discard, io.Discard), argv[2:], os.Stdout)
 		return 0
 	}
@@ -67,23 +67,23 @@ func run(argv []string) int {
 			return report(ctx, os.Stderr, err)
 		}
 	}
-	var mistake error
+	metadata := map[string]any{}
 	if !userns.Inside() {
-		mistake = loadSettings()
+		metadata[noStoreKey], metadata[mistakeKey] = loadSettings()
 	}
 	collectRarely()
 	// Caught, SIGPIPE makes writing to a closed pipe an error, after which what
 	// was begun is cleaned up. Unlike an ignored signal a caught one is back to
 	// its default in the programs that we start.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	return report(ctx, os.Stderr, perform(ctx, argv, mistake))
+	return report(ctx, os.Stderr, perform(ctx, argv, metadata))
 }
 
 // perform executes a command line and gives the error that ended it. A mistake in the
-// configuration is one of those commands that need that.
-func perform(ctx context.Context, argv []string, mistake error) error {
+// configuration, which is in the metadata, is one of those commands that need that.
+func perform(ctx context.Context, argv []string, metadata map[string]any) error {
 	app := newApp(results{os.Stdout}, os.Stderr)
-	app.Metadata = map[string]any{mistakeKey: mistake}
+	app.Metadata = metadata
 	args, err := canonical(app, argv)
 	if err != nil {
 		return err

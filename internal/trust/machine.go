@@ -3,11 +3,13 @@ package trust
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/builder-oci/builder/internal/atomicfile"
 )
@@ -24,6 +26,60 @@ var bundles = []string{
 	"/etc/ssl/ca-bundle.pem",
 	"/var/lib/ca-certificates/ca-bundle.pem",
 	"/etc/ssl/cert.pem",
+}
+
+// directoryEnv is where they look for the directories that a user has chosen.
+const directoryEnv = "SSL_CERT_DIR"
+
+// directories are where authorities lie in files of their own.
+var directories = []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
+
+// Installed tells whether the machine has any authority, beside a file that this
+// process is given in place of the machine's. What can't be read isn't taken for empty.
+func Installed() bool { return installed("/") }
+
+// installed is Installed for a machine whose files lie in root.
+func installed(root string) bool {
+	var files []string
+	for _, path := range bundles {
+		files = append(files, filepath.Join(root, path))
+	}
+	dirs := directories
+	if chosen := os.Getenv(directoryEnv); chosen != "" {
+		dirs = filepath.SplitList(chosen)
+	}
+	for _, dir := range dirs {
+		dir = filepath.Join(root, dir)
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+		for _, e := range entries {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return slices.ContainsFunc(files, mayCertify)
+}
+
+// mayCertify tells whether a file has a certificate, or can't be looked into.
+func mayCertify(path string) bool {
+	st, err := os.Stat(path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	if !st.Mode().IsRegular() {
+		return false
+	}
+	data, err := readBounded(path)
+	if err != nil {
+		return true
+	}
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == certificateBlock {
+			return true
+		}
+	}
+	return false
 }
 
 // Machine makes a bundle of the machine's authorities and these, in a private

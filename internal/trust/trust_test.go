@@ -237,6 +237,43 @@ func TestTheMachinesBundleIsMadeOnce(t *testing.T) {
 	}
 }
 
+func TestAuthoritiesAreInstalledWhereAnyFileHasOne(t *testing.T) {
+	one := authority(t, "Root", -1, 1)
+	for _, tc := range []struct {
+		name, dirs string
+		make       func(t *testing.T, root string)
+		want       bool
+	}{
+		{"nothing at all", "", func(*testing.T, string) {}, false},
+		{"Debian's bundle", "", func(t *testing.T, root string) { write(t, root+"/etc/ssl/certs/ca-certificates.crt", one) }, true},
+		{"Red Hat's", "", func(t *testing.T, root string) {
+			write(t, root+"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", one)
+		}, true},
+		{"a file of its own", "", func(t *testing.T, root string) { write(t, root+"/etc/ssl/certs/4a6481c9.0", one) }, true},
+		{"an empty bundle", "", func(t *testing.T, root string) { write(t, root+"/etc/ssl/certs/ca-certificates.crt", nil) }, false},
+		{"no certificate beside what is further down", "", func(t *testing.T, root string) {
+			write(t, root+"/etc/ssl/certs/java/cacerts", one)
+			write(t, root+"/etc/ssl/certs/README", []byte("none"))
+		}, false},
+		{"links to nothing", "", func(t *testing.T, root string) {
+			write(t, root+"/etc/ssl/certs/README", nil)
+			if err := os.Symlink("/nonexistent/Root.crt", root+"/etc/ssl/certs/Root.pem"); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		{"a directory that is named", "/none:/own", func(t *testing.T, root string) { write(t, root+"/own/ca.pem", one) }, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Setenv("SSL_CERT_DIR", tc.dirs)
+			root := t.TempDir()
+			tc.make(t, root)
+			if got := installed(root); got != tc.want {
+				t.Errorf("installed: %v", got)
+			}
+		})
+	}
+}
+
 func TestAPipeWithoutAWriterIsEmpty(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "ca")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {

@@ -60,6 +60,9 @@ func TestRefusalOfANamespaceHasItsCauseAndRemedy(t *testing.T) {
 			if !errors.Is(explainNamespace(tc.err, f), tc.err) {
 				t.Error("the kernel's errno can't be found any more")
 			}
+			if said := explainNamespace(tc.err, f).Error(); strings.Contains(said, "no space left") {
+				t.Errorf("%q speaks of a device", said)
+			}
 		})
 	}
 }

@@ -16,19 +16,25 @@ func explainNamespace(err error, f facts) *fault.Error {
 	because := func(remedy, format string, args ...any) *fault.Error {
 		return fault.Machine(remedy, "user namespaces are forbidden: %s: %w", fmt.Sprintf(format, args...), err)
 	}
+	// limited leaves out the errno, which for a limit speaks of a device without space.
+	limited := func(sysctl, format string, args ...any) *fault.Error {
+		known := because(setSysctl(sysctl, "15000"), format, args...)
+		known.Err = unsaid{known.Err, ": " + err.Error()}
+		return known
+	}
 	switch {
 	case f.wsl == 1:
 		return because("wsl --set-version DISTRIBUTION 2    # in Windows' PowerShell; wsl --list tells the names", "WSL 1 has no Linux kernel, which WSL 2 has")
 	case !f.kernelHas:
 		return because("boot a kernel built with CONFIG_USER_NS=y", "this kernel has none")
 	case f.maxUser == "0":
-		return because(setSysctl("user.max_user_namespaces", "15000"), "the sysctl user.max_user_namespaces is 0")
+		return limited("user.max_user_namespaces", "the sysctl user.max_user_namespaces is 0")
 	case f.maxMount == "0":
-		return because(setSysctl("user.max_mnt_namespaces", "15000"), "the sysctl user.max_mnt_namespaces is 0")
+		return limited("user.max_mnt_namespaces", "the sysctl user.max_mnt_namespaces is 0")
 	case errors.Is(err, unix.EAGAIN):
 		return fault.Machine("end other processes, or raise the limit that `ulimit -u` shows", "making a user namespace: too many processes: %w", err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
-		return because(setSysctl("user.max_user_namespaces", "15000"),
+		return limited("user.max_user_namespaces",
 			"the limit is reached (user.max_user_namespaces is %s here, or less in an enclosing namespace, or 32 are nested)", f.maxUser)
 	case f.unprivilegedClone == "0" && !f.root:
 		return because(setSysctl("kernel.unprivileged_userns_clone", "1"), "the sysctl kernel.unprivileged_userns_clone is 0")
@@ -47,6 +53,15 @@ func explainNamespace(err error, f facts) *fault.Error {
 	}
 	return fault.Machine("", "making a user namespace: %w", err)
 }
+
+// unsaid is an error whose words don't end with those of its cause.
+type unsaid struct {
+	error
+	ending string
+}
+
+func (u unsaid) Error() string { return strings.TrimSuffix(u.error.Error(), u.ending) }
+func (u unsaid) Unwrap() error { return u.error }
 
 // explainMapping is for when both tools are there and have their privilege.
 func explainMapping(tool string, err error, output string, f facts) *fault.Error {

@@ -10,7 +10,7 @@ var managers = []struct {
 }{
 	{"apt-get", "apt-get install -y ", map[string]string{"newuidmap": "uidmap", "newgidmap": "uidmap", "getsubids": "uidmap", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor-utils"}},
 	{"dnf", "dnf install -y ", map[string]string{"newuidmap": "shadow-utils", "newgidmap": "shadow-utils", "getsubids": "shadow-utils-subid", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor-utils"}},
-	{"zypper", "zypper install -y ", map[string]string{"qemu-user-static": "qemu-linux-user", "newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor-utils"}},
+	{"zypper", "zypper install -y ", map[string]string{"qemu-user-static": "qemu-linux-user", "ca-certificates": "ca-certificates-mozilla", "newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor-utils"}},
 	{"pacman", "pacman -S --noconfirm ", map[string]string{"newuidmap": "shadow", "newgidmap": "shadow", "getsubids": "shadow", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor"}},
 	{"apk", "apk add ", map[string]string{"newuidmap": "shadow-subids", "newgidmap": "shadow-subids", "getsubids": "shadow-subids", "pasta": "passt", "nsenter": "util-linux", "aa-disable": "apparmor-utils"}},
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/containers/image/v5/docker"
+	"github.com/containers/image/v5/types"
 	"github.com/docker/distribution/registry/api/errcode"
 	v2 "github.com/docker/distribution/registry/api/v2"
 
@@ -61,8 +62,7 @@ func (o Options) explainRegistry(err error, r *remote) error {
 	case strings.Contains(err.Error(), "exceeded maximum allowed size"):
 		return fault.New(pushAgain, "%s: the registry %s gives a manifest of more than 4 MiB", name, r.domain)
 	case isGarbled(err):
-		return fault.New("see what it is: curl -v https://"+host(r.domain)+"/v2/",
-			"%s: what answers at %s isn't a registry: %w", name, r.domain, cause(err))
+		return notRegistry(name, r.domain, cause(err))
 	case errors.Is(err, errSilent):
 		return fault.New("try again later, or see whether it answers: curl -v https://"+host(r.domain)+"/v2/",
 			"%s: the registry %s is silent: %w", name, r.domain, err)
@@ -88,6 +88,20 @@ func (o Options) explainRegistry(err error, r *remote) error {
 			"%s: the registry %s can't be reached: %w", name, r.domain, cause(err))
 	}
 	return fmt.Errorf("%s: %w", name, err)
+}
+
+func notRegistry(name, domain string, why error) error {
+	return fault.New("see what it is: curl -v https://"+host(domain)+"/v2/",
+		"%s: what answers at %s isn't a registry: %w", name, domain, why)
+}
+
+// explainServer is explain of what was asked about no image.
+func (o Options) explainServer(err error, server string, sys *types.SystemContext) error {
+	domain := domainOf(server)
+	if err != nil && isStatus(err, http.StatusNotFound) {
+		return notRegistry(server, domain, errors.New("404 "+http.StatusText(http.StatusNotFound)))
+	}
+	return o.explain(err, &remote{name: server, domain: domain, sys: sys})
 }
 
 // host is where a domain's registry answers.

@@ -3,13 +3,17 @@ package transport
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/containers/image/v5/docker"
 	"github.com/containers/image/v5/pkg/docker/config"
 	"github.com/containers/image/v5/types"
+	"github.com/distribution/reference"
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/storage/lock"
@@ -46,6 +50,37 @@ func Server(text string) (string, error) {
 	return rest, nil
 }
 
+// Registry is Server for what names a registry and nothing else: no address, and no
+// host or port that there can't be.
+func Registry(text string) (string, error) {
+	if _, rest, isURL := strings.Cut(text, "://"); isURL {
+		host, _, _ := strings.Cut(rest, "/")
+		return "", fault.New("name the registry alone: "+host, "%q is an address, not a registry's name", text)
+	}
+	server, err := Server(text)
+	if err != nil {
+		return "", err
+	}
+	if domain := domainOf(server); text == "" || !isDomain(domain) {
+		return "", fault.New("name it as quay.io or localhost:5000", "%q is no registry", text)
+	}
+	return server, nil
+}
+
+// isDomain tells whether an image's name could begin so.
+func isDomain(text string) bool {
+	form := regexp.MustCompile("^" + reference.DomainRegexp.String() + "$") // rarely asked for
+	if !form.MatchString(text) {
+		return false
+	}
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return true // there is none
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && number > 0
+}
+
 func isDockers(host string) bool {
 	return host == defaultRegistry || host == "index."+defaultRegistry || host == "registry-1."+defaultRegistry
 }
@@ -72,7 +107,7 @@ func CheckLogin(ctx context.Context, server, user, password string, o Options) e
 		return fault.New("check user name and password; some registries want a token in its place",
 			"login to %s: unauthorized: incorrect username or password", domain)
 	}
-	return o.explain(err, &remote{name: server, domain: domain, sys: sys})
+	return o.explainServer(err, server, sys)
 }
 
 // StoreLogin keeps credentials where containers' tools do, and says where that is:

@@ -3,6 +3,8 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"mime"
 	"net/http"
 	"time"
 
@@ -29,37 +31,58 @@ func Ping(ctx context.Context, server string, o Options) (time.Time, error) {
 	if err != nil && isUnauthorized(err, registryCode(err)) && user == "" {
 		err = nil
 	}
-	return then, o.explain(err, &remote{name: server, domain: domain, sys: sys})
+	if err == nil && isPage(ctx, host(domain)) {
+		return then, notRegistry(server, domain, errors.New("it answers with a page of HTML"))
+	}
+	return then, o.explainServer(err, server, sys)
 }
 
-// clockPatience is how long a server may take to tell the time.
+// isPage tells whether a server that took a question for a registry's has answered it
+// as for a browser, at last. What a registry answers has another type, if any.
+func isPage(ctx context.Context, host string) bool {
+	response := ask(ctx, http.MethodGet, host, nil)
+	if response == nil || response.StatusCode != http.StatusOK {
+		return false
+	}
+	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	return kind == "text/html" && response.Header.Get("Docker-Distribution-Api-Version") == ""
+}
+
+// clockPatience is how long a server may take to tell the time, or what it is.
 const clockPatience = 5 * time.Second
 
-// clockOf reads the date of a server's answer (RFC 9110, section 6.6.1). Its
-// certificate isn't looked at: where the clock is wrong it counts for nothing, and
-// nothing else of the answer is used.
+// clockOf reads the date of a server's answer (RFC 9110, section 6.6.1).
 func clockOf(ctx context.Context, host string) time.Time {
+	response := ask(ctx, http.MethodHead, host, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse })
+	if response == nil {
+		return time.Time{}
+	}
+	then, _ := http.ParseTime(response.Header.Get("Date"))
+	return then
+}
+
+// ask gives the head of a server's answer, nil where there is none. Its certificate
+// isn't looked at: where the clock is wrong it counts for nothing, and the answer is
+// used for nothing but to tell what is amiss.
+func ask(ctx context.Context, method, host string, redirect func(*http.Request, []*http.Request) error) *http.Response {
 	ctx, cancel := context.WithTimeout(ctx, clockPatience)
 	defer cancel()
 	client := &http.Client{
-		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		},
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		CheckRedirect: redirect,
 	}
 	defer client.CloseIdleConnections()
 	for _, scheme := range []string{"https://", "http://"} {
-		request, err := http.NewRequestWithContext(ctx, http.MethodHead, scheme+host+"/v2/", nil)
+		request, err := http.NewRequestWithContext(ctx, method, scheme+host+"/v2/", nil)
 		if err != nil {
-			return time.Time{}
+			return nil
 		}
 		response, err := client.Do(request)
 		if err != nil {
 			continue
 		}
 		_ = response.Body.Close()
-		then, _ := http.ParseTime(response.Header.Get("Date"))
-		return then
+		return response
 	}
-	return time.Time{}
+	return nil
 }

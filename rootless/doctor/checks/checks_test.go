@@ -187,6 +187,14 @@ func TestIDsThatAreMapped(t *testing.T) {
 	}
 }
 
+func TestRoomIsToldInUnitsThatFit(t *testing.T) {
+	for bytes, want := range map[uint64]string{0: "0B", 40 << 20: "41.9MB", 35 << 30: "37.6GB"} {
+		if got := inUnits(bytes); got != want {
+			t.Errorf("%d: %q, want %q", bytes, got, want)
+		}
+	}
+}
+
 func TestClockThatIsBehindIsSeen(t *testing.T) {
 	root := t.TempDir()
 	m := Machine{Root: root}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	units "github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -73,8 +74,7 @@ const (
 
 func (m Machine) space() Result {
 	d := doctor.DiskOf(m.Root)
-	const gib = float64(1 << 30)
-	found := fmt.Sprintf("%.1f of %.1f GiB free", float64(d.Free)/gib, float64(d.Size)/gib)
+	found := inUnits(d.Free) + " of " + inUnits(d.Size) + " free"
 	switch {
 	case d.Size == 0: // as ramfs and some file systems of networks have it
 		return ok("space", "as much as there is: %s tells no size", d.Type)
@@ -89,6 +89,9 @@ func (m Machine) space() Result {
 	}
 	return ok("space", "%s", found)
 }
+
+// inUnits gives bytes as other commands do: 279MB.
+func inUnits(bytes uint64) string { return units.HumanSizeWithPrecision(float64(bytes), 3) }
 
 // locks tries whether a lock keeps another one out: on some file systems of
 // other machines none does, or none is to be had.

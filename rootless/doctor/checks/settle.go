@@ -1,6 +1,9 @@
 package checks
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // standIns are what takes another one's place.
 var standIns = map[string]string{
@@ -18,6 +21,11 @@ func settle(results []Result) []Result {
 		case "nested-namespace":
 			if state("user-namespace") != OK {
 				*r = skipped(r.Check, needsNamespace)
+			}
+		case "store":
+			// A place that can't be one: the configuration has been blamed.
+			if r.State == Fails && strings.HasSuffix(find(results, "configuration").Found, ": "+r.Found) {
+				*r = skipped(r.Check, "the configuration has to be mended first")
 			}
 		case "user-namespace":
 			if r.State == Less && state("isolation") == Fails {
