@@ -22,6 +22,7 @@ import (
 type Machine struct {
 	Root, RunDir string // of the store
 	Runtime      string // the one that is named, "" for none
+	Driver       string // the storage driver that is named, "" for none
 	Isolation    isolation.Asked
 	Registries   []string
 	Configured   []string // files that the configuration was read from
