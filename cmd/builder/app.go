@@ -12,6 +12,7 @@ import (
 	"github.com/builder-oci/builder/cmd/builder/flagdoc"
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/isolation"
+	"github.com/builder-oci/builder/storage/snapshot"
 )
 
 const programName = "builder"
@@ -125,7 +126,11 @@ func before(c *cli.Context) error {
 	if _, err := isolation.Parse(c.String(flagIsolation)); err != nil {
 		return fault.At("--"+flagIsolation, err)
 	}
-	return nil
+	driver := c.String(flagDriver)
+	if snapshot.Driver(driver) == snapshot.Stacked {
+		return nil // as a container's monitor is told of one made without a namespace
+	}
+	return fault.At("--"+flagDriver, checkDriver(driver))
 }
 
 // askedIsolation is what the user asks for; before has looked at it.

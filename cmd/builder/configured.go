@@ -50,6 +50,13 @@ func loadSettings() (noStore string, mistake error) {
 	return noStore, mistake
 }
 
+// configuredNetwork is what RUNs and containers get where no flag says otherwise;
+// loadSettings has looked at it.
+func configuredNetwork() network.Choice {
+	asked, _ := network.ParseChoice(os.Getenv(settings.Variable("network")))
+	return asked
+}
+
 // checkRoot tells that no store can be in a place.
 func checkRoot(dir string) error {
 	if st, err := os.Stat(dir); err == nil && !st.IsDir() {

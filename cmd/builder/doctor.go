@@ -69,7 +69,7 @@ func examineMachine(c *cli.Context) error {
 // machine is this one, and how it is examined.
 func machine(c *cli.Context) (m checks.Machine, err error) {
 	m = checks.Machine{
-		Runtime: c.String(flagRuntime), Isolation: askedIsolation(c),
+		Runtime: c.String(flagRuntime), Driver: c.String(flagDriver), Isolation: askedIsolation(c), Network: configuredNetwork(),
 		Configured: settings.Present(settings.User(), settings.Machine), Mistake: mistakeIn(c),
 	}
 	if m.Root, err = configuredRoot(c); err != nil {

@@ -53,6 +53,7 @@ func (h *host) treeOptions(driver snapshot.Driver, fuse string) snapshot.Options
 	return snapshot.Options{
 		Driver: driver, MountProgram: fuse, MappingKey: h.mapping.Key(),
 		ExactOwners: h.mapping.Exact(), Unprivileged: h.mapping.Kind == userns.KindOwn,
+		Unmounted: func(said []byte, err error) error { return doctor.FuseProgram(fuse, doctor.Said(said, err)) },
 	}
 }
 

@@ -52,6 +52,9 @@ func executor(c *cli.Context) error {
 		return usageError(c.Command.HelpName, "%s takes no argument: %s", c.Command.HelpName, c.Args().First())
 	}
 	plan, err := kaniko.Read(c, os.LookupEnv)
+	if err == nil {
+		err = plan.CheckPlaces()
+	}
 	if err != nil {
 		return err
 	}

@@ -207,17 +207,29 @@ func networkChoice(forbidden error) choice {
 	if forbidden != nil {
 		return missing(forbidden)
 	}
-	if lack := network.Lack(); lack != nil {
-		return choice{Value: "host", Why: lack.Error(), Better: remedyLine(lack)}
+	asked := configuredNetwork()
+	asking := fmt.Sprintf("asked for by %s or the configuration", settings.Variable("network"))
+	switch asked.Mode {
+	case network.ModeHost, network.ModeNone:
+		return choice{Value: string(asked.Mode), Why: asking}
+	case network.ModeShared:
+		return choice{Value: "container:" + asked.Container, Why: asking + "; a build can't share it", Better: "let a build have another one: builder bud --network private"}
 	}
-	helper, path := network.Available()
-	if helper == "pasta" {
-		return choice{Value: fmt.Sprintf("private, by pasta (%s)", path), Why: "pasta is the fastest helper"}
+	helper, path, lack := network.Carrier(asked.Helper)
+	chosen := choice{Value: fmt.Sprintf("private, by %s (%s)", helper, path)}
+	switch {
+	case lack != nil && asked.Mode == network.ModePrivate:
+		return missing(fmt.Errorf("a private one is %s: %w", asking, lack))
+	case lack != nil:
+		return choice{Value: string(network.ModeHost), Why: lack.Error(), Better: remedyLine(lack)}
+	case asked.Mode == network.ModePrivate:
+		chosen.Why = asking
+	case helper == "pasta":
+		chosen.Why = "pasta is the fastest helper"
+	default:
+		chosen.Why, chosen.Better = "pasta isn't installed", "pasta is faster: "+doctor.Install("pasta")
 	}
-	return choice{
-		Value: fmt.Sprintf("private, by %s (%s)", helper, path), Why: "pasta isn't installed",
-		Better: "pasta is faster: " + doctor.Install("pasta"),
-	}
+	return chosen
 }
 
 func mappingChoice(m userns.Mapping, forbidden error) choice {

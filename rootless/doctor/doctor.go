@@ -1,7 +1,8 @@
 // Package doctor finds out why this machine refuses what builder needs of it
 // — user namespaces, id mapping, FUSE — and names the command that mends it.
 //
-// It only reads: sysctls, /proc and file modes. Its functions are called when
+// It only reads: sysctls, /proc and file modes; of fuse-overlayfs it asks the version
+// besides. Its functions are called when
 // something has failed or must be chosen, never on the way of a cached build. What
 // they say is said alike by the command that fails and by the one that examines the
 // machine: package checks tries, this one explains.
@@ -88,7 +89,8 @@ func IDMapTools() (Tools, error) {
 }
 
 // Fuse gives the path of fuse-overlayfs where it can be used. Otherwise the
-// error, a *fault.Error, says whether /dev/fuse or the program is missing.
+// error, a *fault.Error, says whether /dev/fuse or the program is missing, or that
+// the program doesn't run, which takes some 2 ms to find out.
 func Fuse() (string, error) {
 	if err := fuseDevice("/dev/fuse"); err != nil {
 		return "", err
@@ -97,7 +99,7 @@ func Fuse() (string, error) {
 	if err != nil {
 		return "", fault.Machine(Install("fuse-overlayfs"), "fuse-overlayfs is not installed")
 	}
-	return path, nil
+	return path, fuseRuns(path)
 }
 
 func fuseDevice(path string) error {

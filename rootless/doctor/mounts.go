@@ -1,10 +1,14 @@
 package doctor
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +39,38 @@ func explainFuseMount(err error, f facts) *fault.Error {
 		remedy = f.withFuse()
 	}
 	return fault.Machine(remedy, "FUSE can't be mounted here: %w", err)
+}
+
+// versionPatience is how long a program may take to tell its version.
+const versionPatience = 10 * time.Second
+
+// fuseRuns tells why fuse-overlayfs, which is installed, can't be started: it may be
+// another machine's, or lack a library. The result is a *fault.Error or nil.
+func fuseRuns(program string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), versionPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "--version")
+	cmd.WaitDelay = time.Second
+	said, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	return fault.Machine(program+" --version    # has to work; 1.8 or newer is wanted", "%s doesn't run: %w", program, Said(said, err))
+}
+
+// FuseProgram explains err: fuse-overlayfs runs, and mounts no tree that can be used.
+// The result is a *fault.Error.
+func FuseProgram(program string, err error) error {
+	return fault.Machine(program+" --version    # 1.8 or newer is wanted; or use --storage-driver overlay",
+		"%s doesn't do its work: %w", program, err)
+}
+
+// Said is err, by which a program has ended, behind what it said.
+func Said(said []byte, err error) error {
+	if said = bytes.TrimSpace(said); len(said) > 0 {
+		return fmt.Errorf("%s: %w", bytes.ReplaceAll(said, []byte("\n"), []byte("; ")), err)
+	}
+	return err
 }
 
 // Tun explains err: /dev/net/tun can't be opened, without which nothing carries a

@@ -12,7 +12,6 @@ package network
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
@@ -89,25 +88,30 @@ func ParseChoice(s string) (Choice, error) {
 
 // Default is ModePrivate where something can carry it, else ModeHost.
 func Default() Mode {
-	if plain() {
+	if Lack() != nil {
 		return ModeHost
 	}
-	if helper, _ := Available(); helper != "" {
-		return ModePrivate
-	}
-	return ModeHost
+	return ModePrivate
 }
 
 // Lack tells, with the remedy, why there can be no private network; nil where
 // there can.
 func Lack() error {
-	if Default() == ModePrivate {
-		return nil
-	}
+	_, _, err := Carrier("")
+	return err
+}
+
+// Carrier names the program that carries a private network, which is the wanted one
+// or else the best, and its path. The error tells, with the remedy, why there is
+// none.
+func Carrier(wanted string) (helper, path string, err error) {
 	if lack := userns.Lack(); lack != nil && plain() {
-		return fault.New(lack.Remedy, "no network namespace can be made: %w", lack)
+		return "", "", fault.New(lack.Remedy, "no network namespace can be made: %w", lack)
 	}
-	return errNoHelper("")
+	if found := helpers(wanted, quick); len(found) > 0 && !plain() {
+		return found[0].name, found[0].path, nil
+	}
+	return "", "", errNoHelper(wanted)
 }
 
 // plain tells whether this process goes on without a user namespace, and so
@@ -124,21 +128,6 @@ func StepDown() error {
 		return nil
 	}
 	return fault.New(fault.Remedy(lack), "going on with the host's network: %w", lack)
-}
-
-// Available names the program that would carry a private network ("pasta" or
-// "slirp4netns") and its path; both are empty where there is none, or where
-// /dev/net/tun can't be opened, without which neither can work.
-func Available() (helper, path string) {
-	if tunError() != nil {
-		return "", ""
-	}
-	for _, name := range []string{pasta, slirp4netns} {
-		if path, err := exec.LookPath(name); err == nil {
-			return name, path
-		}
-	}
-	return "", ""
 }
 
 // ForHost is the host's own network, with its resolver unless dns names

@@ -68,6 +68,7 @@ func newDriver(home, features string, o Options) (driver, error) {
 type overlayDriver struct {
 	home    string
 	fuse    bool
+	explain func(said []byte, err error) error // Options.Unmounted
 	storage graphdriver.Driver
 	leaving leaving
 }
@@ -89,7 +90,7 @@ func newOverlay(home, features string, o Options) (driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open driver %s: %w", o.Driver, err)
 	}
-	return &overlayDriver{home: home, fuse: o.Driver == Fuse, storage: d}, nil
+	return &overlayDriver{home: home, fuse: o.Driver == Fuse, explain: o.Unmounted, storage: d}, nil
 }
 
 // probeNative asks whether the kernel lets overlay be mounted here. Left to

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,12 +33,24 @@ func (d *overlayDriver) mount(id string, volatile bool) (string, error) {
 		path, err = d.storage.Get(id, o)
 	}
 	if err != nil {
-		return "", err
+		return "", d.programs(err)
 	}
 	if err := restoreOwner(path, root); err != nil {
 		return "", errors.Join(err, d.storage.Put(id))
 	}
 	return path, nil
+}
+
+// programs explains an error by which the mount program has ended. What that said,
+// containers/storage has between its own words and the code.
+func (d *overlayDriver) programs(err error) error {
+	var exit *exec.ExitError
+	if d.explain == nil || !errors.As(err, &exit) {
+		return err
+	}
+	_, said, _ := strings.Cut(err.Error(), "using mount program ")
+	_, said, _ = strings.Cut(strings.TrimSuffix(said, ": "+exit.Error()), ": ")
+	return d.explain([]byte(said), exit)
 }
 
 // restoreOwner gives a mounted tree's root directory back to whom it belonged: the

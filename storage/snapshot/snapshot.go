@@ -49,6 +49,9 @@ type Options struct {
 	Driver Driver
 	// MountProgram is the path of fuse-overlayfs; only Fuse needs it.
 	MountProgram string
+	// Unmounted explains err, by which MountProgram has ended, by what it said; nil
+	// leaves it as it is.
+	Unmounted func(said []byte, err error) error
 	// MappingKey names the user namespace's id mapping: files made in one are
 	// of no use in another.
 	MappingKey string

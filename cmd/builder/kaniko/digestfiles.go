@@ -45,14 +45,10 @@ func (f DigestFiles) Write(d digest.Digest, names []string) error {
 			return err
 		}
 	}
-	images := ""
-	if f.Output != "" {
-		images = filepath.Join(f.Output, "images")
-	}
 	for _, file := range []struct {
 		path string
 		text []byte
-	}{{f.Digest, []byte(d)}, {f.Name, with.Bytes()}, {f.NameTag, withTag.Bytes()}, {images, output.Bytes()}} {
+	}{{f.Digest, []byte(d)}, {f.Name, with.Bytes()}, {f.NameTag, withTag.Bytes()}, {f.images(), output.Bytes()}} {
 		if file.path == "" {
 			continue
 		}
@@ -65,6 +61,14 @@ func (f DigestFiles) Write(d digest.Digest, names []string) error {
 		}
 	}
 	return nil
+}
+
+// images is the file's path in Output, or "".
+func (f DigestFiles) images() string {
+	if f.Output == "" {
+		return ""
+	}
+	return filepath.Join(f.Output, "images")
 }
 
 // inFull is a name as kaniko writes it: docker's registry is index.docker.io there.

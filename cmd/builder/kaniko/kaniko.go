@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/internal/platform"
 )
 
 // A Plan is what a command line of the executor asks for.
@@ -153,9 +154,13 @@ func (p *Plan) readBuild(v Values, env Environment) error {
 		p.flag("target", targets[0])
 	}
 	for _, name := range []string{"customPlatform", "custom-platform"} {
-		if v.IsSet(name) {
-			p.flag("platform", v.String(name))
+		if !v.IsSet(name) {
+			continue
 		}
+		if _, err := platform.ParseLinux(v.String(name)); err != nil {
+			return fault.At("--"+name, err)
+		}
+		p.flag("platform", v.String(name))
 	}
 	if v.IsSet("cache") && !v.Bool("cache") {
 		p.flag("no-cache", "true")
@@ -187,7 +192,19 @@ func (p *Plan) readPacking(v Values, _ Environment) error {
 		}
 		p.flag("compression", v.String("compression"))
 	}
-	if level := v.Int("compression-level"); level > 0 {
+	return p.readLevel(v)
+}
+
+// readLevel reads the compression's level; without a number above 0 it is the usual one.
+func (p *Plan) readLevel(v Values) error {
+	level, by, most := v.Int("compression-level"), "gzip", 9
+	if v.String("compression") == "zstd" {
+		by, most = "zstd", 22
+	}
+	if level > most {
+		return fault.New("", "--compression-level %d: %s has levels from 1 to %d", level, by, most)
+	}
+	if level > 0 {
 		p.flag("compression-level", strconv.Itoa(level))
 	}
 	return nil

@@ -150,7 +150,13 @@ func TestWhatCantBeFollowedIsRefused(t *testing.T) {
 		"https://h/d: a digest is written to a file":   {"--digest-file=https://h/d"},
 		"there is no --destination":                    {"--image-name-with-digest-file=f"},
 		"--registry-map \"docker.io\" has no mirror":   {"--registry-map=docker.io"},
-		"is no registry":                               {"--insecure-registry=a\"\n"},
+		"--insecure-registry \"a\\\"":                  {"--insecure-registry=a\"\n"},
+		"--registry-map \"a b\" is no registry":        {"--registry-map=docker.io=a b"},
+		"--registry-mirror \"x y\" is no registry":     {"--registry-mirror=http://x y"},
+		"--custom-platform: bad platform":              {"--custom-platform=foo/bar"},
+		"--customPlatform: bad platform":               {"--customPlatform=foo/bar"},
+		"gzip has levels from 1 to 9":                  {"--compression-level=10"},
+		"zstd has levels from 1 to 22":                 {"--compression=zstd", "--compression-level=23"},
 		"--registry-certificate \"r\" can't be read":   {"--registry-certificate=r"},
 		"--registry-client-cert \"r=a\" can't be read": {"--registry-client-cert=r=a"},
 		"an image's files aren't laid":                 {"--materialize"},
@@ -159,6 +165,11 @@ func TestWhatCantBeFollowedIsRefused(t *testing.T) {
 		_, err := read(t, nil, append(words, "--no-push")...)
 		if err == nil || !strings.Contains(err.Error(), what) {
 			t.Errorf("%q: %v, not %q", words, err, what)
+		}
+	}
+	for name, value := range map[string]string{"KANIKO_REGISTRY_MIRROR": "x y", "KANIKO_REGISTRY_MAP": "docker.io=x y"} {
+		if _, err := read(t, map[string]string{name: value}, "--no-push"); err == nil || err.Error() != name+` "x y" is no registry` {
+			t.Errorf("%s=%s: %v", name, value, err)
 		}
 	}
 	if _, err := read(t, nil, "--credential-helpers=", "--no-push"); err != nil {
@@ -308,5 +319,43 @@ func TestDigestFiles(t *testing.T) {
 		if err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", file, got, err)
 		}
+	}
+}
+
+func TestPlacesAreLookedAtBeforeTheBuild(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		flag, path string
+		good       bool
+	}{
+		{"--digest-file", "a/b/digest", true},
+		{"--digest-file", "digest", true},
+		{"--digest-file", "file", true},
+		{"--digest-file", "", false},
+		{"--digest-file", "file/digest", false},
+		{"--image-name-with-digest-file", "file/digest", false},
+		{"--image-name-tag-with-digest-file", "file/digest", false},
+		{"--tar-path", "x.tar", true},
+		{"--tar-path", "none/x.tar", false},
+		{"--oci-layout-path", "layout", true},
+		{"--oci-layout-path", "none/layout", false},
+		{"--oci-layout-path", "file/layout", false},
+	} {
+		path := filepath.Join(dir, tt.path)
+		plan, err := read(t, nil, "--no-push", "--destination=a", tt.flag+"="+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = plan.CheckPlaces()
+		if (err == nil) != tt.good || err != nil && !strings.HasPrefix(err.Error(), tt.flag+" "+path+": ") {
+			t.Errorf("%s %s: %v", tt.flag, tt.path, err)
+		}
+	}
+	if err := (&Plan{Files: DigestFiles{Output: file}}).CheckPlaces(); err == nil || !strings.HasPrefix(err.Error(), "BUILDER_OUTPUT ") {
+		t.Error(err)
 	}
 }

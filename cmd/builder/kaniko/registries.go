@@ -46,7 +46,7 @@ func (p *Plan) readRegistries(v Values, env Environment) error {
 	}
 	for _, flag := range []string{"insecure-registry", "skip-tls-verify-registry"} {
 		for _, name := range v.StringSlice(flag) {
-			if err := hostName(flag, name); err != nil {
+			if err := hostName("--"+flag, name); err != nil {
 				return err
 			}
 			of(canonical(name)).insecure = true
@@ -55,14 +55,14 @@ func (p *Plan) readRegistries(v Values, env Environment) error {
 	insecure := func(host string) bool {
 		return v.Bool("insecure-pull") || v.Bool("skip-tls-verify-pull") || isLoopback(host) || all[host] != nil && all[host].insecure
 	}
-	mirrored, err := mirrors(v, env)
+	found, err := mirrors(v, env)
 	if err != nil {
 		return err
 	}
-	for _, m := range mirrored {
-		location, plain := withoutScheme(m[1])
+	for _, m := range found {
+		location, plain := withoutScheme(m.location)
 		host, _, _ := strings.Cut(location, "/")
-		r := of(m[0])
+		r := of(m.registry)
 		r.mirrors = append(r.mirrors, mirror{location, plain || insecure(host)})
 	}
 	p.Registries.Conf = conf(all, v.Bool("skip-default-registry-fallback"))
@@ -70,47 +70,61 @@ func (p *Plan) readRegistries(v Values, env Environment) error {
 	return err
 }
 
-// mirrors gives pairs of a registry and one of its mirrors, in their order.
-func mirrors(v Values, env Environment) (pairs [][2]string, err error) {
-	maps, forDockers := v.StringSlice("registry-map"), v.StringSlice("registry-mirror")
-	if value := env.get("KANIKO_REGISTRY_MAP"); value != "" {
-		maps = append(maps, value)
+// mirrored is a registry and one of its mirrors, with the flag or variable that says so.
+type mirrored struct{ registry, location, by string }
+
+// mirrors gives them in their order.
+func mirrors(v Values, env Environment) ([]mirrored, error) {
+	all, err := mapped(v.StringSlice("registry-map"), "--registry-map")
+	if err != nil {
+		return nil, err
 	}
-	if value := env.get("KANIKO_REGISTRY_MIRROR"); value != "" {
-		forDockers = append(forDockers, value)
+	const mapVariable, mirrorVariable = "KANIKO_REGISTRY_MAP", "KANIKO_REGISTRY_MIRROR"
+	more, err := mapped([]string{env.get(mapVariable)}, mapVariable)
+	if err != nil {
+		return nil, err
 	}
-	for _, list := range maps {
+	all = append(all, more...)
+	for _, location := range v.StringSlice("registry-mirror") {
+		all = append(all, mirrored{dockers, location, "--registry-mirror"})
+	}
+	if location := env.get(mirrorVariable); location != "" {
+		all = append(all, mirrored{dockers, location, mirrorVariable})
+	}
+	for i, m := range all {
+		location, _ := withoutScheme(m.location)
+		for _, name := range []string{m.registry, location} {
+			if err := hostName(m.by, name); err != nil {
+				return nil, err
+			}
+		}
+		all[i].registry = canonical(m.registry)
+	}
+	return all, nil
+}
+
+// mapped reads lists of REGISTRY=MIRROR, which are separated by semicolons.
+func mapped(lists []string, by string) (all []mirrored, err error) {
+	for _, list := range lists {
 		for text := range strings.SplitSeq(list, ";") {
 			if text == "" {
 				continue
 			}
 			name, location, ok := strings.Cut(text, "=")
 			if !ok {
-				return nil, fault.New("write --registry-map=REGISTRY=MIRROR", "--registry-map %q has no mirror", text)
+				return nil, fault.New("write "+by+"=REGISTRY=MIRROR", "%s %q has no mirror", by, text)
 			}
-			pairs = append(pairs, [2]string{name, location})
+			all = append(all, mirrored{name, location, by})
 		}
 	}
-	for _, location := range forDockers {
-		pairs = append(pairs, [2]string{dockers, location})
-	}
-	for i, pair := range pairs {
-		location, _ := withoutScheme(pair[1])
-		for _, name := range []string{pair[0], location} {
-			if err := hostName("registry-map", name); err != nil {
-				return nil, err
-			}
-		}
-		pairs[i][0] = canonical(pair[0])
-	}
-	return pairs, nil
+	return all, nil
 }
 
 // hostName checks that what names a registry, or a repository below it, is quoted
-// by nothing more than quotes.
-func hostName(flag, name string) error {
+// by nothing more than quotes. by is the flag or variable that has it.
+func hostName(by, name string) error {
 	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"\`, r) }) {
-		return fault.New("name it as registry.example.com:5000", "--%s %q is no registry", flag, name)
+		return fault.New("name it as registry.example.com:5000", "%s %q is no registry", by, name)
 	}
 	return nil
 }

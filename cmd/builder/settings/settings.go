@@ -180,6 +180,9 @@ func valueOf(key string, value any, dir string, checks Checks) (string, error) {
 	if !known {
 		return "", fault.New(suggestion(key), "%q is no key of the configuration", key)
 	}
+	if err := othersHome(as, value); err != nil {
+		return "", err
+	}
 	text, ok := written(as, value, dir)
 	if !ok {
 		return "", fault.New("write "+example(key, as), "%s is to be %s", key, as)
@@ -211,6 +214,24 @@ func written(as kind, value any, dir string) (string, bool) {
 		return strings.Join(list, ":"), as == paths
 	}
 	return "", false
+}
+
+// othersHome tells of a path that begins with ~ otherwise than by ~/, which would be a
+// directory of that name.
+func othersHome(as kind, value any) error {
+	if list, ok := value.([]any); ok {
+		for _, item := range list {
+			if err := othersHome(as, item); err != nil {
+				return err
+			}
+		}
+	}
+	text, _ := value.(string)
+	isPath := as == path || as == paths || as == program && strings.Contains(text, "/")
+	if isPath && strings.HasPrefix(text, "~") && !strings.HasPrefix(text, "~/") {
+		return fault.New("write ~/… for your own home, ./~… for a name that begins so, or the whole path", "%q: only ~/ stands for a home", text)
+	}
+	return nil
 }
 
 func absolute(path, dir string) string {

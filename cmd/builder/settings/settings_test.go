@@ -126,6 +126,10 @@ func TestMistakesAreToldWithTheirLine(t *testing.T) {
 		{"\n\n[isolation]\nlevel = \"oci\"\n", ":3: isolation is to be text", "isolation ="},
 		{"emulate-ids = \"yes\"\n", ":1: emulate-ids is to be true or false", "emulate-ids = true"},
 		{"ca = [1]\n", ":1: ca is to be a list of files", "ca = ["},
+		{"network = \"none\"\nroot = \"~other/x\"\n", `:2: "~other/x": only ~/ stands for a home`, "write ~/…"},
+		{"root = \"~\"\n", `:1: "~": only ~/`, "write ~/…"},
+		{"runtime = \"~other/crun\"\n", `:1: "~other/crun": only ~/`, "write ~/…"},
+		{"ca = [\"a.pem\", \"~other/b.pem\"]\n", `:1: "~other/b.pem": only ~/`, "write ~/…"},
 		{"root = /var\n", ":1: ", "storage-driver ="},
 	} {
 		unset(t)

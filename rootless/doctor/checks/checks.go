@@ -123,6 +123,7 @@ var subjects = []subject{
 	{"isolation", "isolation", "what keeps a RUN apart from the machine; without one there are no RUNs", Fails},
 	{"pasta", "pasta", "gives RUNs and containers a network of their own", Less},
 	{"slirp4netns", "slirp4netns", "does so where pasta isn't there", Less},
+	{"network", "network", "RUNs and containers get this one, where --network doesn't say otherwise", Less},
 	{"limit-memory", "limits: memory", "--memory, and telling what ran out of it", Less},
 	{"limit-cpu", "limits: cpu", "--cpus, --cpu-shares and --cpu-quota", Less},
 	{"limit-pids", "limits: pids", "--pids-limit", Less},

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/builder-oci/builder/internal/fault"
+	"github.com/builder-oci/builder/rootless/network"
 )
 
 func TestMain(m *testing.M) {
@@ -67,6 +68,35 @@ func TestVerdictFollowsFromTheChecks(t *testing.T) {
 				t.Error("the checks aren't in their order")
 			}
 		})
+	}
+}
+
+func TestHelpersCountByTheNetworkThatIsConfigured(t *testing.T) {
+	both := map[string]State{"pasta": Less, "slirp4netns": Less}
+	for _, tc := range []struct {
+		asked        string
+		states       map[string]State
+		pasta, slirp State
+	}{
+		{"", both, Less, Less},
+		{"host", both, Info, Info},
+		{"none", map[string]State{"pasta": OK, "slirp4netns": Less}, OK, Info},
+		{"private", both, Fails, Fails},
+		{"private", map[string]State{"pasta": Less, "slirp4netns": OK}, Info, OK},
+		{"slirp4netns", map[string]State{"pasta": OK, "slirp4netns": Less}, OK, Fails},
+		{"pasta", map[string]State{"pasta": OK, "slirp4netns": Less}, OK, Info},
+	} {
+		asked, err := network.ParseChoice(tc.asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := settle(byNetwork(asked, results(tc.states)))
+		if pasta, slirp := find(list, "pasta").State, find(list, "slirp4netns").State; pasta != tc.pasta || slirp != tc.slirp {
+			t.Errorf("%q of %v: pasta %s, slirp4netns %s; want %s, %s", tc.asked, tc.states, pasta, slirp, tc.pasta, tc.slirp)
+		}
+		if told := find(list, "network").Check != ""; told != (tc.asked != "") {
+			t.Errorf("%q: the network is told: %t", tc.asked, told)
+		}
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/doctor"
 )
 
@@ -103,17 +102,22 @@ func (p probe) fuse(ctx context.Context) Result {
 	err = cmd.Run() // it stays in the background
 	defer func() { _ = unix.Unmount(l.merged, unix.MNT_DETACH) }()
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		return lacks("fuse-overlayfs", broken(program, fmt.Errorf("%w %s", err, bytes.TrimSpace(said.Bytes()))))
+		return p.needed(lacks("fuse-overlayfs", doctor.FuseProgram(program, doctor.Said(said.Bytes(), err))))
 	}
 	if err := l.use(); err != nil {
-		return lacks("fuse-overlayfs", broken(program, err))
+		return lacks("fuse-overlayfs", doctor.FuseProgram(program, err))
 	}
 	return ok("fuse-overlayfs", "mounted and used by %s", program)
 }
 
-func broken(program string, err error) error {
-	return fault.Machine(program+" --version    # 1.8 or newer is wanted; or use --storage-driver overlay",
-		"%s doesn't do its work: %w", program, err)
+// needed has a lack of fuse-overlayfs count as what it comes to where that is taken,
+// and mounts nothing: no RUN starts. Nothing stands in for what can be started.
+func (p probe) needed(r Result) Result {
+	switch p.Driver {
+	case "", "fuse", "fuse-overlayfs":
+		r.State = Fails
+	}
+	return r
 }
 
 // mountFuse mounts FUSE with nobody to serve it.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/builder-oci/builder/internal/fault"
 	"github.com/builder-oci/builder/rootless/isolation"
+	"github.com/builder-oci/builder/rootless/network"
 	"github.com/builder-oci/builder/rootless/userns"
 )
 
@@ -22,7 +23,9 @@ import (
 type Machine struct {
 	Root, RunDir string // of the store
 	Runtime      string // the one that is named, "" for none
+	Driver       string // the storage driver that is named, "" for none
 	Isolation    isolation.Asked
+	Network      network.Choice // the configured one
 	Registries   []string
 	Configured   []string // files that the configuration was read from
 	Mistake      error    // in the configuration
@@ -48,7 +51,7 @@ func (m Machine) Examine(ctx context.Context) Report {
 		one("clock", m.clock),
 	}, slices.Concat(limitTries(), m.registryTries())...), c.add)
 	m.examineInside(ctx, &c)
-	return reportOf(settle(c.results))
+	return reportOf(settle(byNetwork(m.Network, c.results)))
 }
 
 // configuration tells where it is read from, and of a mistake in it.

@@ -1,8 +1,11 @@
 package checks
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/builder-oci/builder/rootless/network"
 )
 
 // standIns are what takes another one's place.
@@ -48,6 +51,30 @@ func settle(results []Result) []Result {
 		}
 	}
 	return results
+}
+
+// byNetwork tells of the network that is configured, and has the helpers count as
+// what they are to it: nothing stands in for the one that it is to be carried by.
+func byNetwork(asked network.Choice, results []Result) []Result {
+	if asked.Mode == "" {
+		return results
+	}
+	none := find(results, "pasta").State == Less && find(results, "slirp4netns").State == Less
+	for i := range results {
+		r := &results[i]
+		switch {
+		case r.State != Less || r.Check != "pasta" && r.Check != "slirp4netns":
+		case asked.Helper == r.Check, asked.Mode == network.ModePrivate && asked.Helper == "" && none:
+			r.State = Fails
+		default:
+			r.State = Info
+		}
+	}
+	what := cmp.Or(asked.Helper, string(asked.Mode))
+	if asked.Container != "" {
+		what += ":" + asked.Container
+	}
+	return append(results, about("network").result(Info, what+", as the configuration or BUILDER_NETWORK has it"))
 }
 
 // told tells whether another result has the same words.
