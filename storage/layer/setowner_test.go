@@ -29,8 +29,9 @@ func TestOwnersOfLinksAreFound(t *testing.T) {
 		set[1].Inode = 1 // as in a layer below
 		must(t, os.Remove(filepath.Join(dir, set[2].Path)))
 		must(t, os.WriteFile(filepath.Join(dir, set[2].Path), nil, 0o600)) // bears its owner itself
-		again(t, dir, set[3].Path) // another file
-		again(t, dir, set[4].Path)
+		for _, other := range set[3:5] {
+			again(t, dir, other.Path)
+		}
 		set[4].Born = unix.StatxTimestamp{} // as by FUSE
 		set[5].Born = unix.StatxTimestamp{}
 		want := map[string]Owner{"moved": set[0].Owner, "second": set[0].Owner}
