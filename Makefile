@@ -128,7 +128,8 @@ fuzz: ## try strange input on all parsers, FUZZTIME=10000x each
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## check style, vet, scripts and which room imports which
-	$(GOLANGCI_LINT) run ./...
+	@# What is remembered names files: a clone beside this one has its own.
+	GOLANGCI_LINT_CACHE=$(CURDIR)/bin/lint-cache $(GOLANGCI_LINT) run ./...
 	tests/env/shellcheck.sh
 	$(ACTIONLINT)
 	go mod tidy -diff
